@@ -1,0 +1,289 @@
+"""Configuration as data: frozen dataclasses, their checks, and the presets.
+
+The only place for defaults. The command lines read theirs from here, a training
+stores the whole `Config` inside the model file, and `Config.from_dict` reads it back.
+
+    >>> config = PRESETS["course"]
+    >>> config.windows.window_chars, config.windows.targets
+    (40, 'last')
+    >>> config.override(units=64).model.units
+    64
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from textgen.errors import OptionError
+
+DEFAULT_CORPUS = "sonnets"
+MAX_SEED = 2**32 - 1
+
+
+def check_number(
+    name: str,
+    value: Any,
+    lowest: float,
+    highest: float = math.inf,
+    *,
+    whole: bool = False,
+    above: bool = False,
+) -> None:
+    """Raise `OptionError` unless ``value`` is a finite number within bounds.
+
+    Args:
+        name: the option as the user knows it.
+        value: what was received.
+        lowest: smallest value allowed, or excluded bound with ``above``.
+        highest: largest value allowed.
+        whole: demand an integer.
+        above: ``value`` must lie strictly above ``lowest``.
+
+    Raises:
+        OptionError: naming what was expected and what was received.
+    """
+    kind = "a whole number" if whole else "a number"
+    bound = f"above {lowest:g}" if above else f"of at least {lowest:g}"
+    limit = "" if math.isinf(highest) else f" and at most {highest:,.0f}"
+    right_type = isinstance(value, int if whole else (int, float))
+    if (
+        not right_type
+        or isinstance(value, bool)
+        or not math.isfinite(value)
+        or not (value > lowest if above else value >= lowest)
+        or value > highest
+    ):
+        raise OptionError(f"{name} must be {kind} {bound}{limit}, but was {value!r}")
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise `OptionError` unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        listed = ", ".join(choices)
+        raise OptionError(f"{name} must be one of {listed}, but was {value!r}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of the network: input, stacked LSTM layers, dense softmax.
+
+    Attributes:
+        layers: number of stacked LSTM layers.
+        units: size U of each LSTM layer.
+        embedding: size D of the trained embedding; 0 means one-hot input.
+        dropout: share of each LSTM layer's outputs dropped while training.
+    """
+
+    layers: int = 2
+    units: int = 256
+    embedding: int = 64
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_number("--layers", self.layers, 1, 16, whole=True)
+        check_number("--units", self.units, 1, 8192, whole=True)
+        check_number("--embedding", self.embedding, 0, 8192, whole=True)
+        check_number("--dropout", self.dropout, 0)
+        if self.dropout >= 1:
+            raise OptionError(f"--dropout must be below 1, but was {self.dropout!r}")
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How a corpus is cut into training windows.
+
+    Attributes:
+        window_chars: symbols T in a window (``lines``: the most in one window).
+        stride_chars: symbols between the starts of two windows; None means T for
+            targets ``all`` and 1 for ``last``.
+        targets: ``all``, each position predicts the next symbol; ``last``, only the
+            symbol after the window is predicted (the course's form).
+    """
+
+    window_chars: int = 100
+    stride_chars: int | None = None
+    targets: str = "all"
+
+    def __post_init__(self) -> None:
+        check_number("--window", self.window_chars, 1, 100_000, whole=True)
+        if self.stride_chars is not None:
+            check_number("--stride", self.stride_chars, 1, 2**40, whole=True)
+        check_choice("--targets", self.targets, ("all", "last"))
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and how hard to train.
+
+    The length is the first of ``minutes``, ``steps``, ``epochs`` that is set.
+
+    Attributes:
+        batch_size: windows B in a batch.
+        learning_rate: peak rate of the optimizer.
+        schedule: ``cosine``, a linear warm-up then a cosine to a hundredth of the
+            peak; ``constant``, the peak throughout.
+        warmup_steps: steps of the warm-up (never more than a tenth of the run).
+        optimizer: ``adamw`` or ``adam``.
+        weight_decay: decoupled decay of AdamW.
+        clip_norm: largest global norm of a gradient; 0 means no clipping.
+        epochs, steps, minutes: length of the run.
+        precision: ``auto``, ``float32`` or ``bfloat16`` matrix products (weights are
+            always float32).
+        held_out: share of the corpus kept for measuring only.
+        seed: determines weights, order and dropout.
+    """
+
+    batch_size: int = 32
+    learning_rate: float = 3e-3
+    schedule: str = "cosine"
+    warmup_steps: int = 100
+    optimizer: str = "adamw"
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    epochs: int | None = 10
+    steps: int | None = None
+    minutes: float | None = None
+    precision: str = "auto"
+    held_out: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_number("--batch-size", self.batch_size, 1, 65_536, whole=True)
+        check_number("--learning-rate", self.learning_rate, 0, 100, above=True)
+        check_choice("schedule", self.schedule, ("cosine", "constant"))
+        check_number("warmup_steps", self.warmup_steps, 0, whole=True)
+        check_choice("optimizer", self.optimizer, ("adamw", "adam"))
+        check_number("weight_decay", self.weight_decay, 0, 100)
+        check_number("clip_norm", self.clip_norm, 0)
+        for name in ("epochs", "steps"):
+            if getattr(self, name) is not None:
+                check_number(f"--{name}", getattr(self, name), 1, 2**40, whole=True)
+        if self.minutes is not None:
+            check_number("--minutes", self.minutes, 0, 10_000_000, above=True)
+        if self.epochs is None and self.steps is None and self.minutes is None:
+            raise OptionError("a training needs one of --epochs, --steps, --minutes")
+        check_choice("--precision", self.precision, ("auto", "float32", "bfloat16"))
+        check_number("--held-out", self.held_out, 0)
+        if self.held_out >= 1:
+            raise OptionError(f"--held-out must be below 1, but was {self.held_out!r}")
+        check_number("--seed", self.seed, 0, MAX_SEED, whole=True)
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How the next symbol is drawn from the network's logits, and how many.
+
+    Attributes:
+        length: new symbols after the prompt.
+        temperature: logits are divided by it; 0 means argmax.
+        top_k: only the k likeliest symbols may be drawn; None means all.
+        top_p: only the likeliest symbols that together reach this probability may
+            be drawn (nucleus sampling); None means all.
+    """
+
+    length: int = 400
+    temperature: float = 0.7
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        check_number("--length", self.length, 1, 100_000_000, whole=True)
+        check_number("--temperature", self.temperature, 0, 100)
+        if self.top_k is not None:
+            check_number("--top-k", self.top_k, 1, 2**31, whole=True)
+        if self.top_p is not None:
+            check_number("--top-p", self.top_p, 0, 1, above=True)
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that determines a training, as one value."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    windows: WindowConfig = field(default_factory=WindowConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def override(self, **values: Any) -> Config:
+        """Return a copy with some fields replaced, each named once, flat.
+
+        Naming one of ``minutes``, ``steps`` and ``epochs`` unsets the other two.
+
+        Args:
+            **values: fields of `ModelConfig`, `WindowConfig` or `TrainingConfig`;
+                None leaves a field as it is.
+
+        Raises:
+            OptionError: for a value out of bounds, or two lengths at once.
+            TypeError: for a name that is no field.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        lengths = [name for name in ("minutes", "steps", "epochs") if name in given]
+        if len(lengths) > 1:
+            named = " and ".join(f"--{name}" for name in lengths)
+            raise OptionError(f"give one length of training, but {named} were given")
+        if lengths:
+            given = {"minutes": None, "steps": None, "epochs": None} | given
+        parts = {}
+        for part in fields(self):
+            known = {f.name for f in fields(getattr(self, part.name))}
+            mine = {name: given.pop(name) for name in list(given) if name in known}
+            parts[part.name] = replace(getattr(self, part.name), **mine)
+        if given:
+            raise TypeError(f"no such configuration field: {', '.join(given)}")
+        return Config(**parts)
+
+    def to_dict(self) -> dict[str, dict[str, Any]]:
+        """Return the configuration as nested dicts of plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Config:
+        """Rebuild what `to_dict` gave; unknown fields are an error, not ignored.
+
+        Raises:
+            TypeError: for unknown fields.
+            OptionError: for values out of bounds.
+        """
+        return cls(
+            model=ModelConfig(**data["model"]),
+            windows=WindowConfig(**data["windows"]),
+            training=TrainingConfig(**data["training"]),
+        )
+
+
+PRESETS: Mapping[str, Config] = {
+    "sonnets": Config(
+        ModelConfig(layers=2, units=256, embedding=64, dropout=0.5),
+        WindowConfig(window_chars=64),
+        TrainingConfig(
+            batch_size=16,
+            learning_rate=4e-3,
+            weight_decay=0.1,
+            epochs=None,
+            steps=1600,
+        ),
+    ),
+    "dinos": Config(
+        ModelConfig(layers=2, units=128, embedding=32, dropout=0.3),
+        WindowConfig(window_chars=64),
+        TrainingConfig(batch_size=32, learning_rate=4e-3, epochs=30),
+    ),
+    "course": Config(
+        ModelConfig(layers=2, units=128, embedding=0, dropout=0.5),
+        WindowConfig(window_chars=40, stride_chars=3, targets="last"),
+        TrainingConfig(
+            batch_size=128,
+            learning_rate=1e-3,
+            schedule="constant",
+            warmup_steps=0,
+            optimizer="adam",
+            weight_decay=0.0,
+            clip_norm=0.0,
+            epochs=1,
+        ),
+    ),
+}

@@ -1,0 +1,30 @@
+"""What can go wrong that a user can put right.
+
+Every message is one line that says what was expected, what was received and what
+to do. The command lines print it after ``error:`` and exit with status 2; anything
+that is not a `TextgenError` is a defect of ours and keeps its traceback.
+"""
+
+
+class TextgenError(Exception):
+    """Base of everything a user can put right; ``str(error)`` is one line."""
+
+
+class OptionError(TextgenError):
+    """An option or argument has a value that makes no sense."""
+
+
+class CorpusError(TextgenError):
+    """A corpus can't be found, read or used."""
+
+
+class VocabularyError(TextgenError):
+    """A text holds symbols that the vocabulary lacks, and that was not allowed."""
+
+
+class ModelFileError(TextgenError):
+    """A model file can't be found, read or trusted."""
+
+
+class OutputError(TextgenError):
+    """A result can't be written where it was asked for."""
