@@ -1,0 +1,272 @@
+"""Symbols and their ids, and what happens to symbols that a vocabulary lacks.
+
+A vocabulary is made once, from a whole text, and from then on belongs to the model:
+id i is row i of the embedding and column i of the logits. A text from elsewhere (a
+prompt, say) is first made to fit:
+
+    >>> vocabulary = Vocabulary.from_text("a cafe's fire")
+    >>> fitted = vocabulary.fit("Café ☃")
+    >>> fitted.text
+    'cafe '
+    >>> fitted.describe()
+    "the model has never seen 'C' (folded to 'c'), 'é' (folded to 'e'), '☃' (skipped)"
+    >>> vocabulary.decode(vocabulary.encode(fitted.text))
+    'cafe '
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from textgen.errors import VocabularyError
+
+END_SYMBOL = "\n"  # begins and ends every line of a `lines` corpus
+SHOWN_SYMBOLS = 5  # a message names no more than these
+CHUNK_CHARS = 1 << 18  # encoded at once; 4 bytes each as UTF-32, 8 as indices
+
+# What may stand for a symbol in print, likeliest first. Keyboards give the straight
+# forms and printed texts the curly ones, so both directions are needed.
+TYPOGRAPHIC_FORMS: dict[str, tuple[str, ...]] = {
+    "'": ("’", "‘"),
+    '"': ("”", "“"),
+    "-": ("‐", "–", "—"),
+    "…": ("...",),
+    "—": ("--", "-"),
+    "―": ("--", "-"),
+    "\t": (" ",),
+    **dict.fromkeys("‘’‚‛‹›′´`", ("'",)),
+    **dict.fromkeys("“”„‟«»″", ('"', "''")),
+    **dict.fromkeys("‐‑‒–−", ("-",)),
+    **dict.fromkeys("\u00a0\u2002\u2003\u2009\u202f\u3000", (" ",)),
+    "Æ": ("AE", "Ae"),
+    "æ": ("ae",),
+    "Œ": ("OE", "Oe"),
+    "œ": ("oe",),
+    "ß": ("ss",),
+    "Þ": ("TH", "Th"),
+    "þ": ("th",),
+    "Ð": ("D",),
+    "ð": ("d",),
+    "Ø": ("O",),
+    "ø": ("o",),
+    "Ł": ("L",),
+    "ł": ("l",),
+}
+
+
+def code_points(text: str) -> np.ndarray:
+    """Return the code points of ``text`` (N,) uint32; lone surrogates are kept."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A text made encodable, and what that took (see `Vocabulary.fit`).
+
+    Attributes:
+        text: the text, every symbol of it known.
+        folded: pairs of a received symbol and what stands for it now, each once, in
+            order of appearance.
+        skipped: received symbols for which nothing stands, likewise.
+    """
+
+    text: str
+    folded: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[str, ...] = ()
+
+    def describe(self) -> str | None:
+        """Return one line that says what was changed; None when nothing was."""
+        changes = [f"{old!r} (folded to {new!r})" for old, new in self.folded]
+        changes += [f"{symbol!r} (skipped)" for symbol in self.skipped]
+        return f"the model has never seen {_listed(changes)}" if changes else None
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Symbols in id order: ``symbols[i]`` is the symbol of id i.
+
+    Attributes:
+        symbols: at least one, all different, one character each.
+
+    Raises:
+        VocabularyError: when ``symbols`` is not that.
+    """
+
+    symbols: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "symbols", tuple(self.symbols))
+        if not self.symbols:
+            raise VocabularyError(
+                "a vocabulary needs at least one symbol, but received none: "
+                "give a text that isn't empty"
+            )
+        wrong = [symbol for symbol in self.symbols if not _is_character(symbol)]
+        if wrong:
+            raise VocabularyError(
+                "each symbol of a vocabulary must be one Unicode character, but "
+                f"received {_listed([_shortened(symbol) for symbol in wrong])}: "
+                "make the vocabulary anew from its text"
+            )
+        if len(set(self.symbols)) < len(self.symbols):
+            raise VocabularyError(
+                f"the {len(self.symbols):,} symbols of a vocabulary must be different, "
+                f"but only {len(set(self.symbols)):,} are: "
+                "make the vocabulary anew from its text"
+            )
+
+    @classmethod
+    def from_text(cls, text: str) -> Vocabulary:
+        """Return the vocabulary of a text: its distinct symbols, sorted.
+
+        Raises:
+            VocabularyError: when the text is empty or holds a lone surrogate.
+        """
+        return cls(tuple(sorted(set(text))))
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._known
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Smallest unsigned type that holds every id: uint8 up to 256 symbols."""
+        return np.min_scalar_type(len(self.symbols) - 1)
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.symbols)
+
+    @cached_property
+    def _codes(self) -> np.ndarray:
+        """Code point of each id, (V,) uint32."""
+        return code_points("".join(self.symbols))
+
+    @cached_property
+    def _id_of_code(self) -> np.ndarray:
+        """Id of each code point; V, which is no id, for all that are unknown.
+
+        The last entry is unknown too, so clipping an index to the table is right.
+        """
+        table = np.full(int(self._codes.max()) + 2, len(self), dtype=np.uint32)
+        table[self._codes] = np.arange(len(self), dtype=np.uint32)
+        return table
+
+    def encode(self, text: str) -> np.ndarray:
+        """Return the ids of a text, (N,) of `dtype`.
+
+        Takes time O(N) and, beyond the result, constant memory.
+
+        Raises:
+            VocabularyError: naming the symbols that the vocabulary lacks.
+        """
+        ids = np.empty(len(text), dtype=self.dtype)
+        for start in range(0, len(text), CHUNK_CHARS):
+            chunk = code_points(text[start : start + CHUNK_CHARS])
+            found = self._id_of_code.take(chunk, mode="clip")
+            if (found == len(self)).any():
+                raise VocabularyError(self._unknown_message(text))
+            ids[start : start + len(chunk)] = found
+        return ids
+
+    def _unknown_message(self, text: str) -> str:
+        unknown = [repr(s) for s in dict.fromkeys(text) if s not in self]
+        return (
+            f"expected only the {len(self):,} symbols that the model knows, but "
+            f"received {_listed(unknown)}: leave them out, or don't ask for strict "
+            "so that they are folded or skipped"
+        )
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """Return the text of ids (N,) of any integer type.
+
+        Raises:
+            ValueError: when an id isn't in 0 … V - 1.
+        """
+        ids = np.asarray(ids)
+        if not ids.size:
+            return ""
+        if ids.min() < 0 or ids.max() >= len(self):
+            raise ValueError(
+                f"ids must be from 0 to {len(self) - 1}, "
+                f"but were from {ids.min()} to {ids.max()}"
+            )
+        return self._codes[ids].astype("<u4", copy=False).tobytes().decode("utf-32-le")
+
+    def extended(self, symbols: Iterable[str]) -> Vocabulary:
+        """Return a vocabulary with new symbols appended, sorted; old ids stay.
+
+        Raises:
+            VocabularyError: when one of ``symbols`` isn't one character.
+        """
+        new = sorted(set(symbols) - self._known)
+        return Vocabulary((*self.symbols, *new)) if new else self
+
+    def fit(self, text: str) -> Fitted:
+        """Make any text encodable: fold what can be folded, skip the rest.
+
+        A symbol that the vocabulary lacks is replaced by the first of these whose
+        symbols are all known: its other typographic forms (straight quotes, hyphens,
+        three dots, the letters of a ligature); the same letter in the other case;
+        without accents; without accents in the other case; a typographic form in the
+        other case. Accents are removed by Unicode's compatibility decomposition
+        (NFKD, Unicode Standard Annex 15) without the combining marks.
+        """
+        folded: dict[str, str] = {}
+        skipped: list[str] = []
+        for symbol in dict.fromkeys(text):
+            if symbol in self:
+                continue
+            for candidate in _stand_ins(symbol):
+                if candidate and self._known.issuperset(candidate):
+                    folded[symbol] = candidate
+                    break
+            else:
+                skipped.append(symbol)
+        if folded or skipped:
+            replacement = folded | dict.fromkeys(skipped, "")
+            text = text.translate(str.maketrans(replacement))
+        return Fitted(text, tuple(folded.items()), tuple(skipped))
+
+
+def _stand_ins(symbol: str) -> Iterator[str]:
+    """Yield what may stand for a symbol, best first; see `Vocabulary.fit`."""
+    forms = TYPOGRAPHIC_FORMS.get(symbol, ())
+    yield from forms
+    yield symbol.swapcase()
+    decomposed = unicodedata.normalize("NFKD", symbol)
+    bare = "".join(c for c in decomposed if not unicodedata.combining(c))
+    yield bare
+    yield bare.swapcase()
+    for form in forms:
+        yield form.swapcase()
+
+
+def _is_character(symbol: Any) -> bool:
+    """Tell whether this is one character that UTF-8 can write (no lone surrogate)."""
+    return (
+        isinstance(symbol, str)
+        and len(symbol) == 1
+        and not "\ud800" <= symbol <= "\udfff"
+    )
+
+
+def _shortened(value: Any) -> str:
+    """Return the repr of anything in at most some forty characters."""
+    shown = repr(value)
+    return shown if len(shown) <= 40 else f"{shown[:36]} ..."
+
+
+def _listed(items: Sequence[str]) -> str:
+    """Join the first few items; say how many more there are."""
+    more = len(items) - SHOWN_SYMBOLS
+    named = ", ".join(items[:SHOWN_SYMBOLS])
+    return f"{named} and {more:,} more" if more > 0 else named
