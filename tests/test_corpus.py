@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from textgen import corpus as module
 from textgen import text_file
@@ -147,16 +145,6 @@ def test_lines_begin_and_end_with_the_end_symbol(
     assert corpus.kind_reason == "given"
 
 
-@given(st.text(st.sampled_from("aé😀\r\n"), min_size=2), st.integers(4, 9))
-def test_reading_in_pieces_changes_nothing(tmp_path_factory, text, chunk_bytes):
-    path = tmp_path_factory.getbasetemp() / "pieces.txt"
-    path.write_bytes(codecs.BOM_UTF8 + text.encode())
-    expected = text.replace("\r\n", "\n").replace("\r", "\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(text_file, "CHUNK_BYTES", chunk_bytes)
-        assert "".join(text_file.text_pieces(path)) == expected
-
-
 def test_normalised_texts_have_one_hash(written):
     plain = load_corpus(written("one\ntwo\n", "a.txt"))
     marked = load_corpus(written(b"\xef\xbb\xbfone\r\ntwo\r", "b.txt"))
@@ -269,48 +257,6 @@ def test_lines_without_a_line(written):
     assert "at least one line" in failure(written("\n\n\n"), kind="lines")
 
 
-@pytest.mark.parametrize("chunk_bytes", [4, 7, 1 << 18])
-def test_binary(written, chunk_bytes, monkeypatch):
-    monkeypatch.setattr(text_file, "CHUNK_BYTES", chunk_bytes)
-    message = failure(written(b"some text\0more"))
-    assert "binary" in message
-    assert "offset 9)" in message
-
-
-@pytest.mark.parametrize("chunk_bytes", [4, 5, 6, 7, 1 << 18])
-@pytest.mark.parametrize(
-    ("content", "byte", "offset"),
-    [
-        (b"caf\xe9 au lait", "0xe9", 3),
-        (b"\xef\xbb\xbfcaf\xe9 au lait", "0xe9", 6),
-        ("é😀é😀".encode() + b"\xff", "0xff", 12),
-        ("ééé\r\n".encode() + b"\x80", "0x80", 8),
-        ("ab😀".encode()[:-1], "0xf0", 2),
-        ("abcd€".encode()[:-1] + b"x", "0xe2", 4),
-    ],
-)
-def test_offset_of_what_is_not_utf8(
-    written, content, byte, offset, chunk_bytes, monkeypatch
-):
-    monkeypatch.setattr(text_file, "CHUNK_BYTES", chunk_bytes)
-    message = failure(written(content))
-    assert f"byte {byte} at offset {offset}," in message
-
-
-def test_offset_far_into_a_file(written):
-    text = "é" * 300_000
-    message = failure(written(b"x" + text.encode() + b"\xc3\x28"))
-    assert "byte 0xc3 at offset 600001," in message
-
-
-@pytest.mark.parametrize("encoding", ["UTF-16", "UTF-32"])
-def test_wide_encodings_are_recognised(written, encoding):
-    assert f"iconv -f {encoding}" in failure(written("some text".encode(encoding)))
-    big = {"UTF-16": codecs.BOM_UTF16_BE, "UTF-32": codecs.BOM_UTF32_BE}[encoding]
-    text = big + "some".encode(f"{encoding}-BE")
-    assert f"iconv -f {encoding}" in failure(written(text))
-
-
 @pytest.mark.parametrize("change", ["abcde", "abc", "abcx"])
 def test_a_text_that_changes_while_read(written, change, monkeypatch):
     path = written("abca")
@@ -323,6 +269,10 @@ def test_a_text_that_changes_while_read(written, change, monkeypatch):
 
     monkeypatch.setattr(module, "_survey", survey_then_change)
     assert "changed while it was read" in failure(path)
+
+
+def test_what_is_no_text_is_refused(written):
+    assert "offset 3," in failure(written(b"caf\xe9"))
 
 
 # Splitting
