@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from textgen.config import ModelConfig
+from textgen.stepper import LSTMWeights, Network
 
 
 def build_model(
@@ -56,6 +57,52 @@ def build_model(
         name="probabilities",
     )(x)
     return keras.Model(ids, probabilities, name="textgen")
+
+
+def network_of(model: keras.Model) -> Network:
+    """Copy a network's weights out of Keras, for the NumPy stepper.
+
+    Args:
+        model: a network of `build_model`, or one with the same chain of layers.
+    """
+    arrays = {layer.name: layer.get_weights() for layer in model.layers}
+    cells = [
+        LSTMWeights(*arrays[layer.name])
+        for layer in model.layers
+        if isinstance(layer, keras.layers.LSTM)
+    ]
+    kernel, bias = arrays["probabilities"]
+    return Network(arrays[model.layers[1].name][0], tuple(cells), kernel, bias)
+
+
+def set_network(model: keras.Model, network: Network) -> None:
+    """Copy weights into a Keras network, which may have more symbols than they do.
+
+    Rows of symbols that are new keep the fresh model's random start; their biases
+    start at the lowest known one, since nothing has been seen of them yet.
+
+    Args:
+        model: a network of `build_model` with the same layers and units.
+        network: weights whose V is at most the model's; ids mean the same symbols.
+    """
+    fresh = network_of(model)
+    _fill(model.layers[1].embeddings, fresh.embedding, network.embedding)
+    lstms = [x for x in model.layers if isinstance(x, keras.layers.LSTM)]
+    for layer, ours, theirs in zip(lstms, fresh.layers, network.layers, strict=True):
+        _fill(layer.cell.kernel, ours.kernel, theirs.kernel)
+        layer.cell.recurrent_kernel.assign(theirs.recurrent_kernel)
+        layer.cell.bias.assign(theirs.bias)
+    dense = model.layers[-1]
+    _fill(dense.kernel, fresh.dense_kernel, network.dense_kernel)
+    lowest = np.full_like(fresh.dense_bias, network.dense_bias.min())
+    _fill(dense.bias, lowest, network.dense_bias)
+
+
+def _fill(variable: keras.Variable, start: np.ndarray, known: np.ndarray) -> None:
+    """Assign ``start`` with its leading corner replaced by ``known``."""
+    start = np.array(start)
+    start[tuple(slice(n) for n in known.shape)] = known
+    variable.assign(start)
 
 
 def _input_layer(config: ModelConfig, vocabulary_size: int, seed: int) -> keras.Layer:

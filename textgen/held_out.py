@@ -1,0 +1,57 @@
+"""The held-out text during and after a training: measured, and nothing else."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from textgen.evaluation import held_out_nats
+from textgen.model_file import TrainedModel
+
+MAX_MEASURED_SYMBOLS = 200_000
+MIN_MEASURED_SYMBOLS = 2_000
+MEASURED_SHARE = 0.02  # symbols measured after an epoch, per symbol trained on in it
+
+
+class HeldOut:
+    """Measures a model on text that it is never trained on.
+
+    Args:
+        ids: (M,) held-out ids; may be empty.
+        training_symbols: symbols trained on in an epoch; what is measured after each
+            is a fiftieth of them, so that measuring costs next to nothing.
+        whole: measure all of ``ids`` at the end, a stream as one stream, as is done
+            for named corpora; otherwise at most `MAX_MEASURED_SYMBOLS` spread over it.
+    """
+
+    def __init__(self, ids: np.ndarray, training_symbols: int, *, whole: bool) -> None:
+        self._ids = ids
+        self._most = None if whole else MAX_MEASURED_SYMBOLS
+        share = int(training_symbols * MEASURED_SHARE)
+        self._brief = min(max(share, MIN_MEASURED_SYMBOLS), MAX_MEASURED_SYMBOLS)
+
+    def measure(self, model: TrainedModel) -> float | None:
+        """Return the final figure, mean nats per character; None if there is none."""
+        return self._nats(model, self._most)
+
+    def measure_briefly(self, model: TrainedModel) -> dict[str, float]:
+        """Return ``held_out_loss`` on a small part, the same each time."""
+        nats = self._nats(model, self._brief)
+        return {} if nats is None else {"held_out_loss": nats}
+
+    def cost_s(self, model: TrainedModel) -> float:
+        """Estimate how many seconds `measure` takes, from a small part of it."""
+        if not len(self._ids):
+            return 0.0
+        sample = self._ids[: MIN_MEASURED_SYMBOLS // 4]
+        started = time.perf_counter()
+        held_out_nats(model, sample, max_symbols=self._most)
+        seconds = time.perf_counter() - started
+        symbols = min(len(self._ids), self._most or len(self._ids))
+        return seconds * symbols / len(sample)
+
+    def _nats(self, model: TrainedModel, most: int | None) -> float | None:
+        if not len(self._ids):
+            return None
+        return held_out_nats(model, self._ids, max_symbols=most)

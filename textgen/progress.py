@@ -1,0 +1,99 @@
+"""What a person sees while a model trains: a live bar, or plain lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
+SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
+
+
+class ProgressDisplay(keras.callbacks.Callback):
+    """Show step, epoch, loss, held-out loss, speed and time left.
+
+    On a terminal a `rich` bar is kept up to date; elsewhere there is a line at each
+    epoch. A sample of text follows each epoch, at most one a second.
+
+    Args:
+        total_steps: steps of the whole training.
+        steps_per_epoch: steps that see each window once.
+        chars_per_step: symbols trained on in one step, on average.
+        sample: returns a short text by the network as it is now.
+        console: where to write; None means standard error.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        steps_per_epoch: int,
+        chars_per_step: float,
+        sample: Callable[[], str],
+        console: Console | None = None,
+    ) -> None:
+        super().__init__()
+        self._total_steps = total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._epochs = -(-total_steps // steps_per_epoch)
+        self._chars_per_step = chars_per_step
+        self._sample = sample
+        self._console = console or Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=total_steps)
+        self._held_out: float | None = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Start the clock and, on a terminal, the bar."""
+        self._started = self._last_line = time.monotonic()
+        self._last_sample = float("-inf")
+        if self._console.is_terminal:
+            self._bar.start()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Update the bar, or print a line when the last one is long ago."""
+        text = self._status(batch + 1, logs["loss"])
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=batch + 1, description=text)
+        elif time.monotonic() - self._last_line > LINE_INTERVAL_S:
+            self._print_line(text)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Print the epoch's figures and a sample of text."""
+        self._held_out = logs.get("held_out_loss")
+        now = time.monotonic()
+        step = min((epoch + 1) * self._steps_per_epoch, self._total_steps)
+        if now - self._last_sample < SAMPLE_INTERVAL_S and step < self._total_steps:
+            return
+        self._last_sample = now
+        self._print_line(self._status(step, logs["loss"]))
+        self._console.print(self._sample(), markup=False, style="dim", soft_wrap=True)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Take the bar away."""
+        self._bar.stop()
+
+    def _print_line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        self._console.print(text, markup=False, soft_wrap=True)
+
+    def _status(self, step: int, loss: float) -> str:
+        seconds = max(time.monotonic() - self._started, 1e-6)
+        left = seconds / step * (self._total_steps - step)
+        epoch = -(-step // self._steps_per_epoch)
+        held_out = "" if self._held_out is None else f"  held-out {self._held_out:.3f}"
+        return (
+            f"step {step:,}/{self._total_steps:,}  epoch {epoch}/{self._epochs}"
+            f"  loss {loss:.3f}{held_out}"
+            f"  {step * self._chars_per_step / seconds:,.0f} chars/s"
+            f"  {int(left) // 60}:{int(left) % 60:02d} left"
+        )

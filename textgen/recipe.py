@@ -1,0 +1,88 @@
+"""Which configuration a training runs with, and how that is told to people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textgen.config import PRESETS, Config, TrainingConfig, check_choice
+from textgen.corpus import Corpus
+from textgen.errors import OptionError
+from textgen.model_file import TrainedModel
+from textgen.windows import Windows
+
+FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model
+
+
+def choose_config(
+    corpus: Corpus,
+    preset: str | None,
+    start: TrainedModel | None,
+    overrides: dict[str, Any],
+) -> Config:
+    """Choose a preset, or the configuration of the model to go on from.
+
+    A corpus without a preset of its name takes ``dinos``' if it is made of lines and
+    ``sonnets``' otherwise. Going on from a saved model keeps its network, windows and
+    schedule; with a cosine schedule the peak rate is a tenth of the saved one, and
+    with a constant one it stays.
+
+    Args:
+        corpus: what will be trained on.
+        preset: name of a preset asked for.
+        start: the saved model to go on from.
+        overrides: fields of the configuration, flat; None leaves a field as it is.
+
+    Raises:
+        OptionError: unknown preset; preset and saved model at once; a value out of
+            bounds; a network that differs from the saved model's.
+    """
+    if preset is not None:
+        check_choice("--preset", preset, tuple(PRESETS))
+    if start is None:
+        own = corpus.name if corpus.name in PRESETS else None
+        usual = "dinos" if corpus.kind == "lines" else "sonnets"
+        return PRESETS[preset or own or usual].override(**overrides)
+    if preset is not None:
+        raise OptionError(
+            "give --preset or --init-from, not both: a saved model brings its own "
+            "configuration"
+        )
+    return _go_on(start.config, overrides)
+
+
+def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
+    config = saved
+    if saved.training.schedule == "cosine":
+        rate = saved.training.learning_rate * FINE_TUNING_SHARE
+        config = saved.override(learning_rate=rate)
+    config = config.override(**overrides)
+    for name in ("layers", "units", "embedding"):
+        ours, wanted = getattr(saved.model, name), getattr(config.model, name)
+        if ours != wanted:
+            raise OptionError(
+                f"--{name} must be the saved model's {ours}, but was {wanted}: "
+                "leave it out, or train without --init-from"
+            )
+    return config
+
+
+def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
+    """Say in one line what is trained on what."""
+    model = config.model
+    return (
+        f"{corpus.name}: {len(corpus.ids):,} characters, {len(corpus.vocabulary)} "
+        f"symbols, {corpus.kind} ({corpus.kind_reason}); {model.layers}×{model.units} "
+        f"LSTM, batches of {windows.batch_size} windows, "
+        f"{windows.steps_per_epoch:,} steps an epoch"
+    )
+
+
+def describe_length(config: TrainingConfig, steps: int, step_s: float) -> str:
+    """Say in one line how long the training is and, for a budget, how to repeat it."""
+    line = f"{steps:,} steps, about {steps * step_s:,.0f} s"
+    if config.minutes is not None:
+        line += (
+            f"; to repeat it exactly, --steps {steps} --precision {config.precision}"
+            f" --seed {config.seed} in place of --minutes"
+        )
+    return line

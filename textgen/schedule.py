@@ -1,0 +1,57 @@
+"""The learning rate of every step, and how many steps a training takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from textgen.config import TrainingConfig
+
+FINAL_SHARE = 0.01  # of the peak rate, at the last step of a cosine schedule
+
+
+def learning_rates(
+    config: TrainingConfig, total_steps: int, first_step: int, count: int
+) -> np.ndarray:
+    """Return the rates of ``count`` steps, a function of the step number only.
+
+    A linear warm-up, never longer than a tenth of the run, then half a cosine from
+    the peak to a hundredth of it (Loshchilov & Hutter 2017), or the peak throughout.
+
+    Args:
+        config: peak rate, schedule and warm-up.
+        total_steps: steps of the whole training.
+        first_step: number of the first step asked for, from 0.
+        count: how many.
+
+    Returns:
+        (count,) float32.
+    """
+    step = np.arange(first_step, first_step + count)
+    warmup = min(config.warmup_steps, total_steps // 10)
+    rising = np.minimum(1.0, (step + 1) / max(1, warmup))
+    if config.schedule == "constant":
+        return (config.learning_rate * rising).astype(np.float32)
+    done = np.clip((step - warmup) / max(1, total_steps - 1 - warmup), 0, 1)
+    falling = FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + np.cos(np.pi * done))
+    return (config.learning_rate * np.minimum(rising, falling)).astype(np.float32)
+
+
+def total_steps(
+    config: TrainingConfig,
+    steps_per_epoch: int,
+    seconds_left: float | None = None,
+    seconds_per_step: float | None = None,
+) -> int:
+    """Return how many steps a training takes by its first length that is set.
+
+    Args:
+        config: ``minutes``, ``steps`` or ``epochs``.
+        steps_per_epoch: steps that see each training window once.
+        seconds_left: what is left of ``minutes`` for steps alone.
+        seconds_per_step: as measured at the start.
+    """
+    if config.minutes is not None:
+        return max(1, int(seconds_left / seconds_per_step))
+    if config.steps is not None:
+        return config.steps
+    return config.epochs * steps_per_epoch

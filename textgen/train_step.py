@@ -1,0 +1,210 @@
+"""The compiled training step: several optimizer steps in one call, on any strategy.
+
+A batch is cut into parts, one for each core, that run side by side within one
+compiled function; their gradients are added in a fixed order, so that the same
+seed repeats a training bit for bit. Under a `tf.distribute` strategy each replica
+takes its share of the rows first.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from textgen.config import TrainingConfig
+from textgen.recurrent import layer_logits, sequence_logits
+
+LAYERS_AT_MOST = 16  # config.ModelConfig's bound; spaces the dropout seeds of parts
+MIN_PART_ROWS = 4  # below, cutting a batch costs more than the second core gives
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def configure_threads() -> None:
+    """Let each operation use one thread and as many operations run as cores.
+
+    Parts of a batch then run side by side. TensorFlow takes these settings only
+    before its first operation in a process; later they are left as they are.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(available_cores())
+    except RuntimeError:
+        pass
+
+
+def choose_precision(wanted: str) -> str:
+    """Resolve ``auto``: bfloat16 products where the processor has them, by its flags.
+
+    Flags rather than a timing, so that the same machine always chooses the same and
+    a seed repeats a run.
+
+    Args:
+        wanted: ``auto``, ``float32`` or ``bfloat16``.
+
+    Returns:
+        ``float32`` or ``bfloat16``.
+    """
+    if wanted != "auto":
+        return wanted
+    if tf.config.list_physical_devices("GPU"):
+        return "float32"
+    flags = Path("/proc/cpuinfo")
+    native = (
+        platform.system() == "Linux"
+        and flags.exists()
+        and bool({"avx512_bf16", "amx_bf16"} & set(flags.read_text().split()))
+    )
+    return "bfloat16" if native else "float32"
+
+
+def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    """Build the Keras optimizer of a configuration; biases are never decayed."""
+    options = {"global_clipnorm": config.clip_norm or None}
+    if config.optimizer == "adam":
+        return keras.optimizers.Adam(config.learning_rate, **options)
+    optimizer = keras.optimizers.AdamW(
+        config.learning_rate, weight_decay=config.weight_decay, beta_2=0.99, **options
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+class TrainStep:
+    """Train a many-to-many network of `textgen.model` on stacks of batches.
+
+    Args:
+        model: network whose ``optimizer`` is set and built, made in the strategy's
+            scope.
+        precision: ``float32`` or ``bfloat16``, type of the products' operands.
+        seed: determines dropout, together with step, part and layer.
+        batch_size: rows B of every batch.
+        strategy: a `tf.distribute.Strategy`; None means the current one.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        precision: str,
+        seed: int,
+        batch_size: int,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        self.model = model
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.replicas = self.strategy.num_replicas_in_sync
+        rows = -(-batch_size // self.replicas)
+        self.parts = max(1, min(available_cores(), rows // MIN_PART_ROWS))
+        self._seed_word = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
+        # A GPU has kernels for Keras' own LSTM layers that no loop of ours beats.
+        self._logits = (
+            layer_logits
+            if tf.config.list_logical_devices("GPU")
+            else functools.partial(sequence_logits, precision=precision)
+        )
+        self._compiled: dict[tuple[int, int], Callable] = {}
+
+    def __call__(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        weights: np.ndarray,
+        learning_rates: np.ndarray,
+        first_step: int,
+    ) -> np.ndarray:
+        """Take K optimizer steps.
+
+        Args:
+            inputs: (K, B, T) int32.
+            targets: (K, B, T) int32.
+            weights: (K, B, T) float32, 0 where a target doesn't count.
+            learning_rates: (K,) float32.
+            first_step: number of the first of these steps, from 0.
+
+        Returns:
+            (K,) float32, mean loss of each batch in nats per counted target.
+        """
+        shape = inputs.shape[1:]
+        if shape not in self._compiled:
+            self._compiled[shape] = self._compile(*shape)
+        return self._compiled[shape](
+            inputs, targets, weights, learning_rates.astype(np.float32), first_step
+        ).numpy()
+
+    def _compile(self, rows: int, length: int) -> Callable:
+        """Make the compiled function for any K of one shape (B, T)."""
+        ids = tf.TensorSpec([None, rows, length], tf.int32)
+        weights = tf.TensorSpec([None, rows, length], tf.float32)
+        rates, step = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)
+        signature = [ids, ids, weights, rates, step]
+        return tf.function(self._run_steps, input_signature=signature)
+
+    def _run_steps(self, inputs, targets, weights, learning_rates, first_step):
+        steps = tf.shape(inputs)[0]
+        losses = tf.TensorArray(tf.float32, steps)
+        for k in tf.range(steps):
+            replica_losses = self.strategy.run(
+                self._replica_step,
+                (inputs[k], targets[k], weights[k], learning_rates[k], first_step + k),
+            )
+            loss = self.strategy.reduce("SUM", replica_losses, axis=None)
+            losses = losses.write(k, loss)
+        return losses.stack()
+
+    @tf.autograph.experimental.do_not_convert
+    def _replica_step(self, inputs, targets, weights, learning_rate, step):
+        """Compute this replica's parts, add their gradients, apply them."""
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
+        shares = [self._rows_of(x, replica) for x in (inputs, targets, weights)]
+        losses, gradients = [], []
+        for part, (x, y, w) in enumerate(zip(*shares, strict=True)):
+            number = replica * self.parts + part
+            seed = tf.stack([self._seed_word + number * LAYERS_AT_MOST, step])
+            loss, gradient = self._loss_and_gradient(x, y, w, seed)
+            losses.append(loss)
+            gradients.append(gradient)
+        summed = [tf.add_n(same) for same in zip(*gradients, strict=True)]
+        optimizer = self.model.optimizer
+        optimizer.learning_rate.assign(learning_rate)
+        optimizer.apply(summed, self.model.trainable_variables)
+        return tf.add_n(losses)
+
+    def _rows_of(self, x: tf.Tensor, replica: tf.Tensor) -> list[tf.Tensor]:
+        """Cut a replica's rows of the batch into parts of (nearly) equal size."""
+        batch = x.shape[0]
+        bounds = np.linspace(0, batch, self.replicas * self.parts + 1).astype(int)
+        if self.replicas == 1:
+            return [x[a:b] for a, b in itertools.pairwise(bounds)]
+        if batch % (self.replicas * self.parts):
+            raise ValueError(
+                f"a batch of {batch} rows can't be shared evenly among "
+                f"{self.replicas} replicas of {self.parts} parts"
+            )
+        size = batch // (self.replicas * self.parts)
+        first = replica * self.parts * size
+        return [x[first + p * size :][:size] for p in range(self.parts)]
+
+    def _loss_and_gradient(self, inputs, targets, weights, seed):
+        variables = [v.value for v in self.model.trainable_variables]
+        with tf.GradientTape() as tape:
+            logits = self._logits(self.model, inputs, dropout_seed=seed)
+            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
+                tf.transpose(targets), logits
+            )
+            loss = tf.reduce_sum(nats * tf.transpose(weights))
+        return loss, tape.gradient(loss, variables)
