@@ -1,0 +1,99 @@
+"""Complete the beginning of a text with a trained model.
+
+  generate.py                                asks for beginnings, until Ctrl-D
+  generate.py --prompt "Shall I compare "    prints the prompt and what follows it
+  generate.py --corpus dinos --count 20      twenty different names, one a line
+  generate.py --jsonl < beginnings.txt       completes each line of a file
+
+Results go to standard output and everything else to standard error. On a terminal,
+control characters are shown escaped. Exit status: 0 done, 2 for an error that one
+line explains, 130 after Ctrl-C.
+"""
+
+import os
+import sys
+
+# One stream is fastest with one thread; NumPy reads this when it is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from textgen.batch_generation import check_count
+from textgen.config import DEFAULT_CORPUS, SamplingConfig
+from textgen.errors import OptionError
+from textgen.generation import check_seed, check_stop, fresh_seed
+from textgen.interactive import Conversation
+from textgen.model_file import load_model, resolve_model
+from textgen.printing import Printer
+from textgen.terminal import Parser, number, run, say, say_warnings, whole_number
+
+
+def parse_arguments():
+    """Read the command line, and check all of it before a model is loaded."""
+    parser = Parser(__doc__)
+    add, default = parser.add_argument, SamplingConfig
+    # fmt: off
+    add("--model", metavar="FILE", help="the model file to use")
+    add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="without --model: "
+        "models/NAME.h5, or else models/NAME-pretrained.h5 (default: %(default)s)")
+    add("--prompt", metavar="TEXT", help="the beginning, which the output begins with "
+        "as it is; without it, it is asked for on a terminal, and otherwise each line "
+        "of standard input is one, each completion followed by an empty line")
+    add("--length", metavar="N", type=whole_number, default=default.length,
+        help="new characters, exactly; fewer only at --stop, or at the end of a line "
+        "for a model of lines (default: %(default)s)")
+    add("--temperature", metavar="X", type=number, default=default.temperature,
+        help="lower is safer, 0 always the likeliest character (default: %(default)s)")
+    add("--top-k", metavar="N", type=whole_number, default=default.top_k,
+        help="draw among the N likeliest characters only")
+    add("--top-p", metavar="X", type=number, default=default.top_p,
+        help="draw among the likeliest that together reach this probability only")
+    add("--seed", metavar="N", type=whole_number, help="repeats a completion; without "
+        "it, a fresh one is taken and said on standard error")
+    add("--count", metavar="N", type=whole_number, help="so many completions of the "
+        "prompt, or of nothing without one: from a model of lines distinct ones, one "
+        "a line (fewer where no more are to be found), else parted by empty lines")
+    add("--stop", metavar="TEXT", help="end where this occurs among the new characters")
+    add("--strict", action="store_true", help="refuse a prompt with characters that "
+        "the model has never seen, rather than fold or skip them for it")
+    add("--jsonl", action="store_true", help="print each completion as a JSON object: "
+        "prompt, completion, seed")
+    # fmt: on
+    arguments = parser.parse_args()
+    names = ("length", "temperature", "top_k", "top_p")
+    arguments.config = SamplingConfig(*(getattr(arguments, name) for name in names))
+    if arguments.seed is not None:
+        check_seed(arguments.seed)
+    if arguments.count is not None:
+        check_count(arguments.count)
+    check_stop(arguments.stop)
+    return arguments
+
+
+def main():
+    """Do what the command line says."""
+    say_warnings()
+    arguments = parse_arguments()
+    path = resolve_model(arguments.model, arguments.corpus)
+    model = load_model(path)
+    say(f"model: {str(path)!r}")
+    options = {"stop": arguments.stop, "strict": arguments.strict}
+    has_prompt = arguments.prompt is not None or arguments.count is not None
+    if not has_prompt and sys.stdin and sys.stdin.isatty() and not arguments.jsonl:
+        Conversation(model, arguments.config, seed=arguments.seed, **options).run()
+        return
+    seed = arguments.seed
+    if seed is None:
+        seed = fresh_seed()
+        say(f"seed: {seed}")
+    printer = Printer(model, arguments.config, arguments.jsonl, **options)
+    if arguments.count is not None:
+        printer.print_many(arguments.prompt or "", arguments.count, seed)
+    elif arguments.prompt is not None:
+        printer.print_one(arguments.prompt, seed)
+    elif sys.stdin is None:
+        raise OptionError("a --prompt or standard input is needed, but it is closed")
+    else:
+        printer.print_each((line.rstrip("\r\n") for line in sys.stdin), seed)
+
+
+if __name__ == "__main__":
+    run(main)

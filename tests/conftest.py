@@ -1,0 +1,66 @@
+"""Model files for the tests: tiny, untrained, made once."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
+
+PROSE = "\n " + string.punctuation + string.ascii_letters
+NAMES = "\n" + string.ascii_lowercase
+
+
+@pytest.fixture(scope="session")
+def make_model_file(tmp_path_factory) -> Callable[..., Path]:
+    """Return a function that saves an untrained model and gives its path."""
+    from textgen.model import build_model
+    from textgen.model_file import save_model
+
+    def make(name: str, kind: str, symbols: str, targets: str = "all") -> Path:
+        config = Config(
+            ModelConfig(layers=2, units=16, embedding=8),
+            WindowConfig(window_chars=10, targets=targets),
+            TrainingConfig(),
+        )
+        model = build_model(config.model, len(symbols), targets=targets, seed=1)
+        metadata = {
+            "format": 1,
+            "level": "character",
+            "symbols": list(symbols),
+            "corpus": {"name": name, "kind": kind, "sha256": "0" * 64},
+            "config": config.to_dict(),
+            "training": {
+                "steps": 1,
+                "epochs": 1,
+                "seconds": 1.0,
+                "held_out_nats_per_char": None,
+                "seed": 0,
+                "precision": "float32",
+                "versions": {},
+                "date": "2026-01-01",
+            },
+        }
+        path = tmp_path_factory.mktemp("models") / f"{name}.h5"
+        save_model(model, metadata, path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prose_model(make_model_file) -> Path:
+    return make_model_file("sonnets", "stream", PROSE)
+
+
+@pytest.fixture(scope="session")
+def names_model(make_model_file) -> Path:
+    return make_model_file("dinos", "lines", NAMES)
+
+
+@pytest.fixture(scope="session")
+def window_model(make_model_file) -> Path:
+    return make_model_file("course", "stream", PROSE, targets="last")

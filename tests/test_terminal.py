@@ -1,0 +1,147 @@
+import io
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from textgen.errors import OptionError
+from textgen.terminal import (
+    Parser,
+    number,
+    one_line,
+    printable,
+    whole_number,
+    writer,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, é ☃\n\t", "plain, é ☃\n\t"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\rb\x00\x7f\x9b", r"a\rb\x00\x7f\x9b"),
+        ("\u202eevil", r"\u202eevil"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_printable_escapes_what_steers_a_terminal(text, shown):
+    assert printable(text) == shown
+
+
+def test_one_line_is_one_line():
+    assert one_line("a\nb\x1b") == r"a\nb\x1b"
+
+
+def test_writer_leaves_files_alone():
+    stream = io.StringIO()
+    writer(stream)("\x1b\r")
+    assert stream.getvalue() == "\x1b\r"
+
+
+def test_parser_raises_one_line():
+    parser = Parser("What it does.\n")
+    parser.add_argument("--length", type=whole_number)
+    parser.add_argument("--heat", type=number)
+    assert parser.parse_args(["--length", "5"]).length == 5
+    for arguments, expected in [
+        (["--length", "1e15"], "--length must be a whole number, but was '1e15'"),
+        (["--length", "9" * 9999], "--length must be a whole number, but was '9999"),
+        (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
+        (["--leng", "5"], "unrecognized arguments: --leng 5"),
+        (["--length"], "--length: expected one argument"),
+    ]:
+        with pytest.raises(OptionError, match=expected) as caught:
+            parser.parse_args(arguments)
+        assert len(str(caught.value)) < 200
+
+
+def run_main(body: str, **options) -> subprocess.CompletedProcess:
+    script = "import os, sys\nfrom textgen.terminal import run, say\ndef main():\n"
+    script += textwrap.indent(textwrap.dedent(body), "    ") + "\nrun(main)\n"
+    options = {"capture_output": True, "timeout": 60} | options
+    return subprocess.run([sys.executable, "-c", script], **options)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("print('é☃')", 0, ""),
+        (
+            "from textgen.errors import CorpusError\nraise CorpusError('no\\n')",
+            2,
+            "error: no\\n",
+        ),
+        ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("open('/nowhere/x')", 2, "error: can't read or write '/nowhere/x': No such"),
+    ],
+)
+def test_exit_statuses_and_messages(body, status, message):
+    result = run_main(body)
+    assert result.returncode == status
+    assert result.stderr.decode().startswith(message)
+    assert result.stderr.count(b"\n") == (1 if message else 0)
+
+
+def test_a_defect_keeps_its_traceback():
+    result = run_main("raise ZeroDivisionError")
+    assert result.returncode == 1
+    assert b"Traceback" in result.stderr
+
+
+def test_streams_are_utf8_in_any_locale_and_bytes_survive():
+    environment = os.environ | {
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+    }
+    result = run_main(
+        "sys.stdout.write(sys.stdin.read() + chr(0x2603))",
+        input=b"\xef\xbb\xbf\xffa\r\n\xc3\xa9",
+        env=environment,
+    )
+    assert result.stdout == b"\xffa\r\n\xc3\xa9" + "☃".encode()
+    assert result.stderr == b""
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as stdout:
+        result = run_main(
+            "print('x' * 100_000)",
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            capture_output=False,
+        )
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_one_line():
+    with open("/dev/full", "wb") as stdout:
+        result = run_main(
+            "print('x')", stdout=stdout, stderr=subprocess.PIPE, capture_output=False
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith(b"error: can't read or write: No space left")
+    assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_closed_streams():
+    script = "from textgen.terminal import run, say\nrun(lambda: say('a word'))"
+    command = f'"{sys.executable}" -c "{script}"'
+
+    def shell(redirection):
+        return subprocess.run(
+            ["sh", "-c", command + redirection], capture_output=True, timeout=60
+        )
+
+    closed = shell(" >&-")
+    assert closed.returncode == 2
+    assert closed.stderr.startswith(b"error: standard output is closed")
+    silent = shell(" 2>&-")
+    assert (silent.returncode, silent.stdout) == (0, b"")

@@ -1,0 +1,124 @@
+"""How `generate.py` prints completions.
+
+As text: prompt and completion, each character as soon as it is made, then a newline.
+As JSON lines: an object for each completion with its prompt, completion and seed, in
+ASCII (other characters as JSON escapes), so that any reader can take it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from itertools import repeat
+
+from textgen.batch_generation import (
+    STREAMS,
+    Completion,
+    completion_seeds,
+    distinct_lines,
+    iterate_completions,
+)
+from textgen.config import SamplingConfig
+from textgen.generation import stream_output
+from textgen.model_file import TrainedModel
+from textgen.terminal import say, writer
+
+
+class Printer:
+    """Makes completions with one model and one set of options, and prints them."""
+
+    def __init__(
+        self,
+        model: TrainedModel,
+        config: SamplingConfig,
+        jsonl: bool = False,
+        *,
+        stop: str | None = None,
+        strict: bool = False,
+    ) -> None:
+        """Print to standard output from now on.
+
+        Args:
+            model: completes the prompts.
+            config: length and the way of drawing.
+            jsonl: print JSON lines.
+            stop: as for `stream_output`.
+            strict: likewise.
+        """
+        self._model = model
+        self._config = config
+        self._options = {"stop": stop, "strict": strict}
+        self._write = writer(sys.stdout)
+        self._jsonl = jsonl
+
+    def print_one(self, prompt: str, seed: int) -> None:
+        """Print a completion; as text, each character as soon as it is made."""
+        characters = stream_output(
+            self._model, prompt, seed=seed, **vars(self._config), **self._options
+        )
+        if self._jsonl:
+            self._print(Completion(prompt, "".join(characters), seed))
+            return
+        self._write(prompt)
+        for character in characters:
+            self._write(character)
+        self._write("\n")
+
+    def print_each(self, prompts: Iterable[str], seed: int) -> None:
+        """Print a completion of each prompt as it comes; a blank line follows a text.
+
+        The completions' seeds are those of `completion_seeds`.
+        """
+        for prompt, own_seed in zip(prompts, completion_seeds(seed), strict=False):
+            self.print_one(prompt, own_seed)
+            if not self._jsonl:
+                self._write("\n")
+
+    def print_many(self, prompt: str, count: int, seed: int) -> None:
+        """Print ``count`` completions of a prompt, made together.
+
+        A model of lines gives distinct ones, one a line, and it is said on stderr if
+        there aren't so many. Texts are separated by a blank line. The completions'
+        seeds are those of `completion_seeds`.
+        """
+        if self._model.kind == "lines":
+            self._print_distinct(prompt, count, seed)
+            return
+        completions = iterate_completions(
+            self._model,
+            repeat(prompt, count),
+            completion_seeds(seed),
+            config=self._config,
+            streams=min(count, STREAMS),
+            **self._options,
+        )
+        for number, completion in enumerate(completions):
+            if number and not self._jsonl:
+                self._write("\n")
+            self._print(completion)
+
+    def _print_distinct(self, prompt: str, count: int, seed: int) -> None:
+        found = 0
+        for completion in distinct_lines(
+            self._model, prompt, count, seed, config=self._config, **self._options
+        ):
+            self._print(completion)
+            found += 1
+        if found < count:
+            say(
+                f"note: {count:,} different lines were wanted, but no more than "
+                f"{found:,} came; a higher --temperature or a shorter --prompt gives "
+                "more"
+            )
+
+    def _print(self, completion: Completion) -> None:
+        if self._jsonl:
+            record = {
+                "prompt": completion.prompt,
+                "completion": completion.text,
+                "seed": completion.seed,
+            }
+            self._write(json.dumps(record) + "\n")
+        else:
+            self._write(f"{completion.prompt}{completion.text}\n")

@@ -1,0 +1,156 @@
+"""What the two command lines share: streams, one-line errors, exit statuses.
+
+    status 0    done (also when a reader such as `head` has had enough)
+    status 2    the user can put it right; one line on stderr says how
+    status 130  interrupted
+
+Nothing here knows about text generation, and nothing slow is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
+from typing import NoReturn, TextIO
+
+from textgen.errors import OptionError, OutputError, TextgenError
+
+DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+
+# Control characters but newline and tab, marks that turn the direction of writing,
+# and bytes that were not UTF-8 (they reach Python as lone surrogates).
+STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` with whatever could steer a terminal shown escaped.
+
+    Newlines and tabs stay.
+
+    >>> print(printable("red\x1b[31m"))
+    red\x1b[31m
+    """
+    return STEERING.sub(
+        lambda match: match[0].encode("unicode_escape").decode("ascii"), text
+    )
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` on a single line, with nothing in it that steers a terminal."""
+    return printable(text).replace("\n", "\\n")
+
+
+def say(message: str) -> None:
+    """Print one line for people on stderr."""
+    print(one_line(message), file=sys.stderr, flush=True)
+
+
+def say_warnings() -> None:
+    """From now on, let each warning be one line on stderr, repeated ones too."""
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = lambda message, *_, **__: say(f"note: {message}")
+
+
+def writer(stream: TextIO) -> Callable[[str], None]:
+    """Return a function that writes text to ``stream`` and flushes it at once.
+
+    A file or a pipe gets the text as it is; a terminal gets it `printable`.
+    """
+    on_terminal = stream.isatty()
+
+    def write(text: str) -> None:
+        stream.write(printable(text) if on_terminal else text)
+        stream.flush()
+
+    return write
+
+
+def whole_number(text: str) -> int:
+    """Read an option's whole number (a type for `argparse`)."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number, but was {text[:40]!r}"
+        ) from None
+
+
+def number(text: str) -> float:
+    """Read an option's number (a type for `argparse`)."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be a number, but was {text[:40]!r}"
+        ) from None
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and whose description is kept."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what the user did wrong as an `OptionError`."""
+        message = message.removeprefix("argument ").replace(": must be", " must be")
+        raise OptionError(f"{message} ({self.prog} --help lists the options)")
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a command line and leave the process with its exit status.
+
+    Standard input and output are UTF-8, whatever the locale; bytes that are not
+    UTF-8 come in as lone surrogates and go out as the bytes that they were.
+
+    Args:
+        main: the command; returns when all is done.
+    """
+    status = DONE
+    try:
+        _prepare_streams()
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()
+    except KeyboardInterrupt:
+        say("interrupted")
+        status = INTERRUPTED
+    except TextgenError as error:
+        say(f"error: {error}")
+        status = USER_ERROR
+    except OSError as error:
+        _abandon_output()
+        file = f" {error.filename!r}" if error.filename else ""
+        say(f"error: can't read or write{file}: {error.strerror or error}")
+        status = USER_ERROR
+    sys.exit(status)
+
+
+def _prepare_streams() -> None:
+    if sys.stderr is None:
+        # print(file=None) would put messages among the results.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; send it to a file or a pipe")
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if sys.stdin is not None:
+        sys.stdin.reconfigure(
+            encoding="utf-8-sig", errors="surrogateescape", newline="\n"
+        )
+
+
+def _abandon_output() -> None:
+    """Send what is still buffered nowhere, so that leaving doesn't fail on it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
