@@ -29,6 +29,10 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         # Wide enough that readline never wraps a line.
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 50, 500, 0, 0))
+        # Ctrl-C discards what a terminal has yet to show, an answer to it too.
+        modes = termios.tcgetattr(theirs)
+        modes[3] |= termios.NOFLSH
+        termios.tcsetattr(theirs, termios.TCSANOW, modes)
         self.process = subprocess.Popen(
             [sys.executable, str(SCRIPT), *map(str, arguments)],
             stdin=theirs,
@@ -52,9 +56,8 @@ class Terminal:
             left = deadline - time.monotonic()
             ready = left > 0 and select.select([self._ours], [], [], left)[0]
             assert ready, f"expected {expected!r}, but saw {self._unread[-500:]!r}"
-            shown = self._decode(os.read(self._ours, 65_536))
-            self._unread += shown.replace("\r\n", "\n")
-            self._unread = READLINE_MODES.sub("", self._unread)
+            self._unread += self._decode(os.read(self._ours, 65_536))
+            self._unread = READLINE_MODES.sub("", self._unread).replace("\r\n", "\n")
         before, self._unread = self._unread.split(expected, 1)
         return before + expected
 
