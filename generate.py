@@ -51,7 +51,7 @@ def parse_arguments():
     add("--count", metavar="N", type=whole_number, help="so many completions of the "
         "prompt, or of nothing without one: from a model of lines distinct ones, one "
         "a line (fewer where no more are to be found), else parted by empty lines")
-    add("--stop", metavar="TEXT", help="end before this occurs among the new characters")
+    add("--stop", metavar="TEXT", help="end before this text, if it is generated")
     add("--strict", action="store_true", help="refuse a prompt with characters that "
         "the model has never seen, rather than fold or skip them for it")
     add("--jsonl", action="store_true", help="print each completion as a JSON object: "
