@@ -22,6 +22,7 @@ from textgen.errors import OptionError
 
 DEFAULT_CORPUS = "sonnets"
 MAX_SEED = 2**32 - 1
+SHOWN_CHARS = 40  # of a received value, in an error's one line
 
 
 def check_number(
@@ -53,11 +54,19 @@ def check_number(
     if (
         not right_type
         or isinstance(value, bool)
-        or not math.isfinite(value)
+        or not _is_finite(value)
         or not (value > lowest if above else value >= lowest)
         or value > highest
     ):
-        raise OptionError(f"{name} must be {kind} {bound}{limit}, but was {value!r}")
+        received = repr(value)[:SHOWN_CHARS]
+        raise OptionError(f"{name} must be {kind} {bound}{limit}, but was {received}")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

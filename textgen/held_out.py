@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -32,7 +33,11 @@ class HeldOut:
         self._brief = min(max(share, MIN_MEASURED_SYMBOLS), MAX_MEASURED_SYMBOLS)
 
     def measure(self, model: TrainedModel) -> float | None:
-        """Return the final figure, mean nats per character; None if there is none."""
+        """Return the final figure, mean nats per character.
+
+        None if nothing is held out, or too little to measure (for targets ``last``,
+        less than a window and the symbol after it).
+        """
         return self._nats(model, self._most)
 
     def measure_briefly(self, model: TrainedModel) -> dict[str, float]:
@@ -54,4 +59,5 @@ class HeldOut:
     def _nats(self, model: TrainedModel, most: int | None) -> float | None:
         if not len(self._ids):
             return None
-        return held_out_nats(model, self._ids, max_symbols=most)
+        nats = held_out_nats(model, self._ids, max_symbols=most)
+        return None if math.isnan(nats) else nats

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from textgen.atomic_file import output_error
 from textgen.errors import OutputError
 from textgen.model_file import save_model
 
@@ -20,24 +21,23 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
         corpus_name: NAME.
 
     Returns:
-        The file to write; its folder exists.
+        The file to write, with a symbolic link followed; its folder exists.
 
     Raises:
-        OutputError: naming the folder and the reason.
+        OutputError: naming the file or folder and the reason.
     """
     path = Path(output) if output is not None else Path("models", f"{corpus_name}.h5")
     if path.suffix != ".h5":
         raise OutputError(f"--output must end in .h5, but was {str(path)!r}")
-    if path.name.endswith("-pretrained.h5"):
-        raise OutputError(
-            f"--output must not be a pretrained model, but was {str(path)!r}; "
-            "choose another name"
-        )
-    if path.is_dir():
-        raise OutputError(f"--output must be a file, but {str(path)!r} is a folder")
     try:
+        if path.is_symlink():
+            path = Path(os.path.realpath(path))
+        _check_replaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        # A name at least as long as any that will be written.
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".previous.h5"
+        ):
             pass
     except OSError as error:
         raise OutputError(
@@ -45,6 +45,20 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
             f"can't be written ({error.strerror}); choose another with --output"
         ) from error
     return path
+
+
+def _check_replaceable(path: Path) -> None:
+    if path.name.endswith("-pretrained.h5"):
+        raise OutputError(
+            f"--output must not be a pretrained model, but was {str(path)!r}; "
+            "choose another name"
+        )
+    for file in (path, _previous(path)):
+        if file.exists() and not file.is_file():
+            raise OutputError(
+                f"expected to write the file {str(file)!r}, but it is a folder or "
+                "device; choose another with --output"
+            )
 
 
 def save_keeping_previous(
@@ -63,19 +77,31 @@ def save_keeping_previous(
         Where the earlier file is now, or None.
 
     Raises:
-        OutputError: the file can't be written; the earlier one is intact.
+        OutputError: the file can't be written; the earlier one is intact, and so is
+            an earlier ``NAME.previous.h5``.
     """
-    fresh = path.with_name(f"{path.stem}.new.h5")
-    save_model(keras_model, metadata, fresh)
-    previous = None
-    if path.exists():
-        previous = path.with_name(f"{path.stem}.previous.h5")
-        spare = path.with_name(f"{path.stem}.spare.h5")
-        spare.unlink(missing_ok=True)
-        try:
-            os.link(path, spare)
-        except OSError:  # a file system without hard links
-            shutil.copy2(path, spare)
-        os.replace(spare, previous)
-    os.replace(fresh, path)
+    if not path.exists():
+        save_model(keras_model, metadata, path)
+        return None
+    previous = _previous(path)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".textgen-", dir=path.parent) as folder:
+            spare = Path(folder, path.name)
+            _keep(path, spare)
+            save_model(keras_model, metadata, path)
+            os.replace(spare, previous)
+    except OSError as error:
+        raise output_error(path, error) from error
     return previous
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.previous.h5")
+
+
+def _keep(path: Path, spare: Path) -> None:
+    """Give the file a second name, or make a copy where there are no hard links."""
+    try:
+        os.link(os.path.realpath(path), spare)
+    except OSError:
+        shutil.copy2(path, spare)

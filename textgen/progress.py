@@ -8,6 +8,9 @@ from collections.abc import Callable
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from textgen.terminal import printable
 
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
@@ -76,7 +79,8 @@ class ProgressDisplay(keras.callbacks.Callback):
             return
         self._last_sample = now
         self._print_line(self._status(step, logs["loss"]))
-        self._console.print(self._sample(), markup=False, style="dim", soft_wrap=True)
+        sample = Text(printable(self._sample()), style="dim")
+        self._console.print(sample, soft_wrap=True)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Take the bar away."""
@@ -84,7 +88,7 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     def _print_line(self, text: str) -> None:
         self._last_line = time.monotonic()
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(Text(text), soft_wrap=True)
 
     def _status(self, step: int, loss: float) -> str:
         seconds = max(time.monotonic() - self._started, 1e-6)

@@ -1,0 +1,172 @@
+"""Configuration: what is refused, what an override unsets, what JSON brings back."""
+
+import json
+import math
+
+import pytest
+
+from textgen.config import (
+    MAX_SEED,
+    PRESETS,
+    Config,
+    ModelConfig,
+    SamplingConfig,
+    TrainingConfig,
+    WindowConfig,
+    check_choice,
+    check_number,
+)
+from textgen.errors import OptionError
+
+NONSENSE = (-1, math.nan, math.inf, -math.inf, "1", None, True, 10**400, [1])
+WHOLE = ((ModelConfig, "layers"), (ModelConfig, "units"), (ModelConfig, "embedding"),
+         (WindowConfig, "window_chars"), (WindowConfig, "stride_chars"),
+         (TrainingConfig, "batch_size"), (TrainingConfig, "warmup_steps"),
+         (TrainingConfig, "epochs"), (TrainingConfig, "steps"),
+         (TrainingConfig, "seed"), (SamplingConfig, "length"),
+         (SamplingConfig, "top_k"))  # fmt: skip
+REAL = ((ModelConfig, "dropout"), (TrainingConfig, "learning_rate"),
+        (TrainingConfig, "weight_decay"), (TrainingConfig, "clip_norm"),
+        (TrainingConfig, "minutes"), (TrainingConfig, "held_out"),
+        (SamplingConfig, "temperature"), (SamplingConfig, "top_p"))  # fmt: skip
+OPTIONAL = {"stride_chars", "epochs", "steps", "minutes", "top_k", "top_p"}
+
+
+@pytest.mark.parametrize(("part", "name"), WHOLE + REAL)
+@pytest.mark.parametrize("value", NONSENSE, ids=lambda v: repr(v)[:9])
+def test_nonsense_is_refused_in_one_line(part, name, value):
+    if value is None and name in OPTIONAL:
+        return
+    with pytest.raises(OptionError, match="must be") as caught:
+        part(**{name: value})
+    message = str(caught.value)
+    assert len(message) < 200
+    assert "\n" not in message
+    assert name.split("_")[0] in message
+
+
+@pytest.mark.parametrize(("part", "name"), WHOLE)
+def test_a_fraction_is_no_whole_number(part, name):
+    with pytest.raises(OptionError, match=r"must be a whole number .*but was 1\.5"):
+        part(**{name: 1.5})
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "allowed", "refused"),
+    [
+        (ModelConfig, "layers", (1, 16), (0, 17)),
+        (ModelConfig, "units", (1, 8192), (0, 8193)),
+        (ModelConfig, "embedding", (0, 8192), (8193,)),
+        (ModelConfig, "dropout", (0, 0.99), (1, 1.0)),
+        (WindowConfig, "window_chars", (1, 100_000), (0, 100_001)),
+        (WindowConfig, "stride_chars", (None, 1), (0,)),
+        (TrainingConfig, "learning_rate", (1e-12, 100), (0, 0.0, 101)),
+        (TrainingConfig, "epochs", (1,), (0,)),
+        (TrainingConfig, "minutes", (1e-3,), (0,)),
+        (TrainingConfig, "held_out", (0, 0.5), (1, 1.0)),
+        (TrainingConfig, "seed", (0, MAX_SEED), (MAX_SEED + 1,)),
+        (SamplingConfig, "length", (1, 100_000_000), (0, 10**15)),
+        (SamplingConfig, "temperature", (0, 100), (101,)),
+        (SamplingConfig, "top_p", (None, 1e-9, 1), (0, 1.5)),
+    ],
+)
+def test_bounds(part, name, allowed, refused):
+    for value in allowed:
+        assert getattr(part(**{name: value}), name) == value
+    for value in refused:
+        with pytest.raises(OptionError):
+            part(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        (WindowConfig, "targets"),
+        (TrainingConfig, "schedule"),
+        (TrainingConfig, "optimizer"),
+        (TrainingConfig, "precision"),
+    ],
+)
+def test_an_unknown_choice_lists_what_there_is(part, name):
+    with pytest.raises(OptionError, match=r"one of \w+, \w+.*but was 'x\\x1b'"):
+        part(**{name: "x\x1b"})
+
+
+def test_messages_say_the_bounds():
+    with pytest.raises(OptionError) as caught:
+        check_number("--units", 0, 1, 8192, whole=True)
+    assert str(caught.value) == (
+        "--units must be a whole number of at least 1 and at most 8,192, but was 0"
+    )
+    with pytest.raises(OptionError) as caught:
+        check_number("--minutes", 0, 0, above=True)
+    assert str(caught.value) == "--minutes must be a number above 0, but was 0"
+    with pytest.raises(OptionError) as caught:
+        check_choice("--kind", "odd", ("lines", "stream"))
+    assert str(caught.value) == "--kind must be one of lines, stream, but was 'odd'"
+
+
+def test_a_training_needs_a_length():
+    with pytest.raises(OptionError, match="one of --epochs, --steps, --minutes"):
+        TrainingConfig(epochs=None)
+
+
+def test_overriding_replaces_flat_names_and_leaves_the_rest():
+    config = PRESETS["course"]
+    changed = config.override(units=7, window_chars=9, seed=3, dropout=None)
+    assert (changed.model.units, config.model.units) == (7, 128)
+    assert changed.windows == WindowConfig(9, stride_chars=3, targets="last")
+    assert changed.training.seed == 3
+    assert changed.model.dropout == config.model.dropout
+    assert changed.training.epochs == config.training.epochs
+    assert config.override() == config
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", ["minutes", "steps", "epochs"])
+def test_one_length_unsets_the_others(preset, name):
+    training = PRESETS[preset].override(**{name: 5}).training
+    lengths = {n: getattr(training, n) for n in ("minutes", "steps", "epochs")}
+    assert lengths == {"minutes": None, "steps": None, "epochs": None} | {name: 5}
+
+
+def test_two_lengths_at_once_are_refused():
+    with pytest.raises(OptionError, match="but --steps and --epochs were given"):
+        Config().override(steps=1, epochs=2)
+
+
+def test_overriding_checks_values_and_names():
+    with pytest.raises(OptionError, match="--units"):
+        Config().override(units=0)
+    with pytest.raises(TypeError, match="unitz"):
+        Config().override(unitz=3)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_configuration_survives_json(preset):
+    config = PRESETS[preset]
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_reading_back_refuses_what_it_does_not_know():
+    data = Config().to_dict()
+    with pytest.raises(TypeError, match="colour"):
+        Config.from_dict(data | {"model": data["model"] | {"colour": 1}})
+    with pytest.raises(OptionError, match="--layers"):
+        Config.from_dict(data | {"model": data["model"] | {"layers": 10**9}})
+    with pytest.raises(KeyError):
+        Config.from_dict({"model": {}})
+
+
+def test_the_course_preset_is_the_exercise():
+    config = PRESETS["course"]
+    assert config.model == ModelConfig(layers=2, units=128, embedding=0, dropout=0.5)
+    assert config.windows == WindowConfig(40, stride_chars=3, targets="last")
+    training = config.training
+    assert (training.batch_size, training.optimizer) == (128, "adam")
+    assert (training.schedule, training.weight_decay) == ("constant", 0)
+    assert training.clip_norm == 0
+
+
+def test_the_sonnets_are_learnt_by_two_layers():
+    assert PRESETS["sonnets"].model.layers == 2

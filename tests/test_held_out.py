@@ -1,0 +1,90 @@
+"""What is measured of the held-out text, when, and what it costs."""
+
+import numpy as np
+import pytest
+
+from textgen import held_out as module
+from textgen.evaluation import held_out_nats
+from textgen.held_out import HeldOut
+from textgen.model_file import load_model
+
+
+@pytest.fixture(scope="module")
+def model(prose_model):
+    return load_model(prose_model)
+
+
+def random_ids(model, count):
+    return np.random.default_rng(0).integers(0, len(model.vocabulary), count)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Note what `held_out_nats` is asked to measure, without doing it."""
+    seen = []
+
+    def note(model, ids, max_symbols=None):
+        seen.append((len(ids), max_symbols))
+        return 1.0
+
+    monkeypatch.setattr(module, "held_out_nats", note)
+    return seen
+
+
+def test_nothing_held_out_is_nothing_measured(model, asked):
+    held_out = HeldOut(np.empty(0, np.uint8), 1000, whole=True)
+    assert held_out.measure(model) is None
+    assert held_out.measure_briefly(model) == {}
+    assert held_out.cost_s(model) == 0
+    assert asked == []
+
+
+def test_the_figures_are_those_of_evaluation(model):
+    ids = random_ids(model, 3000)
+    held_out = HeldOut(ids, 0, whole=True)
+    assert held_out.measure(model) == held_out_nats(model, ids)
+    assert held_out.measure_briefly(model) == {
+        "held_out_loss": held_out_nats(model, ids, 2000)
+    }
+
+
+def test_an_untrained_network_knows_next_to_nothing(model):
+    nats = HeldOut(random_ids(model, 2000), 0, whole=True).measure(model)
+    assert nats == pytest.approx(np.log(len(model.vocabulary)), abs=0.05)
+
+
+@pytest.mark.parametrize(("whole", "most"), [(True, None), (False, 200_000)])
+def test_named_corpora_are_measured_whole_at_the_end(model, asked, whole, most):
+    HeldOut(np.zeros(10, np.uint8), 10, whole=whole).measure(model)
+    assert asked == [(10, most)]
+
+
+@pytest.mark.parametrize(
+    ("training_symbols", "brief"),
+    [(0, 2000), (100_000, 2000), (1_000_000, 20_000), (10**9, 200_000)],
+)
+def test_after_an_epoch_a_fiftieth_is_measured(model, asked, training_symbols, brief):
+    held_out = HeldOut(np.zeros(10, np.uint8), training_symbols, whole=True)
+    held_out.measure_briefly(model)
+    assert asked == [(10, brief)]
+
+
+def test_too_little_to_measure_is_no_figure_rather_than_nan(window_model):
+    model = load_model(window_model)
+    too_short = np.zeros(model.windows.window_chars, np.uint8)
+    held_out = HeldOut(too_short, 100, whole=True)
+    assert held_out.measure(model) is None
+    assert held_out.measure_briefly(model) == {}
+    assert np.isfinite(held_out.cost_s(model))
+    enough = np.zeros(model.windows.window_chars + 1, np.uint8)
+    assert HeldOut(enough, 100, whole=True).measure(model) > 0
+
+
+def test_the_cost_grows_with_what_will_be_measured(model, asked, monkeypatch):
+    clock = iter(range(100))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
+    ids = np.zeros(1_000_000, np.uint8)
+    # Each timing of 500 symbols takes "one second".
+    assert HeldOut(ids, 0, whole=True).cost_s(model) == 2000
+    assert HeldOut(ids, 0, whole=False).cost_s(model) == 400
+    assert HeldOut(ids[:100], 0, whole=True).cost_s(model) == 1

@@ -1,0 +1,211 @@
+"""Where a model goes: found out before training, and nothing lost when saving fails."""
+
+import errno
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textgen import output
+from textgen.errors import OutputError
+from textgen.model import build_model, network_of
+from textgen.model_file import load_model
+from textgen.output import prepare_output, save_keeping_previous
+
+
+@pytest.fixture(scope="module")
+def pair(make_model_file):
+    """Two networks of one shape that differ, and their metadata."""
+    saved = load_model(make_model_file("pair", "stream", "\n abc"))
+    models = [build_model(saved.config.model, 5, seed=seed) for seed in (1, 2)]
+    return models, dict(saved.metadata)
+
+
+def embedding_of(path):
+    return load_model(path).network.embedding
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_folder_is_created_and_nothing_left_in_it(tmp_path):
+    wanted = tmp_path / "a" / "b" / "mine.h5"
+    assert prepare_output(wanted, "any") == wanted
+    assert listing(wanted.parent) == []
+
+
+def test_the_default_is_named_after_the_corpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert prepare_output(None, "letters") == Path("models", "letters.h5")
+    assert listing(tmp_path) == ["models"]
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.keras", "mine.h5.txt", "", ".h5"])
+def test_the_name_must_end_in_h5(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=r"must end in \.h5, but was"):
+        prepare_output(name, "any")
+
+
+def test_pretrained_files_are_never_written_to(tmp_path):
+    pretrained = tmp_path / "sonnets-pretrained.h5"
+    with pytest.raises(OutputError, match="must not be a pretrained model"):
+        prepare_output(pretrained, "any")
+    pretrained.write_bytes(b"dear")
+    (tmp_path / "sonnets.h5").symlink_to(pretrained)
+    with pytest.raises(OutputError, match="must not be a pretrained model"):
+        prepare_output(tmp_path / "sonnets.h5", "any")
+    with pytest.raises(OutputError, match="choose another name"):
+        prepare_output(None, "sonnets-pretrained")
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "models").write_text("")
+    with pytest.raises(OutputError, match=r"models' can't be written .*--output"):
+        prepare_output(tmp_path / "models" / "mine.h5", "any")
+
+
+def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    with pytest.raises(OutputError, match=r"Permission denied.*--output"):
+        prepare_output(tmp_path / "mine.h5", "any")
+
+
+def test_a_name_too_long_for_the_disk_is_found_before_training(tmp_path):
+    for length in (246, 300):  # with ".h5" itself still short enough, and not
+        with pytest.raises(OutputError, match="File name too long"):
+            prepare_output(tmp_path / ("x" * length + ".h5"), "any")
+
+
+@pytest.mark.parametrize("name", ["mine.h5", "mine.previous.h5"])
+def test_a_folder_of_that_name(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(OutputError, match=rf"{name}', but it is a folder"):
+        prepare_output(tmp_path / "mine.h5", "any")
+
+
+def test_control_characters_in_a_path_are_shown_escaped(tmp_path):
+    with pytest.raises(OutputError, match=r"\\x1b\[31m") as caught:
+        prepare_output(tmp_path / "a\x1b[31m\nb", "any")
+    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_earlier_model_is_kept_and_the_one_before_it_goes(tmp_path, pair):
+    (first, second), metadata = pair
+    path = tmp_path / "mine.h5"
+    assert save_keeping_previous(first, metadata, path) is None
+    assert listing(tmp_path) == ["mine.h5"]
+    for model, earlier in ((second, first), (first, second)):
+        previous = save_keeping_previous(model, metadata, path)
+        assert previous == tmp_path / "mine.previous.h5"
+        assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
+        np.testing.assert_array_equal(embedding_of(path), network_of(model).embedding)
+        np.testing.assert_array_equal(
+            embedding_of(previous), network_of(earlier).embedding
+        )
+
+
+def test_files_of_the_user_with_like_names_are_left_alone(tmp_path, pair):
+    (first, second), metadata = pair
+    names = ["mine.new.h5", "mine.spare.h5", "mine.tmp", ".mine.h5"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    save_keeping_previous(first, metadata, tmp_path / "mine.h5")
+    save_keeping_previous(second, metadata, tmp_path / "mine.h5")
+    assert [(tmp_path / name).read_text() for name in names] == names
+
+
+def test_without_hard_links_the_earlier_model_is_copied(tmp_path, pair, monkeypatch):
+    (first, second), metadata = pair
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    path = tmp_path / "mine.h5"
+    save_keeping_previous(first, metadata, path)
+    monkeypatch.setattr(os, "link", refuse)
+    previous = save_keeping_previous(second, metadata, path)
+    np.testing.assert_array_equal(embedding_of(previous), network_of(first).embedding)
+    assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
+
+
+def test_a_symbolic_link_is_followed_and_its_model_kept(tmp_path, pair):
+    (first, second), metadata = pair
+    store = tmp_path / "store"
+    store.mkdir()
+    link = tmp_path / "mine.h5"
+    link.symlink_to(store / "real.h5")
+    path = prepare_output(link, "any")
+    assert path == store / "real.h5"
+    save_keeping_previous(first, metadata, path)
+    previous = save_keeping_previous(second, metadata, prepare_output(link, "any"))
+    assert link.is_symlink()
+    np.testing.assert_array_equal(embedding_of(link), network_of(second).embedding)
+    np.testing.assert_array_equal(embedding_of(previous), network_of(first).embedding)
+
+
+@pytest.mark.parametrize("where", ["linking", "writing", "renaming", "interrupted"])
+def test_failing_leaves_both_earlier_files_and_nothing_else(
+    tmp_path, pair, monkeypatch, where
+):
+    (first, second), metadata = pair
+    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
+    save_keeping_previous(first, metadata, path)
+    save_keeping_previous(second, metadata, path)
+    before = path.read_bytes(), previous.read_bytes()
+
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    if where == "linking":
+        monkeypatch.setattr(os, "link", fail)
+        monkeypatch.setattr(output.shutil, "copy2", fail)
+    elif where == "writing":
+        monkeypatch.setattr(os, "fsync", fail)
+    else:
+        monkeypatch.setattr(os, "replace", fail if where == "renaming" else interrupt)
+    expected = KeyboardInterrupt if where == "interrupted" else OutputError
+    with pytest.raises(expected, match=None if where == "interrupted" else "mine.h5"):
+        save_keeping_previous(first, metadata, path)
+    monkeypatch.undo()
+    assert (path.read_bytes(), previous.read_bytes()) == before
+    assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Yield a folder on a disk of 64 KiB, if this process may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_leaves_the_earlier_model(small_disk, pair):
+    (first, second), metadata = pair
+    path = small_disk / "mine.h5"
+    save_keeping_previous(first, metadata, path)
+    before = path.read_bytes()
+    assert 2 * len(before) > 64 * 1024 - 8192, "the disk must be too small for two"
+    with pytest.raises(OutputError, match="No space left on device; nothing was"):
+        save_keeping_previous(second, metadata, path)
+    assert path.read_bytes() == before
+    assert listing(small_disk) == ["mine.h5"]
