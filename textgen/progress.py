@@ -84,7 +84,8 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Take the bar away."""
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def _print_line(self, text: str) -> None:
         self._last_line = time.monotonic()

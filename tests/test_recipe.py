@@ -1,0 +1,130 @@
+"""Which configuration a training runs with, and how that is said."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from textgen.config import PRESETS, Config
+from textgen.corpus import Corpus
+from textgen.errors import OptionError
+from textgen.model_file import load_model
+from textgen.recipe import choose_config, describe, describe_length
+from textgen.vocabulary import Vocabulary
+from textgen.windows import make_windows
+
+
+def corpus(name="letters", kind="stream"):
+    vocabulary = Vocabulary(("\n", "a", "b"))
+    ids = np.arange(1000, dtype=np.uint8) % 3
+    return Corpus(name, kind, "0" * 64, vocabulary, ids, "given")
+
+
+@pytest.fixture(scope="module")
+def saved(prose_model):
+    return load_model(prose_model)
+
+
+def with_config(saved, **overrides):
+    return replace(saved, config=saved.config.override(**overrides))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "expected"),
+    [
+        ("sonnets", "stream", "sonnets"),
+        ("dinos", "lines", "dinos"),
+        ("dinos", "stream", "dinos"),  # by its name, however it is read
+        ("letters", "stream", "sonnets"),
+        ("letters", "lines", "dinos"),
+    ],
+)
+def test_a_preset_by_name_or_else_by_kind(name, kind, expected):
+    assert choose_config(corpus(name, kind), None, None, {}) == PRESETS[expected]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_that_is_asked_for_goes_before_the_corpus_own(preset):
+    for name in ("sonnets", "dinos", "letters"):
+        assert choose_config(corpus(name), preset, None, {}) == PRESETS[preset]
+
+
+def test_overrides_go_before_the_preset():
+    overrides = {"units": 7, "steps": 3, "dropout": None, "embedding": 0}
+    config = choose_config(corpus("sonnets"), None, None, overrides)
+    assert config == PRESETS["sonnets"].override(units=7, steps=3, embedding=0)
+    with pytest.raises(OptionError, match="--units"):
+        choose_config(corpus(), None, None, {"units": -1})
+
+
+def test_an_unknown_preset_lists_what_there_is(saved):
+    for start in (None, saved):
+        with pytest.raises(OptionError) as caught:
+            choose_config(corpus(), "sonets\x1b", start, {})
+        assert str(caught.value) == (
+            r"--preset must be one of sonnets, dinos, course, but was 'sonets\x1b'"
+        )
+
+
+def test_going_on_takes_a_tenth_of_the_peak_rate_of_a_cosine(saved):
+    start = with_config(saved, learning_rate=4e-3, window_chars=12, seed=9)
+    assert start.config.training.schedule == "cosine"
+    config = choose_config(corpus(), None, start, {})
+    assert config.training.learning_rate == pytest.approx(4e-4)
+    assert config == start.config.override(learning_rate=config.training.learning_rate)
+
+
+def test_going_on_keeps_a_constant_rate(saved):
+    start = with_config(saved, learning_rate=4e-3, schedule="constant")
+    assert choose_config(corpus(), None, start, {}) == start.config
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_going_on_takes_what_is_asked_for(saved, schedule):
+    start = with_config(saved, schedule=schedule)
+    overrides = {"learning_rate": 0.5, "epochs": 1, "batch_size": 128, "dropout": 0.4}
+    config = choose_config(corpus(), None, start, overrides)
+    assert config == start.config.override(**overrides)
+
+
+def test_going_on_pays_no_heed_to_the_corpus_preset(saved):
+    config = choose_config(corpus("sonnets"), None, saved, {})
+    assert config.model == saved.config.model != PRESETS["sonnets"].model
+
+
+@pytest.mark.parametrize("name", ["layers", "units", "embedding"])
+def test_going_on_keeps_the_network(saved, name):
+    ours = getattr(saved.config.model, name)
+    assert choose_config(corpus(), None, saved, {name: ours}).model == (
+        saved.config.model
+    )
+    with pytest.raises(OptionError) as caught:
+        choose_config(corpus(), None, saved, {name: ours + 1})
+    assert str(caught.value) == (
+        f"--{name} must be the saved model's {ours}, but was {ours + 1}: leave it "
+        "out, or train without --init-from"
+    )
+
+
+def test_a_preset_and_a_saved_model_at_once(saved):
+    with pytest.raises(OptionError, match="give --preset or --init-from, not both"):
+        choose_config(corpus(), "sonnets", saved, {})
+
+
+def test_what_is_trained_on_what_is_said_in_one_line():
+    text = corpus()
+    config = Config().override(layers=2, units=64, window_chars=9, batch_size=4)
+    windows = make_windows(text.ids, "stream", config.windows, 4, 0)
+    # 110 windows of 9 symbols and the one after fit into 1000, 4 to a batch.
+    assert describe(text, config, windows) == (
+        "letters: 1,000 characters, 3 symbols, stream (given); 2×64 LSTM, "
+        "batches of 4 windows, 28 steps an epoch"
+    )
+
+
+def test_the_length_is_said_and_for_a_budget_how_to_repeat_it():
+    training = Config().override(steps=1200).training
+    assert describe_length(training, 1200, 0.05) == "1,200 steps, about 60 s"
+    budget = Config().override(minutes=2, precision="float32", seed=5).training
+    line = describe_length(budget, 1200, 0.05)
+    assert "--steps 1200 --precision float32 --seed 5 in place of --minutes" in line
