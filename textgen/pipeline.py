@@ -128,7 +128,13 @@ def run_training(
     config = config.override(precision=choose_precision(config.training.precision))
     model = _build(config, text, start, strategy)
     snapshot = functools.partial(_trained_model, model, text, config)
-    training = Training(model, windows, config.training, strategy=strategy)
+    training = Training(
+        model,
+        windows,
+        config.training,
+        precision=config.training.precision,
+        strategy=strategy,
+    )
     with on_interrupt(training.request_stop):
         step_s = training.calibrate()
         spent_s = time.monotonic() - started_s + held_out.cost_s(snapshot())
