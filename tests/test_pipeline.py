@@ -22,8 +22,8 @@ from textgen.model_file import load_model
 from textgen.pipeline import run_training, train
 from textgen.training import TrainingError
 
-TINY = {"layers": 1, "units": 8, "window_chars": 8, "batch_size": 8}
-SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6}
+TINY = {"layers": 1, "units": 8, "window_chars": 4, "batch_size": 4}
+SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
 PROSE = "Now is the hour; the sea, the hill, and all between, lie still. " * 12
 NAMES = "".join(
     f"{a}{b}{c}o\n" for a in ("ba", "ter", "kin") for b in "aeiou" for c in "lrn"
@@ -183,10 +183,10 @@ def test_a_seed_repeats_a_run_and_another_does_not(prose, saved, tmp_path):
 
 
 def test_steps_and_epochs_that_are_as_many_train_the_same(prose, output, tmp_path):
-    # Windows of 8 symbols and the one after, end to end, 8 to a batch.
-    steps = 2 * -(-((int(len(PROSE) * 0.9) - 1) // 8) // 8)
-    by_steps = run(prose, tmp_path / "steps.h5", steps=steps)
-    by_epochs = run(prose, tmp_path / "epochs.h5", steps=None, epochs=2)
+    # Windows of 4 symbols and the one after, end to end, 8 to a batch.
+    steps = 2 * -(-((int(len(PROSE) * 0.9) - 1) // 4) // 8)
+    by_steps = run(prose, tmp_path / "steps.h5", steps=steps, batch_size=8)
+    by_epochs = run(prose, tmp_path / "epochs.h5", steps=None, epochs=2, batch_size=8)
     assert by_steps.steps == by_epochs.steps == steps
     assert_same(weights_of(by_steps.path), weights_of(by_epochs.path))
 
@@ -208,7 +208,7 @@ def test_everything_can_be_trained_on(prose, output):
 
 def test_a_held_out_part_below_a_window_is_no_figure(tmp_path, output):
     short = tmp_path / "short.txt"
-    short.write_text(PROSE[:70])  # of which 7 are held out
+    short.write_text(PROSE[:40])  # of which 4 are held out
     report = run(short, output, targets="last")
     assert report.held_out_nats is None
     assert generate_output(output, "the", length=5, seed=0).startswith("the")
@@ -354,10 +354,12 @@ def test_early_stopping_stops_and_is_no_interruption(names, output):
     never_enough = keras.callbacks.EarlyStopping(
         monitor="loss", mode="min", min_delta=100, patience=0
     )
-    report = run(names, output, steps=None, epochs=9, callbacks=[never_enough])
+    report = run(
+        names, output, steps=None, epochs=9, window_chars=8, callbacks=[never_enough]
+    )
     assert not report.interrupted
     assert report.held_out_nats is not None
-    two_epochs = 2 * -(-len(split_lines(names)) // 8)
+    two_epochs = 2 * -(-len(split_lines(names)) // 4)
     assert report.steps == two_epochs
     assert load_model(output).metadata["training"]["steps"] == two_epochs
 
