@@ -15,11 +15,10 @@ import time
 
 STARTED_S = time.monotonic()  # before the slow imports: --minutes counts them
 
-import os
-
 from textgen import metrics
 from textgen.config import DEFAULT_CORPUS, PRESETS, Config
 from textgen.errors import OptionError
+from textgen.quiet_import import import_quietly
 from textgen.terminal import Parser, number, run, say, whole_number
 
 
@@ -71,11 +70,9 @@ def main():
     """Do what the command line says."""
     options = parse_arguments()
     check_early(options)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     say("starting TensorFlow …")
-    from textgen.pipeline import run_training
-
-    report = run_training(**options, show=True, say=say, started_s=STARTED_S)
+    pipeline = import_quietly("textgen.pipeline")
+    report = pipeline.run_training(**options, show=True, say=say, started_s=STARTED_S)
     if report.held_out_nats is not None:
         say(f"held out: {metrics.describe(report.held_out_nats)}")
     if report.previous is not None:
