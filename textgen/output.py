@@ -40,9 +40,11 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
         ):
             pass
     except OSError as error:
+        is_file = isinstance(error, FileExistsError)
+        reason = "it is a file" if is_file else error.strerror
         raise OutputError(
             f"expected a folder to write the model to, but {str(path.parent)!r} "
-            f"can't be written ({error.strerror}); choose another with --output"
+            f"can't be written ({reason}); choose another with --output"
         ) from error
     return path
 
