@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import functools
 import os
-import platform
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib import metadata as packages
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +19,12 @@ from textgen.corpus import Corpus, load_corpus, named_corpora
 from textgen.generation import generate_output
 from textgen.held_out import HeldOut
 from textgen.interrupt import on_interrupt
-from textgen.model import build_model, network_of, set_network
+from textgen.model import build_model, set_network
 from textgen.model_file import TrainedModel, load_model
 from textgen.output import prepare_output, save_keeping_previous
 from textgen.progress import ProgressDisplay
 from textgen.recipe import choose_config, describe, describe_length
+from textgen.record import metadata_of, saved_form, trained_model, training_record
 from textgen.schedule import total_steps
 from textgen.train_step import choose_precision, configure_threads
 from textgen.training import Training
@@ -36,7 +34,6 @@ from textgen.windows import Windows, make_windows
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
 SAMPLE_CHARS = 160
 SAMPLE_NAMES = 5
-LIBRARIES = ("textgen", "tensorflow", "keras", "numpy")
 
 
 @dataclass(frozen=True)
@@ -126,15 +123,8 @@ def run_training(
 
     configure_threads()
     config = config.override(precision=choose_precision(config.training.precision))
-    model = _build(config, text, start, strategy)
-    snapshot = functools.partial(_trained_model, model, text, config)
-    training = Training(
-        model,
-        windows,
-        config.training,
-        precision=config.training.precision,
-        strategy=strategy,
-    )
+    training = _make_training(config, text, windows, start, strategy)
+    snapshot = functools.partial(trained_model, training.model, text, config)
     with on_interrupt(training.request_stop):
         step_s = training.calibrate()
         spent_s = time.monotonic() - started_s + held_out.cost_s(snapshot())
@@ -150,10 +140,16 @@ def run_training(
         raise KeyboardInterrupt
     interrupted, nats = _measure_at_the_end(outcome.interrupted, held_out, snapshot)
     seconds = time.monotonic() - started_s
-    record = _training_record(config, outcome.steps, seconds, nats, interrupted)
-    metadata = _metadata(text, config, record | {"parts": training.parts})
-    final = _saved_form(model, config, text)
-    previous = save_keeping_previous(final, metadata, path)
+    record = training_record(
+        config,
+        steps=outcome.steps,
+        seconds=seconds,
+        held_out_nats=nats,
+        interrupted=interrupted,
+        parts=training.parts,
+    )
+    final = saved_form(training.model, text, config)
+    previous = save_keeping_previous(final, metadata_of(text, config, record), path)
     return Report(path, previous, outcome.steps, seconds, nats, interrupted)
 
 
@@ -184,20 +180,24 @@ def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:
     return windows, HeldOut(split.held_out, len(split.training), whole=whole)
 
 
-def _build(
+def _make_training(
     config: Config,
     text: Corpus,
+    windows: Windows,
     start: TrainedModel | None,
     strategy: tf.distribute.Strategy | None,
-) -> keras.Model:
-    """Build the network to train, which predicts at every position."""
+) -> Training:
+    """Build the network to train, which predicts at every position, and its loop."""
     with (strategy or tf.distribute.get_strategy()).scope():
         model = build_model(
             config.model, len(text.vocabulary), seed=config.training.seed
         )
     if start is not None:
         set_network(model, start.network)
-    return model
+    precision = config.training.precision
+    return Training(
+        model, windows, config.training, precision=precision, strategy=strategy
+    )
 
 
 def _plan(config: Config, windows: Windows, step_s: float, spent_s: float) -> int:
@@ -236,51 +236,3 @@ def _measure_at_the_end(
         return False, held_out.measure(snapshot())
     except KeyboardInterrupt:
         return True, None
-
-
-def _trained_model(model: keras.Model, text: Corpus, config: Config) -> TrainedModel:
-    """Return the network as it is now, in the form that generates and measures."""
-    return TrainedModel(
-        network_of(model),
-        text.vocabulary,
-        text.kind,
-        config,
-        _metadata(text, config, {}),
-        None,
-    )
-
-
-def _saved_form(model: keras.Model, config: Config, text: Corpus) -> keras.Model:
-    """Return the network with the output that its targets call for."""
-    final = build_model(
-        config.model, len(text.vocabulary), targets=config.windows.targets
-    )
-    final.set_weights(model.get_weights())
-    return final
-
-
-def _training_record(
-    config: Config, steps: int, seconds: float, nats: float | None, interrupted: bool
-) -> dict[str, Any]:
-    versions = {name: packages.version(name) for name in LIBRARIES}
-    return {
-        "steps": steps,
-        "seconds": round(seconds, 1),
-        "held_out_nats_per_char": nats,
-        "interrupted": interrupted,
-        "seed": config.training.seed,
-        "precision": config.training.precision,
-        "versions": {"python": platform.python_version(), **versions},
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-
-
-def _metadata(text: Corpus, config: Config, record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "format": 1,
-        "level": "character",
-        "symbols": list(text.vocabulary.symbols),
-        "corpus": {"name": text.name, "kind": text.kind, "sha256": text.sha256},
-        "config": config.to_dict(),
-        "training": record,
-    }

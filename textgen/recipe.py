@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from textgen.config import PRESETS, Config, TrainingConfig, check_choice
-from textgen.corpus import Corpus
+from textgen.corpus import Corpus, named_corpora
 from textgen.errors import OptionError
 from textgen.model_file import TrainedModel
 from textgen.windows import Windows
@@ -39,7 +39,7 @@ def choose_config(
     if preset is not None:
         check_choice("--preset", preset, tuple(PRESETS))
     if start is None:
-        own = corpus.name if corpus.name in PRESETS else None
+        own = corpus.name if corpus.name in PRESETS.keys() & named_corpora() else None
         usual = "dinos" if corpus.kind == "lines" else "sonnets"
         return PRESETS[preset or own or usual].override(**overrides)
     if preset is not None:

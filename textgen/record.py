@@ -1,0 +1,106 @@
+"""What a training hands on: its network in usable form, and the record beside it."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from importlib import metadata as packages
+from typing import Any
+
+import keras
+
+from textgen.config import Config
+from textgen.corpus import Corpus
+from textgen.model import build_model, network_of
+from textgen.model_file import FORMAT_VERSION, TrainedModel
+
+LIBRARIES = ("textgen", "tensorflow", "keras", "numpy")
+
+
+def trained_model(model: keras.Model, corpus: Corpus, config: Config) -> TrainedModel:
+    """Return the network as it is now, in the form that generates and measures.
+
+    Args:
+        model: the network in training.
+        corpus: what it is trained on.
+        config: how.
+    """
+    return TrainedModel(
+        network_of(model),
+        corpus.vocabulary,
+        corpus.kind,
+        config,
+        metadata_of(corpus, config, {}),
+        None,
+    )
+
+
+def saved_form(model: keras.Model, corpus: Corpus, config: Config) -> keras.Model:
+    """Return the network with the output that its targets call for.
+
+    While it is trained it predicts at every position; one of targets ``last`` is
+    saved as what the exercise has, one prediction after a window.
+
+    Args:
+        model: the network in training.
+        corpus: what it was trained on.
+        config: how.
+    """
+    final = build_model(
+        config.model, len(corpus.vocabulary), targets=config.windows.targets
+    )
+    final.set_weights(model.get_weights())
+    return final
+
+
+def training_record(
+    config: Config,
+    *,
+    steps: int,
+    seconds: float,
+    held_out_nats: float | None,
+    interrupted: bool,
+    parts: int,
+) -> dict[str, Any]:
+    """Return what is worth knowing of a training, as plain JSON values.
+
+    Args:
+        config: how it ran, everything resolved.
+        steps: optimizer steps taken.
+        seconds: wall-clock time of the whole training.
+        held_out_nats: mean nats per character of the held-out text.
+        interrupted: it was stopped before its end.
+        parts: parts that a batch was cut into.
+    """
+    versions = {name: packages.version(name) for name in LIBRARIES}
+    return {
+        "steps": steps,
+        "seconds": round(seconds, 1),
+        "held_out_nats_per_char": held_out_nats,
+        "interrupted": interrupted,
+        "seed": config.training.seed,
+        "precision": config.training.precision,
+        "parts": parts,
+        "versions": {"python": platform.python_version(), **versions},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def metadata_of(
+    corpus: Corpus, config: Config, record: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the metadata of a model file; see `textgen.model_file.save_model`.
+
+    Args:
+        corpus: what the model was trained on.
+        config: how.
+        record: of `training_record`.
+    """
+    return {
+        "format": FORMAT_VERSION,
+        "level": "character",
+        "symbols": list(corpus.vocabulary.symbols),
+        "corpus": {"name": corpus.name, "kind": corpus.kind, "sha256": corpus.sha256},
+        "config": config.to_dict(),
+        "training": record,
+    }
