@@ -37,6 +37,7 @@ def with_config(saved, **overrides):
         ("dinos", "stream", "dinos"),  # by its name, however it is read
         ("letters", "stream", "sonnets"),
         ("letters", "lines", "dinos"),
+        ("course", "stream", "sonnets"),  # a preset's name, but no named corpus
     ],
 )
 def test_a_preset_by_name_or_else_by_kind(name, kind, expected):

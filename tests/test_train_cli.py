@@ -119,7 +119,7 @@ def test_interrupted_it_saves_and_says_so(tmp_path):
         while b"steps, about" not in seen and time.monotonic() < until:
             if select.select([process.stderr], [], [], 1)[0]:
                 seen += os.read(process.stderr.fileno(), 4096)
-        time.sleep(0.5)
+        time.sleep(1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
