@@ -19,9 +19,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from textgen.batch_generation import check_count
 from textgen.config import DEFAULT_CORPUS, SamplingConfig
 from textgen.errors import OptionError
+from textgen.find_model import resolve_model
 from textgen.generation import check_seed, check_stop, fresh_seed
 from textgen.interactive import Conversation
-from textgen.model_file import load_model, resolve_model
+from textgen.model_file import load_model
 from textgen.printing import Printer
 from textgen.terminal import Parser, number, run, say, say_warnings, whole_number
 
@@ -80,10 +81,8 @@ def main():
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not arguments.jsonl:
         Conversation(model, arguments.config, seed=arguments.seed, **options).run()
         return
-    seed = arguments.seed
-    if seed is None:
-        seed = fresh_seed()
-        say(f"seed: {seed}")
+    if (seed := arguments.seed) is None:
+        say(f"seed: {(seed := fresh_seed())}")
     printer = Printer(model, arguments.config, arguments.jsonl, **options)
     if arguments.count is not None:
         printer.print_many(arguments.prompt or "", arguments.count, seed)

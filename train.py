@@ -19,8 +19,8 @@ STARTED_S = time.monotonic()  # before the slow imports: --minutes counts them
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from textgen import metrics
-from textgen.config import DEFAULT_CORPUS, PRESETS, Config
-from textgen.errors import OptionError
+from textgen.config import DEFAULT_CORPUS, PRESETS
+from textgen.preparation import prepare
 from textgen.quiet_import import import_quietly
 from textgen.terminal import Parser, number, run, say, whole_number
 
@@ -71,11 +71,10 @@ def parse_arguments():
 
 def main():
     """Do what the command line says."""
-    options = parse_arguments()
-    check_early(options)
+    preparation = prepare(**parse_arguments())
     say("starting TensorFlow …")
     pipeline = import_quietly("textgen.pipeline")
-    report = pipeline.run_training(**options, show=True, say=say, started_s=STARTED_S)
+    report = pipeline.run_training(preparation, show=True, say=say, started_s=STARTED_S)
     if report.held_out_nats is not None:
         say(f"held out: {metrics.describe(report.held_out_nats)}")
     if report.previous is not None:
@@ -84,15 +83,6 @@ def main():
     print(report.path)
     if report.interrupted:
         raise KeyboardInterrupt
-
-
-def check_early(options):
-    """Refuse values that make no sense before TensorFlow takes its seconds to start."""
-    known = set().union(*(vars(part) for part in vars(Config()).values()))
-    overrides = {name: value for name, value in options.items() if name in known}
-    Config().override(**overrides)
-    if options["preset"] is not None and options["init_from"] is not None:
-        raise OptionError("give --preset or --init-from, not both")
 
 
 if __name__ == "__main__":

@@ -13,12 +13,11 @@ import pytest
 from textgen import atomic_file, model_file
 from textgen.config import Config, ModelConfig, WindowConfig
 from textgen.errors import ModelFileError, OutputError
-from textgen.keras_file import METADATA_PATH
+from textgen.hdf5_contents import METADATA_PATH
 from textgen.model_file import (
     BLOCK_BYTES,
     TrainedModel,
     load_model,
-    resolve_model,
     save_model,
 )
 
@@ -628,28 +627,3 @@ def test_a_model_that_could_not_be_read_is_not_saved(tmp_path):
             build_model(config.model, V + 1), metadata_of(config), tmp_path / "m.h5"
         )
     assert os.listdir(tmp_path) == []
-
-
-# Finding
-
-
-def test_resolve_model_prefers_the_users_own(tmp_path, monkeypatch):
-    shipped, folder = tmp_path / "shipped", tmp_path / "here"
-    shipped.mkdir()
-    (folder / "models").mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(model_file, "data_folder", lambda kind: shipped)
-    assert str(resolve_model("any/file.h5")) == "any/file.h5"
-    with pytest.raises(ModelFileError, match="no model at all"):
-        resolve_model()
-    for present in (
-        shipped / "sonnets-pretrained.h5",
-        shipped / "sonnets.h5",
-        folder / "models" / "sonnets.h5",
-    ):
-        present.touch()
-        assert resolve_model().resolve() == present
-    with pytest.raises(ModelFileError, match=r"models/sonnets\.h5") as caught:
-        resolve_model(corpus="odes\n")
-    assert "'odes\\n'" in str(caught.value)
-    assert "\n" not in str(caught.value)

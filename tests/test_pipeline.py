@@ -20,6 +20,7 @@ from textgen.evaluation import held_out_nats
 from textgen.generation import generate_output
 from textgen.model_file import load_model
 from textgen.pipeline import run_training, train
+from textgen.preparation import prepare
 from textgen.training import TrainingError
 
 TINY = {"layers": 1, "units": 8, "window_chars": 4, "batch_size": 4}
@@ -50,7 +51,14 @@ def output(tmp_path):
 
 
 def run(corpus, output, **options):
-    return run_training(corpus, output=output, **(TINY | {"steps": 3} | options))
+    options = TINY | {"steps": 3} | options
+    names = ("callbacks", "strategy", "show", "say")
+    running = {name: options.pop(name) for name in names if name in options}
+    return run_training(prepare(corpus, output=output, **options), **running)
+
+
+def go_on(corpus, output, *, init_from, **options):
+    return run_training(prepare(corpus, output=output, init_from=init_from, **options))
 
 
 def weights_of(path) -> list[np.ndarray]:
@@ -221,14 +229,12 @@ def test_going_on_starts_from_the_saved_weights(prose, saved, tmp_path):
     first = saved
     # At a rate of next to nothing, what was saved is what is saved again.
     going_on = {"learning_rate": 1e-12, "steps": 1}
-    second = run_training(
+    second = go_on(
         prose, output=tmp_path / "second.h5", init_from=first.path, **going_on
     )
     for a, b in zip(weights_of(first.path), weights_of(second.path), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-9)
-    third = run_training(
-        prose, output=tmp_path / "third.h5", init_from=first.path, steps=5
-    )
+    third = go_on(prose, output=tmp_path / "third.h5", init_from=first.path, steps=5)
     assert not np.array_equal(weights_of(first.path)[1], weights_of(third.path)[1])
     config = load_model(third.path).config
     saved = load_model(first.path).config
@@ -242,9 +248,7 @@ def test_new_symbols_join_after_the_old_ones(prose, tmp_path, embedding):
     first = run(prose, tmp_path / "first.h5", embedding=embedding)
     other = tmp_path / "other.txt"
     other.write_text(PROSE[:400] + "Å! 7 " * 20)
-    second = run_training(
-        other, output=tmp_path / "second.h5", init_from=first.path, steps=2
-    )
+    second = go_on(other, output=tmp_path / "second.h5", init_from=first.path, steps=2)
     old, new = load_model(first.path), load_model(second.path)
     known = len(old.vocabulary)
     assert new.vocabulary.symbols[:known] == old.vocabulary.symbols
@@ -257,13 +261,13 @@ def test_going_on_on_itself_keeps_the_earlier_file(prose, saved, tmp_path):
     before = saved.path.read_bytes()
     output = tmp_path / "saved.h5"
     output.write_bytes(before)
-    report = run_training(prose, output=output, init_from=output, steps=1)
+    report = go_on(prose, output=output, init_from=output, steps=1)
     assert report.previous.read_bytes() == before
 
 
 def test_going_on_needs_the_same_network(prose, saved, output):
     with pytest.raises(OptionError, match="--units must be the saved model's 8"):
-        run_training(prose, output=output, init_from=saved.path, units=9, steps=1)
+        go_on(prose, output=output, init_from=saved.path, units=9, steps=1)
     assert not output.parent.exists()
 
 
@@ -377,9 +381,8 @@ def split_lines(names):
 def test_a_budget_of_minutes_ends_near_its_time(output):
     lines = []
     started = time.monotonic()
-    report = run_training(
-        "dinos", output=output, minutes=0.1, units=48, layers=1, say=lines.append
-    )
+    prepared = prepare("dinos", output=output, minutes=0.1, units=48, layers=1)
+    report = run_training(prepared, say=lines.append)
     seconds = time.monotonic() - started
     assert 3.0 < seconds < 7.5  # of 6
     assert report.seconds == pytest.approx(seconds, abs=0.5)

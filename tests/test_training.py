@@ -7,7 +7,7 @@ import pytest
 from textgen.config import ModelConfig, TrainingConfig, WindowConfig
 from textgen.model import build_model
 from textgen.schedule import learning_rates
-from textgen.training import Training, TrainingError, stack
+from textgen.training import Training, TrainingError, pad, padded_length, stack
 from textgen.windows import Batch, make_windows
 
 V = 5
@@ -43,17 +43,19 @@ def ids_of_a_cycle(length=97):
     return (np.arange(length) % V).astype(np.uint8)
 
 
-def make_training(targets="all", kind="stream", **config):
+def make_training(targets="all", kind="stream", dropout=0, window_chars=4, **config):
     options = {"batch_size": 8, "learning_rate": 0.02, "seed": 1} | config
     training_config = TrainingConfig(**options)
-    shape = ModelConfig(layers=1, units=12, embedding=4)
+    shape = ModelConfig(layers=1, units=12, embedding=4, dropout=dropout)
     if kind == "stream":
         ids = ids_of_a_cycle()
     else:
         rng = np.random.default_rng(0)
         lines = [np.arange(rng.integers(9, 20)) % (V - 1) + 1 for _ in range(30)]
         ids = np.concatenate([[0], *[np.append(line, 0) for line in lines]])
-    windows = make_windows(ids, kind, WindowConfig(4, targets=targets), 8, 1, 0)
+    windows = make_windows(
+        ids, kind, WindowConfig(window_chars, targets=targets), 8, 1, 0
+    )
     return Training(build_model(shape, V, seed=1), windows, training_config)
 
 
@@ -135,13 +137,26 @@ def test_a_loss_that_is_no_number_stops_with_advice():
         training.run(3)
 
 
-def test_stack_pads_to_a_multiple_with_weight_zero():
+def test_a_batch_is_padded_with_weight_zero_to_one_of_few_lengths():
     def batch(length):
-        ones = np.ones((2, length), np.int32)
-        return Batch(ones, ones, ones.astype(np.float32))
+        ids = np.ones((2, length), np.int32)
+        return Batch(ids, ids, np.ones((2, length), np.float32))
 
-    inputs, targets, weights = stack([batch(3), batch(5)], multiple=4)
-    assert inputs.shape == targets.shape == weights.shape == (2, 2, 8)
-    np.testing.assert_array_equal(weights.sum((1, 2)), [6, 10])
-    assert weights[0, :, 3:].max() == 0
-    assert stack([batch(3)])[0].shape == (1, 2, 3)
+    padded = pad(batch(3), 5)
+    assert [x.tolist() for x in padded] == [[[1, 1, 1, 0, 0]] * 2] * 3
+    assert [x.shape for x in stack([padded, batch(5)])] == [(2, 2, 5)] * 3
+    lengths = {padded_length(length, 27): length for length in range(1, 28)}
+    assert lengths == {27: 27, 14: 14, 7: 7, 4: 4, 2: 2, 1: 1}
+    assert {padded_length(length, 1) for length in (0, 1)} == {1}
+
+
+def test_steps_in_a_call_change_nothing():
+    """Lines are padded, and dropout drawn, by batch, however many a call takes."""
+    weights = []
+    for steps_per_call in (1, 5):
+        training = make_training(kind="lines", dropout=0.3, window_chars=20)
+        training._steps_per_call = steps_per_call
+        training.run(12)
+        weights.append(training.model.get_weights())
+    for one, five in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, five)

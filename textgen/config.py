@@ -273,13 +273,13 @@ PRESETS: Mapping[str, Config] = {
             learning_rate=4e-3,
             weight_decay=0.1,
             epochs=None,
-            steps=1600,
+            steps=3200,
         ),
     ),
     "dinos": Config(
         ModelConfig(layers=2, units=128, embedding=32, dropout=0.3),
         WindowConfig(window_chars=64),
-        TrainingConfig(batch_size=32, learning_rate=4e-3, epochs=30),
+        TrainingConfig(batch_size=32, learning_rate=4e-3, epochs=40),
     ),
     "course": Config(
         ModelConfig(layers=2, units=128, embedding=0, dropout=0.5),

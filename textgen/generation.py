@@ -23,7 +23,8 @@ import numpy as np
 
 from textgen.config import MAX_SEED, SamplingConfig, check_number
 from textgen.errors import OptionError
-from textgen.model_file import TrainedModel, load_model, resolve_model
+from textgen.find_model import resolve_model
+from textgen.model_file import TrainedModel, load_model
 from textgen.sampling import sample
 from textgen.terminal import writer
 from textgen.vocabulary import END_SYMBOL

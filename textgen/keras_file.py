@@ -1,13 +1,9 @@
-"""The bytes of a Keras HDF5 file → the network in it, with nothing in it trusted.
+"""Keras' description of a model and its arrays → the network that Keras would build.
 
-Only layers, activations and layouts that are known here are taken, sizes are checked
-against what is really stored before anything is read, and nothing from the file is
-ever executed. What is accepted is one chain:
+Only layers, settings and arrays that are known here are taken. What is accepted is
+one chain:
 
     Embedding ─► (LSTM ─► Dropout…) … ─► Dense softmax
-
-`read_contents` is the only function that lets the HDF5 library loose on the bytes;
-what it returns is plain text and arrays, so it can run in a process of its own.
 """
 
 from __future__ import annotations
@@ -17,17 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import h5py
 import numpy as np
 
 from textgen.errors import ModelFileError
+from textgen.hdf5_contents import ADVICE, Contents
 from textgen.stepper import LSTMWeights, Network
 
-MAX_CONFIG_BYTES = 1 << 20
-MAX_OBJECTS = 10_000
 MAX_WEIGHT = 1e15  # products of three such numbers stay finite in float32
-METADATA_PATH = "textgen/metadata"
-ADVICE = "give a file written by train.py"
 
 # Settings that change what a layer computes, and the only value taken.
 _REQUIRED: Mapping[str, Mapping[str, Any]] = {
@@ -49,41 +41,6 @@ _WEIGHT_NAMES: Mapping[str, tuple[str, ...]] = {
     "LSTM": ("kernel", "recurrent_kernel", "bias"),
     "Dense": ("kernel", "bias"),
 }
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a file holds, read but not yet believed.
-
-    Attributes:
-        config: Keras' description of the model, JSON.
-        arrays: the weights, float32, by their path below ``model_weights``.
-        metadata: textgen's own JSON; None if there is none.
-    """
-
-    config: str
-    arrays: Mapping[str, np.ndarray]
-    metadata: str | None
-
-
-def read_contents(data: bytes) -> Contents:
-    """Read the model's description, arrays and metadata from an HDF5 file's bytes.
-
-    Raises:
-        ModelFileError: if it isn't HDF5, holds no model, or an array isn't plain
-            float32 of exactly its declared size.
-    """
-    try:
-        with h5py.File(h5py.h5f.open_file_image(data)) as file:
-            return Contents(
-                _read_config(file),
-                _read_arrays(file, len(data)),
-                _read_metadata(file),
-            )
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise ModelFileError(
-            f"expected an HDF5 model file, but its structure is damaged: {ADVICE}"
-        ) from error
 
 
 def build_network(contents: Contents) -> Network:
@@ -110,110 +67,6 @@ def build_network(contents: Contents) -> Network:
             f"but received {', '.join(kinds[:20]) or 'none'}: {ADVICE}"
         )
     return _assemble(layers, contents.arrays)
-
-
-# What is in the file
-
-
-def _read_config(file: h5py.File) -> str:
-    if "model_config" not in file.attrs:
-        raise ModelFileError(
-            f"expected a Keras model, but the HDF5 file holds none: {ADVICE}"
-        )
-    attribute = file.attrs.get_id("model_config")
-    is_text = attribute.dtype.kind == "S" or h5py.check_string_dtype(attribute.dtype)
-    if attribute.shape != () or not is_text:
-        raise ModelFileError(
-            f"expected the model's description as one text, but it isn't: {ADVICE}"
-        )
-    if attribute.get_storage_size() > MAX_CONFIG_BYTES:
-        raise ModelFileError(
-            f"expected a model's description of at most {MAX_CONFIG_BYTES:,} bytes, "
-            f"but received {attribute.get_storage_size():,}: {ADVICE}"
-        )
-    config = file.attrs["model_config"]
-    return config.decode() if isinstance(config, bytes) else str(config)
-
-
-def _read_arrays(file: h5py.File, file_bytes: int) -> dict[str, np.ndarray]:
-    """Read every dataset below ``model_weights`` that a hard link leads to."""
-    weights = file.get("model_weights", getlink=True)
-    if not isinstance(weights, h5py.HardLink):
-        raise ModelFileError(
-            f"expected a group 'model_weights', but there is none: {ADVICE}"
-        )
-    datasets: dict[str, h5py.Dataset] = {}
-    objects = 0
-
-    def collect(path: str, item: h5py.Group | h5py.Dataset) -> bool | None:
-        nonlocal objects
-        objects += 1
-        if isinstance(item, h5py.Dataset):
-            datasets[path] = item
-        return True if objects > MAX_OBJECTS else None  # True ends the visit
-
-    file["model_weights"].visititems(collect)
-    if objects > MAX_OBJECTS:
-        raise ModelFileError(
-            f"expected at most {MAX_OBJECTS:,} objects in a model, "
-            f"but there are more: {ADVICE}"
-        )
-    left = file_bytes
-    arrays = {}
-    for path, dataset in datasets.items():
-        if dataset.dtype != np.float32:
-            raise ModelFileError(
-                f"expected weights in float32, but {path!r} is {dataset.dtype}: "
-                "save the model with the float32 policy"
-            )
-        arrays[path] = _read_plain(path, dataset, left)
-        left -= arrays[path].nbytes
-    return arrays
-
-
-def _read_metadata(file: h5py.File) -> str | None:
-    parts = METADATA_PATH.split("/")
-    for depth in range(1, len(parts) + 1):
-        link = file.get("/".join(parts[:depth]), getlink=True)
-        if link is None:
-            return None
-        if not isinstance(link, h5py.HardLink):
-            raise ModelFileError(
-                f"expected {METADATA_PATH!r} in the file itself, but it is a link to "
-                f"elsewhere: {ADVICE}"
-            )
-    dataset = file[METADATA_PATH]
-    if dataset.shape != () or dataset.dtype.kind != "S":
-        raise ModelFileError(
-            f"expected {METADATA_PATH!r} to be one text of fixed length, but it isn't: "
-            f"{ADVICE}"
-        )
-    return bytes(_read_plain(METADATA_PATH, dataset, file.id.get_filesize())).decode()
-
-
-def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray:
-    """Read a dataset that is stored contiguously, unfiltered, in the file itself."""
-    layout = dataset.id.get_create_plist()
-    stored = dataset.id.get_storage_size()
-    declared = dataset.size * dataset.dtype.itemsize
-    if (
-        layout.get_layout() != h5py.h5d.CONTIGUOUS
-        or layout.get_external_count()
-        or layout.get_nfilters()
-    ):
-        raise ModelFileError(
-            f"expected arrays in one plain piece, but {path!r} is stored otherwise: "
-            f"{ADVICE}"
-        )
-    if stored != declared or declared > most_bytes or dataset.id.get_offset() is None:
-        raise ModelFileError(
-            f"expected {declared:,} bytes for {path!r} as its shape says, "
-            f"but the file does not hold them: {ADVICE}"
-        )
-    return dataset[()]
-
-
-# What it means
 
 
 @dataclass(frozen=True)

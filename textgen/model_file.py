@@ -9,7 +9,7 @@ metadata are UTF-8 JSON: the symbols in id order, the corpus, the whole configur
 and the record of the training.
 
 Neither writing nor reading imports Keras: writing calls the model's own ``save``, and
-reading (`textgen.keras_file`) goes through h5py alone.
+reading (`textgen.hdf5_contents`) goes through h5py alone.
 """
 
 from __future__ import annotations
@@ -32,16 +32,10 @@ import h5py
 import numpy as np
 
 from textgen.atomic_file import output_error, write_atomically
-from textgen.config import DEFAULT_CORPUS, Config, WindowConfig
-from textgen.corpus import data_folder
+from textgen.config import Config, WindowConfig
 from textgen.errors import ModelFileError, OptionError, OutputError, VocabularyError
-from textgen.keras_file import (
-    ADVICE,
-    MAX_WEIGHT,
-    METADATA_PATH,
-    build_network,
-    read_contents,
-)
+from textgen.hdf5_contents import ADVICE, METADATA_PATH, read_contents
+from textgen.keras_file import MAX_WEIGHT, build_network
 from textgen.stepper import Network, Stepper, WindowStepper, make_stepper
 from textgen.vocabulary import END_SYMBOL, Vocabulary
 
@@ -283,40 +277,3 @@ def _with_metadata(network: Network, text: str, path: Path) -> TrainedModel:
             f"{str(kind)[:40]!r}, window {config.windows.window_chars:,}: {ADVICE}"
         )
     return TrainedModel(network, vocabulary, kind, config, metadata, path)
-
-
-# Finding
-
-
-def resolve_model(
-    model: str | os.PathLike[str] | None = None, corpus: str = DEFAULT_CORPUS
-) -> Path:
-    """Find the model file to use.
-
-    Args:
-        model: the file asked for; it is returned as it is.
-        corpus: without a file, name of the corpus (or its path): ``models/NAME.h5``
-            under the current folder, else beside the program, else the program's
-            ``NAME-pretrained.h5``.
-
-    Raises:
-        ModelFileError: if there is none of these; it lists what there is.
-    """
-    if model is not None:
-        return Path(model)
-    name, own, shipped = Path(corpus).stem, Path("models"), data_folder("models")
-    candidates = [
-        own / f"{name}.h5",
-        shipped / f"{name}.h5",
-        shipped / f"{name}-pretrained.h5",
-    ]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    present = sorted({str(p) for folder in (own, shipped) for p in folder.glob("*.h5")})
-    listed = ", ".join(map(repr, present[:10])) or "no model at all"
-    raise ModelFileError(
-        f"expected a model for {corpus!r} at {str(candidates[0])!r}, "
-        f"but found {listed}: train one with train.py --corpus {corpus!r}, "
-        "or name a file with --model"
-    )

@@ -1,4 +1,4 @@
-"""`train`: from a corpus to one saved model file, step by step."""
+"""`train`: from a prepared corpus to one saved model file, step by step."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ import tensorflow as tf
 
 from textgen.batch_generation import generate_many
 from textgen.config import DEFAULT_CORPUS, Config
-from textgen.corpus import Corpus, load_corpus, named_corpora
 from textgen.generation import generate_output
 from textgen.held_out import HeldOut
 from textgen.interrupt import on_interrupt
 from textgen.model import build_model, set_network
-from textgen.model_file import TrainedModel, load_model
-from textgen.output import prepare_output, save_keeping_previous
+from textgen.model_file import TrainedModel
+from textgen.output import save_keeping_previous
+from textgen.preparation import Preparation, prepare
 from textgen.progress import ProgressDisplay
-from textgen.recipe import choose_config, describe, describe_length
+from textgen.recipe import describe, describe_length
 from textgen.record import metadata_of, saved_form, trained_model, training_record
 from textgen.schedule import total_steps
 from textgen.train_step import choose_precision, configure_threads
 from textgen.training import Training
-from textgen.vocabulary import END_SYMBOL
-from textgen.windows import Windows, make_windows
+from textgen.windows import Windows
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
 SAMPLE_CHARS = 160
@@ -58,12 +57,23 @@ class Report:
     interrupted: bool
 
 
-def train(corpus: str | os.PathLike = DEFAULT_CORPUS, **options: Any) -> Path:
+def train(
+    corpus: str | os.PathLike = DEFAULT_CORPUS,
+    *,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None,
+    show: bool = False,
+    **options: Any,
+) -> Path:
     """Train a model and save it; the library's form of ``train.py``.
 
     Args:
         corpus: a named corpus or the path of a UTF-8 text file.
-        **options: as for `run_training`.
+        callbacks: Keras callbacks; see `run_training`.
+        strategy: a `tf.distribute.Strategy`; None means the current one.
+        show: show progress and samples of text on standard error.
+        **options: as for `textgen.preparation.prepare`: ``preset``, ``kind``,
+            ``output``, ``init_from``, and any field of `textgen.config.Config`.
 
     Returns:
         The path of the saved ``.h5`` file.
@@ -72,34 +82,32 @@ def train(corpus: str | os.PathLike = DEFAULT_CORPUS, **options: Any) -> Path:
         TextgenError: one line about what the caller can put right.
         KeyboardInterrupt: stopped by Ctrl-C, after saving what was learned.
     """
-    report = run_training(corpus, **options)
+    started_s = time.monotonic()
+    report = run_training(
+        prepare(corpus, **options),
+        callbacks=callbacks,
+        strategy=strategy,
+        show=show,
+        started_s=started_s,
+    )
     if report.interrupted:
         raise KeyboardInterrupt
     return report.path
 
 
 def run_training(
-    corpus: str | os.PathLike = DEFAULT_CORPUS,
+    preparation: Preparation,
     *,
-    preset: str | None = None,
-    kind: str | None = None,
-    output: str | os.PathLike | None = None,
-    init_from: str | os.PathLike | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     show: bool = False,
     say: Callable[[str], None] = lambda line: None,
     started_s: float | None = None,
-    **overrides: Any,
 ) -> Report:
-    """Train on a corpus and save the model.
+    """Run a prepared training and save its model.
 
     Args:
-        corpus: a named corpus or the path of a UTF-8 text file.
-        preset: name in `textgen.config.PRESETS`; None means the corpus' own.
-        kind: ``lines`` or ``stream``; None means the guess.
-        output: the file to write; None means ``models/NAME.h5``.
-        init_from: a saved model to go on from.
+        preparation: of `textgen.preparation.prepare`.
         callbacks: Keras callbacks; see `textgen.training.Training.run`. The logs of
             an epoch hold ``loss`` and ``held_out_loss``, in nats per character.
         strategy: a `tf.distribute.Strategy`; None means the current one.
@@ -107,28 +115,22 @@ def run_training(
         say: called with each line worth telling.
         started_s: `time.monotonic` when the process began, from where a budget in
             ``minutes`` is counted; None means now.
-        **overrides: fields of `textgen.config.Config`, flat.
 
     Raises:
         TextgenError: one line about what the caller can put right.
         KeyboardInterrupt: stopped by Ctrl-C before anything was learned.
     """
     started_s = time.monotonic() if started_s is None else started_s
-    start = None if init_from is None else load_model(init_from)
-    text = _load(corpus, kind, start)
-    config = choose_config(text, preset, start, overrides)
-    path = prepare_output(output, text.name)
-    windows, held_out = _cut(text, config)
+    text, held_out = preparation.corpus, preparation.held_out
+    config, windows = preparation.config, preparation.windows
     say(describe(text, config, windows))
-
     configure_threads()
     config = config.override(precision=choose_precision(config.training.precision))
-    training = _make_training(config, text, windows, start, strategy)
+    training = _make_training(config, preparation, strategy)
     snapshot = functools.partial(trained_model, training.model, text, config)
     with on_interrupt(training.request_stop):
         step_s = training.calibrate()
-        spent_s = time.monotonic() - started_s + held_out.cost_s(snapshot())
-        steps = _plan(config, windows, step_s, spent_s)
+        steps = _plan(preparation, step_s, snapshot(), started_s)
         say(describe_length(config.training, steps, step_s))
         display = [_display(steps, windows, snapshot)] if show else []
         outcome = training.run(
@@ -149,63 +151,49 @@ def run_training(
         parts=training.parts,
     )
     final = saved_form(training.model, text, config)
-    previous = save_keeping_previous(final, metadata_of(text, config, record), path)
-    return Report(path, previous, outcome.steps, seconds, nats, interrupted)
-
-
-def _load(
-    corpus: str | os.PathLike, kind: str | None, start: TrainedModel | None
-) -> Corpus:
-    """Load the corpus, with ids and kind of the model to go on from."""
-    if start is None:
-        return load_corpus(corpus, kind)
-    return load_corpus(corpus, kind or start.kind, start.vocabulary)
-
-
-def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:
-    """Split the held-out part off and cut the rest into windows."""
-    split = text.split(config.training.held_out, config.training.seed)
-    end_id = None
-    if text.kind == "lines":
-        end_id = int(text.vocabulary.encode(END_SYMBOL)[0])
-    windows = make_windows(
-        split.training,
-        text.kind,
-        config.windows,
-        config.training.batch_size,
-        config.training.seed,
-        end_id,
-    )
-    whole = text.name in named_corpora()
-    return windows, HeldOut(split.held_out, len(split.training), whole=whole)
+    metadata = metadata_of(text, config, record)
+    previous = save_keeping_previous(final, metadata, preparation.path)
+    return Report(preparation.path, previous, outcome.steps, seconds, nats, interrupted)
 
 
 def _make_training(
     config: Config,
-    text: Corpus,
-    windows: Windows,
-    start: TrainedModel | None,
+    preparation: Preparation,
     strategy: tf.distribute.Strategy | None,
 ) -> Training:
     """Build the network to train, which predicts at every position, and its loop."""
     with (strategy or tf.distribute.get_strategy()).scope():
         model = build_model(
-            config.model, len(text.vocabulary), seed=config.training.seed
+            config.model,
+            len(preparation.corpus.vocabulary),
+            seed=config.training.seed,
         )
-    if start is not None:
-        set_network(model, start.network)
-    precision = config.training.precision
+    if preparation.start is not None:
+        set_network(model, preparation.start.network)
     return Training(
-        model, windows, config.training, precision=precision, strategy=strategy
+        model,
+        preparation.windows,
+        config.training,
+        precision=config.training.precision,
+        strategy=strategy,
     )
 
 
-def _plan(config: Config, windows: Windows, step_s: float, spent_s: float) -> int:
+def _plan(
+    preparation: Preparation, step_s: float, model: TrainedModel, started_s: float
+) -> int:
     """Return how many steps to take; for a budget, how many fit in what is left."""
-    left_s = None
-    if config.training.minutes is not None:
-        left_s = config.training.minutes * 60 - spent_s - SAVING_S
-    return total_steps(config.training, windows.steps_per_epoch, left_s, step_s)
+    config, held_out = preparation.config.training, preparation.held_out
+    steps_per_epoch = preparation.windows.steps_per_epoch
+    if config.minutes is None:
+        return total_steps(config, steps_per_epoch)
+    before_s = time.monotonic()
+    held_out.measure_briefly(model)
+    after_epoch_s = time.monotonic() - before_s
+    at_the_end_s = held_out.cost_s(model) + SAVING_S
+    left_s = config.minutes * 60 - (time.monotonic() - started_s) - at_the_end_s
+    step_s += after_epoch_s / steps_per_epoch
+    return total_steps(config, steps_per_epoch, left_s, step_s)
 
 
 def _display(

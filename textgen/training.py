@@ -6,6 +6,7 @@ steps in one compiled call, and works on every `tf.distribute` strategy.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,8 +24,7 @@ from textgen.windows import Batch, LineWindows, StreamWindows
 
 CALL_SECONDS = 0.5  # aim for one compiled call; how long Ctrl-C may have to wait
 MAX_STEPS_PER_CALL = 64
-TIMED_CALLS = 5
-LINE_LENGTH_MULTIPLE = 8  # each padded length of a batch is compiled anew: keep few
+TIMED_CALLS = 3
 
 
 class TrainingError(TextgenError):
@@ -66,8 +66,6 @@ class Training:
         self.config = config
         self.stop_requested = False
         self._steps_per_call = 1
-        lines = isinstance(windows, LineWindows)
-        self._length_multiple = LINE_LENGTH_MULTIPLE if lines else 1
         self._last_rate = None
         self._rate_scale = 1.0
         strategy = strategy or tf.distribute.get_strategy()
@@ -93,26 +91,36 @@ class Training:
         self.stop_requested = True
 
     def calibrate(self) -> float:
-        """Compile, time a few steps, and put every variable back as it was.
+        """Compile, time a few calls, and put every variable back as it was.
+
+        Also sets how many steps go between two looks at callbacks and Ctrl-C.
 
         Returns:
             Median seconds of one step.
         """
         variables = [*self.model.variables, *self.model.optimizer.variables]
         before = [variable.numpy() for variable in variables]
-        seconds = []
-        for call in range(TIMED_CALLS + 1):
-            started = time.perf_counter()
-            self._take_steps(0, 1, total_steps=1)
-            if call:  # the first one compiles
-                seconds.append(time.perf_counter() - started)
+        most = min(MAX_STEPS_PER_CALL, self.windows.steps_per_epoch)
+        self._compile_lengths(most)
+        fitting = int(CALL_SECONDS / self._timed_call(1))
+        self._steps_per_call = min(max(1, fitting), most)
+        calls = [self._timed_call(self._steps_per_call) for _ in range(TIMED_CALLS)]
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
         self._last_rate, self._rate_scale = None, 1.0
-        step_s = statistics.median(seconds)
-        fitting = int(CALL_SECONDS / step_s)
-        self._steps_per_call = min(max(1, fitting), MAX_STEPS_PER_CALL)
-        return step_s
+        return statistics.median(calls) / self._steps_per_call
+
+    def _compile_lengths(self, steps: int) -> None:
+        """Take one step of each padded length that occurs in the first ``steps``."""
+        lengths = [self._batch(0, at).inputs.shape[1] for at in range(steps)]
+        for length in set(lengths):
+            self._take_steps(lengths.index(length), 1, total_steps=steps)
+
+    def _timed_call(self, count: int) -> float:
+        """Return the seconds that a call of so many steps takes."""
+        started = time.perf_counter()
+        self._take_steps(0, count, total_steps=count)
+        return time.perf_counter() - started
 
     def run(
         self,
@@ -135,9 +143,22 @@ class Training:
         Raises:
             TrainingError: when the loss is no longer a finite number.
         """
-        per_epoch = self.windows.steps_per_epoch
         hooks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         hooks.on_train_begin()
+        try:
+            steps = self._run_epochs(total_steps, measure, hooks)
+        finally:
+            hooks.on_train_end()
+        return Outcome(steps, self.stop_requested)
+
+    def _run_epochs(
+        self,
+        total_steps: int,
+        measure: Callable[[], dict[str, float]],
+        hooks: keras.callbacks.CallbackList,
+    ) -> int:
+        """Do the work of `run`; return the steps taken."""
+        per_epoch = self.windows.steps_per_epoch
         step, epoch_losses = 0, []
         while step < total_steps and not self._stopping:
             epoch, at = divmod(step, per_epoch)
@@ -154,27 +175,45 @@ class Training:
             if step % per_epoch == 0 or step == total_steps:
                 logs = {"loss": float(np.mean(epoch_losses)), **measure()}
                 hooks.on_epoch_end(epoch, logs)
-        hooks.on_train_end()
-        return Outcome(step, self.stop_requested)
+        return step
 
     @property
     def _stopping(self) -> bool:
         return self.stop_requested or self.model.stop_training
 
     def _take_steps(self, first_step: int, count: int, total_steps: int) -> np.ndarray:
-        """Run steps of one epoch in one compiled call; return their losses."""
+        """Run steps of one epoch, those of one length together; return their losses."""
         epoch, at = divmod(first_step, self.windows.steps_per_epoch)
-        batches = [self.windows.batch(epoch, at + k) for k in range(count)]
+        batches = [self._batch(epoch, at + k) for k in range(count)]
         rates = learning_rates(self.config, total_steps, first_step, count)
-        arrays = stack(batches, self._length_multiple)
-        losses = self._step(*arrays, rates * self._callback_scale(), first_step)
+        rates *= self._callback_scale()
+        losses, step = [], first_step
+        for _, same in itertools.groupby(batches, lambda batch: batch.inputs.shape):
+            arrays = stack(list(same))
+            ahead = len(arrays[0])
+            share = rates[step - first_step :][:ahead]
+            losses.append(self._step(*arrays, share, step))
+            step += ahead
         self._last_rate = self._current_rate()
+        return self._checked(np.concatenate(losses), first_step)
+
+    def _batch(self, epoch: int, at: int) -> Batch:
+        """Make a batch, padded to a length that depends on nothing but the batch.
+
+        Each length is compiled once, and dropout depends on it: so there are few, and
+        how many steps go into a call changes nothing.
+        """
+        batch = self.windows.batch(epoch, at)
+        return pad(batch, padded_length(batch.inputs.shape[1], self.windows.longest))
+
+    def _checked(self, losses: np.ndarray, first_step: int) -> np.ndarray:
         if not np.isfinite(losses).all():
-            bad = first_step + int(np.argmin(np.isfinite(losses)))
+            bad = int(np.argmin(np.isfinite(losses)))
             raise TrainingError(
-                f"the loss must be a finite number, but was {losses[bad - first_step]} "
-                f"at step {bad + 1}; nothing was saved; try --learning-rate "
-                f"{self.config.learning_rate / 3:.1g} or --precision float32"
+                f"the loss must be a finite number, but was {losses[bad]} "
+                f"at step {first_step + bad + 1}; nothing was saved; try "
+                f"--learning-rate {self.config.learning_rate / 3:.1g} "
+                "or --precision float32"
             )
         return losses
 
@@ -193,22 +232,23 @@ class Training:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
 
-def stack(
-    batches: Sequence[Batch], multiple: int = 1
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stack K batches into (K, B, T) arrays, padded to one length with weight 0.
+def padded_length(length: int, longest: int) -> int:
+    """Return the shortest of ``longest``, its half, its quarter … to hold ``length``.
 
-    Args:
-        batches: of the same B; T may differ.
-        multiple: the common T is the longest of theirs, rounded up to this multiple.
+    >>> padded_length(14, 27), padded_length(15, 27)
+    (14, 27)
     """
-    longest = max(batch.inputs.shape[1] for batch in batches)
-    length = -(-longest // multiple) * multiple
+    while length <= (half := -(-longest // 2)) < longest:
+        longest = half
+    return longest
 
-    def padded(x: np.ndarray) -> np.ndarray:
-        return np.pad(x, ((0, 0), (0, length - x.shape[1])))
 
-    return tuple(
-        np.stack([padded(getattr(batch, name)) for batch in batches])
-        for name in ("inputs", "targets", "weights")
-    )
+def pad(batch: Batch, length: int) -> Batch:
+    """Pad a batch to (B, length), with weight 0 on what is added."""
+    more = ((0, 0), (0, length - batch.inputs.shape[1]))
+    return Batch(*(np.pad(x, more) for x in batch))
+
+
+def stack(batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Stack K batches of one shape into (K, B, T) inputs, targets and weights."""
+    return tuple(np.stack(arrays) for arrays in zip(*batches, strict=True))

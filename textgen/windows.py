@@ -21,7 +21,7 @@ gathered by offset when it is asked for, and which windows it holds is computed 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,8 +33,7 @@ BLOCK_IDS = 1 << 20  # looked at together when line ends are searched
 BLOCK_WINDOWS = 4096  # gathered together by `arrays`
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """B windows; T is the length of the longest among them.
 
     Attributes:

@@ -1,0 +1,27 @@
+import pytest
+
+from textgen import find_model
+from textgen.errors import ModelFileError
+from textgen.find_model import resolve_model
+
+
+def test_resolve_model_prefers_the_users_own(tmp_path, monkeypatch):
+    shipped, folder = tmp_path / "shipped", tmp_path / "here"
+    shipped.mkdir()
+    (folder / "models").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(find_model, "data_folder", lambda kind: shipped)
+    assert str(resolve_model("any/file.h5")) == "any/file.h5"
+    with pytest.raises(ModelFileError, match="no model at all"):
+        resolve_model()
+    for present in (
+        shipped / "sonnets-pretrained.h5",
+        shipped / "sonnets.h5",
+        folder / "models" / "sonnets.h5",
+    ):
+        present.touch()
+        assert resolve_model().resolve() == present
+    with pytest.raises(ModelFileError, match=r"models/sonnets\.h5") as caught:
+        resolve_model(corpus="odes\n")
+    assert "'odes\\n'" in str(caught.value)
+    assert "\n" not in str(caught.value)

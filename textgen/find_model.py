@@ -1,0 +1,44 @@
+"""Which model file to use when none is named."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from textgen.config import DEFAULT_CORPUS
+from textgen.corpus import data_folder
+from textgen.errors import ModelFileError
+
+
+def resolve_model(
+    model: str | os.PathLike[str] | None = None, corpus: str = DEFAULT_CORPUS
+) -> Path:
+    """Find the model file to use.
+
+    Args:
+        model: the file asked for; it is returned as it is.
+        corpus: without a file, name of the corpus (or its path): ``models/NAME.h5``
+            under the current folder, else beside the program, else the program's
+            ``NAME-pretrained.h5``.
+
+    Raises:
+        ModelFileError: if there is none of these; it lists what there is.
+    """
+    if model is not None:
+        return Path(model)
+    name, own, shipped = Path(corpus).stem, Path("models"), data_folder("models")
+    candidates = [
+        own / f"{name}.h5",
+        shipped / f"{name}.h5",
+        shipped / f"{name}-pretrained.h5",
+    ]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    present = sorted({str(p) for folder in (own, shipped) for p in folder.glob("*.h5")})
+    listed = ", ".join(map(repr, present[:10])) or "no model at all"
+    raise ModelFileError(
+        f"expected a model for {corpus!r} at {str(candidates[0])!r}, "
+        f"but found {listed}: train one with train.py --corpus {corpus!r}, "
+        "or name a file with --model"
+    )
