@@ -1,0 +1,199 @@
+"""Contests: the same work done by several programs, side by side on one machine.
+
+Absolute speeds of a shared machine drift by a fifth within the hour; ratios drift
+much less, if they are taken in the same minute. So every contestant is a process of
+its own, with its own libraries and thread settings. All of them are started and
+warmed up first. Then, round by round, each in turn is told over a pipe to do so much
+work, and answers how long it took, while the others wait; every second round goes
+through them backwards. A ratio is taken within each round, and the median of the
+rounds' ratios is what counts.
+
+A contestant may have several variants (numbers of threads): each is tried briefly,
+and only the fastest takes part. One whose library is missing is left out, with a
+message. A script with contests ends like this:
+
+    ROLES = {"sleeper": sleeper}
+
+    if __name__ == "__main__":
+        contest.main(report, ROLES)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from worker import Contestant, ContestError, Role, Turn, Worker, serve
+
+QUALIFYING_TURNS = 2
+PAUSE_S = 0.2  # before a turn, for the last one's threads to fall asleep
+
+
+class Spread(NamedTuple):
+    """Median, lowest and highest of a figure over the rounds."""
+
+    median: float
+    lowest: float
+    highest: float
+
+    def times(self, factor: float) -> Spread:
+        """Return the same in another unit."""
+        return Spread(*(factor * value for value in self))
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a contestant did.
+
+    Attributes:
+        name: the contestant's.
+        settings: its role's, those of the fastest variant among them.
+        facts: what the worker told of itself (threads, precision).
+        turns: one for each round.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    facts: dict[str, Any]
+    turns: tuple[Turn, ...]
+
+    @property
+    def rates(self) -> list[float]:
+        """Steps (or characters) a second, round by round."""
+        return [turn.done / turn.seconds for turn in self.turns]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON values."""
+        rates = spread(self.rates)._asdict()
+        return dataclasses.asdict(self) | {"per_second": rates}
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Return median, lowest and highest of at least one value."""
+    values = list(values)
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def ratio(first: Result, second: Result) -> Spread:
+    """Divide the first one's rates by the second one's, round by round."""
+    pairs = zip(first.rates, second.rates, strict=True)
+    return spread(a / b for a, b in pairs)
+
+
+def hold(
+    script: Path, contestants: Sequence[Contestant], *, rounds: int, seconds: float
+) -> list[Result]:
+    """Let contestants do the same work in alternating rounds.
+
+    Args:
+        script: the script whose roles they play.
+        contestants: those whose libraries are missing are left out.
+        rounds: turns of each.
+        seconds: about how long each turn takes.
+
+    Returns:
+        A result for each that took part, in the contestants' order.
+
+    Raises:
+        ContestError: if one of them fails.
+    """
+    with contextlib.ExitStack() as stack:
+        workers, counts = [], []
+        for contestant in filter(is_installed, contestants):
+            say(f"  {contestant.name}: warming up")
+            worker, count = _fastest_variant(script, contestant, seconds, stack)
+            workers.append(worker)
+            counts.append(count)
+        turns = [[] for _ in workers]
+        for number in range(rounds):
+            say(f"  round {number + 1} of {rounds}")
+            order = range(len(workers))
+            for i in order if number % 2 == 0 else reversed(order):
+                time.sleep(PAUSE_S)
+                turns[i].append(workers[i].take_turn(counts[i]))
+    return [
+        Result(worker.name, worker.settings, worker.facts, tuple(taken))
+        for worker, taken in zip(workers, turns, strict=True)
+    ]
+
+
+def is_installed(contestant: Contestant) -> bool:
+    """Tell whether a contestant can take part; if not, say why."""
+    missing = [name for name in contestant.needs if not importlib.util.find_spec(name)]
+    if missing:
+        say(
+            f"  {contestant.name} is left out: {', '.join(missing)} is not installed; "
+            "python -m pip install -e '.[bench]' installs it"
+        )
+    return not missing
+
+
+def steps_for(worker: Worker, seconds: float) -> int:
+    """Find how many steps a worker takes in about so many seconds."""
+    count = 1
+    while True:
+        turn = worker.take_turn(count)
+        if turn.seconds >= seconds / 4:
+            return max(1, round(turn.done * seconds / turn.seconds))
+        growth = seconds / max(turn.seconds, seconds / 100)
+        count = math.ceil(turn.done * min(max(growth, 2), 10))
+
+
+def _fastest_variant(
+    script: Path,
+    contestant: Contestant,
+    seconds: float,
+    stack: contextlib.ExitStack,
+) -> tuple[Worker, int]:
+    """Start all variants, keep the fastest; return it and its steps in a turn."""
+    workers, counts = [], []
+    for variant in contestant.variants:
+        worker = Worker(script, contestant, variant)
+        stack.callback(worker.close)
+        workers.append(worker)
+        counts.append(steps_for(worker, seconds))
+    if len(workers) == 1:
+        return workers[0], counts[0]
+    step_s = [0.0] * len(workers)
+    for _ in range(QUALIFYING_TURNS):
+        for i, worker in enumerate(workers):
+            time.sleep(PAUSE_S)
+            turn = worker.take_turn(counts[i])
+            step_s[i] += turn.seconds / turn.done
+    best = step_s.index(min(step_s))
+    for worker in workers:
+        if worker is not workers[best]:
+            worker.close()
+    return workers[best], counts[best]
+
+
+def say(line: str) -> None:
+    """Tell how things go, on standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def main(report: Callable[[], None], roles: Mapping[str, Role]) -> None:
+    """Be a worker or run the benchmark, as the command line says.
+
+    Args:
+        report: the benchmark, which reads the command line.
+        roles: what the script's workers can be.
+    """
+    if sys.argv[1:2] == ["--worker"]:
+        serve(roles, sys.argv[2])
+        return
+    try:
+        report()
+    except ContestError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
