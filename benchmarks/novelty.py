@@ -26,15 +26,15 @@ model never saw. The last row has the shares of the real names of the held-out p
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import report
 from contest import main, say
+from novelty_figures import Names, Recital, judge_names, recitals
 from worker import ContestError
 
 from textgen.batch_generation import completion_seeds, generate_many
@@ -44,7 +44,6 @@ from textgen.model_file import TrainedModel, load_model
 from textgen.text_file import text_pieces
 from textgen.vocabulary import END_SYMBOL
 
-STRETCH_CHARS = 40
 TEXT_CHARS = 100_000
 NAMES = 10_000
 NAME_CHARS = 100  # none is longer, unless a model never ends a line
@@ -64,107 +63,6 @@ HEADINGS = {
 }
 
 
-@dataclass(frozen=True)
-class Recital:
-    """How much of a text stands in others.
-
-    Attributes:
-        characters: of the text.
-        share: of its stretches that stand there.
-        longest: characters in the longest run of such stretches; 0 without any.
-    """
-
-    characters: int
-    share: float
-    longest: int
-
-    def cells(self, name: str) -> list[str]:
-        """Return the figures as the table shows them."""
-        longest = f"{self.longest:,}" if self.longest else f"below {STRETCH_CHARS}"
-        return [name, f"{self.characters:,}", f"{self.share:.3%}", longest]
-
-
-@dataclass(frozen=True)
-class Names:
-    """Shares of a sample of names; the module's docstring says of which.
-
-    Attributes:
-        draws: number of names in the sample.
-        distinct, novel, well_formed, all_three: shares of the draws.
-        held_out_hits: different held-out names in the sample.
-    """
-
-    draws: int
-    distinct: float
-    novel: float
-    well_formed: float
-    all_three: float
-    held_out_hits: int
-
-    def cells(self, name: str) -> list[str]:
-        """Return the figures as the table shows them."""
-        shares = (self.distinct, self.novel, self.well_formed, self.all_three)
-        hits = f"{self.held_out_hits:,}"
-        return [name, f"{self.draws:,}", *(f"{x:.1%}" for x in shares), hits]
-
-
-def recital(text: str, sources: Iterable[str], size: int = STRETCH_CHARS) -> Recital:
-    """Find how much of a text stands in others.
-
-    Args:
-        text: the text.
-        sources: the others; what goes from one to the next doesn't count.
-        size: characters in a stretch.
-    """
-    places = range(len(text) - size + 1)
-    wanted = {text[i : i + size] for i in places}
-    found = set()
-    for source in sources:
-        starts = range(len(source) - size + 1)
-        found |= {s for i in starts if (s := source[i : i + size]) in wanted}
-    recited = [text[i : i + size] in found for i in places]
-    longest = run = 0
-    for is_recited in recited:
-        run = run + 1 if is_recited else 0
-        longest = max(longest, run)
-    return Recital(
-        characters=len(text),
-        share=sum(recited) / max(len(recited), 1),
-        longest=longest + size - 1 if longest else 0,
-    )
-
-
-def is_well_formed(name: str) -> bool:
-    """Tell whether a name could be one; the module's docstring has the rule."""
-    return (
-        4 <= len(name) <= 30
-        and name.isalpha()
-        and re.search("[aeiouy]", name.lower()) is not None
-        and re.search(r"(.)\1\1", name.lower()) is None
-    )
-
-
-def judge_names(draws: Sequence[str], training: set[str], held_out: set[str]) -> Names:
-    """Work out the shares of a sample.
-
-    Args:
-        draws: names as they were drawn.
-        training: the names trained on.
-        held_out: those held out.
-    """
-    different = set(draws)
-    good = {name for name in different - training if is_well_formed(name)}
-    count = len(draws)
-    return Names(
-        draws=count,
-        distinct=len(different) / count,
-        novel=sum(name not in training for name in draws) / count,
-        well_formed=sum(map(is_well_formed, draws)) / count,
-        all_three=len(good) / count,
-        held_out_hits=len(different & held_out),
-    )
-
-
 def write_and_judge(
     model: TrainedModel, split: Split, others: Sequence[str], options: Any
 ) -> dict[str, Recital]:
@@ -177,15 +75,16 @@ def write_and_judge(
         options: of the command line.
     """
     training, held_out = map(model.vocabulary.decode, (split.training, split.held_out))
-    found = {}
+    texts = {}
     for temperature in options.temperatures or TEMPERATURES["stream"]:
         say(f"  {options.length:,} characters at temperature {temperature:g}")
         drawing = {"temperature": temperature, "seed": options.seed}
         text = generate_output(model, "", length=options.length, **drawing)
-        found[f"temperature {temperature:g}"] = recital(text, [training, *others])
+        texts[f"temperature {temperature:g}"] = text
     if held_out:
-        found["held out"] = recital(held_out, [training, *others])
-    return found
+        texts["held out"] = held_out
+    found = recitals(list(texts.values()), [training, *others])
+    return dict(zip(texts, found, strict=True))
 
 
 def name_and_judge(model: TrainedModel, split: Split, options: Any) -> dict[str, Names]:
@@ -233,7 +132,7 @@ def find_corpus(model: TrainedModel, texts: Sequence[str]) -> tuple[Corpus, list
     for candidate in (*named, *texts):
         corpus = load_corpus(candidate, model.kind, model.vocabulary)
         if corpus.sha256 == trained_on["sha256"]:
-            return corpus, [text for text in texts if text != candidate]
+            return corpus, [text for text in texts if Path(text).stem != corpus.name]
     raise ContestError(
         f"{str(model.path)!r} was trained on {trained_on['name']!r}: give that file "
         "with --text"
@@ -256,7 +155,7 @@ def judge_file(path: Path, options: Any) -> dict[str, Any]:
         found = name_and_judge(model, split, options)
     rows = [figures.cells(name) for name, figures in found.items()]
     also = "".join(f", {Path(other).name}" for other in others)
-    print(f"\n{path.name}, trained on {corpus.name}{also}; seed {options.seed}\n")
+    print(f"\n{path.name} against {corpus.name}{also}; seed {options.seed}\n")
     print(report.table(HEADINGS[model.kind], rows), flush=True)
     return {
         "corpus": corpus.name,

@@ -46,6 +46,8 @@ CHUNK_CHARS = 10_000  # of a stream, measured in one call
 LEAVING_S = 0.3  # kept back for ending the process
 TRIED_STEPS = 3  # with each number of threads
 
+State = tuple[torch.Tensor, torch.Tensor]  # an LSTM's outputs and cells
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -115,7 +117,9 @@ class Network(nn.Module):
         self.lstm = nn.LSTM(embedding or size, UNITS, LAYERS, batch_first=True)
         self.dense = nn.Linear(UNITS, size)
 
-    def forward(self, ids, state=None):
+    def forward(
+        self, ids: torch.Tensor, state: State | None = None
+    ) -> tuple[torch.Tensor, State]:
         """Predict each row's symbols from those before.
 
         Args:
@@ -147,7 +151,7 @@ def train(recipe: Recipe, split: Split, size: int, seconds: float) -> Outcome:
     optimizer = make_optimizer(trained, LEARNING_RATE, **recipe.settings)
     streams = as_streams(split.training)
 
-    def take_step(window, state):
+    def take_step(window: torch.Tensor, state: State | None) -> State:
         losses, state = network(window, state)
         optimizer.zero_grad()
         losses.mean().backward()
