@@ -247,6 +247,21 @@ def test_processes_are_timed_and_their_failure_is_told():
         quality_runs.run_process("broken", [sys.executable, "-c", "exit(3)"])
 
 
+def test_a_peer_is_timed_from_outside(tmp_path, monkeypatch):
+    script = tmp_path / "peer.py"
+    script.write_text(
+        "import json, sys, time\n"
+        "recipe, text, seconds, seed = sys.argv[1:]\n"
+        "time.sleep(float(seconds))\n"
+        "print(json.dumps({'nats': 1.25, 'steps': 9, 'asked': [recipe, text, seed]}))\n"
+    )
+    monkeypatch.setattr(quality_runs, "PEERS_SCRIPT", script)
+    outcome = quality_runs.run_peer("char-rnn", "x.txt", 0.2, 5)
+    assert (outcome.name, outcome.nats) == ("PyTorch, char-rnn's recipe", 1.25)
+    assert 0.2 <= outcome.seconds < 30
+    assert outcome.facts == {"steps": 9, "asked": ["char-rnn", "x.txt", "5"]}
+
+
 # Contests
 
 
@@ -311,6 +326,17 @@ def test_the_command_prints_tables_and_writes_json(
     assert [x["nats"] for x in record["parts"]["text"]] == [1.5, 1.8]
     assert set(record["parts"]) == {"text", "dinos"}
     assert record["environment"]["versions"]["numpy"] == np.__version__
+
+
+def test_pretrained_models_are_measured_on_their_own_corpora(tmp_path, monkeypatch):
+    for name in ("zoo-pretrained.h5", "ark-pretrained.h5", "zoo.h5"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(quality, "data_folder", lambda kind: tmp_path)
+    monkeypatch.setattr(quality, "measure_file", lambda *arguments: arguments)
+    assert quality.measure_pretrained() == [
+        ("ark-pretrained.h5", tmp_path / "ark-pretrained.h5", "ark"),
+        ("zoo-pretrained.h5", tmp_path / "zoo-pretrained.h5", "zoo"),
+    ]
 
 
 def test_cells_of_an_outcome():
