@@ -18,23 +18,26 @@ Both cut the text into as many streams as a batch has rows, and carry each strea
 state from batch to batch until the epoch ends.
 """
 
+# The clock starts before the imports.
+# ruff: noqa: E402
+
 from __future__ import annotations
 
 import time
 
 STARTED_S = time.monotonic()  # before the slow imports, which count
 
-import argparse  # noqa: E402
-import json  # noqa: E402
-from collections.abc import Callable  # noqa: E402
-from dataclasses import asdict, dataclass  # noqa: E402
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from torch import nn  # noqa: E402
-from worker import available_cores  # noqa: E402
+import numpy as np
+import torch
+from torch import nn
+from worker import available_cores
 
-from textgen.corpus import Split, load_corpus  # noqa: E402
+from textgen.corpus import Split, load_corpus
 
 HELD_OUT = 0.1
 LAYERS, UNITS = 2, 128
