@@ -10,11 +10,11 @@ control characters are shown escaped. Exit status: 0 done, 2 for an error that o
 line explains, 130 after Ctrl-C.
 """
 
-import os
 import sys
 
-# One stream is fastest with one thread; NumPy reads this when it is first imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from textgen.process import prepare_process
+
+prepare_process()
 
 from textgen.batch_generation import check_count
 from textgen.config import DEFAULT_CORPUS, SamplingConfig

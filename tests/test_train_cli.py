@@ -394,10 +394,3 @@ def test_a_full_disk_while_saving_leaves_the_earlier_model(
     assert "Traceback" not in result.err
     assert Path("models", "letters.h5").read_bytes() == b"an earlier model"
     assert files_under(tmp_path / "models") == ["letters.h5"]
-
-
-def test_numpy_is_told_of_its_one_thread_before_it_is_imported():
-    lines = SCRIPT.read_text().splitlines()
-    told = next(i for i, line in enumerate(lines) if "OPENBLAS_NUM_THREADS" in line)
-    first = next(i for i, line in enumerate(lines) if line.startswith("from textgen"))
-    assert told < first
