@@ -81,10 +81,19 @@ def test_too_little_to_measure_is_no_figure_rather_than_nan(window_model):
 
 
 def test_the_cost_grows_with_what_will_be_measured(model, asked, monkeypatch):
-    clock = iter(range(100))
-    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
+    """A clock on which a symbol takes a microsecond, measured in either form."""
+    monkeypatch.setattr(
+        module.time,
+        "perf_counter",
+        lambda: sum(most or length for length, most in asked) / 1e6,
+    )
     ids = np.zeros(1_000_000, np.uint8)
-    # Each timing of 500 symbols takes "one second".
-    assert HeldOut(ids, 0, whole=True).cost_s(model) == 2000
-    assert HeldOut(ids, 0, whole=False).cost_s(model) == 400
-    assert HeldOut(ids[:100], 0, whole=True).cost_s(model) == 1
+    window = model.windows.window_chars
+    whole = HeldOut(ids, 0, whole=True)
+    assert whole.cost_s(model) == pytest.approx(1.0, rel=1e-3)
+    assert asked[0] == (500 + window, None)
+    assert asked[-1] == (256_000 + window, None)  # the first to take 0.2 s
+    asked.clear()
+    assert HeldOut(ids, 0, whole=False).cost_s(model) == pytest.approx(0.2)
+    assert asked[-1] == (1_000_000, 200_000)  # all that will be
+    assert HeldOut(ids[:0], 0, whole=True).cost_s(model) == 0

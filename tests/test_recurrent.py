@@ -6,7 +6,13 @@ import tensorflow as tf
 
 from textgen.config import ModelConfig
 from textgen.model import build_model
-from textgen.recurrent import drop, layer_logits, look_up, sequence_logits
+from textgen.recurrent import (
+    drop,
+    layer_logits,
+    look_up,
+    lstm_sequence,
+    sequence_logits,
+)
 
 B, T, V = 3, 7, 11
 
@@ -82,6 +88,17 @@ def test_bfloat16_stays_within_its_bound(data):
     assert np.abs(rounded[0] - exact[0]).max() > 0
     for ours, theirs in zip(rounded[1], exact[1], strict=True):
         assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+
+
+def test_the_cell_state_is_float32_in_bfloat16_too():
+    """A cell that adds 1/512 at each of 1,000 steps; in bfloat16 it would stop at ½."""
+    steps, units = 1000, 1
+    # Gates i, f, o wide open; the candidate is tanh(atanh(1/512)), exact in bfloat16.
+    gates = tf.constant([40.0, 40.0, 40.0, 1 / 512])
+    projected = tf.cast(tf.tile(gates[None, None], [steps, 1, 1]), tf.bfloat16)
+    outputs = lstm_sequence(projected, tf.zeros([units, 4 * units], tf.bfloat16))
+    expected = np.tanh(steps * np.tanh(1 / 512))
+    assert abs(float(outputs[-1, 0, 0]) - expected) < 0.005
 
 
 def test_look_up_gradient_adds_repeated_rows():

@@ -1,5 +1,6 @@
 """The compiled step against a plain eager one, and its exact repetition."""
 
+import itertools
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from textgen import recurrent, train_step
 from textgen.config import ModelConfig, TrainingConfig
 from textgen.errors import OptionError
 from textgen.model import build_model
+from textgen.recurrent import layer_logits
 from textgen.train_step import TrainStep, choose_precision, make_optimizer
 
 K, B, T, V = 3, 8, 6, 9
@@ -95,6 +98,7 @@ tf.config.set_logical_device_configuration(
 )
 sys.path.insert(0, sys.argv[1])
 from test_train_step import B, network
+from textgen.recurrent import layer_logits
 from textgen.train_step import TrainStep
 data = np.load(sys.argv[2])
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -122,12 +126,53 @@ def test_two_replicas_agree_with_one(data, tmp_path):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_batch_that_cannot_be_shared_is_refused(data):
-    model = network()
-    step = TrainStep(model, precision="float32", seed=0, batch_size=B)
-    step.replicas, step.parts = 3, 1
-    with pytest.raises(ValueError, match="8 rows can't be shared evenly"):
-        step(*data, 0)
+class ThreeReplicas:
+    num_replicas_in_sync = 3
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused():
+    options = {"precision": "float32", "seed": 0, "strategy": ThreeReplicas()}
+    with pytest.raises(OptionError, match="multiple of the 3 replicas, but was 8"):
+        TrainStep(network(), batch_size=8, **options)
+
+
+@pytest.mark.parametrize(
+    ("cores", "batch_size", "parts"),
+    [(2, 24, 2), (2, 33, 1), (4, 51, 1), (4, 45, 3), (4, 48, 4), (4, 6, 1)],
+)
+def test_replicas_cut_their_rows_evenly(monkeypatch, cores, batch_size, parts):
+    monkeypatch.setattr(train_step, "available_cores", lambda: cores)
+    options = {"precision": "float32", "seed": 0, "strategy": ThreeReplicas()}
+    assert TrainStep(network(), batch_size=batch_size, **options).parts == parts
+
+
+def test_on_a_gpu_keras_layers_run_in_one_part(monkeypatch):
+    gpu = [tf.config.LogicalDevice("GPU:0", "GPU")]
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpu)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpu)
+    step = TrainStep(network(), precision="float32", seed=0, batch_size=64)
+    assert step.parts == 1
+    assert step._logits is layer_logits
+    assert choose_precision("auto") == "float32"
+    with pytest.raises(OptionError, match="on a GPU, but was bfloat16"):
+        choose_precision("bfloat16")
+
+
+def test_parts_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
+    masks = []
+
+    def note(x, rate, seed):
+        masks.append(recurrent_drop(tf.ones_like(x), rate, seed))
+        return x * masks[-1]
+
+    recurrent_drop = recurrent.drop
+    monkeypatch.setattr(recurrent, "drop", note)
+    step = TrainStep(network(0.5), precision="float32", seed=0, batch_size=B)
+    step.parts = 2
+    step._replica_step(*(x[0] for x in data), tf.constant(0))
+    assert len(masks) == 4  # two parts of two layers, all of one shape
+    for one, other in itertools.combinations(masks, 2):
+        assert np.mean(one.numpy() == other.numpy()) < 0.7
 
 
 def test_biases_are_not_decayed():
@@ -143,9 +188,48 @@ def test_biases_are_not_decayed():
         )
 
 
+def test_an_optimizer_step_is_adamw_with_clipping():
+    """Against Loshchilov & Hutter's formula in float64, two steps of it."""
+    model = network()
+    variables = model.trainable_variables
+    rng = np.random.default_rng(1)
+    expected = [v.numpy().astype(np.float64) for v in variables]
+    m, v = ([np.zeros(x.shape) for x in expected] for _ in range(2))
+    for t, rate in ((1, 0.01), (2, 0.004)):
+        gradients = [rng.normal(0, 1, x.shape) for x in expected]
+        norm = np.sqrt(sum((g**2).sum() for g in gradients))
+        model.optimizer.learning_rate = rate
+        model.optimizer.apply([tf.constant(g, tf.float32) for g in gradients])
+        for n, gradient in enumerate(gradients):
+            g = gradient * CONFIG.clip_norm / norm
+            m[n] = 0.9 * m[n] + 0.1 * g
+            v[n] = 0.99 * v[n] + 0.01 * g**2
+            # Kingma & Ba's form at the end of their section 2, as Keras has it.
+            unbiased = np.sqrt(1 - 0.99**t) / (1 - 0.9**t)
+            step = unbiased * m[n] / (np.sqrt(v[n]) + 1e-7)
+            decay = 0 if variables[n].path.endswith("bias") else CONFIG.weight_decay
+            expected[n] = expected[n] * (1 - rate * decay) - rate * step
+    for ours, theirs in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "chosen"),
+    [("fpu avx512_bf16", "bfloat16"), ("fpu avx2", "float32"), (None, "float32")],
+)
+def test_auto_precision_goes_by_the_processors_flags(
+    monkeypatch, tmp_path, flags, chosen
+):
+    file = tmp_path / "cpuinfo"
+    if flags is not None:
+        file.write_text(f"flags : {flags}\n")
+    monkeypatch.setattr(train_step, "CPU_FLAGS", file)
+    monkeypatch.setattr(train_step.platform, "system", lambda: "Linux")
+    assert choose_precision("auto") == chosen
+
+
 def test_precision():
     assert choose_precision("float32") == "float32"
     assert choose_precision("bfloat16") == "bfloat16"
-    assert choose_precision("auto") in ("float32", "bfloat16")
     with pytest.raises(OptionError, match="--precision must be one of"):
         TrainingConfig(precision="half")

@@ -12,6 +12,8 @@ from textgen.model_file import TrainedModel
 
 MAX_MEASURED_SYMBOLS = 200_000
 MIN_MEASURED_SYMBOLS = 2_000
+FIRST_TIMED_SYMBOLS = 500
+TIMED_S = 0.2  # a part that takes so long tells how long the whole takes
 MEASURED_SHARE = 0.02  # symbols measured after an epoch, per symbol trained on in it
 
 
@@ -46,15 +48,23 @@ class HeldOut:
         return {} if nats is None else {"held_out_loss": nats}
 
     def cost_s(self, model: TrainedModel) -> float:
-        """Estimate how many seconds `measure` takes, from a small part of it."""
-        if not len(self._ids):
-            return 0.0
-        sample = self._ids[: MIN_MEASURED_SYMBOLS // 4]
-        started = time.perf_counter()
-        held_out_nats(model, sample, max_symbols=self._most)
-        seconds = time.perf_counter() - started
-        symbols = min(len(self._ids), self._most or len(self._ids))
-        return seconds * symbols / len(sample)
+        """Estimate how many seconds `measure` takes, from ever larger parts of it."""
+        total = min(len(self._ids), self._most or len(self._ids))
+        symbols, seconds = 0, 0.0
+        while symbols < total and seconds < TIMED_S:
+            symbols = min(2 * symbols or FIRST_TIMED_SYMBOLS, total)
+            started = time.perf_counter()
+            self._measure_part(model, symbols)
+            seconds = time.perf_counter() - started
+        return seconds * total / symbols if symbols else 0.0
+
+    def _measure_part(self, model: TrainedModel, symbols: int) -> None:
+        """Measure so many symbols in the way that `measure` measures all."""
+        if self._most is None:
+            part = self._ids[: symbols + model.windows.window_chars]
+            held_out_nats(model, part)
+        else:
+            held_out_nats(model, self._ids, max_symbols=symbols)
 
     def _nats(self, model: TrainedModel, most: int | None) -> float | None:
         if not len(self._ids):

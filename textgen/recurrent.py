@@ -60,39 +60,39 @@ def _cell_gradient(ifo, g, c_prev, tanh_c, dh, dh_next, dc_next):
 
 
 @tf.custom_gradient
-def lstm_sequence(
-    projected: tf.Tensor, recurrent_kernel: tf.Tensor, h: tf.Tensor, c: tf.Tensor
-) -> tf.Tensor:
-    """Run one LSTM layer over a whole sequence.
+def lstm_sequence(projected: tf.Tensor, recurrent_kernel: tf.Tensor) -> tf.Tensor:
+    """Run one LSTM layer over a whole sequence from zero state.
 
     Args:
         projected: (T, B, 4U), input product plus bias, gates in order i, f, o, c;
             float32 or bfloat16, which is then the type of every product's operands.
+            The cell state is float32 in both.
         recurrent_kernel: (U, 4U) of the same type and gate order.
-        h: (B, U) of the same type, output before the sequence.
-        c: (B, U) float32, cell state before the sequence.
 
     Returns:
         Outputs (T, B, U) of the type of ``projected``.
     """
-    saved, outputs, first_h = [], [], h
+    batch, units = projected.shape[1], recurrent_kernel.shape[0]
+    first_h = tf.zeros([batch, units], projected.dtype)
+    h, c = first_h, tf.zeros([batch, units])
+    saved, outputs = [], []
     for x in tf.unstack(projected):
         c_prev = c
         ifo, g, c, tanh_c, h = _cell(x, tf.matmul(h, recurrent_kernel), c_prev)
         saved.append((ifo, g, c_prev, tanh_c))
         outputs.append(h)
 
-    def gradient(d_sequence: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def gradient(d_sequence: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         dh, dc = tf.zeros_like(first_h), tf.zeros_like(c)
         d_steps = tf.unstack(d_sequence)
         dz_steps = [None] * len(saved)
         for t in reversed(range(len(saved))):
+            if t + 1 < len(saved):
+                dh = tf.matmul(dz_steps[t + 1], recurrent_kernel, transpose_b=True)
             dz_steps[t], dc = _cell_gradient(*saved[t], d_steps[t], dh, dc)
-            dh = tf.matmul(dz_steps[t], recurrent_kernel, transpose_b=True)
         dz = tf.stack(dz_steps)
         h_before = tf.stack([first_h, *outputs[:-1]])
-        d_kernel = tf.matmul(_rows(h_before), _rows(dz), transpose_a=True)
-        return dz, d_kernel, dh, dc
+        return dz, tf.matmul(_rows(h_before), _rows(dz), transpose_a=True)
 
     return tf.stack(outputs), gradient
 
@@ -133,8 +133,7 @@ def sequence_logits(
             product = tf.matmul(_rows(x), tf.cast(kernel, dtype))
             projected = _sequence(product + tf.cast(bias, dtype), batch)
         recurrent = tf.cast(gates_first(cell.recurrent_kernel.value), dtype)
-        h, c = tf.zeros([batch, cell.units], dtype), tf.zeros([batch, cell.units])
-        x = lstm_sequence(projected, recurrent, h, c)
+        x = lstm_sequence(projected, recurrent)
         if dropout_seed is not None and rate:
             x = drop(x, rate, _layer_seed(dropout_seed, number))
     return _dense(model, x)

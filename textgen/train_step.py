@@ -20,9 +20,11 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.config import TrainingConfig
+from textgen.errors import OptionError
 from textgen.recurrent import layer_logits, sequence_logits
 
 LAYERS_AT_MOST = 16  # config.ModelConfig's bound; spaces the dropout seeds of parts
+CPU_FLAGS = Path("/proc/cpuinfo")
 MIN_PART_ROWS = 4  # below, cutting a batch costs more than the second core gives
 
 
@@ -57,16 +59,22 @@ def choose_precision(wanted: str) -> str:
 
     Returns:
         ``float32`` or ``bfloat16``.
+
+    Raises:
+        OptionError: bfloat16 on a GPU, where Keras' own layers run in float32.
     """
+    if tf.config.list_physical_devices("GPU"):
+        if wanted == "bfloat16":
+            raise OptionError(
+                "--precision must be float32 or auto on a GPU, but was bfloat16"
+            )
+        return "float32"
     if wanted != "auto":
         return wanted
-    if tf.config.list_physical_devices("GPU"):
-        return "float32"
-    flags = Path("/proc/cpuinfo")
     native = (
         platform.system() == "Linux"
-        and flags.exists()
-        and bool({"avx512_bf16", "amx_bf16"} & set(flags.read_text().split()))
+        and CPU_FLAGS.exists()
+        and bool({"avx512_bf16", "amx_bf16"} & set(CPU_FLAGS.read_text().split()))
     )
     return "bfloat16" if native else "float32"
 
@@ -93,6 +101,9 @@ class TrainStep:
         seed: determines dropout, together with step, part and layer.
         batch_size: rows B of every batch.
         strategy: a `tf.distribute.Strategy`; None means the current one.
+
+    Raises:
+        OptionError: when the replicas can't share a batch evenly.
     """
 
     def __init__(
@@ -107,13 +118,18 @@ class TrainStep:
         self.model = model
         self.strategy = strategy or tf.distribute.get_strategy()
         self.replicas = self.strategy.num_replicas_in_sync
-        rows = -(-batch_size // self.replicas)
-        self.parts = max(1, min(available_cores(), rows // MIN_PART_ROWS))
+        if batch_size % self.replicas:
+            raise OptionError(
+                f"--batch-size must be a multiple of the {self.replicas} replicas, "
+                f"but was {batch_size} (a small text has smaller batches)"
+            )
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        self.parts = 1 if on_gpu else self._most_parts(batch_size // self.replicas)
         self._seed_word = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
         # A GPU has kernels for Keras' own LSTM layers that no loop of ours beats.
         self._logits = (
             layer_logits
-            if tf.config.list_logical_devices("GPU")
+            if on_gpu
             else functools.partial(sequence_logits, precision=precision)
         )
         self._compiled: dict[tuple[int, int], Callable] = {}
@@ -144,6 +160,16 @@ class TrainStep:
         return self._compiled[shape](
             inputs, targets, weights, learning_rates.astype(np.float32), first_step
         ).numpy()
+
+    def _most_parts(self, rows: int) -> int:
+        """Return how many parts a replica's rows are cut into, one for each core.
+
+        Replicas run the same code, so that with several of them parts must be equal.
+        """
+        most = max(1, min(available_cores(), rows // MIN_PART_ROWS))
+        if self.replicas == 1:
+            return most
+        return max(parts for parts in range(1, most + 1) if rows % parts == 0)
 
     def _compile(self, rows: int, length: int) -> Callable:
         """Make the compiled function for any K of one shape (B, T)."""
@@ -186,16 +212,10 @@ class TrainStep:
 
     def _rows_of(self, x: tf.Tensor, replica: tf.Tensor) -> list[tf.Tensor]:
         """Cut a replica's rows of the batch into parts of (nearly) equal size."""
-        batch = x.shape[0]
-        bounds = np.linspace(0, batch, self.replicas * self.parts + 1).astype(int)
         if self.replicas == 1:
+            bounds = np.linspace(0, x.shape[0], self.parts + 1).astype(int)
             return [x[a:b] for a, b in itertools.pairwise(bounds)]
-        if batch % (self.replicas * self.parts):
-            raise ValueError(
-                f"a batch of {batch} rows can't be shared evenly among "
-                f"{self.replicas} replicas of {self.parts} parts"
-            )
-        size = batch // (self.replicas * self.parts)
+        size = x.shape[0] // (self.replicas * self.parts)
         first = replica * self.parts * size
         return [x[first + p * size :][:size] for p in range(self.parts)]
 
