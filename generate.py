@@ -55,8 +55,9 @@ def parse_arguments():
     add("--stop", metavar="TEXT", help="end before this text, if it is generated")
     add("--strict", action="store_true", help="refuse a prompt with characters that "
         "the model has never seen, rather than fold or skip them for it")
-    add("--jsonl", action="store_true", help="print each completion as a JSON object: "
-        "prompt, completion, seed")
+    add("--jsonl", action="store_true", help="print JSON: prompt, completion, seed")
+    add("--vocabulary-from", metavar="TEXT", help="for a model without vocabulary, of "
+        "another program: the text that it was trained on")
     # fmt: on
     arguments = parser.parse_args()
     names = ("length", "temperature", "top_k", "top_p")
@@ -74,7 +75,7 @@ def main():
     say_warnings()
     arguments = parse_arguments()
     path = resolve_model(arguments.model, arguments.corpus)
-    model = load_model(path)
+    model = load_model(path, arguments.vocabulary_from)
     say(f"model: {str(path)!r}")
     options = {"stop": arguments.stop, "strict": arguments.strict}
     has_prompt = arguments.prompt is not None or arguments.count is not None
