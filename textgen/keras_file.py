@@ -177,8 +177,8 @@ def _assemble(
     places = [k for k, part in enumerate(parts) if isinstance(part, Recurrent)]
     first, last = places[0], places[-1]
     head = _without_softmax(parts[last + 1 :])
-    hidden = (*parts[:last], *head[:-1])
-    if any(part.activation == SOFTMAX for part in hidden) or head[-1].kernel is None:
+    others = (*parts[:last], *head)
+    if any(part.activation == SOFTMAX for part in others) or head[-1].kernel is None:
         raise ModelFileError(
             "expected softmax, or nothing, directly after the last Dense layer and "
             f"nowhere else, but received another order: {ADVICE}"

@@ -32,7 +32,7 @@ from textgen.reader_process import Reader
 from textgen.trained_model import TrainedModel, check_trainable, model_of_contents
 from textgen.user_block import ADVICE, user_block
 
-MAX_FILE_BYTES = 4 << 30
+MAX_FILE_BYTES = 1 << 30
 
 
 # Writing
