@@ -34,19 +34,24 @@ def main(folders: list[str]) -> None:
         folders: where to import from, and nowhere else but the standard library.
     """
     sys.path[:0] = folders
-    # Before anything is limited or read, so that every import is done.
+    # Now, while nothing is limited and nothing of others has been read.
     from textgen.errors import ModelFileError
+    from textgen.hdf5_contents import read_contents
+    from textgen.user_block import checked_hdf5
 
     for line in sys.stdin.buffer:
         try:
-            limited, contents = _read(bytes.fromhex(line.decode("ascii")))
+            with open(bytes.fromhex(line.decode("ascii")), "rb") as file:
+                limited = _limit(os.fstat(file.fileno()).st_size)
+                data = file.read()
+            hdf5 = checked_hdf5(data)
+            contents = read_contents(hdf5, hashed=len(hdf5) < len(data))
             parts = _announced(contents, limited)
         except ModelFileError as error:
             parts = [_json_line({"error": str(error)})]
         except MemoryError:
             parts = [_json_line({"error": _TOO_LARGE})]
-        for part in parts:
-            sys.stdout.buffer.write(part)
+        sys.stdout.buffer.writelines(parts)
         sys.stdout.buffer.flush()
 
 
@@ -54,18 +59,6 @@ _TOO_LARGE = (
     "expected a model that can be read in the memory of its file's size, but it needs "
     "more: use another file"
 )
-
-
-def _read(path: bytes):
-    """Return whether the limits hold here, and the file's contents."""
-    from textgen.hdf5_contents import read_contents
-    from textgen.user_block import checked_hdf5
-
-    with open(path, "rb") as file:
-        limited = _limit(os.fstat(file.fileno()).st_size)
-        data = file.read()
-    hdf5 = checked_hdf5(data)
-    return limited, read_contents(hdf5, hashed=len(hdf5) < len(data))
 
 
 def _limit(file_bytes: int) -> bool:

@@ -7,6 +7,7 @@ limited memory, and what comes back is text and float32 arrays.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -76,7 +77,8 @@ class Reader:
     def close(self) -> None:
         """End the process, whatever it is doing."""
         self._process.kill()
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):  # a path that it never took
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 
