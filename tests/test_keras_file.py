@@ -246,7 +246,9 @@ def test_gates_that_a_file_does_not_name_and_tensorflow_had_twice(tmp_path, text
 def test_a_training_goes_on_from_our_own_only(tmp_path, prose_model, text_of):
     assert load_trainable(prose_model).kind == "stream"
     path = keras_2_lstm().write(tmp_path / "m.h5")
-    with pytest.raises(ModelFileError, match="written by another program"):
+    with pytest.raises(
+        ModelFileError, match="to go on from, but this one was written by"
+    ):
         load_trainable(path)
 
 

@@ -26,7 +26,7 @@ from textgen.errors import ModelFileError
 from textgen.user_block import ADVICE
 
 MAX_CONFIG_BYTES = 1 << 20
-MAX_METADATA_BYTES = 1 << 26  # a vocabulary of every Unicode symbol takes 15 MiB
+MAX_METADATA_BYTES = 1 << 24  # a vocabulary of every Unicode symbol takes 9 MiB
 MAX_VERSION_BYTES = 100
 MAX_OBJECTS = 10_000
 MAX_DEPTH = 12  # groups within groups

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from textgen.atomic_file import output_error, write_atomically
+from textgen.contents import Contents
 from textgen.errors import ModelFileError, OutputError
 from textgen.keras_weights import MAX_WEIGHT
 from textgen.reader_process import Reader
@@ -129,27 +130,42 @@ def load_model(
         CorpusError: if ``vocabulary_from`` can't be read.
     """
     path = Path(path)
-    try:
-        _check_file(path)
-        with Reader() as reader:
-            contents = reader.read(path)
-        return model_of_contents(contents, path, vocabulary_from)
-    except ModelFileError as error:
-        raise ModelFileError(f"{str(path)!r}: {error}") from error
+    with _named(path):
+        return model_of_contents(_read(path), path, vocabulary_from)
 
 
 def load_trainable(path: str | os.PathLike[str]) -> TrainedModel:
     """Open a model file of ours that a training can go on from.
 
     Raises:
-        ModelFileError: as `load_model`, and if it is of another shape than ours.
+        ModelFileError: as `load_model`, and for a network that we don't train.
     """
-    model = load_model(path)
-    try:
+    path = Path(path)
+    with _named(path):
+        contents = _read(path)
+        if contents.metadata is None:
+            raise ModelFileError(
+                "expected a model of train.py to go on from, but this one was written "
+                "by another program: train a new one"
+            )
+        model = model_of_contents(contents, path)
         check_trainable(model)
+        return model
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let errors begin with the file."""
+    try:
+        yield
     except ModelFileError as error:
         raise ModelFileError(f"{str(path)!r}: {error}") from error
-    return model
+
+
+def _read(path: Path) -> Contents:
+    _check_file(path)
+    with Reader() as reader:
+        return reader.read(path)
 
 
 def _check_file(path: Path) -> None:

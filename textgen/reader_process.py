@@ -27,7 +27,7 @@ from textgen.errors import ModelFileError
 
 WALL_S = 10
 MAX_HEADER_BYTES = 1 << 26
-MAX_TEXT_BYTES = 1 << 26
+MAX_TEXT_BYTES = 1 << 24
 BYTES_OF_FLOAT16 = 2  # of which the child makes four
 
 
