@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:  # the process that reads starts before anything slow is imported
+    import numpy as np
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,8 @@ def _without_legacy_warning() -> Iterator[None]:
 def load_model(
     path: str | os.PathLike[str],
     vocabulary_from: str | os.PathLike[str] | None = None,
+    *,
+    reader: Reader | None = None,
 ) -> TrainedModel:
     """Open a model file: one of ours, or what any Keras saved as .h5.
 
@@ -123,6 +125,8 @@ def load_model(
         path: the .h5 file.
         vocabulary_from: for a model of another program, the text that it was trained
             on; its sorted symbols are the vocabulary, in lower case if only that fits.
+        reader: a process that was started earlier, which is closed then; None means a
+            new one.
 
     Raises:
         ModelFileError: if it is missing, damaged, of a newer format, or holds
@@ -131,7 +135,7 @@ def load_model(
     """
     path = Path(path)
     with _named(path):
-        return model_of_contents(_read(path), path, vocabulary_from)
+        return model_of_contents(_read(path, reader), path, vocabulary_from)
 
 
 def load_trainable(path: str | os.PathLike[str]) -> TrainedModel:
@@ -162,9 +166,9 @@ def _named(path: Path) -> Iterator[None]:
         raise ModelFileError(f"{str(path)!r}: {error}") from error
 
 
-def _read(path: Path) -> Contents:
-    _check_file(path)
-    with Reader() as reader:
+def _read(path: Path, reader: Reader | None = None) -> Contents:
+    with reader or Reader() as reader:
+        _check_file(path)
         return reader.read(path)
 
 

@@ -3,6 +3,9 @@
 The HDF5 library reads what strangers wrote in a fresh small interpreter
 (`textgen.reader_child`), never in a copy of this process. It has ten seconds and
 limited memory, and what comes back is text and float32 arrays.
+
+Nothing slow is imported here, so that a program can start the process first and import
+the rest while it gets ready.
 """
 
 from __future__ import annotations
@@ -19,11 +22,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from textgen.contents import Contents
 from textgen.errors import ModelFileError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 WALL_S = 10
 MAX_HEADER_BYTES = 1 << 26
@@ -49,6 +54,8 @@ class Reader:
             "OPENBLAS_NUM_THREADS": "1",
             "HDF5_PLUGIN_PRELOAD": "::",  # no filter libraries from elsewhere
         }
+        self._process: subprocess.Popen | None = None
+        self._failure: OSError | None = None  # told when there is something to read
         try:
             self._process = subprocess.Popen(
                 command,
@@ -58,10 +65,7 @@ class Reader:
                 env=environment,
             )
         except OSError as error:
-            raise ModelFileError(
-                "expected to read the file in a process of its own, but "
-                f"{sys.executable!r} can't be started ({error.strerror or error})"
-            ) from error
+            self._failure = error
 
     def __enter__(self) -> Reader:
         return self
@@ -76,6 +80,8 @@ class Reader:
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
+        if self._process is None:
+            return
         self._process.kill()
         with contextlib.suppress(OSError):  # a path that it never took
             self._process.stdin.close()
@@ -95,6 +101,11 @@ class Reader:
         Warns:
             UserWarning: where memory and processor time can't be limited.
         """
+        if self._process is None:
+            raise ModelFileError(
+                "expected to read the file in a process of its own, but "
+                f"{sys.executable!r} can't be started ({self._failure})"
+            ) from self._failure
         expired = threading.Event()
 
         def expire() -> None:
@@ -158,6 +169,8 @@ class Reader:
         return text.decode()
 
     def _array(self, shape: Sequence[int]) -> np.ndarray:
+        import numpy as np
+
         array = np.empty(shape, "<f4")
         left = memoryview(array).cast("B") if array.size else memoryview(b"")
         while left:
@@ -170,9 +183,8 @@ class Reader:
 
 def _import_folders() -> list[str]:
     """Return where this package, NumPy and h5py are: all that the process needs."""
-    folders = [Path(__file__).parents[1], Path(np.__file__).parents[1]]
-    h5py = importlib.util.find_spec("h5py")
-    if h5py is None or h5py.origin is None:
-        raise ModelFileError("expected the package h5py, but it is not installed")
-    folders.append(Path(h5py.origin).parents[1])
+    folders = [Path(__file__).parents[1]]
+    for package in ("numpy", "h5py"):
+        if (spec := importlib.util.find_spec(package)) and spec.origin:
+            folders.append(Path(spec.origin).parents[1])
     return list(dict.fromkeys(map(str, folders)))
