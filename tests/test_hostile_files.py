@@ -18,6 +18,9 @@ from keras_fixtures import (
     keras_2_dense,
     keras_2_lstm,
     keras_2_masked,
+    keras_2_rnn,
+    mapped,
+    write_file,
 )
 
 from textgen.errors import ModelFileError
@@ -514,6 +517,29 @@ def test_overflow_in_use_is_one_line(tmp_path, text):
         stepper.step([1])
     with pytest.raises(ModelFileError, match="beyond float32"):
         [stepper.step([1]) for _ in range(4)]
+
+
+def test_small_dense_layers_do_not_make_a_huge_table(tmp_path, text):
+    """(V, 1) and (1, D) are little to store, but V times D is not."""
+    size, width = 4000, 40_000
+    items = [
+        keras_2_dense("d1", 1, batch_input_shape=[None, 5, size]),
+        keras_2_dense("d2", width),
+        keras_2_rnn("SimpleRNN", "r", 1),
+        keras_2_dense("d3", size, activation="softmax"),
+    ]
+    shapes = {
+        "d1": [(size, 1), (1,)],
+        "d2": [(1, width), (width,)],
+        "r": [(width, 1), (1, 1), (1,)],
+        "d3": [(1, size), (size,)],
+    }
+    arrays = {
+        name: [(f"{name}/{k}:0", np.ones(shape)) for k, shape in enumerate(of_layer)]
+        for name, of_layer in shapes.items()
+    }
+    path = write_file(tmp_path / "m.h5", mapped(items), "2.2.4", arrays)
+    refused(path, text, "4,000 times 40,000")
 
 
 def test_functional_without_tail_is_read_as_keras_1_wrote_it(tmp_path, text):

@@ -24,6 +24,7 @@ from textgen.network import Network, Pointwise, Recurrent
 from textgen.user_block import ADVICE
 
 MAX_WINDOW_CHARS = 100_000
+MAX_FOLDED_FLOATS = 1 << 25  # an eighth of a GiB, and as much again in passing
 MAX_IDENTITY = 4096  # symbols for which a one-hot table may be written out
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
@@ -222,6 +223,12 @@ def _folded(
                 f"comes before the recurrent ones, but received {symbols:,}: {ADVICE}"
             )
         embedding = np.eye(symbols, dtype=np.float32)
+    widest = max(layer.units or 0 for layer in layers)
+    if symbols * widest > MAX_FOLDED_FLOATS:
+        raise ModelFileError(
+            f"expected at most {MAX_FOLDED_FLOATS:,} values of all symbols before the "
+            f"recurrent layers, but received {symbols:,} times {widest:,}: {ADVICE}"
+        )
     table = apply_pointwise(embedding, layers)
     if not np.isfinite(table).all():
         raise ModelFileError(
