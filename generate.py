@@ -10,13 +10,12 @@ control characters are shown escaped. Exit status: 0 done, 2 for an error that o
 line explains, 130 after Ctrl-C.
 """
 
-import os
 import sys
 
-# One stream is fastest with one thread; NumPy reads this when it is first imported.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+from textgen.process import prepare_process
 from textgen.reader_process import Reader
 
+prepare_process()
 # It gets ready to read a model while the rest is imported.
 READER = Reader() if __name__ == "__main__" else None
 

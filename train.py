@@ -11,12 +11,12 @@ the saved model to standard output. Exit status: 0 done, 2 for an error that one
 explains, 130 after Ctrl-C.
 """
 
-import os
 import time
 
+from textgen.process import prepare_process
+
 STARTED_S = time.monotonic()  # before the slow imports: --minutes counts them
-# Measuring and sampling are fastest with one thread; NumPy reads this at its import.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+prepare_process()
 
 from textgen import metrics
 from textgen.config import DEFAULT_CORPUS, PRESETS

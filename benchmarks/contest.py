@@ -34,6 +34,8 @@ from typing import Any, NamedTuple
 
 from worker import Contestant, ContestError, Role, Turn, Worker, serve
 
+from textgen.errors import TextgenError
+
 QUALIFYING_TURNS = 2
 PAUSE_S = 0.2  # before a turn, for the last one's threads to fall asleep
 
@@ -193,7 +195,7 @@ def main(report: Callable[[], None], roles: Mapping[str, Role]) -> None:
         return
     try:
         report()
-    except ContestError as error:
+    except (ContestError, TextgenError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -35,14 +35,14 @@ def add_contest_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rounds",
         metavar="N",
-        type=_positive(int),
+        type=positive(int),
         default=5,
         help="turns of each contestant (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
         metavar="S",
-        type=_positive(float),
+        type=positive(float),
         default=4.0,
         help="about how long each turn takes (default: %(default)s)",
     )
@@ -60,6 +60,24 @@ def choices(known: Sequence[str]):
         return chosen
 
     return parse
+
+
+def positive(kind: type):
+    """Return an argparse type: a number above zero."""
+
+    def parse(text: str):
+        value = kind(text)
+        if not value > 0:
+            raise argparse.ArgumentTypeError(f"must be above 0, but was {text!r}")
+        return value
+
+    parse.__name__ = f"positive {kind.__name__}"
+    return parse
+
+
+def positives(text: str) -> list[float]:
+    """Read numbers above zero, parted by commas (an argparse type)."""
+    return [positive(float)(part) for part in text.split(",")]
 
 
 def environment() -> dict[str, Any]:
@@ -123,19 +141,6 @@ def write_json(path: Path | None, record: dict[str, Any]) -> None:
     if path is not None:
         path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
         say(f"written: {str(path)!r}")
-
-
-def _positive(kind: type):
-    """Return an argparse type: a number above zero."""
-
-    def parse(text: str):
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"must be above 0, but was {text!r}")
-        return value
-
-    parse.__name__ = f"positive {kind.__name__}"
-    return parse
 
 
 def _version(name: str) -> str | None:

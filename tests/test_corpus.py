@@ -83,6 +83,13 @@ def test_example_in_the_module():
             None,
             "38e9bcb6e0fa4e74b8788ef331ae755fd879fb55790146309bb488eaf4ff65f8",
         ),
+        (
+            "shakespeare",
+            "stream",
+            83,
+            4_948_093,
+            "4a254daee350e88e7d909d573afd217610a908a5b5ed5c3b46d36d7bb4397034",
+        ),
     ],
 )
 def test_named_corpora(name, kind, symbols, file_chars, sha256):

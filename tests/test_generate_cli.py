@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Where the tests run in the background, children would inherit an ignored Ctrl-C.
+FOREGROUND = (
+    {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    if sys.platform != "win32"
+    else {}
+)
 SCRIPT = ROOT / "generate.py"
 
 
@@ -258,19 +265,19 @@ def test_tensorflow_is_never_imported(prose_model, tmp_path):
     assert result.returncode == 0, result.stderr
 
 
-def test_first_character_comes_within_a_second(prose_model):
-    command = [sys.executable, str(SCRIPT), "--model", str(prose_model), "--prompt", ""]
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as process:
-            assert process.stdout.read(1)
-            seconds.append(time.perf_counter() - start)
-            process.stdout.read()
-    # The best of three: other work on the machine is not what is measured.
-    assert min(seconds) < 1
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX resource usage")
+def test_first_character_takes_less_than_a_second(prose_model):
+    """Of processor time: other work on the machine is not what is measured."""
+    import resource
+
+    def spent_s():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before_s = spent_s()
+    result = generate("--model", prose_model, "--prompt", "", "--length", 1)
+    assert len(result.stdout) == 2
+    assert 0 < spent_s() - before_s < 1
 
 
 def test_a_reader_that_has_had_enough_is_no_error(prose_model):
@@ -287,18 +294,33 @@ def test_a_reader_that_has_had_enough_is_no_error(prose_model):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_ctrl_c_is_status_130(prose_model):
-    import signal
-
     command = [sys.executable, str(SCRIPT), "--model", str(prose_model)]
     command += ["--prompt", "x", "--length", "100000000", "--seed", "1"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **FOREGROUND
     ) as process:
         process.stdout.read(100)
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(30) == 130
         assert process.stderr.read().splitlines()[-1] == b"interrupted"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_while_it_starts_shows_no_traceback(prose_model):
+    command = [sys.executable, "-X", "importtime", str(SCRIPT), "--prompt", "x"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **FOREGROUND
+    ) as process:
+        for line in process.stderr:
+            if b"numpy" in line:  # some way into the imports
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == -signal.SIGINT
+    assert out == b""
+    assert b"Traceback" not in err
+    assert b"KeyboardInterrupt" not in err
 
 
 def test_generate_py_stays_short():

@@ -126,7 +126,9 @@ def test_a_full_disk_is_one_line():
             "print('x')", stdout=stdout, stderr=subprocess.PIPE, capture_output=False
         )
     assert result.returncode == 2
-    assert result.stderr.startswith(b"error: can't read or write: No space left")
+    assert result.stderr.startswith(
+        b"error: can't read or write the standard streams: No space"
+    )
     assert result.stderr.count(b"\n") == 1
 
 

@@ -35,8 +35,9 @@ def resolve_model(
     for candidate in candidates:
         if candidate.is_file():
             return candidate
-    present = sorted({str(p) for folder in (own, shipped) for p in folder.glob("*.h5")})
-    listed = ", ".join(map(repr, present[:10])) or "no model at all"
+    files = [file for folder in (own, shipped) for file in sorted(folder.glob("*.h5"))]
+    present = {file.resolve(): str(file) for file in reversed(files)}.values()
+    listed = ", ".join(map(repr, sorted(present)[:10])) or "no model at all"
     raise ModelFileError(
         f"expected a model for {corpus!r} at {str(candidates[0])!r}, "
         f"but found {listed}: train one with train.py --corpus {corpus!r}, "

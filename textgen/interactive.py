@@ -124,7 +124,8 @@ class Conversation:
                 self._set(command, value)
             say(f"{command} is {self._shown_setting(command)}")
         else:
-            raise OptionError(f"there is no command {'/' + command!r}; /help lists all")
+            given = f"/{command} {value}".rstrip()
+            raise OptionError(f"there is no command {given!r}; /help lists all")
 
     def _set(self, name: str, value: str) -> None:
         if value == "none" and name in OPTIONAL_SETTINGS:

@@ -10,8 +10,10 @@ Nothing here knows about text generation, and nothing slow is imported.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -47,8 +49,9 @@ def one_line(text: str) -> str:
 
 
 def say(message: str) -> None:
-    """Print one line for people on stderr."""
-    print(one_line(message), file=sys.stderr, flush=True)
+    """Print one line for people on stderr; where that can't be, say nothing."""
+    with contextlib.suppress(OSError):
+        print(one_line(message), file=sys.stderr, flush=True)
 
 
 def say_warnings() -> None:
@@ -117,6 +120,9 @@ def run(main: Callable[[], None]) -> NoReturn:
         main: the command; returns when all is done.
     """
     status = DONE
+    # The scripts let Ctrl-C end them without a word while they import.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         _prepare_streams()
         main()
@@ -131,8 +137,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         status = USER_ERROR
     except OSError as error:
         _abandon_output()
-        file = f" {error.filename!r}" if error.filename else ""
-        say(f"error: can't read or write{file}: {error.strerror or error}")
+        file = repr(error.filename) if error.filename else "the standard streams"
+        say(f"error: can't read or write {file}: {error.strerror or error}")
         status = USER_ERROR
     sys.exit(status)
 

@@ -34,7 +34,7 @@ CHUNK_CHARS = 1 << 18  # encoded at once; 4 bytes each as UTF-32, 8 as indices
 # forms and printed texts the curly ones, so both directions are needed.
 TYPOGRAPHIC_FORMS: dict[str, tuple[str, ...]] = {
     "'": ("’", "‘"),
-    '"': ("”", "“"),
+    '"': ("”", "“", "''"),
     "-": ("‐", "–", "—"),
     "…": ("...",),
     "—": ("--", "-"),

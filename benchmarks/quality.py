@@ -1,0 +1,217 @@
+"""Quality: held-out nats per character by whole-process wall-clock.
+
+  python benchmarks/quality.py                              everything
+  python benchmarks/quality.py --text tinyshakespeare.txt --part text
+  python benchmarks/quality.py --part text --minutes 40 --no-peers
+
+  text        train.py --corpus TEXT --minutes M for each M, beside PyTorch's LSTM,
+              trained by the recipes of char-rnn and torch-rnn for the same seconds
+              (quality_peers.py has them), and what counting and compressing achieve
+  sonnets     train.py --corpus sonnets, beside preset `course` for the same minutes
+  dinos       train.py --corpus dinos, beside the graded NumPy baseline
+  pretrained  the models that come with the program, as they are
+
+The last tenth of a text is held out and read as one stream; of names, a tenth of the
+different ones is. Seconds are the whole process's, from start to end, imports, tracing
+and measuring included, taken from outside. The nats are not the ones that train.py
+says: this script reads the saved file and measures it itself. (In `sonnets` it counts
+only characters with a full window of the course's before them, 40, since its form
+predicts no others; what train.py recorded stands beside.)
+
+Minutes are those of a reference machine, on which a training step of plain Keras
+`LSTM`, 2×128, windows of 40, batches of 128, float32, takes 41 ms. That step is
+measured first, and all minutes of `text` are scaled by what it takes here; --scale 1
+takes them as they are.
+
+N-gram: Witten–Bell, the length of its contexts chosen on the last tenth of the training
+part. bz2, xz: by how much the compressed text grows with the held-out part.
+"""
+
+# The setting below must be made before the imports after it.
+
+from __future__ import annotations
+
+import os
+
+# Measuring and generating are fastest with one thread; NumPy reads this at its import.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import contest
+import report
+from contest import spread
+from ngram import best_ngram_nats
+from quality_references import COMPRESSORS, compressed_nats, numpy_baseline_nats
+from quality_runs import (
+    HEADINGS,
+    HELD_OUT,
+    PEERS,
+    Outcome,
+    measure_file,
+    per_line,
+    run_peer,
+    run_training,
+)
+from training_roles import SIZES
+from worker import ROOT, Contestant, thread_variants
+
+from textgen.config import PRESETS
+from textgen.corpus import data_folder, load_corpus
+from textgen.vocabulary import END_SYMBOL
+
+PARTS = ("text", "sonnets", "dinos", "pretrained")
+REFERENCE_SCRIPT = Path(__file__).resolve().with_name("training_speed.py")
+REFERENCE_STEP_MS = 41.0
+REFERENCE_ROUNDS, REFERENCE_TURN_S = 3, 2.0
+PRETRAINED = "-pretrained"  # ends the names of the files that come with the program
+COURSE_WINDOW = PRESETS["course"].windows.window_chars
+
+
+def reference_step_ms() -> float:
+    """Measure the reference step: the median of its rounds, in milliseconds."""
+    size = {"size": asdict(SIZES["a"])}
+    keras = Contestant("the reference step", "keras", size, thread_variants())
+    (result,) = contest.hold(
+        REFERENCE_SCRIPT, [keras], rounds=REFERENCE_ROUNDS, seconds=REFERENCE_TURN_S
+    )
+    return 1e3 / spread(result.rates).median
+
+
+def references(text: str, seed: int) -> list[Outcome]:
+    """Return what counting, compressing and (for names) the baseline achieve."""
+    corpus = load_corpus(text)
+    split = corpus.split(HELD_OUT, seed)
+    is_lines = corpus.kind == "lines"
+    end_id = int(corpus.vocabulary.encode(END_SYMBOL)[0]) if is_lines else None
+    context, nats = best_ngram_nats(
+        split.training, split.held_out, len(corpus.vocabulary), end_id
+    )
+    found = {f"n-gram, contexts of {context}": nats}
+    if is_lines:
+        found["NumPy baseline"] = numpy_baseline_nats(split, corpus.vocabulary)
+    else:
+        parts = [corpus.vocabulary.decode(x) for x in (split.training, split.held_out)]
+        found |= {name: compressed_nats(name, *parts) for name in COMPRESSORS}
+    return [
+        Outcome(name, nats, nats_per_line=per_line(nats, corpus, split))
+        for name, nats in found.items()
+    ]
+
+
+def contest_of_text(
+    text: str,
+    minutes: Sequence[float],
+    scale: float,
+    seed: int,
+    folder: Path,
+    *,
+    peers: bool = True,
+) -> list[Outcome]:
+    """Train on any text for the minutes of the reference machine."""
+    outcomes = []
+    needs = Contestant("PyTorch", "torch", needs=("torch",))
+    peers = peers and contest.is_installed(needs)
+    for nominal in minutes:
+        here = nominal * scale
+        options = ["--minutes", f"{here:.4f}", "--seed", str(seed)]
+        name = f"textgen, {60 * nominal:,.0f} s there, {60 * here:,.0f} s here"
+        outcomes.append(run_training(name, text, options, folder))
+        if peers:
+            outcomes += [run_peer(peer, text, 60 * here, seed) for peer in PEERS]
+    return outcomes + references(text, seed)
+
+
+def contest_of_sonnets(seed: int, folder: Path) -> list[Outcome]:
+    """Compare the default command with the course's preset for the same minutes."""
+    seeded, after = ["--seed", str(seed)], {"after_chars": COURSE_WINDOW}
+    name, text = "textgen, default command", "sonnets"
+    default = run_training(name, text, seeded, folder, **after)
+    as_long = ["--preset", "course", "--minutes", f"{default.seconds / 60:.4f}"]
+    name = "textgen, preset course, as long"
+    course = run_training(name, text, [*seeded, *as_long], folder, **after)
+    return [default, course, *references(text, seed)]
+
+
+def contest_of_dinos(seed: int, folder: Path) -> list[Outcome]:
+    """Measure the default command on names."""
+    name, text = "textgen, default command", "dinos"
+    ours = run_training(name, text, ["--seed", str(seed)], folder)
+    return [ours, *references(text, seed)]
+
+
+def measure_pretrained() -> list[Outcome]:
+    """Measure the model files that come with the program on what they held out."""
+    return [
+        measure_file(path.name, path, path.stem.removesuffix(PRETRAINED))
+        for path in sorted(data_folder("models").glob(f"*{PRETRAINED}.h5"))
+    ]
+
+
+def show(title: str, outcomes: list[Outcome]) -> list[dict[str, Any]]:
+    """Print a contest's table; return its record."""
+    print(f"\n{title}\n")
+    print(report.table(HEADINGS, [outcome.cells() for outcome in outcomes]), flush=True)
+    return [asdict(outcome) for outcome in outcomes]
+
+
+def parse_arguments():
+    """Read the command line."""
+    parser = report.make_parser(__doc__)
+    add = parser.add_argument
+    # fmt: off
+    add("--part", metavar="LIST", type=report.choices(PARTS), default=list(PARTS),
+        help="some of text,sonnets,dinos,pretrained (default: all)")
+    add("--text", metavar="FILE", default=str(ROOT / "corpora" / "shakespeare.txt"),
+        help="the text of `text` (default: corpora/shakespeare.txt)")
+    add("--minutes", metavar="LIST", type=report.positives, default=[0.4, 1.2],
+        help="budgets on the reference machine (default: 0.4,1.2)")
+    add("--scale", metavar="X", type=report.positive(float),
+        help="minutes here for one there (default: measured by the reference step)")
+    add("--no-peers", action="store_true", help="leave PyTorch out")
+    add("--seed", metavar="N", type=int, default=0, help="(default: %(default)s)")
+    # fmt: on
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Do what the command line says."""
+    arguments = parse_arguments()
+    environment = report.environment()
+    print(report.describe(environment))
+    record = {"benchmark": "quality", "environment": environment, "parts": {}}
+    parts, seed = record["parts"], arguments.seed
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if "text" in arguments.part:
+            scale = arguments.scale
+            if scale is None:
+                record["reference_step_ms"] = reference_step_ms()
+                scale = record["reference_step_ms"] / REFERENCE_STEP_MS
+            record["scale"] = scale
+            title = f"{arguments.text}; 1 minute there is {scale:.2f} minutes here"
+            outcomes = contest_of_text(
+                arguments.text,
+                arguments.minutes,
+                scale,
+                seed,
+                folder,
+                peers=not arguments.no_peers,
+            )
+            parts["text"] = show(title, outcomes)
+        if "sonnets" in arguments.part:
+            title = f"sonnets, characters after {COURSE_WINDOW} others"
+            parts["sonnets"] = show(title, contest_of_sonnets(seed, folder))
+        if "dinos" in arguments.part:
+            parts["dinos"] = show("dinos", contest_of_dinos(seed, folder))
+        if "pretrained" in arguments.part:
+            parts["pretrained"] = show("pretrained", measure_pretrained())
+    report.write_json(arguments.json, record)
+
+
+if __name__ == "__main__":
+    contest.main(main, {})

@@ -1,0 +1,58 @@
+"""What is settled before the slow imports, in fresh processes."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = ("train.py", "generate.py")
+SETTLED = """
+import os, runpy, signal, sys
+sys.argv = ["script", "--nonsense"]
+sys.path.insert(0, {root!r})
+signal.signal(signal.SIGINT, {handler})
+class NumpyComes:
+    def find_spec(name, path=None, target=None):
+        if name == "numpy":
+            print(os.environ.get("OPENBLAS_NUM_THREADS"), flush=True)
+            print(signal.getsignal(signal.SIGINT).name, flush=True)
+            os._exit(0)
+sys.meta_path.insert(0, NumpyComes)
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+def settled(script: str, handler: str) -> list[str]:
+    """Return threads and Ctrl-C handler as they are when NumPy is imported."""
+    program = SETTLED.format(
+        root=str(ROOT), script=str(ROOT / script), handler=f"signal.{handler}"
+    )
+    environment = {"PATH": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    return result.stdout.split()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_one_thread_and_no_traceback_before_numpy_is_imported(script):
+    assert settled(script, "default_int_handler") == ["1", "SIG_DFL"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_ignored_ctrl_c_stays_ignored(script):
+    assert settled(script, "SIG_IGN") == ["1", "SIG_IGN"]
+
+
+def test_in_this_process_nothing_of_it_happened_on_import():
+    handler = signal.getsignal(signal.SIGINT)
+    import textgen.process  # noqa: F401
+
+    assert signal.getsignal(signal.SIGINT) is handler
