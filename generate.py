@@ -13,8 +13,11 @@ line explains, 130 after Ctrl-C.
 import sys
 
 from textgen.process import prepare_process
+from textgen.reader_process import Reader
 
 prepare_process()
+# It gets ready to read a model while the rest is imported.
+READER = Reader() if __name__ == "__main__" else None
 
 from textgen.batch_generation import check_count
 from textgen.config import DEFAULT_CORPUS, SamplingConfig
@@ -35,9 +38,8 @@ def parse_arguments():
     add("--model", metavar="FILE", help="the model file to use")
     add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="without --model: "
         "models/NAME.h5, or else models/NAME-pretrained.h5 (default: %(default)s)")
-    add("--prompt", metavar="TEXT", help="the beginning, which the output begins with "
-        "as it is; without it, it is asked for on a terminal, and otherwise each line "
-        "of standard input is one, each completion followed by an empty line")
+    add("--prompt", metavar="TEXT", help="the beginning; without it, it is asked for "
+        "on a terminal, and elsewhere each line of standard input is one")
     add("--length", metavar="N", type=whole_number, default=default.length,
         help="new characters, exactly; fewer only at --stop, or at the end of a line "
         "for a model of lines (default: %(default)s)")
@@ -47,16 +49,14 @@ def parse_arguments():
         help="draw among the N likeliest characters only")
     add("--top-p", metavar="X", type=number, default=default.top_p,
         help="draw among the likeliest that together reach this probability only")
-    add("--seed", metavar="N", type=whole_number, help="repeats a completion; without "
-        "it, a fresh one is taken and said on standard error")
-    add("--count", metavar="N", type=whole_number, help="so many completions of the "
-        "prompt, or of nothing without one: from a model of lines distinct ones, one "
-        "a line (fewer where no more are to be found), else parted by empty lines")
+    add("--seed", metavar="N", type=whole_number, help="repeats a completion")
+    add("--count", metavar="N", type=whole_number, help="so many completions: of a "
+        "model of lines distinct ones, one a line, else parted by empty lines")
     add("--stop", metavar="TEXT", help="end before this text, if it is generated")
-    add("--strict", action="store_true", help="refuse a prompt with characters that "
-        "the model has never seen, rather than fold or skip them for it")
-    add("--jsonl", action="store_true", help="print each completion as a JSON object: "
-        "prompt, completion, seed")
+    add("--strict", action="store_true", help="refuse characters new to the model")
+    add("--jsonl", action="store_true", help="print JSON: prompt, completion, seed")
+    add("--vocabulary-from", metavar="TEXT", help="for a model without vocabulary, of "
+        "another program: the text that it was trained on")
     # fmt: on
     arguments = parser.parse_args()
     names = ("length", "temperature", "top_k", "top_p")
@@ -74,7 +74,7 @@ def main():
     say_warnings()
     arguments = parse_arguments()
     path = resolve_model(arguments.model, arguments.corpus)
-    model = load_model(path)
+    model = load_model(path, arguments.vocabulary_from, reader=READER)
     say(f"model: {str(path)!r}")
     options = {"stop": arguments.stop, "strict": arguments.strict}
     has_prompt = arguments.prompt is not None or arguments.count is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,14 @@ def names_model(make_model_file) -> Path:
 @pytest.fixture(scope="session")
 def window_model(make_model_file) -> Path:
     return make_model_file("course", "stream", PROSE, targets="last")
+
+
+@pytest.fixture
+def one_reader(monkeypatch) -> None:
+    """Let all files of a test be read by one process, rather than one each."""
+    from textgen import model_file
+    from textgen.reader_process import Reader
+
+    with Reader() as reader:
+        monkeypatch.setattr(model_file, "Reader", lambda: nullcontext(reader))
+        yield

@@ -6,8 +6,9 @@ import pytest
 
 from textgen.config import Config, ModelConfig, WindowConfig
 from textgen.evaluation import cross_entropy, held_out_nats
-from textgen.model_file import TrainedModel
-from textgen.stepper import LSTMWeights, Network, Stepper
+from textgen.network import LSTMWeights, Network
+from textgen.stepper import Stepper
+from textgen.trained_model import TrainedModel
 from textgen.vocabulary import Vocabulary
 
 SYMBOLS = "\nabcdef"

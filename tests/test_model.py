@@ -6,7 +6,7 @@ import pytest
 
 from textgen.config import ModelConfig
 from textgen.model import build_model, network_of, set_network
-from textgen.stepper import LSTMWeights, Network
+from textgen.network import LSTMWeights, Network
 
 V = 7
 

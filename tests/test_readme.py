@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from keras_fixtures import keras_2_lstm
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +51,9 @@ def workplace(tmp_path):
     (tmp_path / "story.txt").write_text(story, encoding="utf-8")
     beginnings = "Shall I compare\nO, how\n"
     (tmp_path / "beginnings.txt").write_text(beginnings, encoding="utf-8")
+    theirs = keras_2_lstm(38, (16, 16), window=40)
+    theirs.write(tmp_path / "theirs.h5")
+    (tmp_path / "their_text.txt").write_text(theirs.symbols * 9, newline="")
     return tmp_path
 
 

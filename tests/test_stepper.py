@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from textgen.config import WindowConfig
+from textgen.network import LSTMWeights, Network
 from textgen.stepper import (
-    LSTMWeights,
-    Network,
     Stepper,
     WindowStepper,
     make_stepper,

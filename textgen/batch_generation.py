@@ -27,8 +27,8 @@ from textgen.generation import (
     fresh_seed,
     opening_ids,
 )
-from textgen.model_file import TrainedModel
 from textgen.sampling import sample_batch
+from textgen.trained_model import TrainedModel
 
 # Completions advanced together: more make the batch no faster, only larger.
 STREAMS = 256

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textgen.model_file import TrainedModel
 from textgen.stepper import Stepper, WindowStepper
+from textgen.trained_model import TrainedModel
 
 LEAD_CHARS = 128  # read before a segment of a sample begins to count
 SEGMENT_CHARS = 256  # shorter segments than this are not worth a lead

@@ -24,9 +24,10 @@ import numpy as np
 from textgen.config import MAX_SEED, SamplingConfig, check_number
 from textgen.errors import OptionError
 from textgen.find_model import resolve_model
-from textgen.model_file import TrainedModel, load_model
+from textgen.model_file import load_model
 from textgen.sampling import sample
 from textgen.terminal import writer
+from textgen.trained_model import TrainedModel
 from textgen.vocabulary import END_SYMBOL
 
 # A model that carries its state reads no more than this many symbols of a prompt, the

@@ -8,7 +8,7 @@ import time
 import numpy as np
 
 from textgen.evaluation import held_out_nats
-from textgen.model_file import TrainedModel
+from textgen.trained_model import TrainedModel
 
 MAX_MEASURED_SYMBOLS = 200_000
 MIN_MEASURED_SYMBOLS = 2_000

@@ -24,8 +24,8 @@ from textgen.generation import (
     request_for_beginning,
     stream_output,
 )
-from textgen.model_file import TrainedModel
 from textgen.terminal import say, writer
+from textgen.trained_model import TrainedModel
 
 with contextlib.suppress(ImportError):
     # Gives input() a history and line editing; Windows has its own.

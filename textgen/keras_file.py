@@ -1,210 +1,269 @@
-"""Keras' description of a model and its arrays → the network that Keras would build.
+"""What a Keras file holds, of any version → the network that Keras would build.
 
-Only layers, settings and arrays that are known here are taken. What is accepted is
-one chain:
+Only layers, settings and arrays that are known here are taken. What is accepted is one
+chain, with dropout, dense layers and activations at any place:
 
-    Embedding ─► (LSTM ─► Dropout…) … ─► Dense softmax
+    Embedding, or one-hot input ─► Masking? ─► recurrent layers ─► Dense ─► softmax
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from textgen.contents import Contents
 from textgen.errors import ModelFileError
-from textgen.hdf5_contents import ADVICE, Contents
-from textgen.stepper import LSTMWeights, Network
+from textgen.keras_config import Layer, read_config, read_version, shown
+from textgen.keras_layers import SOFTMAX, flag, pointwise, recurrent, size
+from textgen.keras_settings import IDLE_LAYERS, RECURRENT_LAYERS
+from textgen.keras_weights import embedding_table
+from textgen.mixed_stack import apply_pointwise
+from textgen.network import Network, Pointwise, Recurrent
+from textgen.user_block import ADVICE
 
-MAX_WEIGHT = 1e15  # products of three such numbers stay finite in float32
+MAX_WINDOW_CHARS = 100_000
+MAX_FOLDED_FLOATS = 1 << 25  # an eighth of a GiB, and as much again in passing
+MAX_IDENTITY = 4096  # symbols for which a one-hot table may be written out
 
-# Settings that change what a layer computes, and the only value taken.
-_REQUIRED: Mapping[str, Mapping[str, Any]] = {
-    "InputLayer": {},
-    "Embedding": {"mask_zero": False},
-    "LSTM": {
-        "activation": "tanh",
-        "recurrent_activation": "sigmoid",
-        "use_bias": True,
-        "go_backwards": False,
-        "return_state": False,
-        "stateful": False,
-    },
-    "Dropout": {},
-    "Dense": {"activation": "softmax", "use_bias": True},
-}
-_WEIGHT_NAMES: Mapping[str, tuple[str, ...]] = {
-    "Embedding": ("embeddings",),
-    "LSTM": ("kernel", "recurrent_kernel", "bias"),
-    "Dense": ("kernel", "bias"),
-}
+Arrays = Mapping[str, Sequence[np.ndarray]]
 
 
-def build_network(contents: Contents) -> Network:
-    """Build the network that Keras would build, from layers known here only.
+@dataclass(frozen=True)
+class KerasModel:
+    """A network out of a file, and how it is to be shown a text.
+
+    Attributes:
+        network: the weights.
+        targets: ``all`` if it carries its state through a text, ``last`` if it has
+            only seen windows from zero state.
+        window_chars: T, symbols in a window; None if the file doesn't say.
+    """
+
+    network: Network
+    targets: str
+    window_chars: int | None
+
+
+def build_model(contents: Contents) -> KerasModel:
+    """Build the network that the Keras of the file's time would build.
 
     Raises:
         ModelFileError: for any other layer, setting, arrangement or array size.
     """
-    try:
-        layers = _chain(json.loads(contents.config))
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as e:
+    version = read_version(contents.keras_version)
+    layers = read_config(contents.config, version)
+    _check_owners(layers, contents.weights)
+    chain = [layer for layer in layers if layer.kind not in IDLE_LAYERS]
+    _check_arrangement(layers, chain)
+    symbols = size([layer for layer in chain if layer.kind == "Dense"][-1], "units")
+    embedding, width = None, symbols
+    if chain[0].kind == "Embedding":
+        embedding = _embedding(chain.pop(0), contents.weights, symbols)
+        width = embedding.shape[1]
+    masked = _masked(layers, embedding, symbols)
+    if chain[0].kind == "Masking":
+        chain.pop(0)
+    parts: list[Recurrent | Pointwise] = []
+    for layer in chain:
+        arrays = contents.weights.get(layer.name, ())
+        build = recurrent if layer.kind in RECURRENT_LAYERS else pointwise
+        part = build(layer, arrays, width, version)
+        width = part.units or width
+        parts.append(part)
+    network = _assemble(parts, embedding, masked)
+    return KerasModel(network, *_use(layers, symbols))
+
+
+def _check_owners(layers: Sequence[Layer], weights: Arrays) -> None:
+    """Refuse arrays that no layer of the chain would take."""
+    takers = {
+        layer.name
+        for layer in layers
+        if layer.kind in (*RECURRENT_LAYERS, "Dense", "Embedding")
+    }
+    for name, arrays in weights.items():
+        if arrays and name not in takers:
+            raise ModelFileError(
+                "expected arrays of the model's own layers only, but received some of "
+                f"{shown(name)}: {ADVICE}"
+            )
+
+
+def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
+    """Refuse any order but that of the module's docstring."""
+    kinds = [layer.kind for layer in chain]
+    rest = kinds[1:] if kinds[:1] == ["Embedding"] else kinds
+    rest = rest[1:] if rest[:1] == ["Masking"] else rest
+    recurrent_places = [k for k, kind in enumerate(kinds) if kind in RECURRENT_LAYERS]
+    if (
+        not set(rest) <= {*RECURRENT_LAYERS, "Dense", "Activation"}
+        or not recurrent_places
+        or "Dense" not in kinds[recurrent_places[-1] :]
+        or "InputLayer" in [layer.kind for layer in layers[1:]]
+    ):
         raise ModelFileError(
-            f"expected a description of a Keras model, but it can't be read: {ADVICE}"
-        ) from e
+            "expected an Embedding or one-hot input, recurrent layers and a Dense "
+            f"layer, but received {', '.join(kinds[:20]) or 'no layers'}: {ADVICE}"
+        )
+    *lower, last = [chain[place] for place in recurrent_places]
+    for layer in lower:
+        if not flag(layer, "return_sequences"):
+            raise ModelFileError(
+                f"expected return_sequences=True in {layer.shown}, since another "
+                f"recurrent layer follows, but received False: {ADVICE}"
+            )
+    for layer in chain[recurrent_places[-1] :]:
+        if layer.distributed and not flag(last, "return_sequences"):
+            raise ModelFileError(
+                f"expected return_sequences=True in {last.shown}, since a "
+                f"TimeDistributed follows, but received False: {ADVICE}"
+            )
+    for setting in ("stateful", "time_major"):
+        if len({flag(layer, setting) for layer in (*lower, last)}) > 1:
+            raise ModelFileError(
+                f"expected the same {setting} in all recurrent layers, "
+                f"but received both: {ADVICE}"
+            )
+
+
+def _embedding(layer: Layer, weights: Arrays, symbols: int) -> np.ndarray:
+    rows, columns = size(layer, "input_dim"), size(layer, "output_dim")
+    if rows != symbols:
+        raise ModelFileError(
+            f"expected as many outputs as symbols, {rows:,}, but received "
+            f"{symbols:,}: {ADVICE}"
+        )
+    (table,) = embedding_table(layer, weights.get(layer.name, ()), rows, columns)
+    return table
+
+
+def _masked(
+    layers: Sequence[Layer], embedding: np.ndarray | None, symbols: int
+) -> np.ndarray | None:
+    """Return which symbols are padding to the recurrent layers, (V,) bool, or None."""
+    masked = np.zeros(symbols, bool)
     for layer in layers:
-        _check_settings(layer)
-    if layers and layers[0].kind == "InputLayer":
-        layers = layers[1:]
-    layers = [layer for layer in layers if layer.kind != "Dropout"]
-    kinds = [layer.kind for layer in layers]
-    if len(kinds) < 3 or kinds != ["Embedding", *["LSTM"] * (len(kinds) - 2), "Dense"]:
-        raise ModelFileError(
-            "expected the layers Embedding, LSTM (one or more), Dense, "
-            f"but received {', '.join(kinds[:20]) or 'none'}: {ADVICE}"
-        )
-    return _assemble(layers, contents.arrays)
-
-
-@dataclass(frozen=True)
-class _Layer:
-    kind: str
-    name: str
-    settings: Mapping[str, Any]
-
-
-def _chain(description: Mapping[str, Any]) -> list[_Layer]:
-    """Return the layers in order, having checked that each feeds the next only."""
-    model, kind = description["config"], description["class_name"]
-    layers = [
-        _Layer(str(item["class_name"]), str(item["config"]["name"]), item["config"])
-        for item in model["layers"]
-    ]
-    names = [layer.name for layer in layers]
-    if kind == "Functional":
-        calls = [item["inbound_nodes"] for item in model["layers"]]
-        ends = (
-            _layer_names(model["input_layers"]),
-            _layer_names(model["output_layers"]),
-        )
-        linear = ends == (names[:1], names[-1:]) and calls[0] == []
-        linear = linear and all(
-            len(call) == 1 and _caller(call[0]) == before
-            for call, before in zip(calls[1:], names, strict=False)
-        )
-    else:
-        linear = kind == "Sequential"
-    if not linear or len(set(names)) < len(names):
-        raise ModelFileError(
-            "expected a Functional or Sequential model whose layers form one chain, "
-            f"but received another {str(kind)[:40]!r}: {ADVICE}"
-        )
-    return layers
-
-
-def _layer_names(ends: Sequence[Any]) -> list[str]:
-    """Names in ``["ids", 0, 0]``, or in a list of such: Keras writes both."""
-    return [ends[0]] if isinstance(ends[0], str) else [end[0] for end in ends]
-
-
-def _caller(node: Mapping[str, Any]) -> str | None:
-    """Name of the layer whose first output is the only tensor of a call."""
-    plain = all(value in (None, False, True) for value in node["kwargs"].values())
-    if not plain or len(node["args"]) != 1:
+        if layer.kind == "Embedding":
+            masked[0] = flag(layer, "mask_zero")
+        if layer.kind == "Masking":
+            value = layer.settings.get("mask_value", 0.0)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise ModelFileError(
+                    f"expected mask_value of {layer.shown} as a number, "
+                    f"but received {shown(value)}: {ADVICE}"
+                )
+            if embedding is None:  # of one-hot rows only that of one symbol is uniform
+                masked[:] = symbols == 1 and value == 1
+            else:
+                masked[:] = (embedding == value).all(axis=1)
+    if not masked.any():
         return None
-    name, call, output = node["args"][0]["config"]["keras_history"]
-    return name if (call, output) == (0, 0) else None
-
-
-def _check_settings(layer: _Layer) -> None:
-    shown = f"layer {layer.name[:80]!r}"
-    if layer.kind not in _REQUIRED:
-        raise ModelFileError(
-            f"expected only the layers {', '.join(_REQUIRED)}, "
-            f"but {shown} is {layer.kind[:80]!r}: {ADVICE}"
-        )
-    for setting, expected in _REQUIRED[layer.kind].items():
-        received = layer.settings.get(setting)
-        if received != expected:
+    for layer in layers:
+        if layer.kind.startswith("CuDNN") or flag(layer, "zero_output_for_mask"):
             raise ModelFileError(
-                f"expected {setting}={expected!r} in {shown}, "
-                f"but received {str(received)[:80]!r}: {ADVICE}"
+                f"expected no masking before {layer.shown}, which doesn't pass over "
+                f"masked symbols: {ADVICE}"
             )
-    policy = layer.settings.get("dtype")
-    if isinstance(policy, Mapping):
-        inner = policy.get("config")
-        policy = inner.get("name") if isinstance(inner, Mapping) else None
-    if layer.kind in _WEIGHT_NAMES and policy != "float32":
+    return masked
+
+
+def _assemble(
+    parts: Sequence[Recurrent | Pointwise],
+    embedding: np.ndarray | None,
+    masked: np.ndarray | None,
+) -> Network:
+    """Split the chain into input table, recurrent part, head and last dense layer."""
+    places = [k for k, part in enumerate(parts) if isinstance(part, Recurrent)]
+    first, last = places[0], places[-1]
+    head = _without_softmax(parts[last + 1 :])
+    others = (*parts[:last], *head)
+    if any(part.activation == SOFTMAX for part in others) or head[-1].kernel is None:
         raise ModelFileError(
-            f"expected {shown} with the float32 policy, "
-            f"but received {str(policy)[:80]!r}: save the model in float32"
+            "expected softmax, or nothing, directly after the last Dense layer and "
+            f"nowhere else, but received another order: {ADVICE}"
         )
-    if layer.settings.get("quantization_config") is not None:
-        raise ModelFileError(f"expected no quantization, but {shown} has it: {ADVICE}")
-
-
-def _assemble(layers: Sequence[_Layer], arrays: Mapping[str, np.ndarray]) -> Network:
-    """Take each layer's arrays, whose shapes must be those that its settings say."""
-    embedding, *recurrent, dense = layers
-    take = _taker(arrays)
-    vocabulary_size = embedding.settings.get("input_dim")
-    size = embedding.settings.get("output_dim")
-    (table,) = take(embedding, (vocabulary_size, size))
-    lstm_weights = []
-    for position, layer in enumerate(recurrent):
-        if position < len(recurrent) - 1 and not layer.settings.get("return_sequences"):
-            raise ModelFileError(
-                f"expected return_sequences=True in layer {layer.name[:80]!r}, since "
-                f"another LSTM follows, but received False: {ADVICE}"
-            )
-        units = layer.settings.get("units")
-        if not isinstance(units, int):
-            raise ModelFileError(
-                f"expected units of layer {layer.name[:80]!r} as a whole number, "
-                f"but received {str(units)[:80]!r}: {ADVICE}"
-            )
-        gates = 4 * units
-        lstm_weights.append(
-            LSTMWeights(*take(layer, (size, gates), (units, gates), (gates,)))
-        )
-        size = units
-    if dense.settings.get("units") != vocabulary_size:
+    if head[-1].activation != "linear":
         raise ModelFileError(
-            f"expected as many outputs as symbols, {str(vocabulary_size)[:40]}, but "
-            f"received {str(dense.settings.get('units'))[:40]}: {ADVICE}"
+            "expected softmax or no activation at the end, but received "
+            f"{head[-1].activation!r}: {ADVICE}"
         )
-    kernel, bias = take(dense, (size, vocabulary_size), (vocabulary_size,))
-    return Network(table, tuple(lstm_weights), kernel, bias)
+    return Network(
+        _folded(embedding, parts[:first], len(head[-1].bias)),
+        tuple(parts[first : last + 1]),
+        head[-1].kernel,
+        head[-1].bias,
+        tuple(head[:-1]),
+        masked,
+    )
 
 
-def _taker(arrays: Mapping[str, np.ndarray]) -> Callable[..., list[np.ndarray]]:
-    """Return the function that finds a layer's arrays by name and checks them."""
+def _without_softmax(head: Sequence[Pointwise]) -> list[Pointwise]:
+    """Take the softmax from the end, and activations that do nothing."""
+    head = [part for part in head if not part.is_only("linear")]
+    *before, last = head
+    if last.is_only(SOFTMAX):
+        return before
+    if last.activation == SOFTMAX:
+        last = Pointwise(last.kernel, last.bias, "linear")
+    return [*before, last]
 
-    def take(layer: _Layer, *shapes: tuple[Any, ...]) -> list[np.ndarray]:
-        taken = []
-        for name, shape in zip(_WEIGHT_NAMES[layer.kind], shapes, strict=True):
-            shown = f"{name!r} of layer {layer.name[:80]!r}"
-            found = [
-                array
-                for path, array in arrays.items()
-                if path.startswith(f"{layer.name}/") and path.endswith(f"/{name}")
-            ]
-            received = [array.shape for array in found]
-            if received != [shape] or 0 in shape:
-                raise ModelFileError(
-                    f"expected one array {name!r} of shape {str(shape)[:80]} for layer "
-                    f"{layer.name[:80]!r}, but received {str(received)[:80]}: {ADVICE}"
-                )
-            # False for NaN too, which max() hands on.
-            if not np.abs(found[0]).max() <= MAX_WEIGHT:
-                raise ModelFileError(
-                    f"expected finite weights below {MAX_WEIGHT:g}, but {shown} holds "
-                    "others: train anew with a lower --learning-rate"
-                )
-            taken.append(found[0])
-        return taken
 
-    return take
+def _folded(
+    embedding: np.ndarray | None, layers: Sequence[Pointwise], symbols: int
+) -> np.ndarray | None:
+    """Apply dense layers and activations of the input to the table of all symbols."""
+    if not layers:
+        return embedding
+    if embedding is None:
+        if symbols > MAX_IDENTITY:
+            raise ModelFileError(
+                f"expected at most {MAX_IDENTITY:,} one-hot symbols where a layer "
+                f"comes before the recurrent ones, but received {symbols:,}: {ADVICE}"
+            )
+        embedding = np.eye(symbols, dtype=np.float32)
+    widest = max(layer.units or 0 for layer in layers)
+    if symbols * widest > MAX_FOLDED_FLOATS:
+        raise ModelFileError(
+            f"expected at most {MAX_FOLDED_FLOATS:,} values of all symbols before the "
+            f"recurrent layers, but received {symbols:,} times {widest:,}: {ADVICE}"
+        )
+    table = apply_pointwise(embedding, layers)
+    if not np.isfinite(table).all():
+        raise ModelFileError(
+            "expected finite values after the first layers, but they grow beyond "
+            f"float32: {ADVICE}"
+        )
+    return table
+
+
+def _use(layers: Sequence[Layer], symbols: int) -> tuple[str, int | None]:
+    """Return targets and window: how the model has been shown a text."""
+    last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
+    carries = flag(last, "return_sequences") or flag(last, "stateful")
+    first, settings = layers[0].shown, layers[0].settings
+    shape = settings.get("batch_input_shape", settings.get("batch_shape"))
+    embeds = any(layer.kind == "Embedding" for layer in layers)
+    if shape is None:
+        window = settings.get("input_length")
+    else:
+        rank = 2 if embeds else 3
+        if (
+            not isinstance(shape, list)
+            or len(shape) != rank
+            or (not embeds and shape[2] not in (None, symbols))
+        ):
+            raise ModelFileError(
+                f"expected an input of {'symbols' if embeds else 'one-hot symbols'} "
+                f"for {symbols:,} outputs, but {first} has the shape "
+                f"{shown(shape)}: {ADVICE}"
+            )
+        window = shape[0 if flag(last, "time_major") else 1]
+    whole = isinstance(window, int) and not isinstance(window, bool)
+    if window is not None and not (whole and 1 <= window <= MAX_WINDOW_CHARS):
+        raise ModelFileError(
+            f"expected windows of 1 to {MAX_WINDOW_CHARS:,} symbols, but {first} has "
+            f"{shown(window)}: {ADVICE}"
+        )
+    return ("all" if carries else "last"), window

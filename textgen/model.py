@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from textgen.config import ModelConfig
-from textgen.stepper import LSTMWeights, Network
+from textgen.network import LSTMWeights, Network
 
 
 def build_model(

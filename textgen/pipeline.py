@@ -19,7 +19,6 @@ from textgen.generation import generate_output
 from textgen.held_out import HeldOut
 from textgen.interrupt import on_interrupt
 from textgen.model import build_model, set_network
-from textgen.model_file import TrainedModel
 from textgen.output import save_keeping_previous
 from textgen.preparation import Preparation, prepare
 from textgen.progress import ProgressDisplay
@@ -27,6 +26,7 @@ from textgen.recipe import describe, describe_length
 from textgen.record import metadata_of, saved_form, trained_model, training_record
 from textgen.schedule import total_steps
 from textgen.train_step import choose_precision, configure_threads
+from textgen.trained_model import TrainedModel
 from textgen.training import Training
 from textgen.windows import Windows
 

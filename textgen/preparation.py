@@ -14,9 +14,10 @@ from typing import Any
 from textgen.config import DEFAULT_CORPUS, Config
 from textgen.corpus import Corpus, load_corpus, named_corpora
 from textgen.held_out import HeldOut
-from textgen.model_file import TrainedModel, load_model
+from textgen.model_file import load_trainable
 from textgen.output import prepare_output
 from textgen.recipe import choose_config
+from textgen.trained_model import TrainedModel
 from textgen.vocabulary import END_SYMBOL
 from textgen.windows import Windows, make_windows
 
@@ -64,7 +65,7 @@ def prepare(
     Raises:
         TextgenError: one line about what the caller can put right.
     """
-    start = None if init_from is None else load_model(init_from)
+    start = None if init_from is None else load_trainable(init_from)
     if start is None:
         text = load_corpus(corpus, kind)
     else:

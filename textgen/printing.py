@@ -21,8 +21,8 @@ from textgen.batch_generation import (
 )
 from textgen.config import SamplingConfig
 from textgen.generation import stream_output
-from textgen.model_file import TrainedModel
 from textgen.terminal import say, writer
+from textgen.trained_model import TrainedModel
 
 
 class Printer:

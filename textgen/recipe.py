@@ -7,7 +7,7 @@ from typing import Any
 from textgen.config import PRESETS, Config, TrainingConfig, check_choice
 from textgen.corpus import Corpus, named_corpora
 from textgen.errors import OptionError
-from textgen.model_file import TrainedModel
+from textgen.trained_model import TrainedModel
 from textgen.windows import Windows
 
 FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model

@@ -12,7 +12,8 @@ import keras
 from textgen.config import Config
 from textgen.corpus import Corpus
 from textgen.model import build_model, network_of
-from textgen.model_file import FORMAT_VERSION, TrainedModel
+from textgen.trained_model import TrainedModel
+from textgen.user_block import FORMAT_VERSION
 
 LIBRARIES = ("textgen", "tensorflow", "keras", "numpy")
 
