@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textgen import output
+from textgen import atomic_file
 from textgen.errors import OutputError
 from textgen.model import build_model, network_of
 from textgen.model_file import load_model
@@ -170,7 +170,7 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
 
     if where == "linking":
         monkeypatch.setattr(os, "link", fail)
-        monkeypatch.setattr(output.shutil, "copy2", fail)
+        monkeypatch.setattr(atomic_file.shutil, "copy2", fail)
     elif where == "writing":
         monkeypatch.setattr(os, "fsync", fail)
     else:
