@@ -60,7 +60,6 @@ SLOW_IMPORTS = {"tensorflow", "keras", "rich", "torch"}
 MAX_LINES = 320
 LONGER = {"numpy_rnn": "one exercise, whose functions and names are given"}
 TESTED_ELSEWHERE = {
-    "atomic_file": "test_model_file.py",
     "batch_generation": "test_generation.py",
     "errors": "test_terminal.py",
     "hdf5_contents": "test_model_file.py",

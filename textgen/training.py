@@ -116,7 +116,7 @@ class Training:
             self._last_rate,
             self.parts,
             np.array(self._epoch_losses, np.float32),
-            tuple(np.array(variable.numpy()) for variable in self._variables),
+            tuple(variable.numpy() for variable in self._variables),
         )
 
     def restore(self, state: TrainingState) -> None:
@@ -143,7 +143,7 @@ class Training:
 
     @property
     def _variables(self) -> list[keras.Variable]:
-        return [*self.model.variables, *self.model.optimizer.variables]
+        return [*self.model.weights, *self.model.optimizer.variables]
 
     def _compile_lengths(self, steps: int) -> None:
         """Take one step of each padded length that occurs in the first ``steps``."""
