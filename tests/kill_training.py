@@ -35,11 +35,11 @@ import numpy as np
 from textgen.checkpoint import checkpoint_paths, decode_checkpoint, read_checkpoint
 from textgen.model_file import load_model
 
-LIFE_S = 120  # no process may take longer, killed or not
+LIFE_S = 600  # no process may take longer, killed or not
 KINDS = {
-    "lines": ["--kind", "lines", "--window", "12", "--dropout", "0.3"],
-    "stream": ["--kind", "stream", "--window", "8", "--layers", "2"],
-    "last": ["--kind", "stream", "--window", "8", "--targets", "last"],
+    "lines": ["--kind", "lines", "--window", "8", "--dropout", "0.3"],
+    "stream": ["--kind", "stream", "--window", "5", "--batch-size", "8"],
+    "last": ["--kind", "stream", "--window", "5", "--targets", "last"],
 }
 SMALL = ["--layers", "1", "--units", "8", "--embedding", "4", "--batch-size", "4"]
 
@@ -199,7 +199,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=20_000, help="of each training")
+    parser.add_argument("--steps", type=int, default=5_000, help="of each training")
     arguments = parser.parse_args()
     rng, tally = random.Random(arguments.seed), Tally()
     left, number, started = arguments.kills, arguments.seed, time.monotonic()

@@ -5,10 +5,36 @@ import threading
 import pytest
 
 from textgen.interrupt import on_interrupt
+from textgen.terminal import Terminated
 
 
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
+def interrupt(number=signal.SIGINT):
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)],
+)
+def test_what_was_received_is_told(number, expected):
+    before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    asked = []
+    with on_interrupt(lambda: asked.append(1)) as received:
+        assert received == []
+        interrupt(number)
+        assert asked == [1]
+        assert received == [expected]
+        for n, handler in before.items():
+            assert signal.getsignal(n) is handler, "the second does what is usual"
+    assert issubclass(expected, KeyboardInterrupt)
+
+
+def test_asking_may_be_raising():
+    def stop():
+        raise received[0]
+
+    with pytest.raises(Terminated), on_interrupt(stop) as received:
+        interrupt(signal.SIGTERM)
 
 
 def test_first_interrupt_asks_and_second_raises():

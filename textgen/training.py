@@ -253,7 +253,7 @@ class Training:
     def _check(self, losses: np.ndarray) -> None:
         """Raise if the losses (K,) of the steps from ``step`` on aren't sound."""
         most = EXPLODED * math.log(max(2, self.model.output_shape[-1]))
-        sound = losses <= most  # false for NaN too
+        sound = (losses <= most) & np.isfinite(losses)
         if not sound.all():
             bad = int(np.argmin(sound))
             raise TrainingError(
