@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from textgen import atomic_file, autosave
+from textgen import atomic_file
 
 PIECES = 20
 PIECE_S = 0.005  # a file takes a tenth of a second to be written …
@@ -54,10 +54,13 @@ def main():
     sys.argv = ["train.py", *options]
     os.replace, os.link = slowly(os.replace), slowly(os.link)
     atomic_file._write = slow_write
-    atomic_file.write_atomically = announced(int(pipe))  # before anyone imports it
-    autosave.INTERVAL_S, autosave.MOST_SHARE = 0.2, 1.0
+    atomic_file.write_atomically = announced(int(pipe))
+    # Whoever uses that function imports it from here on.
     import train
+    from textgen import autosave
     from textgen.terminal import run
+
+    autosave.INTERVAL_S, autosave.MOST_SHARE = 0.2, 1.0
 
     run(train.main)
 
