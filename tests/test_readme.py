@@ -56,12 +56,12 @@ def workplace(tmp_path):
 def shortened(command: str) -> list[str]:
     """Cut a training to two steps, and to few units where it starts afresh."""
     words = shlex.split(command)[1:]
-    for option in LENGTHS:
+    for option in (*LENGTHS, "--units"):
         if option in words:
             at = words.index(option)
             del words[at : at + 2]
     short = SHORT[:2] if "--init-from" in words else SHORT
-    return [word for word in words if word != "--units"] + short
+    return words + short
 
 
 def test_set_up_commands_are_one_line_each_and_make_an_environment():
