@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from textgen.interrupt import on_interrupt
+from textgen.interrupt import on_interrupt, raised_on_interrupt
 from textgen.terminal import Terminated
 
 
@@ -29,12 +29,24 @@ def test_what_was_received_is_told(number, expected):
     assert issubclass(expected, KeyboardInterrupt)
 
 
-def test_asking_may_be_raising():
-    def stop():
-        raise received[0]
+def test_both_may_be_raised():
+    for number, expected in ((signal.SIGINT, KeyboardInterrupt), (15, Terminated)):
+        with pytest.raises(expected), raised_on_interrupt():
+            interrupt(number)
 
-    with pytest.raises(Terminated), on_interrupt(stop) as received:
-        interrupt(signal.SIGTERM)
+
+def test_within_what_raises_the_second_is_raised():
+    asked = []
+
+    def interrupt_twice():
+        with raised_on_interrupt(), on_interrupt(lambda: asked.append(1)):
+            interrupt(signal.SIGTERM)
+            assert asked == [1]
+            interrupt(signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        interrupt_twice()
+    assert asked == [1]
 
 
 def test_first_interrupt_asks_and_second_raises():

@@ -153,7 +153,6 @@ def test_a_finished_training_is_told_and_left_alone(corpus, output):
     prepared = prepare(corpus, output=output, resume=True)
     assert prepared.finished
     assert "is finished, all its 3 steps" in prepared.notes[0]
-    prepared.lock.release()
     assert train(corpus, output=output, resume=True, steps=3) == output
     assert {path: path.read_bytes() for path in output.parent.iterdir()} == before
 
@@ -456,3 +455,20 @@ def test_interrupted_while_measuring_at_the_end(
     report = run(corpus, output, resume=True)
     assert not report.interrupted
     assert_same_end(output, undisturbed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_it_compiles_nothing_changes(corpus, output, number):
+    expected = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+    before = signal.getsignal(number)
+    run(corpus, output, steps=9, callbacks=[after(3, press())], **TINY)
+    files = {path: path.read_bytes() for path in output.parent.iterdir()}
+
+    def say(line):
+        if "batches of 8 windows" in line:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(expected):
+        run(corpus, output, resume=True, say=say)
+    assert {path: path.read_bytes() for path in output.parent.iterdir()} == files
+    assert signal.getsignal(number) is before

@@ -21,9 +21,9 @@ def on_interrupt(
 ) -> Iterator[list[type[KeyboardInterrupt]]]:
     """Call ``request_stop`` at the first SIGINT or SIGTERM instead of what is usual.
 
-    A second one does what is usual: SIGINT raises `KeyboardInterrupt`, SIGTERM ends
-    the process. Outside the main thread, where Python takes no signal handlers,
-    nothing changes.
+    A second one does what is usual: without other handlers SIGINT raises
+    `KeyboardInterrupt` and SIGTERM ends the process. Outside the main thread, where
+    Python takes no signal handlers, nothing changes.
 
     Args:
         request_stop: sets whatever the interrupted work looks at between its steps,
@@ -53,3 +53,14 @@ def on_interrupt(
         yield received
     finally:
         restore()
+
+
+@contextlib.contextmanager
+def raised_on_interrupt() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, as SIGINT raises `KeyboardInterrupt`."""
+
+    def raise_now() -> None:
+        raise received[0]
+
+    with on_interrupt(raise_now) as received:
+        yield

@@ -19,7 +19,7 @@ from textgen.config import DEFAULT_CORPUS
 from textgen.corpus import Corpus
 from textgen.errors import OutputError, TrainingError
 from textgen.held_out import HeldOut
-from textgen.interrupt import on_interrupt
+from textgen.interrupt import on_interrupt, raised_on_interrupt
 from textgen.model_file import TrainedModel
 from textgen.output import save_keeping_previous
 from textgen.preparation import Preparation, prepare
@@ -82,12 +82,12 @@ def train(
 
     Raises:
         TextgenError: one line about what the caller can put right.
-        KeyboardInterrupt: stopped by Ctrl-C, after saving what was learned.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after saving what was
+            learned.
     """
     started_s = time.monotonic()
     preparation = prepare(corpus, **options)
     if preparation.finished:
-        preparation.lock.release()
         return preparation.path
     report = run_training(
         preparation,
@@ -124,12 +124,13 @@ def run_training(
 
     Raises:
         TextgenError: one line about what the caller can put right.
-        KeyboardInterrupt: stopped by Ctrl-C before anything was learned.
+        KeyboardInterrupt: stopped by Ctrl-C, or its `textgen.terminal.Terminated` by
+            SIGTERM, before anything was learned.
     """
     started_s = time.monotonic() if started_s is None else started_s
     if preparation.checkpoint is not None:
         started_s -= preparation.checkpoint.seconds
-    with preparation.lock:
+    with preparation.lock, raised_on_interrupt():
         return _run(preparation, callbacks, strategy, show, say, started_s)
 
 
@@ -203,13 +204,8 @@ def _measure_at_the_end(
     held_out: HeldOut, model: TrainedModel
 ) -> tuple[type[KeyboardInterrupt] | None, float | None]:
     """Measure; return what interrupted it, or the figure."""
-
-    def stop_now() -> None:
-        raise received[0]
-
     try:
-        with on_interrupt(stop_now) as received:
-            return None, held_out.measure(model)
+        return None, held_out.measure(model)
     except KeyboardInterrupt as interrupt:
         return type(interrupt), None
 

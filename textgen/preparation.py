@@ -40,7 +40,7 @@ class Preparation:
         path: the file to write; its folder exists and can be written.
         total_steps: length of the training; None if it is yet to be measured how many
             steps fit into the time.
-        lock: keeps other trainings from the file.
+        lock: keeps other trainings from the file; released if it is finished.
         checkpoint: the training to resume, or None.
         finished: there is nothing left to do.
         notes: lines worth telling.
@@ -152,6 +152,7 @@ def _resumed(
     kind: str | None,
     overrides: dict[str, Any],
 ) -> Preparation:
+    _remove_leftovers(lock.output)
     config = resumed_config(checkpoint, preset, overrides)
     vocabulary = Vocabulary(checkpoint.symbols)
     text = load_corpus(corpus, checkpoint.corpus["kind"], vocabulary)
@@ -162,12 +163,12 @@ def _resumed(
     done, path = checkpoint.state.step, lock.output
     finished = done == steps and is_model_of(path, checkpoint.run, done)
     if finished:
+        lock.release()
         notes = [
             *notes,
             f"this training is finished, all its {done:,} steps are in {str(path)!r}: "
             f"for more give a greater length, --steps {2 * done} say",
         ]
-    _remove_leftovers(path)
     return Preparation(
         text,
         config,
@@ -194,7 +195,8 @@ def _unfinished(path: Path) -> list[str]:
     return [
         f"an unfinished training, {checkpoint.state.step:,} of "
         f"{checkpoint.total_steps:,} steps, is about to be replaced in "
-        f"{str(checkpoint_paths(path)[0])!r}: Ctrl-C and --resume go on with it"
+        f"{str(checkpoint_paths(path)[0])!r}: press Ctrl-C now and add --resume to go "
+        "on with it instead"
     ]
 
 

@@ -116,7 +116,7 @@ class Training:
             self._last_rate,
             self.parts,
             np.array(self._epoch_losses, np.float32),
-            tuple(variable.numpy() for variable in self._variables),
+            tuple(np.asarray(x.value.numpy()) for x in self._variables),
         )
 
     def restore(self, state: TrainingState) -> None:
