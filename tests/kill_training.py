@@ -1,6 +1,6 @@
 """Kill trainings with SIGKILL at random moments, resume them, and compare the end.
 
-    python tests/kill_training.py --kills 100 --seed 0
+    python tests/kill_training.py --kills 110 --seed 0
 
 Each training first runs undisturbed, by train.py as it is. Then it runs again, killed
 and resumed with --resume until it has ended: about half of the kills are aimed into a
@@ -197,7 +197,7 @@ def kill_one(number, folder, steps, kills, rng, tally):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--kills", type=int, default=110)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=5_000, help="of each training")
     arguments = parser.parse_args()
