@@ -5,10 +5,11 @@
   train.py --corpus letters.txt         your own text, UTF-8
   train.py --corpus sonnets --preset course        the course exercise's network
   train.py --corpus sonnets --init-from models/sonnets.h5 --epochs 1    goes on
+  train.py --corpus sonnets --resume               goes on exactly where it stopped
 
 Ctrl-C saves what was learned so far. Progress goes to standard error, the path of
 the saved model to standard output. Exit status: 0 done, 2 for an error that one line
-explains, 130 after Ctrl-C.
+explains, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import time
@@ -41,6 +42,8 @@ def parse_arguments():
         "corpus' own; for your own text dinos for lines and sonnets otherwise)")
     add("--init-from", metavar="FILE", help="go on from a saved model, with its "
         "network and settings")
+    add("--resume", action="store_true", help="go on with an unfinished training, or "
+        "to a greater length; options that aren't given are what they were")
     add("--layers", metavar="N", type=whole_number, help=f"LSTM layers {usual}")
     add("--units", metavar="N", type=whole_number, help=f"units of each {usual}")
     add("--embedding", metavar="N", type=whole_number, help="size of the embedding, 0 "
@@ -72,6 +75,11 @@ def parse_arguments():
 def main():
     """Do what the command line says."""
     preparation = prepare(**parse_arguments())
+    for note in preparation.notes:
+        say(note)
+    if preparation.finished:
+        print(preparation.path)
+        return
     say("starting TensorFlow …")
     pipeline = import_quietly("textgen.pipeline")
     report = pipeline.run_training(preparation, show=True, say=say, started_s=STARTED_S)
@@ -82,7 +90,7 @@ def main():
     say(f"{report.steps:,} steps in {report.seconds:,.0f} s; saved:")
     print(report.path)
     if report.interrupted:
-        raise KeyboardInterrupt
+        raise report.interruption
 
 
 if __name__ == "__main__":

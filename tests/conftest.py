@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -76,3 +77,20 @@ def one_reader(monkeypatch) -> None:
     with Reader() as reader:
         monkeypatch.setattr(model_file, "Reader", lambda: nullcontext(reader))
         yield
+
+
+@pytest.fixture
+def small_disk(tmp_path, request):
+    """Yield a folder on a disk of 64 KiB or a given size, if it may be mounted."""
+    size = getattr(request, "param", "64k")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)

@@ -56,6 +56,10 @@ ORDER = (
     "interrupt",
     "output",
     "recipe",
+    "lock",
+    "checkpoint",
+    "autosave",
+    "resume",
     "preparation",
     "model",
     "record",
@@ -63,6 +67,7 @@ ORDER = (
     "train_step",
     "training",
     "progress",
+    "start",
     "pipeline",
 )
 ALONE = "numpy_rnn"  # the graded baseline: imports nothing of the package, nor is it
@@ -70,7 +75,6 @@ SLOW_IMPORTS = {"tensorflow", "keras", "rich", "torch"}
 MAX_LINES = 320
 LONGER = {"numpy_rnn": "one exercise, whose functions and names are given"}
 TESTED_ELSEWHERE = {
-    "atomic_file": "test_model_file.py",
     "batch_generation": "test_generation.py",
     "errors": "test_terminal.py",
     "activations": "test_keras_file.py",
@@ -90,6 +94,7 @@ TESTED_ELSEWHERE = {
     "printing": "test_generate_cli.py",
     "preparation": "test_pipeline.py",
     "record": "test_pipeline.py",
+    "start": "test_pipeline.py",
 }
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem != "__init__")
 

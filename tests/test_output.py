@@ -2,14 +2,13 @@
 
 import errno
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from textgen import output
+from textgen import atomic_file
 from textgen.errors import OutputError
 from textgen.model import build_model, network_of
 from textgen.model_file import load_model
@@ -170,7 +169,7 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
 
     if where == "linking":
         monkeypatch.setattr(os, "link", fail)
-        monkeypatch.setattr(output.shutil, "copy2", fail)
+        monkeypatch.setattr(atomic_file.shutil, "copy2", fail)
     elif where == "writing":
         monkeypatch.setattr(os, "fsync", fail)
     else:
@@ -181,22 +180,6 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
     monkeypatch.undo()
     assert (path.read_bytes(), previous.read_bytes()) == before
     assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Yield a folder on a disk of 64 KiB, if this process may mount one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 def test_a_full_disk_leaves_the_earlier_model(small_disk, pair):

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from textgen import train_step
+from textgen.checkpoint import read_checkpoint
 from textgen.corpus import load_corpus
 from textgen.errors import OptionError, OutputError
 from textgen.evaluation import held_out_nats
@@ -59,6 +60,13 @@ def run(corpus, output, **options):
 
 def go_on(corpus, output, *, init_from, **options):
     return run_training(prepare(corpus, output=output, init_from=init_from, **options))
+
+
+SAVED_FILES = ["model.checkpoint", "model.h5", "model.previous.checkpoint"]
+
+
+def files_beside(output) -> list[str]:
+    return sorted(path.name for path in output.parent.iterdir())
 
 
 def weights_of(path) -> list[np.ndarray]:
@@ -109,7 +117,7 @@ def test_train_save_and_complete(prose, names, output, corpus, targets, embeddin
     )
     assert report.path == output
     assert (report.steps, report.interrupted, report.previous) == (3, False, None)
-    assert sorted(p.name for p in output.parent.iterdir()) == ["model.h5"]
+    assert files_beside(output) == SAVED_FILES
 
     model = load_model(output)
     text = load_corpus(own.get(corpus, corpus))
@@ -152,6 +160,7 @@ def test_the_record_in_the_file(saved):
     assert training["held_out_nats_per_char"] == saved.held_out_nats
     assert training["interrupted"] is False
     assert training["parts"] >= 1
+    assert (training["diverged"], training["lengthened_at"]) == (None, [])
     assert 0 < training["seconds"] == round(saved.seconds, 1)
     assert training["date"] == datetime.now(UTC).date().isoformat()
     for library in ("tensorflow", "keras", "numpy", "textgen"):
@@ -317,7 +326,8 @@ def test_a_second_interrupt_ends_it_at_once(prose, output):
     hook = keras.callbacks.LambdaCallback(on_train_batch_end=press_twice)
     with pytest.raises(KeyboardInterrupt):
         run(prose, output, callbacks=[hook])
-    assert list(output.parent.iterdir()) == []
+    assert files_beside(output) == ["model.checkpoint"]
+    assert read_checkpoint(output)[0].state.step == 0
 
 
 def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
@@ -331,7 +341,8 @@ def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
     with pytest.raises(TrainingError, match="nothing was saved"):
         run(prose, output, callbacks=[Spoil()])
     assert output.read_bytes() == before
-    assert sorted(p.name for p in output.parent.iterdir()) == ["model.h5"]
+    assert files_beside(output) == ["model.checkpoint", "model.h5"]
+    assert read_checkpoint(output)[0].state.is_finite
 
 
 # Keras callbacks

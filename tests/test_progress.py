@@ -51,6 +51,20 @@ def test_a_plain_line_says_all_and_a_sample_follows(clock):
     )
 
 
+def test_steps_of_an_earlier_process_took_no_time_of_this_one(clock):
+    written = io.StringIO()
+    display = ProgressDisplay(
+        12, 5, 300.0, lambda: "", Console(file=written, width=100), first_step=3
+    )
+    display.on_train_begin()
+    clock.now_s += 4
+    display.on_epoch_end(0, {"loss": 1.0})
+    # 2 steps of 300 characters in 4 s; 7 steps of 2 s are left.
+    assert written.getvalue().startswith(
+        "step 5/12  epoch 1/3  loss 1.000  150 chars/s  0:14 left\n"
+    )
+
+
 def test_without_a_held_out_part_none_is_shown(clock):
     display, written = make_display()
     display.on_train_begin()

@@ -5,12 +5,14 @@ it as a process of its own.
 """
 
 import codecs
+import contextlib
 import errno
 import hashlib
 import importlib.util
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,7 @@ import numpy as np
 import pytest
 
 from textgen import terminal
+from textgen.checkpoint import read_checkpoint
 from textgen.model_file import load_model
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +32,11 @@ SCRIPT = ROOT / "train.py"
 TINY = ("--steps", "2", "--layers", "1", "--units", "4", "--window", "4",
         "--batch-size", "4")  # fmt: skip
 TEXT = "Now is the hour; the sea, the hill, and all between, lie still.\n" * 12
+MODEL_FILES = [
+    "models/letters.checkpoint",
+    "models/letters.h5",
+    "models/letters.previous.checkpoint",
+]
 STARTING = "starting TensorFlow …"
 
 
@@ -106,28 +114,64 @@ def test_the_sonnets_as_a_process(tmp_path):
     done = subprocess.run(command, capture_output=True, timeout=120, cwd=tmp_path)
     result = Result(done.returncode, done.stdout.decode(), done.stderr.decode())
     assert_told_as_documented(result, tmp_path, "sonnets")
-    assert files_under(tmp_path) == ["models/sonnets.h5"]
+    assert files_under(tmp_path / "models") == [
+        "sonnets.checkpoint",
+        "sonnets.h5",
+        "sonnets.previous.checkpoint",
+    ]
 
 
-@pytest.mark.slow
-def test_interrupted_it_saves_and_says_so(tmp_path):
-    command = [sys.executable, str(SCRIPT), *TINY, "--steps", "1000000"]
+@contextlib.contextmanager
+def long_training(folder, *options):
+    """Run train.py for long; hand it over once it trains, and its stderr so far."""
+    command = [sys.executable, str(SCRIPT), *TINY, "--steps", "1000000", *options]
     with subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        seen, until = b"", time.monotonic() + 60
-        while b"steps, about" not in seen and time.monotonic() < until:
+        seen, until = b"", time.monotonic() + 120
+        while not re.search(rb"about [\d,]+ s", seen) and time.monotonic() < until:
             if select.select([process.stderr], [], [], 1)[0]:
                 seen += os.read(process.stderr.fileno(), 4096)
         time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert out == b"models/sonnets.h5\n"
-    assert err.decode().splitlines()[-1] == "interrupted"
-    record = load_model(tmp_path / "models" / "sonnets.h5").metadata["training"]
-    assert record["interrupted"] is True
-    assert 0 < record["steps"] < 1_000_000
+        yield process, seen.decode()
+        process.kill()
+
+
+@pytest.mark.slow
+def test_stopped_it_saves_says_so_and_goes_on(tmp_path):
+    """By Ctrl-C, by SIGTERM while another training is refused, and by Ctrl-C again."""
+    done = 0
+    for number, options in (
+        (signal.SIGINT, ()),
+        (signal.SIGTERM, ("--resume",)),
+        (signal.SIGINT, ("--resume",)),
+    ):
+        with long_training(tmp_path, *options) as (process, said):
+            if options:
+                assert f"going on at step {done:,} of 1,000,000, about " in said
+            if number == signal.SIGTERM:
+                command = [sys.executable, str(SCRIPT), "--resume"]
+                second = subprocess.run(command, cwd=tmp_path, capture_output=True)
+                assert second.returncode == 2
+                assert second.stderr.startswith(b"error: expected to be the only train")
+                assert len(second.stderr.splitlines()) == 1
+            process.send_signal(number)
+            sent = time.monotonic()
+            out, err = process.communicate(timeout=30)
+            assert time.monotonic() - sent < 10  # 5 on a machine with nothing else
+        assert process.returncode == 128 + number
+        assert out == b"models/sonnets.h5\n"
+        assert err.decode().splitlines()[-1] == "interrupted"
+        record = load_model(tmp_path / "models" / "sonnets.h5").metadata["training"]
+        assert record["interrupted"] is True
+        assert done < record["steps"] < 1_000_000
+        done = record["steps"]
+        assert read_checkpoint(tmp_path / "models" / "sonnets.h5")[0].state.step == done
+        assert files_under(tmp_path / "models") == [
+            "sonnets.checkpoint",
+            "sonnets.h5",
+            "sonnets.previous.checkpoint",
+        ]
 
 
 def test_errors_of_options_need_no_tensorflow():
@@ -147,6 +191,7 @@ def test_errors_of_options_need_no_tensorflow():
 def test_help_names_every_option_and_exits_with_0(train):
     result = train("--help")
     assert result.status == 0
+    assert re.search(r"^  --resume  ", result.out, re.MULTILINE)
     for option in ("corpus", "kind", "output", "preset", "init-from", "layers", "units",
                    "embedding", "dropout", "window", "stride", "targets", "batch-size",
                    "learning-rate", "epochs", "steps", "minutes", "precision",
@@ -161,7 +206,7 @@ def test_a_text_of_ones_own(train, tmp_path):
     Path("letters.txt").write_text(TEXT)
     result = train("--corpus", "letters.txt", *TINY, "--seed", 3)
     assert_told_as_documented(result, tmp_path, "letters")
-    assert files_under(tmp_path) == ["letters.txt", "models/letters.h5"]
+    assert files_under(tmp_path) == ["letters.txt", *MODEL_FILES]
 
 
 def test_an_earlier_model_is_kept_and_that_is_said(train, tmp_path):
@@ -172,7 +217,11 @@ def test_an_earlier_model_is_kept_and_that_is_said(train, tmp_path):
     assert result.out == "models/letters.h5\n"
     assert "the earlier model is kept as 'models/letters.previous.h5'" in result.err
     assert Path("models", "letters.previous.h5").read_bytes() == before
-    assert files_under(tmp_path / "models") == ["letters.h5", "letters.previous.h5"]
+    assert files_under(tmp_path) == [
+        "letters.txt",
+        *MODEL_FILES,
+        "models/letters.previous.h5",
+    ]
 
 
 def test_windows_line_ends_and_a_byte_order_mark_change_nothing(train):
@@ -390,7 +439,83 @@ def test_a_full_disk_while_saving_leaves_the_earlier_model(
     assert result.status == 2
     assert result.out == ""
     last = result.err.splitlines()[-1]
-    assert last.startswith("error: expected to write 'models/letters.h5', but No space")
+    assert last.startswith(
+        "error: expected to write 'models/letters.checkpoint', but N"
+    )
     assert "Traceback" not in result.err
     assert Path("models", "letters.h5").read_bytes() == b"an earlier model"
     assert files_under(tmp_path / "models") == ["letters.h5"]
+
+
+def test_resuming_as_documented(train, tmp_path):
+    Path("letters.txt").write_text(TEXT)
+    corpus = ("--corpus", "letters.txt", "--resume")
+    first = train(*corpus, *TINY)
+    assert first.status == 0
+    expected = "there is no checkpoint 'models/letters.checkpoint' yet: starting afresh"
+    assert first.err.splitlines()[0] == expected
+    finished = train(*corpus)
+    assert (finished.status, finished.out) == (0, "models/letters.h5\n")
+    assert finished.err == (
+        "this training is finished, all its 2 steps are in 'models/letters.h5': for "
+        "more give a greater length, --steps 4 say\n"
+    )
+    more = train(*corpus, "--steps", 4)
+    assert more.status == 0
+    assert "going on at step 2 of 4, about " in more.err
+    assert load_model("models/letters.h5").metadata["training"]["steps"] == 4
+    assert files_under(tmp_path) == [
+        "letters.txt",
+        *MODEL_FILES,
+        "models/letters.previous.h5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--units", 5), "--units must be what this training began with, 4, but was 5"),
+        (("--steps", 1), "at least the 2 steps planned, but 1 were asked for"),
+        (("--kind", "lines"), "--kind must be what this training began with, stream"),
+        (("--init-from", "x.h5"), "give --resume or --init-from, not both"),
+        (("--minutes", 1), "the 2 steps planned, but --minutes 1 was asked for"),
+    ],
+)
+def test_what_can_not_be_resumed_so(train, trained, arguments, expected):
+    result = train("--corpus", "letters.txt", "--resume", *arguments)
+    assert_refused(result, expected)
+    assert STARTING not in result.err
+
+
+def test_checkpoints_that_are_damaged_can_not_be_resumed(train, trained):
+    for path in Path("models").glob("*.checkpoint"):
+        path.write_bytes(path.read_bytes()[:100])
+    result = train("--corpus", "letters.txt", "--resume")
+    assert_refused(result, "it is damaged", "leave out --resume to train anew")
+    assert train("--corpus", "letters.txt", *TINY).status == 0
+
+
+@pytest.fixture
+def trained(train):
+    """A finished training of letters.txt."""
+    Path("letters.txt").write_text(TEXT)
+    assert train("--corpus", "letters.txt", *TINY).status == 0
+
+
+@pytest.mark.parametrize("small_disk", ["512k"], indirect=True)
+def test_a_small_disk_that_is_full(train, small_disk):
+    """One line, and the model and the checkpoint that were there."""
+    Path("letters.txt").write_text(TEXT)
+    output = small_disk / "mine.h5"
+    small = ("--corpus", "letters.txt", *TINY, "--output", output)
+    assert train(*small).status == 0
+    before = {path: path.read_bytes() for path in small_disk.iterdir()}
+    room = shutil.disk_usage(small_disk).free
+    (small_disk / "filler").write_bytes(bytes(max(0, room - 4096)))
+    result = train(*small, "--resume", "--steps", 9)
+    assert result.status == 2
+    assert result.err.splitlines()[-1].startswith("error: expected to write")
+    assert "No space left on device" in result.err
+    (small_disk / "filler").unlink()
+    assert {path: path.read_bytes() for path in small_disk.iterdir()} == before
+    assert train(*small, "--resume", "--steps", 9).status == 0

@@ -1,10 +1,13 @@
 """The loop: its place in an epoch, callbacks, stopping and padding."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
 
 from textgen.config import ModelConfig, TrainingConfig, WindowConfig
+from textgen.errors import CheckpointError
 from textgen.model import build_model
 from textgen.schedule import learning_rates
 from textgen.training import Training, TrainingError, pad, padded_length, stack
@@ -129,11 +132,11 @@ def test_a_callback_may_change_the_rate_and_the_schedule_goes_on_from_there():
     np.testing.assert_allclose(seen[3:], planned[3:] / 2, rtol=1e-6)
 
 
-def test_a_loss_that_is_no_number_stops_with_advice():
+def test_a_loss_that_is_no_number_stops():
     training = make_training(learning_rate=100.0, clip_norm=0.0)
     kernel = training.model.layers[-1].kernel
     kernel.assign(np.full(kernel.shape, np.nan))
-    with pytest.raises(TrainingError, match=r"was nan at step 1; .*--learning-rate"):
+    with pytest.raises(TrainingError, match=r"loss must be .*, but was nan at step 1"):
         training.run(3)
 
 
@@ -160,3 +163,129 @@ def test_steps_in_a_call_change_nothing():
         weights.append(training.model.get_weights())
     for one, five in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, five)
+
+
+# Going on
+
+
+class Halving(keras.callbacks.Callback):
+    """Halves the rate after each epoch, as ReduceLROnPlateau may."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        optimizer = self.model.optimizer
+        optimizer.learning_rate = float(optimizer.learning_rate) / 2
+
+
+@pytest.mark.parametrize("kind", ["stream", "lines"])
+def test_going_on_from_any_state_ends_the_same(kind):
+    """Inside an epoch and at its end, with dropout and a rate that callbacks change."""
+    options = {"kind": kind, "dropout": 0.3, "window_chars": 20, "weight_decay": 0.1}
+    whole, states, recorder = make_training(**options), [], Recorder()
+    per_epoch = whole.windows.steps_per_epoch
+    steps = 3 * per_epoch + 1
+    whole.run(
+        steps,
+        callbacks=[Halving(), recorder],
+        after_call=lambda ended: states.append((whole.state(), ended)),
+    )
+    assert [state.step for state, _ in states] == list(range(1, steps + 1))
+    assert [s.step for s, ended in states if ended] == [
+        *range(per_epoch, steps, per_epoch),
+        steps,
+    ]
+    for state, _ in states[:: max(1, per_epoch // 2)]:
+        other, again = make_training(seed=1, **options), Recorder()
+        other.restore(state)
+        other._steps_per_call = 3
+        outcome = other.run(steps, callbacks=[Halving(), again])
+        assert outcome.steps == steps
+        assert_same_state(other.state(), whole.state())
+        logs = (
+            recorder.epoch_logs[state.step // per_epoch :] if state.step < steps else []
+        )
+        assert again.epoch_logs == logs
+
+
+def assert_same_state(one, two):
+    assert (one.step, one.rate_scale, one.last_rate, one.parts) == (
+        two.step, two.rate_scale, two.last_rate, two.parts,
+    )  # fmt: skip
+    for a, b in zip(one.variables, two.variables, strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(one.epoch_losses, two.epoch_losses)
+
+
+def test_everything_that_changes_while_training_is_in_the_state():
+    """All variables there are, but for random generators that nothing asks."""
+    training = make_training(dropout=0.3)
+    held = {id(variable) for variable in training._variables}
+    left = [
+        variable.path
+        for variable in [*training.model.variables, *training.model.optimizer.variables]
+        if id(variable) not in held
+    ]
+    assert left
+    assert all("seed_generator_state" in path for path in left)
+    before = training.state()
+    training.run(2)
+    after = training.state()
+    changed = [
+        not np.array_equal(a, b)
+        for a, b in zip(before.variables, after.variables, strict=True)
+    ]
+    assert all(changed)
+
+
+def test_calibrating_leaves_a_resumed_state_as_it_was():
+    training = make_training(kind="lines", dropout=0.3)
+    training.run(4, callbacks=[Halving()])
+    before = training.state()
+    training.calibrate()
+    assert_same_state(training.state(), before)
+
+
+def test_a_longer_run_goes_on_at_the_longer_schedule():
+    training, rates = make_training(), []
+
+    def note(batch, logs):
+        rates.append(float(training.model.optimizer.learning_rate))
+
+    hook = keras.callbacks.LambdaCallback(on_train_batch_end=note)
+    training.run(6, callbacks=[hook])
+    training.run(20, callbacks=[hook])
+    np.testing.assert_allclose(rates[:6], learning_rates(training.config, 6, 0, 6))
+    np.testing.assert_allclose(
+        rates[6:], learning_rates(training.config, 20, 6, 14), rtol=1e-6
+    )
+
+
+def test_parts_are_those_of_the_state():
+    """So that sums are the same on a machine with more or fewer cores."""
+    training = make_training()
+    other = dataclasses.replace(training.state(), parts=2)
+    training.restore(other)
+    assert training.parts == 2
+    assert training.run(2).steps == 2
+
+
+def test_a_state_of_another_network_is_refused():
+    state = make_training(window_chars=4).state()
+    fewer = dataclasses.replace(state, variables=state.variables[:-1])
+    with pytest.raises(CheckpointError, match="expected the state of this network"):
+        make_training().restore(fewer)
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf, 10 * np.log(V) + 1])
+def test_unsound_losses_are_noticed_with_their_step(loss, monkeypatch):
+    training = make_training()
+    training.run(2)
+    monkeypatch.setattr(
+        training, "_take_steps", lambda *_: np.array([1.5, loss], np.float32)
+    )
+    with pytest.raises(TrainingError, match=r"at most 16, but was .* at step 4$"):
+        training.run(5)
+    assert training.step == 2
+    monkeypatch.setattr(
+        training, "_take_steps", lambda *_: np.array([16.0], np.float32)
+    )
+    training.run(3)

@@ -204,6 +204,15 @@ def load_corpus(
     return Corpus(path.stem, kind, sha256, vocabulary, ids, reason)
 
 
+def corpus_name(name_or_path: str | os.PathLike[str]) -> str:
+    """Return the name that a corpus will have, without reading it.
+
+    Raises:
+        CorpusError: when there is no such corpus.
+    """
+    return _find(name_or_path).stem
+
+
 def _find(name_or_path: str | os.PathLike[str]) -> Path:
     """Return the path of a named corpus or of a file."""
     named = named_corpora()

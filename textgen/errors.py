@@ -28,3 +28,11 @@ class ModelFileError(TextgenError):
 
 class OutputError(TextgenError):
     """A result can't be written where it was asked for."""
+
+
+class CheckpointError(TextgenError):
+    """A training can't be resumed from its checkpoint."""
+
+
+class TrainingError(TextgenError):
+    """A training can't go on in a way that is worth anything."""

@@ -1,4 +1,7 @@
-"""Ctrl-C during a training: the first asks it to stop, the second ends the process."""
+"""Ctrl-C and SIGTERM during a training: the first asks it to stop, the second ends it.
+
+A shell, a batch system or a container sends SIGTERM where a person presses Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,57 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
+from textgen.terminal import Terminated
+
+SIGNALS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+
 
 @contextlib.contextmanager
-def on_interrupt(request_stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``request_stop`` at the first SIGINT instead of raising.
+def on_interrupt(
+    request_stop: Callable[[], None],
+) -> Iterator[list[type[KeyboardInterrupt]]]:
+    """Call ``request_stop`` at the first SIGINT or SIGTERM instead of what is usual.
 
-    A second SIGINT raises `KeyboardInterrupt` as usual. Outside the main thread,
-    where Python takes no signal handlers, nothing changes.
+    A second one does what is usual: without other handlers SIGINT raises
+    `KeyboardInterrupt` and SIGTERM ends the process. Outside the main thread, where
+    Python takes no signal handlers, nothing changes.
 
     Args:
-        request_stop: sets whatever the interrupted work looks at between its steps.
+        request_stop: sets whatever the interrupted work looks at between its steps,
+            or raises.
+
+    Yields:
+        An empty list, to which the first adds the exception that stands for it.
     """
+    received: list[type[KeyboardInterrupt]] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield received
         return
-    usual = signal.getsignal(signal.SIGINT)
+    usual = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
     def handle(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, usual)
+        restore()
+        received.append(SIGNALS[number])
         request_stop()
 
-    signal.signal(signal.SIGINT, handle)
+    for number in SIGNALS:
+        signal.signal(number, handle)
     try:
-        yield
+        yield received
     finally:
-        signal.signal(signal.SIGINT, usual)
+        restore()
+
+
+@contextlib.contextmanager
+def raised_on_interrupt() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, as SIGINT raises `KeyboardInterrupt`."""
+
+    def raise_now() -> None:
+        raise received[0]
+
+    with on_interrupt(raise_now) as received:
+        yield

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from textgen.atomic_file import output_error
-from textgen.errors import OutputError
-from textgen.model_file import save_model
+from textgen.atomic_file import output_error, second_name, temporary_name
+from textgen.errors import ModelFileError, OutputError
+from textgen.model_file import load_model, save_model
 
 
 def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
@@ -69,6 +69,8 @@ def save_keeping_previous(
     """Save a model; an earlier file of that name becomes ``NAME.previous.h5``.
 
     At no moment is there no complete file called ``path``, if there was one before.
+    What the same training saved when it was interrupted is no earlier model: it is
+    replaced, and a ``NAME.previous.h5`` stays as it is.
 
     Args:
         keras_model: a `keras.Model` of `textgen.model`.
@@ -82,28 +84,52 @@ def save_keeping_previous(
         OutputError: the file can't be written; the earlier one is intact, and so is
             an earlier ``NAME.previous.h5``.
     """
-    if not path.exists():
+    if not path.exists() or _is_earlier_self(path, metadata):
         save_model(keras_model, metadata, path)
         return None
-    previous = _previous(path)
+    previous, spare = _previous(path), temporary_name(path)
     try:
-        with tempfile.TemporaryDirectory(prefix=".textgen-", dir=path.parent) as folder:
-            spare = Path(folder, path.name)
-            _keep(path, spare)
-            save_model(keras_model, metadata, path)
-            os.replace(spare, previous)
+        second_name(path, spare)
+        save_model(keras_model, metadata, path)
+        os.replace(spare, previous)
     except OSError as error:
         raise output_error(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            spare.unlink(missing_ok=True)
     return previous
+
+
+def is_model_of(path: Path, run: str, steps: int) -> bool:
+    """Return whether a file is the model that a training ended with.
+
+    Args:
+        path: the file; it may be missing or anything else.
+        run: name of the training, see `textgen.checkpoint.Checkpoint`.
+        steps: how many it took.
+    """
+    record = _record_of(path)
+    return (record.get("run"), record.get("steps")) == (run, steps) and not record.get(
+        "interrupted"
+    )
+
+
+def _is_earlier_self(path: Path, metadata: dict[str, Any]) -> bool:
+    """Whether a file is what this training saved when it was stopped, or just now."""
+    ours, theirs = metadata.get("training", {}), _record_of(path)
+    if ours.get("run") is None or ours["run"] != theirs.get("run"):
+        return False
+    return theirs.get("interrupted") is True or theirs.get("steps") == ours["steps"]
+
+
+def _record_of(path: Path) -> dict[str, Any]:
+    """Return the training record of a model file, empty if there is none."""
+    try:
+        record = load_model(path).metadata.get("training")
+    except ModelFileError:
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def _previous(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous.h5")
-
-
-def _keep(path: Path, spare: Path) -> None:
-    """Give the file a second name, or make a copy where there are no hard links."""
-    try:
-        os.link(os.path.realpath(path), spare)
-    except OSError:
-        shutil.copy2(path, spare)

@@ -13,26 +13,22 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from textgen.batch_generation import generate_many
-from textgen.config import DEFAULT_CORPUS, Config
-from textgen.generation import generate_output
+from textgen.autosave import Autosave
+from textgen.checkpoint import Checkpoint, TrainingState, write_checkpoint
+from textgen.config import DEFAULT_CORPUS
+from textgen.corpus import Corpus
+from textgen.errors import OutputError, TrainingError
 from textgen.held_out import HeldOut
-from textgen.interrupt import on_interrupt
-from textgen.model import build_model, set_network
+from textgen.interrupt import on_interrupt, raised_on_interrupt
 from textgen.output import save_keeping_previous
 from textgen.preparation import Preparation, prepare
-from textgen.progress import ProgressDisplay
-from textgen.recipe import describe, describe_length
+from textgen.progress import make_display
+from textgen.recipe import describe
 from textgen.record import metadata_of, saved_form, trained_model, training_record
-from textgen.schedule import total_steps
+from textgen.start import checkpoint_maker, describe_start, make_training, plan_steps
 from textgen.train_step import choose_precision, configure_threads
 from textgen.trained_model import TrainedModel
 from textgen.training import Training
-from textgen.windows import Windows
-
-SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
-SAMPLE_CHARS = 160
-SAMPLE_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -42,11 +38,11 @@ class Report:
     Attributes:
         path: the saved model.
         previous: where the earlier model of that name is now, or None.
-        steps: optimizer steps taken.
-        seconds: wall-clock time of the whole training.
+        steps: optimizer steps taken, over all resumes.
+        seconds: wall-clock time of the whole training, over all resumes.
         held_out_nats: mean nats per character of the held-out text, or None if none
             was held out or the training was interrupted.
-        interrupted: it was stopped before its end.
+        interruption: what to raise when it was stopped before its end, or None.
     """
 
     path: Path
@@ -54,7 +50,12 @@ class Report:
     steps: int
     seconds: float
     held_out_nats: float | None
-    interrupted: bool
+    interruption: type[KeyboardInterrupt] | None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was stopped before its end."""
+        return self.interruption is not None
 
 
 def train(
@@ -73,25 +74,30 @@ def train(
         strategy: a `tf.distribute.Strategy`; None means the current one.
         show: show progress and samples of text on standard error.
         **options: as for `textgen.preparation.prepare`: ``preset``, ``kind``,
-            ``output``, ``init_from``, and any field of `textgen.config.Config`.
+            ``output``, ``init_from``, ``resume``, and any field of
+            `textgen.config.Config`.
 
     Returns:
         The path of the saved ``.h5`` file.
 
     Raises:
         TextgenError: one line about what the caller can put right.
-        KeyboardInterrupt: stopped by Ctrl-C, after saving what was learned.
+        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after saving what was
+            learned.
     """
     started_s = time.monotonic()
+    preparation = prepare(corpus, **options)
+    if preparation.finished:
+        return preparation.path
     report = run_training(
-        prepare(corpus, **options),
+        preparation,
         callbacks=callbacks,
         strategy=strategy,
         show=show,
         started_s=started_s,
     )
-    if report.interrupted:
-        raise KeyboardInterrupt
+    if report.interruption is not None:
+        raise report.interruption
     return report.path
 
 
@@ -118,109 +124,109 @@ def run_training(
 
     Raises:
         TextgenError: one line about what the caller can put right.
-        KeyboardInterrupt: stopped by Ctrl-C before anything was learned.
+        KeyboardInterrupt: stopped by Ctrl-C, or its `textgen.terminal.Terminated` by
+            SIGTERM, before anything was learned.
     """
     started_s = time.monotonic() if started_s is None else started_s
-    text, held_out = preparation.corpus, preparation.held_out
-    config, windows = preparation.config, preparation.windows
-    say(describe(text, config, windows))
-    configure_threads()
-    config = config.override(precision=choose_precision(config.training.precision))
-    training = _make_training(config, preparation, strategy)
-    snapshot = functools.partial(trained_model, training.model, text, config)
-    with on_interrupt(training.request_stop):
-        step_s = training.calibrate()
-        steps = _plan(preparation, step_s, snapshot(), started_s)
-        say(describe_length(config.training, steps, step_s))
-        display = [_display(steps, windows, snapshot)] if show else []
-        outcome = training.run(
-            steps,
-            measure=lambda: held_out.measure_briefly(snapshot()),
-            callbacks=[*callbacks, *display],
-        )
-    if not outcome.steps:
-        raise KeyboardInterrupt
-    interrupted, nats = _measure_at_the_end(outcome.interrupted, held_out, snapshot)
-    seconds = time.monotonic() - started_s
-    record = training_record(
-        config,
-        steps=outcome.steps,
-        seconds=seconds,
-        held_out_nats=nats,
-        interrupted=interrupted,
-        parts=training.parts,
-    )
-    final = saved_form(training.model, text, config)
-    metadata = metadata_of(text, config, record)
-    previous = save_keeping_previous(final, metadata, preparation.path)
-    return Report(preparation.path, previous, outcome.steps, seconds, nats, interrupted)
+    if preparation.checkpoint is not None:
+        started_s -= preparation.checkpoint.seconds
+    with preparation.lock, raised_on_interrupt():
+        return _run(preparation, callbacks, strategy, show, say, started_s)
 
 
-def _make_training(
-    config: Config,
+def _run(
     preparation: Preparation,
+    callbacks: Iterable[keras.callbacks.Callback],
     strategy: tf.distribute.Strategy | None,
-) -> Training:
-    """Build the network to train, which predicts at every position, and its loop."""
-    with (strategy or tf.distribute.get_strategy()).scope():
-        model = build_model(
-            config.model,
-            len(preparation.corpus.vocabulary),
-            seed=config.training.seed,
-        )
-    if preparation.start is not None:
-        set_network(model, preparation.start.network)
-    return Training(
-        model,
-        preparation.windows,
-        config.training,
-        precision=config.training.precision,
-        strategy=strategy,
+    show: bool,
+    say: Callable[[str], None],
+    started_s: float,
+) -> Report:
+    """Do the work of `run_training`, the output locked."""
+    text, held_out = preparation.corpus, preparation.held_out
+    windows, path = preparation.windows, preparation.path
+    say(describe(text, preparation.config, windows))
+    configure_threads()
+    precision = choose_precision(preparation.config.training.precision)
+    config = preparation.config.override(precision=precision)
+    training = make_training(config, preparation, strategy, say)
+    snapshot = functools.partial(trained_model, training.model, text, config)
+    step_s = training.calibrate()
+    steps = plan_steps(preparation, training.step, step_s, snapshot, started_s)
+    say(describe_start(config, training.step, steps, step_s))
+    checkpoint_of = checkpoint_maker(preparation, config, steps, started_s)
+    saves = Autosave(
+        training.state, lambda state: write_checkpoint(checkpoint_of(state), path), say
     )
+    save = functools.partial(_save_model, training, text, path)
+    display = [make_display(training.step, steps, windows, snapshot)] if show else []
+    try:
+        with on_interrupt(training.request_stop) as received:
+            saves.begin()
+            training.run(
+                steps,
+                measure=lambda: held_out.measure_briefly(snapshot()),
+                callbacks=[*callbacks, *display],
+                after_call=saves.look,
+            )
+            saves.end()
+    except TrainingError as error:
+        raise _save_last_good(
+            error, saves.last_good, training, save, checkpoint_of, path
+        ) from error
+    interruption, nats = received[0] if received else None, None
+    if not training.step:
+        raise interruption or KeyboardInterrupt
+    if interruption is None:
+        interruption, nats = _measure_at_the_end(held_out, snapshot())
+    final = checkpoint_of(training.state())
+    previous = save(final, held_out_nats=nats, interrupted=interruption is not None)
+    if saves.failure is not None:
+        raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {saves.failure}")
+    return Report(path, previous, training.step, final.seconds, nats, interruption)
 
 
-def _plan(
-    preparation: Preparation, step_s: float, model: TrainedModel, started_s: float
-) -> int:
-    """Return how many steps to take; for a budget, how many fit in what is left."""
-    config, held_out = preparation.config.training, preparation.held_out
-    steps_per_epoch = preparation.windows.steps_per_epoch
-    if config.minutes is None:
-        return total_steps(config, steps_per_epoch)
-    before_s = time.monotonic()
-    held_out.measure_briefly(model)
-    after_epoch_s = time.monotonic() - before_s
-    at_the_end_s = held_out.cost_s(model) + SAVING_S
-    left_s = config.minutes * 60 - (time.monotonic() - started_s) - at_the_end_s
-    step_s += after_epoch_s / steps_per_epoch
-    return total_steps(config, steps_per_epoch, left_s, step_s)
-
-
-def _display(
-    steps: int, windows: Windows, snapshot: Callable[[], TrainedModel]
-) -> ProgressDisplay:
-    chars_per_step = float(windows.batch(0, 0).weights.sum())
-    return ProgressDisplay(
-        steps, windows.steps_per_epoch, chars_per_step, lambda: _sample(snapshot())
-    )
-
-
-def _sample(model: TrainedModel) -> str:
-    """Return a short text by a model, for people to see how it gets on."""
-    if model.kind == "lines":
-        seeds = range(SAMPLE_NAMES)
-        names = generate_many(model, [""] * SAMPLE_NAMES, seeds=seeds)
-        return ", ".join(name.text for name in names)
-    return generate_output(model, "", length=SAMPLE_CHARS, seed=0)
+def _save_model(
+    training: Training,
+    text: Corpus,
+    path: Path,
+    checkpoint: Checkpoint,
+    **outcome: Any,
+) -> Path | None:
+    """Save the network as it is now, which is that of the checkpoint."""
+    config = checkpoint.config
+    metadata = metadata_of(text, config, training_record(checkpoint, **outcome))
+    final = saved_form(training.model, text, config)
+    return save_keeping_previous(final, metadata, path)
 
 
 def _measure_at_the_end(
-    interrupted: bool, held_out: HeldOut, snapshot: Callable[[], TrainedModel]
-) -> tuple[bool, float | None]:
-    """Measure, unless interrupted before or while measuring."""
-    if interrupted:
-        return True, None
+    held_out: HeldOut, model: TrainedModel
+) -> tuple[type[KeyboardInterrupt] | None, float | None]:
+    """Measure; return what interrupted it, or the figure."""
     try:
-        return False, held_out.measure(snapshot())
-    except KeyboardInterrupt:
-        return True, None
+        return None, held_out.measure(model)
+    except KeyboardInterrupt as interrupt:
+        return type(interrupt), None
+
+
+def _save_last_good(
+    error: TrainingError,
+    good: TrainingState | None,
+    training: Training,
+    save: Callable[..., Path | None],
+    checkpoint_of: Callable[[TrainingState], Checkpoint],
+    path: Path,
+) -> TrainingError:
+    """Save the model as it was before it went wrong; return what to raise."""
+    advice = f"--learning-rate {training.config.learning_rate / 3:.1g}"
+    if good is None or not good.step:
+        return TrainingError(
+            f"{error}; nothing was saved: try {advice} or --precision float32"
+        )
+    training.restore(good)
+    save(checkpoint_of(good), held_out_nats=None, diverged=str(error))
+    return TrainingError(
+        f"{error}; {str(path)!r} is the model of step {good.step:,}, when all was "
+        f"well: go on from it with --init-from and a lower rate, or anew with {advice}"
+    )

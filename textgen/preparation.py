@@ -7,18 +7,24 @@ start and long before anything is trained.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from textgen.atomic_file import remove_leftovers
+from textgen.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.config import DEFAULT_CORPUS, Config
-from textgen.corpus import Corpus, load_corpus, named_corpora
+from textgen.corpus import Corpus, corpus_name, load_corpus, named_corpora
+from textgen.errors import CheckpointError, OptionError
 from textgen.held_out import HeldOut
+from textgen.lock import OutputLock
 from textgen.model_file import load_trainable
-from textgen.output import prepare_output
+from textgen.output import is_model_of, prepare_output
 from textgen.recipe import choose_config
+from textgen.resume import check_corpus, planned_steps, resumed_config, version_notes
+from textgen.schedule import total_steps
 from textgen.trained_model import TrainedModel
-from textgen.vocabulary import END_SYMBOL
+from textgen.vocabulary import END_SYMBOL, Vocabulary
 from textgen.windows import Windows, make_windows
 
 
@@ -33,6 +39,12 @@ class Preparation:
         held_out: the part that is only measured.
         start: the saved model to go on from, or None.
         path: the file to write; its folder exists and can be written.
+        total_steps: length of the training; None if it is yet to be measured how many
+            steps fit into the time.
+        lock: keeps other trainings from the file; released if it is finished.
+        checkpoint: the training to resume, or None.
+        finished: there is nothing left to do.
+        notes: lines worth telling.
     """
 
     corpus: Corpus
@@ -41,6 +53,11 @@ class Preparation:
     held_out: HeldOut
     start: TrainedModel | None
     path: Path
+    total_steps: int | None
+    lock: OutputLock
+    checkpoint: Checkpoint | None = None
+    finished: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def prepare(
@@ -50,6 +67,7 @@ def prepare(
     kind: str | None = None,
     output: str | os.PathLike | None = None,
     init_from: str | os.PathLike | None = None,
+    resume: bool = False,
     **overrides: Any,
 ) -> Preparation:
     """Read and check everything that a training needs.
@@ -60,11 +78,45 @@ def prepare(
         kind: ``lines`` or ``stream``; None means the saved model's, or the guess.
         output: the file to write; None means ``models/NAME.h5``.
         init_from: a saved model to go on from.
+        resume: go on with the training whose checkpoint is beside ``output``, with
+            its options; start afresh if there is none.
         **overrides: fields of `textgen.config.Config`, flat.
 
     Raises:
         TextgenError: one line about what the caller can put right.
     """
+    options = {"preset": preset, "kind": kind, "overrides": overrides}
+    if not resume:
+        return _afresh(corpus, output=output, init_from=init_from, **options)
+    if init_from is not None:
+        raise OptionError(
+            "give --resume or --init-from, not both: a checkpoint brings its own "
+            "weights"
+        )
+    lock = OutputLock(prepare_output(output, corpus_name(corpus)))
+    try:
+        checkpoint, notes = read_checkpoint(lock.output)
+        if checkpoint is not None:
+            return _resumed(checkpoint, corpus, lock, notes, **options)
+        path = checkpoint_paths(lock.output)[0]
+        note = f"there is no checkpoint {str(path)!r} yet: starting afresh"
+        return _afresh(corpus, output=output, lock=lock, notes=[note], **options)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _afresh(
+    corpus: str | os.PathLike,
+    *,
+    preset: str | None,
+    kind: str | None,
+    overrides: dict[str, Any],
+    output: str | os.PathLike | None,
+    init_from: str | os.PathLike | None = None,
+    lock: OutputLock | None = None,
+    notes: list[str] | None = None,
+) -> Preparation:
     start = None if init_from is None else load_trainable(init_from)
     if start is None:
         text = load_corpus(corpus, kind)
@@ -73,7 +125,86 @@ def prepare(
     config = choose_config(text, preset, start, overrides)
     windows, held_out = _cut(text, config)
     path = prepare_output(output, text.name)
-    return Preparation(text, config, windows, held_out, start, path)
+    steps = None
+    if config.training.minutes is None:
+        steps = total_steps(config.training, windows.steps_per_epoch)
+    lock = lock or OutputLock(path)
+    _remove_leftovers(path)
+    return Preparation(
+        text,
+        config,
+        windows,
+        held_out,
+        start,
+        path,
+        steps,
+        lock,
+        notes=(*(notes or _unfinished(path)),),
+    )
+
+
+def _resumed(
+    checkpoint: Checkpoint,
+    corpus: str | os.PathLike,
+    lock: OutputLock,
+    notes: list[str],
+    *,
+    preset: str | None,
+    kind: str | None,
+    overrides: dict[str, Any],
+) -> Preparation:
+    _remove_leftovers(lock.output)
+    config = resumed_config(checkpoint, preset, overrides)
+    vocabulary = Vocabulary(checkpoint.symbols)
+    text = load_corpus(corpus, checkpoint.corpus["kind"], vocabulary)
+    check_corpus(checkpoint, text, kind)
+    text = replace(text, kind_reason="as before")
+    windows, held_out = _cut(text, config)
+    steps = planned_steps(checkpoint, config, windows.steps_per_epoch)
+    done, path = checkpoint.state.step, lock.output
+    finished = done == steps and is_model_of(path, checkpoint.run, done)
+    if finished:
+        lock.release()
+        notes = [
+            *notes,
+            f"this training is finished, all its {done:,} steps are in {str(path)!r}: "
+            f"for more give a greater length, --steps {2 * done} say",
+        ]
+    return Preparation(
+        text,
+        config,
+        windows,
+        held_out,
+        None,
+        path,
+        steps,
+        lock,
+        checkpoint,
+        finished,
+        (*notes, *version_notes(checkpoint)),
+    )
+
+
+def _unfinished(path: Path) -> list[str]:
+    """Say what is about to be replaced, if it could still be resumed."""
+    try:
+        checkpoint, _ = read_checkpoint(path)
+    except CheckpointError:
+        return []
+    if checkpoint is None or checkpoint.state.step >= checkpoint.total_steps:
+        return []
+    return [
+        f"an unfinished training, {checkpoint.state.step:,} of "
+        f"{checkpoint.total_steps:,} steps, is about to be replaced in "
+        f"{str(checkpoint_paths(path)[0])!r}: press Ctrl-C now and add --resume to go "
+        "on with it instead"
+    ]
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed trainings of this output left, now that it is locked."""
+    for file in (path, *checkpoint_paths(path)):
+        remove_leftovers(file)
 
 
 def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:

@@ -10,10 +10,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from textgen.batch_generation import generate_many
+from textgen.generation import generate_output
+from textgen.model_file import TrainedModel
 from textgen.terminal import printable
+from textgen.windows import Windows
 
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
+SAMPLE_CHARS = 160
+SAMPLE_NAMES = 5
 
 
 class ProgressDisplay(keras.callbacks.Callback):
@@ -28,6 +34,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         chars_per_step: symbols trained on in one step, on average.
         sample: returns a short text by the network as it is now.
         console: where to write; None means standard error.
+        first_step: steps that an earlier process has taken.
     """
 
     def __init__(
@@ -37,12 +44,14 @@ class ProgressDisplay(keras.callbacks.Callback):
         chars_per_step: float,
         sample: Callable[[], str],
         console: Console | None = None,
+        first_step: int = 0,
     ) -> None:
         super().__init__()
         self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
         self._epochs = -(-total_steps // steps_per_epoch)
         self._chars_per_step = chars_per_step
+        self._first_step = first_step
         self._sample = sample
         self._console = console or Console(stderr=True, highlight=False)
         self._bar = Progress(
@@ -93,12 +102,45 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     def _status(self, step: int, loss: float) -> str:
         seconds = max(time.monotonic() - self._started, 1e-6)
-        left = seconds / step * (self._total_steps - step)
+        taken = step - self._first_step
+        left = seconds / taken * (self._total_steps - step)
         epoch = -(-step // self._steps_per_epoch)
         held_out = "" if self._held_out is None else f"  held-out {self._held_out:.3f}"
         return (
             f"step {step:,}/{self._total_steps:,}  epoch {epoch}/{self._epochs}"
             f"  loss {loss:.3f}{held_out}"
-            f"  {step * self._chars_per_step / seconds:,.0f} chars/s"
+            f"  {taken * self._chars_per_step / seconds:,.0f} chars/s"
             f"  {int(left) // 60}:{int(left) % 60:02d} left"
         )
+
+
+def make_display(
+    first_step: int,
+    total_steps: int,
+    windows: Windows,
+    snapshot: Callable[[], TrainedModel],
+) -> ProgressDisplay:
+    """Return the display of a training.
+
+    Args:
+        first_step: steps that an earlier process has taken.
+        total_steps: steps of the whole training.
+        windows: what it trains on.
+        snapshot: returns the network as it is now.
+    """
+    return ProgressDisplay(
+        total_steps,
+        windows.steps_per_epoch,
+        float(windows.batch(0, 0).weights.sum()),
+        lambda: _sample(snapshot()),
+        first_step=first_step,
+    )
+
+
+def _sample(model: TrainedModel) -> str:
+    """Return a short text by a model, for people to see how it gets on."""
+    if model.kind == "lines":
+        seeds = range(SAMPLE_NAMES)
+        names = generate_many(model, [""] * SAMPLE_NAMES, seeds=seeds)
+        return ", ".join(name.text for name in names)
+    return generate_output(model, "", length=SAMPLE_CHARS, seed=0)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import platform
-from importlib import metadata as packages
 from typing import Any
 
 import keras
 
+from textgen.checkpoint import Checkpoint
 from textgen.config import Config
 from textgen.corpus import Corpus
 from textgen.model import build_model, network_of
 from textgen.trained_model import TrainedModel
 from textgen.user_block import FORMAT_VERSION
-
-LIBRARIES = ("textgen", "tensorflow", "keras", "numpy")
 
 
 def trained_model(model: keras.Model, corpus: Corpus, config: Config) -> TrainedModel:
@@ -55,34 +52,33 @@ def saved_form(model: keras.Model, corpus: Corpus, config: Config) -> keras.Mode
 
 
 def training_record(
-    config: Config,
+    checkpoint: Checkpoint,
     *,
-    steps: int,
-    seconds: float,
     held_out_nats: float | None,
-    interrupted: bool,
-    parts: int,
+    interrupted: bool = False,
+    diverged: str | None = None,
 ) -> dict[str, Any]:
     """Return what is worth knowing of a training, as plain JSON values.
 
     Args:
-        config: how it ran, everything resolved.
-        steps: optimizer steps taken.
-        seconds: wall-clock time of the whole training.
+        checkpoint: of the weights that are saved.
         held_out_nats: mean nats per character of the held-out text.
         interrupted: it was stopped before its end.
-        parts: parts that a batch was cut into.
+        diverged: why it could not go on from these weights, if so.
     """
-    versions = {name: packages.version(name) for name in LIBRARIES}
+    training = checkpoint.config.training
     return {
-        "steps": steps,
-        "seconds": round(seconds, 1),
+        "run": checkpoint.run,
+        "steps": checkpoint.state.step,
+        "seconds": round(checkpoint.seconds, 1),
         "held_out_nats_per_char": held_out_nats,
         "interrupted": interrupted,
-        "seed": config.training.seed,
-        "precision": config.training.precision,
-        "parts": parts,
-        "versions": {"python": platform.python_version(), **versions},
+        "diverged": diverged,
+        "lengthened_at": list(checkpoint.lengthened_at),
+        "seed": training.seed,
+        "precision": training.precision,
+        "parts": checkpoint.state.parts,
+        "versions": dict(checkpoint.versions),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 
@@ -101,7 +97,12 @@ def metadata_of(
         "format": FORMAT_VERSION,
         "level": "character",
         "symbols": list(corpus.vocabulary.symbols),
-        "corpus": {"name": corpus.name, "kind": corpus.kind, "sha256": corpus.sha256},
+        "corpus": identity_of(corpus),
         "config": config.to_dict(),
         "training": record,
     }
+
+
+def identity_of(corpus: Corpus) -> dict[str, str]:
+    """Return which text it is, as plain JSON values."""
+    return {"name": corpus.name, "kind": corpus.kind, "sha256": corpus.sha256}

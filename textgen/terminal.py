@@ -2,7 +2,8 @@
 
     status 0    done (also when a reader such as `head` has had enough)
     status 2    the user can put it right; one line on stderr says how
-    status 130  interrupted
+    status 130  interrupted by Ctrl-C
+    status 143  terminated by SIGTERM
 
 Nothing here knows about text generation, and nothing slow is imported.
 """
@@ -21,13 +22,17 @@ from typing import NoReturn, TextIO
 
 from textgen.errors import OptionError, OutputError, TextgenError
 
-DONE, USER_ERROR, INTERRUPTED = 0, 2, 130
+DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
 # Control characters but newline and tab, marks that turn the direction of writing,
 # and bytes that were not UTF-8 (they reach Python as lone surrogates).
 STEERING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+
+
+class Terminated(KeyboardInterrupt):
+    """Stopped by SIGTERM: as by Ctrl-C, but for the exit status."""
 
 
 def printable(text: str) -> str:
@@ -129,9 +134,9 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.stdout.flush()
     except BrokenPipeError:
         _abandon_output()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         say("interrupted")
-        status = INTERRUPTED
+        status = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
     except TextgenError as error:
         say(f"error: {error}")
         status = USER_ERROR

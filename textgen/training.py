@@ -7,6 +7,7 @@ steps in one compiled call, and works on every `tf.distribute` strategy.
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,8 +17,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from textgen.checkpoint import TrainingState
 from textgen.config import TrainingConfig
-from textgen.errors import TextgenError
+from textgen.errors import CheckpointError, TrainingError
 from textgen.schedule import learning_rates
 from textgen.train_step import TrainStep, make_optimizer
 from textgen.windows import Batch, LineWindows, StreamWindows
@@ -25,15 +27,12 @@ from textgen.windows import Batch, LineWindows, StreamWindows
 CALL_SECONDS = 0.5  # aim for one compiled call; how long Ctrl-C may have to wait
 MAX_STEPS_PER_CALL = 64
 TIMED_CALLS = 3
-
-
-class TrainingError(TextgenError):
-    """A training can't go on in a way that is worth anything."""
+EXPLODED = 10.0  # times the loss of one who knows nothing: far from any that learns
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: steps taken and why it stopped."""
+    """How a training ended: steps taken in all, and whether it was stopped."""
 
     steps: int
     interrupted: bool
@@ -65,6 +64,8 @@ class Training:
         self.windows = windows
         self.config = config
         self.stop_requested = False
+        self.step = 0
+        self._epoch_losses: list[float] = []
         self._steps_per_call = 1
         self._last_rate = None
         self._rate_scale = 1.0
@@ -98,17 +99,51 @@ class Training:
         Returns:
             Median seconds of one step.
         """
-        variables = [*self.model.variables, *self.model.optimizer.variables]
-        before = [variable.numpy() for variable in variables]
+        before = self.state()
         most = min(MAX_STEPS_PER_CALL, self.windows.steps_per_epoch)
         self._compile_lengths(most)
         fitting = int(CALL_SECONDS / self._timed_call(1))
         self._steps_per_call = min(max(1, fitting), most)
         calls = [self._timed_call(self._steps_per_call) for _ in range(TIMED_CALLS)]
-        for variable, value in zip(variables, before, strict=True):
-            variable.assign(value)
-        self._last_rate, self._rate_scale = None, 1.0
+        self.restore(before)
         return statistics.median(calls) / self._steps_per_call
+
+    def state(self) -> TrainingState:
+        """Return a copy of everything that determines how the training goes on."""
+        return TrainingState(
+            self.step,
+            self._rate_scale,
+            self._last_rate,
+            self.parts,
+            np.array(self._epoch_losses, np.float32),
+            tuple(np.asarray(x.value.numpy()) for x in self._variables),
+        )
+
+    def restore(self, state: TrainingState) -> None:
+        """Go back or on to a state, of this process or another.
+
+        Args:
+            state: of `state`, of a training with the same network and configuration.
+
+        Raises:
+            CheckpointError: it is of another network.
+        """
+        shapes = [x.shape for x in state.variables]
+        if shapes != [tuple(variable.shape) for variable in self._variables]:
+            raise CheckpointError(
+                f"expected the state of this network, {len(self._variables)} arrays, "
+                f"but received {len(shapes)} of other shapes: use the version of "
+                "textgen that began the training"
+            )
+        for variable, value in zip(self._variables, state.variables, strict=True):
+            variable.assign(value)
+        self.step, self._epoch_losses = state.step, list(state.epoch_losses)
+        self._rate_scale, self._last_rate = state.rate_scale, state.last_rate
+        self._step.parts = state.parts
+
+    @property
+    def _variables(self) -> list[keras.Variable]:
+        return [*self.model.weights, *self.model.optimizer.variables]
 
     def _compile_lengths(self, steps: int) -> None:
         """Take one step of each padded length that occurs in the first ``steps``."""
@@ -128,8 +163,9 @@ class Training:
         *,
         measure: Callable[[], dict[str, float]] = dict,
         callbacks: Iterable[keras.callbacks.Callback] = (),
+        after_call: Callable[[bool], None] = lambda epoch_ended: None,
     ) -> Outcome:
-        """Take ``total_steps`` steps, or fewer if stopped.
+        """Go on until ``total_steps`` steps are taken in all, or until stopped.
 
         Stops early when a callback sets ``model.stop_training`` or something sets
         ``stop_requested`` (an interrupt), at the end of the current compiled call.
@@ -138,44 +174,52 @@ class Training:
             total_steps: length of the schedule.
             measure: called at the end of each epoch; what it returns joins the logs.
             callbacks: Keras callbacks. Batch hooks fire once per compiled call, with
-                the number of the last step in it.
+                the number of the last step in it. An epoch that is gone on with
+                begins again for them.
+            after_call: called after each compiled call and its callbacks, with
+                whether it ended an epoch; `state` then holds all that matters.
 
         Raises:
-            TrainingError: when the loss is no longer a finite number.
+            TrainingError: when the loss is no longer a finite number, or explodes.
         """
         hooks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         hooks.on_train_begin()
         try:
-            steps = self._run_epochs(total_steps, measure, hooks)
+            self._run_epochs(total_steps, measure, hooks, after_call)
         finally:
             hooks.on_train_end()
-        return Outcome(steps, self.stop_requested)
+        return Outcome(self.step, self.stop_requested)
 
     def _run_epochs(
         self,
         total_steps: int,
         measure: Callable[[], dict[str, float]],
         hooks: keras.callbacks.CallbackList,
-    ) -> int:
-        """Do the work of `run`; return the steps taken."""
+        after_call: Callable[[bool], None],
+    ) -> None:
+        """Do the work of `run`."""
         per_epoch = self.windows.steps_per_epoch
-        step, epoch_losses = 0, []
-        while step < total_steps and not self._stopping:
-            epoch, at = divmod(step, per_epoch)
+        begun = None
+        while self.step < total_steps and not self._stopping:
+            epoch, at = divmod(self.step, per_epoch)
             if at == 0:
+                self._epoch_losses = []
+            if epoch != begun:
                 hooks.on_epoch_begin(epoch)
-                epoch_losses = []
-            count = min(self._steps_per_call, per_epoch - at, total_steps - step)
-            hooks.on_train_batch_begin(step)
-            losses = self._take_steps(step, count, total_steps)
-            step += count
-            epoch_losses.extend(losses)
-            logs = {"loss": float(losses[-1]), "step": step}
-            hooks.on_train_batch_end(step - 1, logs)
-            if step % per_epoch == 0 or step == total_steps:
-                logs = {"loss": float(np.mean(epoch_losses)), **measure()}
+                begun = epoch
+            count = min(self._steps_per_call, per_epoch - at, total_steps - self.step)
+            hooks.on_train_batch_begin(self.step)
+            losses = self._take_steps(self.step, count, total_steps)
+            self._check(losses)
+            self.step += count
+            self._epoch_losses.extend(losses)
+            logs = {"loss": float(losses[-1]), "step": self.step}
+            hooks.on_train_batch_end(self.step - 1, logs)
+            ended = self.step % per_epoch == 0 or self.step == total_steps
+            if ended:
+                logs = {"loss": float(np.mean(self._epoch_losses)), **measure()}
                 hooks.on_epoch_end(epoch, logs)
-        return step
+            after_call(ended)
 
     @property
     def _stopping(self) -> bool:
@@ -195,7 +239,7 @@ class Training:
             losses.append(self._step(*arrays, share, step))
             step += ahead
         self._last_rate = self._current_rate()
-        return self._checked(np.concatenate(losses), first_step)
+        return np.concatenate(losses)
 
     def _batch(self, epoch: int, at: int) -> Batch:
         """Make a batch, padded to a length that depends on nothing but the batch.
@@ -206,16 +250,16 @@ class Training:
         batch = self.windows.batch(epoch, at)
         return pad(batch, padded_length(batch.inputs.shape[1], self.windows.longest))
 
-    def _checked(self, losses: np.ndarray, first_step: int) -> np.ndarray:
-        if not np.isfinite(losses).all():
-            bad = int(np.argmin(np.isfinite(losses)))
+    def _check(self, losses: np.ndarray) -> None:
+        """Raise if the losses (K,) of the steps from ``step`` on aren't sound."""
+        most = EXPLODED * math.log(max(2, self.model.output_shape[-1]))
+        sound = (losses <= most) & np.isfinite(losses)
+        if not sound.all():
+            bad = int(np.argmin(sound))
             raise TrainingError(
-                f"the loss must be a finite number, but was {losses[bad]} "
-                f"at step {first_step + bad + 1}; nothing was saved; try "
-                f"--learning-rate {self.config.learning_rate / 3:.1g} "
-                "or --precision float32"
+                f"the loss must be a finite number of at most {most:.0f}, but was "
+                f"{losses[bad]:g} at step {self.step + bad + 1}"
             )
-        return losses
 
     def _callback_scale(self) -> float:
         """Factor by which callbacks (ReduceLROnPlateau, say) changed the rate.
