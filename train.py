@@ -12,6 +12,7 @@ the saved model to standard output. Exit status: 0 done, 2 for an error that one
 explains, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
+import sys
 import time
 
 from textgen.process import prepare_process
@@ -23,7 +24,7 @@ from textgen import metrics
 from textgen.config import DEFAULT_CORPUS, PRESETS
 from textgen.preparation import prepare
 from textgen.quiet_import import import_quietly
-from textgen.terminal import Parser, number, run, say, whole_number
+from textgen.terminal import Parser, number, run, say, whole_number, writer
 
 
 def parse_arguments():
@@ -78,7 +79,7 @@ def main():
     for note in preparation.notes:
         say(note)
     if preparation.finished:
-        print(preparation.path)
+        writer(sys.stdout)(f"{preparation.path}\n")
         return
     say("starting TensorFlow …")
     pipeline = import_quietly("textgen.pipeline")
@@ -88,7 +89,7 @@ def main():
     if report.previous is not None:
         say(f"the earlier model is kept as {str(report.previous)!r}")
     say(f"{report.steps:,} steps in {report.seconds:,.0f} s; saved:")
-    print(report.path)
+    writer(sys.stdout)(f"{report.path}\n")
     if report.interrupted:
         raise report.interruption
 

@@ -22,6 +22,18 @@ from textgen.config import Config
 from textgen.errors import CheckpointError
 
 
+def test_versions_of_what_is_not_installed_as_a_package(monkeypatch):
+    def version(name):
+        if name == "tensorflow":
+            raise checkpoint.packages.PackageNotFoundError(name)
+        return "1.2"
+
+    monkeypatch.setattr(checkpoint.packages, "version", version)
+    versions = library_versions()
+    assert versions["tensorflow"] == "not installed as a package"
+    assert versions["keras"] == "1.2"
+
+
 def make_checkpoint(step=7, **changes):
     rng = np.random.default_rng(step)
     variables = (

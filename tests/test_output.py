@@ -151,7 +151,9 @@ def test_a_symbolic_link_is_followed_and_its_model_kept(tmp_path, pair):
     np.testing.assert_array_equal(embedding_of(previous), network_of(first).embedding)
 
 
-@pytest.mark.parametrize("where", ["linking", "writing", "renaming", "interrupted"])
+@pytest.mark.parametrize(
+    "where", ["linking", "writing", "renaming", "the last renaming", "interrupted"]
+)
 def test_failing_leaves_both_earlier_files_and_nothing_else(
     tmp_path, pair, monkeypatch, where
 ):
@@ -172,6 +174,15 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
         monkeypatch.setattr(atomic_file.shutil, "copy2", fail)
     elif where == "writing":
         monkeypatch.setattr(os, "fsync", fail)
+    elif where == "the last renaming":
+        replace = os.replace
+
+        def fail_at_previous(source, target):
+            if Path(target) == previous:
+                fail()
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", fail_at_previous)
     else:
         monkeypatch.setattr(os, "replace", fail if where == "renaming" else interrupt)
     expected = KeyboardInterrupt if where == "interrupted" else OutputError

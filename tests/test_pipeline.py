@@ -7,22 +7,24 @@ import signal
 import time
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen import train_step
+from textgen import start, train_step
 from textgen.checkpoint import read_checkpoint
 from textgen.corpus import load_corpus
 from textgen.errors import OptionError, OutputError
 from textgen.evaluation import held_out_nats
 from textgen.generation import generate_output
+from textgen.held_out import HeldOut
 from textgen.model_file import load_model
 from textgen.pipeline import run_training, train
 from textgen.preparation import prepare
-from textgen.training import TrainingError
+from textgen.training import Training, TrainingError
 
 TINY = {"layers": 1, "units": 8, "window_chars": 4, "batch_size": 4}
 SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
@@ -330,6 +332,23 @@ def test_a_second_interrupt_ends_it_at_once(prose, output):
     assert read_checkpoint(output)[0].state.step == 0
 
 
+def test_a_callback_that_stops_at_once_leaves_nothing(prose, output):
+    class StopAtOnce(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.stop_training = True
+
+    with pytest.raises(TrainingError, match="before the first step"):
+        run(prose, output, callbacks=[StopAtOnce()])
+    assert not output.exists()
+
+
+def test_a_corpus_whose_name_is_not_utf8(prose, tmp_path):
+    odd = Path(os.fsdecode(bytes(tmp_path / "odd") + b"\xe9.txt"))
+    odd.write_bytes(prose.read_bytes())
+    report = run(odd, tmp_path / "model.h5", steps=1)
+    assert load_model(report.path).metadata["corpus"]["name"] == odd.stem
+
+
 def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
     output.parent.mkdir()
     output.write_bytes(before := b"an earlier model")
@@ -388,18 +407,33 @@ def split_lines(names):
 # Time, progress, strategies
 
 
-@pytest.mark.slow
-def test_a_budget_of_minutes_ends_near_its_time(output):
+def test_a_budget_of_minutes_is_spent(names, output, monkeypatch):
+    """On a clock that only steps and measuring move: other work doesn't count."""
+    now_s = [0.0]
+    step_s, briefly_s, finally_s = 0.1, 0.4, 3.0
+
+    def after(seconds, result):
+        now_s[0] += seconds
+        return result
+
+    monkeypatch.setattr(start.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(Training, "calibrate", lambda self: after(5, step_s))
+    monkeypatch.setattr(HeldOut, "measure_briefly", lambda *_: after(briefly_s, {}))
+    monkeypatch.setattr(HeldOut, "cost_s", lambda *_: finally_s)
     lines = []
-    started = time.monotonic()
-    prepared = prepare("dinos", output=output, minutes=0.1, units=48, layers=1)
-    report = run_training(prepared, say=lines.append)
-    seconds = time.monotonic() - started
-    assert 3.0 < seconds < 7.5  # of 6
-    assert report.seconds == pytest.approx(seconds, abs=0.5)
-    record = load_model(output).metadata["training"]
-    assert record["steps"] == report.steps > 10
+    report = run(names, output, steps=None, minutes=0.5, say=lines.append)
+    epoch_steps = prepare(names, **TINY, steps=1).windows.steps_per_epoch
+    spent_s = report.steps * (step_s + briefly_s / epoch_steps)
+    left_s = 30 - (5 + briefly_s) - finally_s - start.SAVING_S
+    assert 0.97 * left_s < spent_s <= left_s
+    assert load_model(output).metadata["training"]["steps"] == report.steps
     assert f"--steps {report.steps} --precision" in lines[-1]
+
+
+def test_a_budget_that_is_over_before_the_first_step_is_refused(names, output):
+    with pytest.raises(OptionError, match="must leave time to train, here at least"):
+        run(names, output, steps=None, minutes=0.001)
+    assert not output.exists()
 
 
 def test_what_is_said_and_shown(prose, output, capsys):

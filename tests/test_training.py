@@ -75,6 +75,26 @@ def test_hooks_fire_in_order_and_a_run_may_end_inside_an_epoch():
     assert [logs["extra"] for logs in recorder.epoch_logs] == [7.0, 7.0]
 
 
+def test_a_rate_that_a_callback_sets_before_the_first_step_counts():
+    class Tenth(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 0:
+                self.model.optimizer.learning_rate = 0.002
+
+    training = make_training()
+    rates = []
+    note = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: rates.append(
+            float(training.model.optimizer.learning_rate)
+        )
+    )
+    training.calibrate()
+    training._steps_per_call = 1
+    training.run(6, callbacks=[Tenth(), note])
+    planned = learning_rates(training.config, 6, 0, 6)
+    np.testing.assert_allclose(rates, planned / 10, rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["stream", "lines"])
 @pytest.mark.parametrize("targets", ["all", "last"])
 def test_it_learns(kind, targets):

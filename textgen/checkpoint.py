@@ -94,8 +94,15 @@ class Checkpoint:
 
 def library_versions() -> dict[str, str]:
     """Return the versions on which a training's last bits may depend."""
-    versions = {name: packages.version(name) for name in LIBRARIES}
+    versions = {name: _version(name) for name in LIBRARIES}
     return {"python": platform.python_version(), **versions}
+
+
+def _version(name: str) -> str:
+    try:
+        return packages.version(name)
+    except packages.PackageNotFoundError:  # tensorflow-cpu, or a plain checkout
+        return "not installed as a package"
 
 
 def checkpoint_paths(output: Path) -> tuple[Path, Path]:

@@ -79,7 +79,8 @@ def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
 
     from textgen.hdf5_contents import METADATA_PATH
 
-    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
+    # ASCII: the name of a corpus may hold bytes that are not UTF-8.
+    text = json.dumps(metadata, allow_nan=False).encode("ascii")
     with tempfile.TemporaryDirectory(prefix="textgen-") as folder:
         file = Path(folder, "model.h5")
         with _without_legacy_warning():

@@ -91,13 +91,22 @@ def save_keeping_previous(
     try:
         second_name(path, spare)
         save_model(keras_model, metadata, path)
-        os.replace(spare, previous)
+        _replace_or_undo(spare, previous, path)
     except OSError as error:
         raise output_error(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             spare.unlink(missing_ok=True)
     return previous
+
+
+def _replace_or_undo(spare: Path, previous: Path, path: Path) -> None:
+    """Rename ``spare`` to ``previous``; if that fails, to ``path``, where it was."""
+    try:
+        os.replace(spare, previous)
+    except OSError:
+        os.replace(spare, path)
+        raise
 
 
 def is_model_of(path: Path, run: str, steps: int) -> bool:

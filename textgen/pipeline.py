@@ -176,7 +176,12 @@ def _run(
         ) from error
     interruption, nats = received[0] if received else None, None
     if not training.step:
-        raise interruption or KeyboardInterrupt
+        raise interruption or TrainingError(
+            "expected to train, but a callback stopped it before the first step; "
+            "nothing was saved"
+        )
+    if interruption is not None:
+        say("stopped; saving what was learned, which one more Ctrl-C would give up")
     if interruption is None:
         interruption, nats = _measure_at_the_end(held_out, snapshot())
     final = checkpoint_of(training.state())

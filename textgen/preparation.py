@@ -122,6 +122,8 @@ def _afresh(
         text = load_corpus(corpus, kind)
     else:
         text = load_corpus(corpus, kind or start.kind, start.vocabulary)
+        if kind is None:
+            text = replace(text, kind_reason="as the saved model's")
     config = choose_config(text, preset, start, overrides)
     windows, held_out = _cut(text, config)
     path = prepare_output(output, text.name)

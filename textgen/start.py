@@ -11,6 +11,7 @@ import tensorflow as tf
 from textgen.autosave import MOST_SHARE
 from textgen.checkpoint import Checkpoint, TrainingState, library_versions
 from textgen.config import Config
+from textgen.errors import OptionError
 from textgen.model import build_model, set_network
 from textgen.model_file import TrainedModel
 from textgen.preparation import Preparation
@@ -80,6 +81,9 @@ def plan_steps(
 
     Returns:
         Steps in all, those done among them.
+
+    Raises:
+        OptionError: the budget is over before the first step.
     """
     if preparation.total_steps is not None:
         return preparation.total_steps
@@ -91,6 +95,12 @@ def plan_steps(
     at_the_end_s = held_out.cost_s(snapshot()) + SAVING_S
     left_s = config.minutes * 60 - (time.monotonic() - started_s) - at_the_end_s
     step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / steps_per_epoch
+    if left_s < step_s and not done:
+        needed = config.minutes + (step_s - left_s) / 60
+        raise OptionError(
+            f"--minutes must leave time to train, here at least {needed:.2f} for "
+            f"starting, measuring and one step, but was {config.minutes:g}"
+        )
     return done + total_steps(config, steps_per_epoch, left_s, step_s)
 
 

@@ -182,6 +182,8 @@ class Training:
         Raises:
             TrainingError: when the loss is no longer a finite number, or explodes.
         """
+        if self._last_rate is None:  # what callbacks find before the first step
+            self._last_rate = self._current_rate()
         hooks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         hooks.on_train_begin()
         try:
