@@ -33,6 +33,7 @@ def check_number(
     *,
     whole: bool = False,
     above: bool = False,
+    below: float = math.inf,
 ) -> None:
     """Raise `OptionError` unless ``value`` is a finite number within bounds.
 
@@ -43,6 +44,7 @@ def check_number(
         highest: largest value allowed.
         whole: demand an integer.
         above: ``value`` must lie strictly above ``lowest``.
+        below: excluded upper bound.
 
     Raises:
         OptionError: naming what was expected and what was received.
@@ -50,6 +52,7 @@ def check_number(
     kind = "a whole number" if whole else "a number"
     bound = f"above {lowest:g}" if above else f"of at least {lowest:g}"
     limit = "" if math.isinf(highest) else f" and at most {highest:,.0f}"
+    limit += "" if math.isinf(below) else f" and below {below:g}"
     right_type = isinstance(value, int if whole else (int, float))
     if (
         not right_type
@@ -57,6 +60,7 @@ def check_number(
         or not _is_finite(value)
         or not (value > lowest if above else value >= lowest)
         or value > highest
+        or value >= below
     ):
         received = repr(value)[:SHOWN_CHARS]
         raise OptionError(f"{name} must be {kind} {bound}{limit}, but was {received}")
@@ -96,9 +100,7 @@ class ModelConfig:
         check_number("--layers", self.layers, 1, 16, whole=True)
         check_number("--units", self.units, 1, 8192, whole=True)
         check_number("--embedding", self.embedding, 0, 8192, whole=True)
-        check_number("--dropout", self.dropout, 0)
-        if self.dropout >= 1:
-            raise OptionError(f"--dropout must be below 1, but was {self.dropout!r}")
+        check_number("--dropout", self.dropout, 0, below=1)
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class TrainingConfig:
         precision: ``auto``, ``float32`` or ``bfloat16`` matrix products (weights are
             always float32).
         held_out: share of the corpus kept for measuring only.
-        seed: determines weights, order and dropout.
+        seed: determines weights, order and dropout, not what is held out.
     """
 
     batch_size: int = 32
@@ -176,9 +178,7 @@ class TrainingConfig:
         if self.epochs is None and self.steps is None and self.minutes is None:
             raise OptionError("a training needs one of --epochs, --steps, --minutes")
         check_choice("--precision", self.precision, ("auto", "float32", "bfloat16"))
-        check_number("--held-out", self.held_out, 0)
-        if self.held_out >= 1:
-            raise OptionError(f"--held-out must be below 1, but was {self.held_out!r}")
+        check_number("--held-out", self.held_out, 0, below=1)
         check_number("--seed", self.seed, 0, MAX_SEED, whole=True)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from textgen.config import DEFAULT_CORPUS, Config
-from textgen.corpus import Corpus, load_corpus, named_corpora
+from textgen.corpus import Corpus, load_corpus
 from textgen.held_out import HeldOut
 from textgen.model_file import TrainedModel, load_model
 from textgen.output import prepare_output
@@ -77,7 +77,7 @@ def prepare(
 
 def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:
     """Split the held-out part off and cut the rest into windows."""
-    split = text.split(config.training.held_out, config.training.seed)
+    split = text.split(config.training.held_out)
     end_id = None
     if text.kind == "lines":
         end_id = int(text.vocabulary.encode(END_SYMBOL)[0])
@@ -89,5 +89,5 @@ def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:
         config.training.seed,
         end_id,
     )
-    whole = text.name in named_corpora()
-    return windows, HeldOut(split.held_out, len(split.training), whole=whole)
+    held_out = HeldOut(split.held_out, len(split.training), whole=text.named)
+    return windows, held_out
