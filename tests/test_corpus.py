@@ -18,6 +18,7 @@ from textgen import corpus as module
 from textgen import text_file
 from textgen.corpus import Corpus, data_folder, load_corpus, named_corpora
 from textgen.errors import CorpusError, OptionError
+from textgen.text_file import CHUNK_BYTES
 from textgen.vocabulary import Vocabulary
 
 LINES = "".join(f"name{chr(97 + i % 26)}{chr(97 + i // 26)}\n" for i in range(200))
@@ -209,6 +210,14 @@ def test_guess_of_the_kind(written, text, kind):
     assert load_corpus(path).kind == kind
     other = "stream" if kind == "lines" else "lines"
     assert load_corpus(path, kind=other).kind == other
+
+
+def test_a_line_cut_where_the_guess_stops_reading_is_not_judged(written):
+    names = "name\n" * ((CHUNK_BYTES - 70) // 5)
+    text = names + "x" * 100 + "\n"
+    assert len(names) + 65 < CHUNK_BYTES < len(text)
+    assert load_corpus(written(text)).kind == "lines"
+    assert load_corpus(written(text[5 * 20 :])).kind == "stream"  # read to its end
 
 
 def test_unknown_kind_is_refused(written):

@@ -1,7 +1,7 @@
 import io
 import sys
 import warnings
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 import pytest
@@ -171,7 +171,20 @@ def test_stop_ends_the_completion_and_is_not_part_of_it(stop, completion):
     assert batched.text == completion
 
 
-@given(st.text("ab", max_size=40), st.text("ab", min_size=1, max_size=5))
+@pytest.mark.parametrize(
+    ("text", "stop", "shown"),
+    [
+        # What matches of a stop text falls back by more than one border at once.
+        ("aabaaabaaac", "aabaaac", "aaba"),
+        ("ababcababab", "abababx", "ababcababab"),
+        ("aabaabaaab", "aabaaab", "aab"),
+    ],
+)
+def test_stop_is_found_wherever_it_begins(text, stop, shown):
+    assert "".join(generation._until(iter(text), stop)) == shown == text.split(stop)[0]
+
+
+@given(st.text("abc", max_size=40), st.text("ab", min_size=1, max_size=8))
 def test_stop_agrees_with_a_search_and_holds_back_no_more_than_needed(text, stop):
     read = ""
     shown = ""
@@ -356,6 +369,27 @@ def test_each_distinct_line_can_be_repeated_alone():
             model, "b", length=20, temperature=1, seed=completion.seed
         )
         assert again == "b" + completion.text
+
+
+def test_only_fruitless_draws_in_a_row_end_the_search(monkeypatch):
+    # With few names to find, most draws repeat one, but no 60 running.
+    monkeypatch.setattr(batch_generation, "FRUITLESS_DRAWS", 60)
+    model = whimsical_model("\nab", kind="lines")
+    config = SamplingConfig(length=6, temperature=1)
+    draws = iterate_completions(
+        model, repeat(""), completion_seeds(0), config=config, streams=20
+    )
+    lines = [completion.text for completion in islice(draws, 2000)]
+    wanted, fruitless = [], 0
+    for line in lines:
+        fruitless = fruitless + 1 if line in {"", *wanted} else 0
+        if fruitless == 60:
+            break
+        if not fruitless:
+            wanted.append(line)
+    assert lines.index(wanted[-1]) - len(wanted) > 60  # fruitless draws in all
+    found = distinct_lines(model, "", 1000, 0, config=config)
+    assert [completion.text for completion in found] == wanted
 
 
 def test_distinct_lines_end_when_no_more_are_found(monkeypatch):

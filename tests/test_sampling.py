@@ -79,6 +79,18 @@ def test_top_k_keeps_exactly_k_and_the_lowest_id_wins():
     assert np.count_nonzero(probabilities(np.zeros(6), 1.0, top_k=4)) == 4
 
 
+def test_of_many_equal_ones_the_lowest_ids_are_kept():
+    # An unstable sort keeps the order of a few by chance, but not of these.
+    logits = np.random.default_rng(0).integers(0, 3, 100).astype(np.float32)
+    best = np.flatnonzero(logits == 2)
+    assert len(best) > 20
+    for top_k in (1, 5, 17):
+        kept = np.flatnonzero(probabilities(logits, 1.0, top_k=top_k))
+        np.testing.assert_array_equal(kept, best[:top_k])
+    kept = np.flatnonzero(probabilities(np.zeros(100), 1.0, top_p=0.305))
+    np.testing.assert_array_equal(kept, np.arange(31))
+
+
 def test_top_p_is_the_smallest_set_that_reaches_the_sum():
     logits = logits_of(0.2, 0.5, 0.3)
     for top_p, kept in [(0.01, 1), (0.5, 1), (0.51, 2), (0.8, 2), (0.81, 3), (1, 3)]:

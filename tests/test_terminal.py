@@ -106,6 +106,19 @@ def test_streams_are_utf8_in_any_locale_and_bytes_survive():
     assert result.stderr == b""
 
 
+def test_a_lone_carriage_return_ends_no_line():
+    script = """
+import io, sys
+from textgen.terminal import run
+sys.stdin = io.TextIOWrapper(sys.stdin.detach())  # as Windows opens it
+run(lambda: print(list(sys.stdin)))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], input=b"a\rb\r\nc", capture_output=True
+    )
+    assert result.stdout.decode().strip() == r"['a\rb\r\n', 'c']"
+
+
 def test_a_reader_that_has_had_enough_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
