@@ -24,7 +24,7 @@ from textgen.generation import check_seed, check_stop, fresh_seed
 from textgen.interactive import Conversation
 from textgen.model_file import load_model
 from textgen.printing import Printer
-from textgen.terminal import Parser, number, run, say, say_warnings, whole_number
+from textgen.terminal import Parser, number, run, say, say_warnings, utf8, whole_number
 
 
 def parse_arguments():
@@ -35,9 +35,9 @@ def parse_arguments():
     add("--model", metavar="FILE", help="the model file to use")
     add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="without --model: "
         "models/NAME.h5, or else models/NAME-pretrained.h5 (default: %(default)s)")
-    add("--prompt", metavar="TEXT", help="the beginning, which the output begins with "
-        "as it is; without it, it is asked for on a terminal, and otherwise each line "
-        "of standard input is one, each completion followed by an empty line")
+    add("--prompt", metavar="TEXT", type=utf8, help="the beginning, printed as it is; "
+        "without it, it is asked for on a terminal, and otherwise each line of "
+        "standard input is one, each completion followed by an empty line")
     add("--length", metavar="N", type=whole_number, default=default.length,
         help="new characters, exactly; fewer only at --stop, or at the end of a line "
         "for a model of lines (default: %(default)s)")
@@ -52,7 +52,7 @@ def parse_arguments():
     add("--count", metavar="N", type=whole_number, help="so many completions of the "
         "prompt, or of nothing without one: from a model of lines distinct ones, one "
         "a line (fewer where no more are to be found), else parted by empty lines")
-    add("--stop", metavar="TEXT", help="end before this text, if it is generated")
+    add("--stop", metavar="TEXT", type=utf8, help="end before this text, if it comes")
     add("--strict", action="store_true", help="refuse a prompt with characters that "
         "the model has never seen, rather than fold or skip them for it")
     add("--jsonl", action="store_true", help="print each completion as a JSON object: "
@@ -60,7 +60,7 @@ def parse_arguments():
     # fmt: on
     arguments = parser.parse_args()
     names = ("length", "temperature", "top_k", "top_p")
-    arguments.config = SamplingConfig(*(getattr(arguments, name) for name in names))
+    arguments.config = SamplingConfig(**{n: getattr(arguments, n) for n in names})
     if arguments.seed is not None:
         check_seed(arguments.seed)
     if arguments.count is not None:
@@ -81,8 +81,9 @@ def main():
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not arguments.jsonl:
         Conversation(model, arguments.config, seed=arguments.seed, **options).run()
         return
-    if (seed := arguments.seed) is None:
-        say(f"seed: {(seed := fresh_seed())}")
+    seed = fresh_seed() if arguments.seed is None else arguments.seed
+    if arguments.seed is None:
+        say(f"seed: {seed}")
     printer = Printer(model, arguments.config, arguments.jsonl, **options)
     if arguments.count is not None:
         printer.print_many(arguments.prompt or "", arguments.count, seed)

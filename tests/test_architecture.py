@@ -15,6 +15,7 @@ TESTS = ROOT / "tests"
 # TensorFlow, which takes seconds; before it nothing does.
 ORDER = (
     "errors",
+    "checks",
     "config",
     "process",
     "terminal",
@@ -58,6 +59,7 @@ LONGER = {"numpy_rnn": "one exercise, whose functions and names are given"}
 TESTED_ELSEWHERE = {
     "atomic_file": "test_model_file.py",
     "batch_generation": "test_generation.py",
+    "checks": "test_config.py",
     "errors": "test_terminal.py",
     "hdf5_contents": "test_model_file.py",
     "keras_file": "test_model_file.py",

@@ -3,8 +3,10 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
+from textgen.checks import check_choice, check_number
 from textgen.config import (
     MAX_SEED,
     PRESETS,
@@ -13,8 +15,6 @@ from textgen.config import (
     SamplingConfig,
     TrainingConfig,
     WindowConfig,
-    check_choice,
-    check_number,
 )
 from textgen.errors import OptionError
 
@@ -92,7 +92,37 @@ def test_an_unknown_choice_lists_what_there_is(part, name):
         part(**{name: "x\x1b"})
 
 
+@pytest.mark.parametrize(("part", "name"), WHOLE)
+def test_numpys_whole_numbers_are_taken_and_kept_plain(part, name):
+    for number in (np.int64(3), np.uint8(3)):
+        received = getattr(part(**{name: number}), name)
+        assert (type(received), received) == (int, 3)
+    for nonsense in (np.int64(-1), np.float64(3), np.bool_(True), np.array([3])):
+        with pytest.raises(OptionError, match=r"must be a whole number"):
+            part(**{name: nonsense})
+
+
+@pytest.mark.parametrize(("part", "name"), REAL)
+def test_numpys_numbers_are_taken_and_kept_plain(part, name):
+    for number in (np.float64(0.5), np.float32(0.5), np.float16(0.5)):
+        received = getattr(part(**{name: number}), name)
+        assert (type(received), received) == (float, 0.5)
+    for nonsense in (np.float32("nan"), np.float64(-1), np.bool_(True)):
+        with pytest.raises(OptionError, match="must be a number"):
+            part(**{name: nonsense})
+
+
+def test_a_configuration_of_numpys_numbers_survives_json():
+    config = Config().override(steps=np.int64(1), dropout=np.float32(0.25), units=7)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
 def test_messages_say_the_bounds():
+    with pytest.raises(OptionError) as caught:
+        check_number("--dropout", 1, 0, below=1)
+    assert str(caught.value) == (
+        "--dropout must be a number of at least 0 and below 1, but was 1"
+    )
     with pytest.raises(OptionError) as caught:
         check_number("--units", 0, 1, 8192, whole=True)
     assert str(caught.value) == (

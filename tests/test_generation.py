@@ -233,6 +233,15 @@ def test_nonsense_is_refused_by_the_call_in_one_line(options):
     assert "\n" not in str(caught.value)
 
 
+def test_a_seed_of_numpy_is_a_seed():
+    model = whimsical_model()
+    (completion,) = generate_many(model, ["a"], seeds=[np.int64(3)], length=9)
+    assert type(completion.seed) is int
+    assert "a" + completion.text == generate_output(model, "a", length=9, seed=3)
+    text = generate_output(model, "a", length=np.int32(9), seed=np.uint8(3))
+    assert text == "a" + completion.text
+
+
 def test_stream_gets_the_text_as_it_is_made_and_one_newline():
     class Recorder(io.StringIO):
         flushes = 0

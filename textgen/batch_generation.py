@@ -17,7 +17,8 @@ from itertools import repeat
 
 import numpy as np
 
-from textgen.config import SamplingConfig, check_number
+from textgen.checks import check_number
+from textgen.config import SamplingConfig
 from textgen.errors import OptionError
 from textgen.generation import (
     as_model,

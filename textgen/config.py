@@ -13,71 +13,24 @@ stores the whole `Config` inside the model file, and `Config.from_dict` reads it
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+import numpy as np
+
+from textgen.checks import check_choice, check_number
 from textgen.errors import OptionError
 
 DEFAULT_CORPUS = "sonnets"
 MAX_SEED = 2**32 - 1
-SHOWN_CHARS = 40  # of a received value, in an error's one line
 
 
-def check_number(
-    name: str,
-    value: Any,
-    lowest: float,
-    highest: float = math.inf,
-    *,
-    whole: bool = False,
-    above: bool = False,
-    below: float = math.inf,
-) -> None:
-    """Raise `OptionError` unless ``value`` is a finite number within bounds.
-
-    Args:
-        name: the option as the user knows it.
-        value: what was received.
-        lowest: smallest value allowed, or excluded bound with ``above``.
-        highest: largest value allowed.
-        whole: demand an integer.
-        above: ``value`` must lie strictly above ``lowest``.
-        below: excluded upper bound.
-
-    Raises:
-        OptionError: naming what was expected and what was received.
-    """
-    kind = "a whole number" if whole else "a number"
-    bound = f"above {lowest:g}" if above else f"of at least {lowest:g}"
-    limit = "" if math.isinf(highest) else f" and at most {highest:,.0f}"
-    limit += "" if math.isinf(below) else f" and below {below:g}"
-    right_type = isinstance(value, int if whole else (int, float))
-    if (
-        not right_type
-        or isinstance(value, bool)
-        or not _is_finite(value)
-        or not (value > lowest if above else value >= lowest)
-        or value > highest
-        or value >= below
-    ):
-        received = repr(value)[:SHOWN_CHARS]
-        raise OptionError(f"{name} must be {kind} {bound}{limit}, but was {received}")
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond every float
-        return False
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise `OptionError` unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        listed = ", ".join(choices)
-        raise OptionError(f"{name} must be one of {listed}, but was {value!r}")
+def _make_plain(part: Any) -> None:
+    """Turn NumPy's numbers among a dataclass' fields into Python's, as JSON needs."""
+    for name, value in vars(part).items():
+        if isinstance(value, np.generic):
+            object.__setattr__(part, name, value.item())
 
 
 @dataclass(frozen=True)
@@ -97,6 +50,7 @@ class ModelConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_number("--layers", self.layers, 1, 16, whole=True)
         check_number("--units", self.units, 1, 8192, whole=True)
         check_number("--embedding", self.embedding, 0, 8192, whole=True)
@@ -120,6 +74,7 @@ class WindowConfig:
     targets: str = "all"
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_number("--window", self.window_chars, 1, 100_000, whole=True)
         if self.stride_chars is not None:
             check_number("--stride", self.stride_chars, 1, 2**40, whole=True)
@@ -163,6 +118,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_number("--batch-size", self.batch_size, 1, 65_536, whole=True)
         check_number("--learning-rate", self.learning_rate, 0, 100, above=True)
         check_choice("schedule", self.schedule, ("cosine", "constant"))
@@ -200,6 +156,7 @@ class SamplingConfig:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_number("--length", self.length, 1, 100_000_000, whole=True)
         check_number("--temperature", self.temperature, 0, 100)
         if self.top_k is not None:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import numpy as np
 
-from textgen.config import check_choice, check_number
+from textgen.checks import check_choice, check_number
 from textgen.errors import CorpusError, VocabularyError
 from textgen.text_file import CHUNK_BYTES, existing_file, text_pieces
 from textgen.vocabulary import END_SYMBOL, Vocabulary, code_points

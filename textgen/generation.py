@@ -21,7 +21,8 @@ from typing import TextIO
 
 import numpy as np
 
-from textgen.config import MAX_SEED, SamplingConfig, check_number
+from textgen.checks import check_number
+from textgen.config import MAX_SEED, SamplingConfig
 from textgen.errors import OptionError
 from textgen.find_model import resolve_model
 from textgen.model_file import TrainedModel, load_model
@@ -192,9 +193,8 @@ def _ask_for_prompt(model: TrainedModel) -> str:
 
 
 def check_seed(seed: int) -> int:
-    """Return ``seed``; raise `OptionError` unless it is from 0 to 2**32 - 1."""
-    check_number("--seed", seed, 0, MAX_SEED, whole=True)
-    return seed
+    """Return a seed as an int; raise `OptionError` unless it is 0 to 2**32 - 1."""
+    return check_number("--seed", seed, 0, MAX_SEED, whole=True)
 
 
 def check_stop(stop: str | None) -> None:

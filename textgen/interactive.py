@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from itertools import islice
 
 from textgen.batch_generation import completion_seeds
 from textgen.config import SamplingConfig
-from textgen.errors import OptionError, TextgenError
+from textgen.errors import OptionError, TextgenError, shown
 from textgen.generation import (
     UnknownSymbolsWarning,
     ask,
@@ -25,7 +26,7 @@ from textgen.generation import (
     stream_output,
 )
 from textgen.model_file import TrainedModel
-from textgen.terminal import say, writer
+from textgen.terminal import number, say, whole_number, writer
 
 with contextlib.suppress(ImportError):
     # Gives input() a history and line editing; Windows has its own.
@@ -45,11 +46,11 @@ What you write is the beginning of a text, and the model goes on from it.
 A setting without a value is shown. Write // for a beginning with a slash."""
 
 SETTINGS = {
-    "temperature": float,
-    "length": int,
-    "top-k": int,
-    "top-p": float,
-    "seed": int,
+    "temperature": number,
+    "length": whole_number,
+    "top-k": whole_number,
+    "top-p": number,
+    "seed": whole_number,
 }
 OPTIONAL_SETTINGS = ("top-k", "top-p", "seed")
 
@@ -124,8 +125,8 @@ class Conversation:
                 self._set(command, value)
             say(f"{command} is {self._shown_setting(command)}")
         else:
-            given = f"/{command} {value}".rstrip()
-            raise OptionError(f"there is no command {given!r}; /help lists all")
+            given = shown(f"/{command} {value}".rstrip())
+            raise OptionError(f"there is no command {given}; /help lists all")
 
     def _set(self, name: str, value: str) -> None:
         if value == "none" and name in OPTIONAL_SETTINGS:
@@ -133,11 +134,8 @@ class Conversation:
         else:
             try:
                 setting = SETTINGS[name](value)
-            except ValueError:
-                kind = "a whole number" if SETTINGS[name] is int else "a number"
-                raise OptionError(
-                    f"--{name} must be {kind}, but was {value[:40]!r}"
-                ) from None
+            except ArgumentTypeError as error:
+                raise OptionError(f"--{name} {error}") from None
         if name == "seed":
             self._seed = setting if setting is None else check_seed(setting)
         else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from textgen.config import PRESETS, Config, TrainingConfig, check_choice
+from textgen.checks import check_choice
+from textgen.config import PRESETS, Config, TrainingConfig
 from textgen.corpus import Corpus
 from textgen.errors import OptionError
 from textgen.model_file import TrainedModel
