@@ -123,7 +123,7 @@ def save_model(
 
 def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
     """Return what Keras saves, with the metadata beside it."""
-    text = json.dumps(metadata, ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(metadata, allow_nan=False).encode()
     with tempfile.TemporaryDirectory(prefix="textgen-") as folder:
         file = Path(folder, "model.h5")
         with _without_legacy_warning():
