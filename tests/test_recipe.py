@@ -8,7 +8,7 @@ import pytest
 
 from textgen import preparation
 from textgen.config import PRESETS, Config
-from textgen.corpus import Corpus
+from textgen.corpus import Corpus, load_corpus, named_corpora
 from textgen.errors import OptionError
 from textgen.model_file import load_model
 from textgen.recipe import choose_config, describe, describe_length
@@ -167,9 +167,19 @@ def test_what_is_trained_on_what_is_said_in_one_line():
     )
 
 
+def test_the_characters_said_are_those_of_the_file():
+    text = load_corpus("dinos")
+    windows = make_windows(text.ids, "lines", Config().windows, 4, 0, end_id=0)
+    characters = len(named_corpora()["dinos"].read_text("utf-8"))
+    assert describe(text, Config(), windows).startswith(
+        f"dinos: {characters:,} characters, 27 symbols, lines ("
+    )
+
+
 def test_the_length_is_said_and_for_a_budget_how_to_repeat_it():
     training = Config().override(steps=1200).training
     assert describe_length(training, 1200, 0.05) == "1,200 steps, about 60 s"
+    assert describe_length(training, 1, 2.0) == "1 step, about 2 s"
     budget = Config().override(minutes=2, precision="float32", seed=5).training
     line = describe_length(budget, 1200, 0.05)
     assert "--steps 1200 --precision float32 --seed 5 in place of --minutes" in line

@@ -87,8 +87,10 @@ def _check_held_out(config: Config, corpus: Corpus, start: TrainedModel) -> None
 def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
     """Say in one line what is trained on what."""
     model = config.model
+    # The end symbol that lines begin with is not in the text.
+    characters = len(corpus.ids) - (corpus.kind == "lines")
     return (
-        f"{corpus.name}: {len(corpus.ids):,} characters, {len(corpus.vocabulary)} "
+        f"{corpus.name}: {characters:,} characters, {len(corpus.vocabulary)} "
         f"symbols, {corpus.kind} ({corpus.kind_reason}); {model.layers}×{model.units} "
         f"LSTM, batches of {windows.batch_size} windows, "
         f"{windows.steps_per_epoch:,} steps an epoch"
@@ -97,7 +99,8 @@ def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
 
 def describe_length(config: TrainingConfig, steps: int, step_s: float) -> str:
     """Say in one line how long the training is and, for a budget, how to repeat it."""
-    line = f"{steps:,} steps, about {steps * step_s:,.0f} s"
+    noun = "step" if steps == 1 else "steps"
+    line = f"{steps:,} {noun}, about {steps * step_s:,.0f} s"
     if config.minutes is not None:
         line += (
             f"; to repeat it exactly, --steps {steps} --precision {config.precision}"
