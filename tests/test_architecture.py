@@ -24,6 +24,7 @@ ORDER = (
     "text_file",
     "corpus",
     "permutation",
+    "line_bounds",
     "windows",
     "metrics",
     "sampling",
