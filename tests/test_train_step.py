@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from textgen import train_step
 from textgen.config import ModelConfig, TrainingConfig
 from textgen.errors import OptionError
 from textgen.model import build_model
@@ -143,9 +144,31 @@ def test_biases_are_not_decayed():
         )
 
 
-def test_precision():
+@pytest.mark.parametrize(
+    ("system", "flags", "gpus", "expected"),
+    [
+        ("Linux", "flags : fpu avx512_bf16 sse", [], "bfloat16"),
+        ("Linux", "flags : amx_bf16", [], "bfloat16"),
+        ("Linux", "flags : fpu avx512f avx2", [], "float32"),
+        ("Linux", "flags : fpu avx512_bf16 sse", ["GPU:0"], "float32"),
+        ("Linux", None, [], "float32"),
+        ("Darwin", "flags : avx512_bf16", [], "float32"),
+    ],
+)
+def test_precision_follows_the_processor(
+    system, flags, gpus, expected, tmp_path, monkeypatch
+):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(flags)
+    monkeypatch.setattr(train_step, "Path", lambda _: cpuinfo)
+    monkeypatch.setattr(train_step.platform, "system", lambda: system)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: gpus)
+    assert choose_precision("auto") == expected
     assert choose_precision("float32") == "float32"
     assert choose_precision("bfloat16") == "bfloat16"
-    assert choose_precision("auto") in ("float32", "bfloat16")
+
+
+def test_an_unknown_precision_is_refused():
     with pytest.raises(OptionError, match="--precision must be one of"):
         TrainingConfig(precision="half")
