@@ -146,6 +146,11 @@ def test_a_symbol_of_probability_zero_is_never_drawn(uniform, excluded):
         assert sample_batch(logits[None], [rng], config)[0] not in excluded
 
 
+@given(st.one_of(st.floats(1, 1e6), st.sampled_from([2.0**n for n in range(21)])))
+def test_no_uniform_reaches_the_total(total):
+    assert LARGEST_UNIFORM * total < total
+
+
 def test_huge_logits_and_tiny_temperatures():
     logits = np.array([1e308, -1e308, 9e307])
     with np.errstate(all="raise", under="ignore"):

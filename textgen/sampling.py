@@ -4,6 +4,11 @@ Logits are divided by the temperature, cut to the likeliest symbols (top-k, top-
 drawn from, all in float64. Only differences to the largest logit are exponentiated,
 so nothing overflows, and no logarithm is taken, so nothing is ever log(0).
 
+A symbol is drawn by the first cumulative sum above a uniform number times the total.
+There always is one: a uniform is at most 1 - 2**-53, so the exact product is half a
+unit in the total's last place or more below it, and where exactly half, the total is a
+power of two with the next smaller float just there. So it never rounds to the total.
+
     >>> rng = np.random.default_rng(0)
     >>> sample(np.array([0.0, 2.0, 1.0]), rng, SamplingConfig(temperature=0))
     1
@@ -11,7 +16,6 @@ so nothing overflows, and no logarithm is taken, so nothing is ever log(0).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,10 +77,7 @@ def sample(logits: np.ndarray, rng: np.random.Generator, config: SamplingConfig)
     cumulative = _weights(
         logits, config.temperature, config.top_k, config.top_p
     ).cumsum()
-    total = cumulative[-1]
-    # Below the total, so that the first sum above the point is where a symbol of
-    # weight above zero was added.
-    point = min(rng.random() * total, math.nextafter(total, 0.0))
+    point = rng.random() * cumulative[-1]
     return int(cumulative.searchsorted(point, side="right"))
 
 
@@ -108,9 +109,7 @@ def sample_batch(
     cumulative = _weights(
         logits, config.temperature, config.top_k, config.top_p
     ).cumsum(axis=-1)
-    totals = cumulative[:, -1]
-    uniforms = np.array([rng.random() for rng in rngs])
-    points = np.minimum(uniforms * totals, np.nextafter(totals, 0.0))
+    points = np.array([rng.random() for rng in rngs]) * cumulative[:, -1]
     return (cumulative > points[:, None]).argmax(axis=-1)
 
 
