@@ -17,10 +17,10 @@ from textgen.process import prepare_process
 prepare_process()
 
 from textgen.batch_generation import check_count
-from textgen.config import DEFAULT_CORPUS, SamplingConfig
+from textgen.config import DEFAULT_CORPUS, CompletionConfig
 from textgen.errors import OptionError
 from textgen.find_model import resolve_model
-from textgen.generation import check_seed, check_stop, fresh_seed
+from textgen.generation import check_seed, fresh_seed
 from textgen.interactive import Conversation
 from textgen.model_file import load_model
 from textgen.printing import Printer
@@ -30,7 +30,7 @@ from textgen.terminal import Parser, number, run, say, say_warnings, utf8, whole
 def parse_arguments():
     """Read the command line, and check all of it before a model is loaded."""
     parser = Parser(__doc__)
-    add, default = parser.add_argument, SamplingConfig
+    add, default = parser.add_argument, CompletionConfig
     # fmt: off
     add("--model", metavar="FILE", help="the model file to use")
     add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="without --model: "
@@ -59,13 +59,12 @@ def parse_arguments():
         "prompt, completion, seed")
     # fmt: on
     arguments = parser.parse_args()
-    names = ("length", "temperature", "top_k", "top_p")
-    arguments.config = SamplingConfig(**{n: getattr(arguments, n) for n in names})
+    names = ("length", "temperature", "top_k", "top_p", "stop", "strict")
+    arguments.config = CompletionConfig(**{n: getattr(arguments, n) for n in names})
     if arguments.seed is not None:
         check_seed(arguments.seed)
     if arguments.count is not None:
         check_count(arguments.count)
-    check_stop(arguments.stop)
     return arguments
 
 
@@ -76,15 +75,14 @@ def main():
     path = resolve_model(arguments.model, arguments.corpus)
     model = load_model(path)
     say(f"model: {str(path)!r}")
-    options = {"stop": arguments.stop, "strict": arguments.strict}
     has_prompt = arguments.prompt is not None or arguments.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not arguments.jsonl:
-        Conversation(model, arguments.config, seed=arguments.seed, **options).run()
+        Conversation(model, arguments.config, seed=arguments.seed).run()
         return
     seed = fresh_seed() if arguments.seed is None else arguments.seed
     if arguments.seed is None:
         say(f"seed: {seed}")
-    printer = Printer(model, arguments.config, arguments.jsonl, **options)
+    printer = Printer(model, arguments.config, arguments.jsonl)
     if arguments.count is not None:
         printer.print_many(arguments.prompt or "", arguments.count, seed)
     elif arguments.prompt is not None:

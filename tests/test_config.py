@@ -10,9 +10,9 @@ from textgen.checks import check_choice, check_number
 from textgen.config import (
     MAX_SEED,
     PRESETS,
+    CompletionConfig,
     Config,
     ModelConfig,
-    SamplingConfig,
     TrainingConfig,
     WindowConfig,
 )
@@ -23,12 +23,12 @@ WHOLE = ((ModelConfig, "layers"), (ModelConfig, "units"), (ModelConfig, "embeddi
          (WindowConfig, "window_chars"), (WindowConfig, "stride_chars"),
          (TrainingConfig, "batch_size"), (TrainingConfig, "warmup_steps"),
          (TrainingConfig, "epochs"), (TrainingConfig, "steps"),
-         (TrainingConfig, "seed"), (SamplingConfig, "length"),
-         (SamplingConfig, "top_k"))  # fmt: skip
+         (TrainingConfig, "seed"), (CompletionConfig, "length"),
+         (CompletionConfig, "top_k"))  # fmt: skip
 REAL = ((ModelConfig, "dropout"), (TrainingConfig, "learning_rate"),
         (TrainingConfig, "weight_decay"), (TrainingConfig, "clip_norm"),
         (TrainingConfig, "minutes"), (TrainingConfig, "held_out"),
-        (SamplingConfig, "temperature"), (SamplingConfig, "top_p"))  # fmt: skip
+        (CompletionConfig, "temperature"), (CompletionConfig, "top_p"))  # fmt: skip
 OPTIONAL = {"stride_chars", "epochs", "steps", "minutes", "top_k", "top_p"}
 
 
@@ -65,9 +65,9 @@ def test_a_fraction_is_no_whole_number(part, name):
         (TrainingConfig, "minutes", (1e-3,), (0,)),
         (TrainingConfig, "held_out", (0, 0.5), (1, 1.0)),
         (TrainingConfig, "seed", (0, MAX_SEED), (MAX_SEED + 1,)),
-        (SamplingConfig, "length", (1, 100_000_000), (0, 10**15)),
-        (SamplingConfig, "temperature", (0, 100), (101,)),
-        (SamplingConfig, "top_p", (None, 1e-9, 1), (0, 1.5)),
+        (CompletionConfig, "length", (1, 100_000_000), (0, 10**15)),
+        (CompletionConfig, "temperature", (0, 100), (101,)),
+        (CompletionConfig, "top_p", (None, 1e-9, 1), (0, 1.5)),
     ],
 )
 def test_bounds(part, name, allowed, refused):

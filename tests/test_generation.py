@@ -17,7 +17,7 @@ from textgen.batch_generation import (
     generate_many,
     iterate_completions,
 )
-from textgen.config import SamplingConfig, WindowConfig
+from textgen.config import CompletionConfig, WindowConfig
 from textgen.errors import OptionError, VocabularyError
 from textgen.generation import (
     UnknownSymbolsWarning,
@@ -292,7 +292,7 @@ def test_batch_equals_single_runs_whatever_its_size():
         expected.append(Completion(prompt, text[len(prompt) :], seed))
     assert generate_many(model, prompts, seeds=seeds, length=15) == expected
     for streams in (1, 3, 64):
-        config = SamplingConfig(length=15)
+        config = CompletionConfig(length=15)
         completions = iterate_completions(
             model, prompts, seeds, config=config, streams=streams
         )
@@ -331,7 +331,7 @@ def test_no_more_prompts_are_taken_than_are_worked_on():
         alphabet_model(),
         prompts(),
         completion_seeds(0),
-        config=SamplingConfig(length=5),
+        config=CompletionConfig(length=5),
         streams=4,
     )
     assert next(completions).text == "bcdef"
@@ -355,7 +355,7 @@ def test_completion_seeds_begin_with_the_seed_and_do_not_overlap():
 
 def test_distinct_lines_are_distinct_and_repeat():
     model = whimsical_model("\nabc", kind="lines")
-    config = SamplingConfig(length=20, temperature=1)
+    config = CompletionConfig(length=20, temperature=1)
 
     def lines(prompt, count, seed):
         found = distinct_lines(model, prompt, count, seed, config=config)
@@ -372,7 +372,7 @@ def test_distinct_lines_are_distinct_and_repeat():
 
 def test_each_distinct_line_can_be_repeated_alone():
     model = whimsical_model("\nabc", kind="lines")
-    config = SamplingConfig(length=20, temperature=1)
+    config = CompletionConfig(length=20, temperature=1)
     for completion in distinct_lines(model, "b", 10, 3, config=config):
         again = generate_output(
             model, "b", length=20, temperature=1, seed=completion.seed
@@ -384,7 +384,7 @@ def test_only_fruitless_draws_in_a_row_end_the_search(monkeypatch):
     # With few names to find, most draws repeat one, but no 60 running.
     monkeypatch.setattr(batch_generation, "FRUITLESS_DRAWS", 60)
     model = whimsical_model("\nab", kind="lines")
-    config = SamplingConfig(length=6, temperature=1)
+    config = CompletionConfig(length=6, temperature=1)
     draws = iterate_completions(
         model, repeat(""), completion_seeds(0), config=config, streams=20
     )
@@ -403,7 +403,7 @@ def test_only_fruitless_draws_in_a_row_end_the_search(monkeypatch):
 
 def test_distinct_lines_end_when_no_more_are_found(monkeypatch):
     monkeypatch.setattr(batch_generation, "FRUITLESS_DRAWS", 50)
-    config = SamplingConfig(temperature=0)
+    config = CompletionConfig(temperature=0)
     model = alphabet_model(kind="lines")
     found = list(distinct_lines(model, "", 20, 0, config=config))
     assert [completion.text for completion in found] == ["abcdef"]

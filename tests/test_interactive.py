@@ -137,6 +137,7 @@ def test_ctrl_c_stops_the_completion_only(open_terminal, prose_model):
     time.sleep(0.2)
     terminal.type(CTRL_C)
     assert "(stopped; Ctrl-D or /quit leaves)" in terminal.until(QUESTION)
+    time.sleep(0.2)  # between showing the question and waiting, readline misses it
     terminal.type(CTRL_C)
     assert "(stopped; Ctrl-D or /quit leaves)" in terminal.until(QUESTION)
     terminal.ask("/length 4")
@@ -164,11 +165,11 @@ def test_bad_values_are_answered_and_the_conversation_goes_on(
     from fakes import alphabet_model
 
     from textgen import interactive
-    from textgen.config import SamplingConfig
+    from textgen.config import CompletionConfig
 
     lines = iter([line, "ab"])
     monkeypatch.setattr(interactive, "ask", lambda question: next_or_end(lines))
-    interactive.Conversation(alphabet_model(), SamplingConfig(length=2)).run()
+    interactive.Conversation(alphabet_model(), CompletionConfig(length=2)).run()
     shown = capsys.readouterr()
     assert answer in shown.err
     assert shown.err.count("\n") == 1

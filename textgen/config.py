@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from textgen.checks import check_choice, check_number
-from textgen.errors import OptionError
+from textgen.errors import OptionError, shown
 
 DEFAULT_CORPUS = "sonnets"
 MAX_SEED = 2**32 - 1
@@ -139,21 +139,25 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
-    """How the next symbol is drawn from the network's logits, and how many.
+class CompletionConfig:
+    """How a prompt is completed.
 
     Attributes:
-        length: new symbols after the prompt.
+        length: new symbols after the prompt, at most.
         temperature: logits are divided by it; 0 means argmax.
         top_k: only the k likeliest symbols may be drawn; None means all.
         top_p: only the likeliest symbols that together reach this probability may
             be drawn (nucleus sampling); None means all.
+        stop: the completion ends before the first occurrence of this text in it.
+        strict: refuse a prompt with symbols that the model has never seen.
     """
 
     length: int = 400
     temperature: float = 0.7
     top_k: int | None = None
     top_p: float | None = None
+    stop: str | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         _make_plain(self)
@@ -163,6 +167,10 @@ class SamplingConfig:
             check_number("--top-k", self.top_k, 1, 2**31, whole=True)
         if self.top_p is not None:
             check_number("--top-p", self.top_p, 0, 1, above=True)
+        if self.stop is not None and (not isinstance(self.stop, str) or not self.stop):
+            raise OptionError(
+                f"--stop must be at least one character, but was {shown(self.stop)}"
+            )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 
 from textgen.batch_generation import completion_seeds
-from textgen.config import SamplingConfig
+from textgen.config import CompletionConfig
 from textgen.errors import OptionError, TextgenError, shown
 from textgen.generation import (
     UnknownSymbolsWarning,
@@ -61,25 +61,20 @@ class Conversation:
     def __init__(
         self,
         model: TrainedModel,
-        config: SamplingConfig,
+        config: CompletionConfig,
         *,
         seed: int | None = None,
-        stop: str | None = None,
-        strict: bool = False,
     ) -> None:
         """Begin with the given options; the user may change config and seed.
 
         Args:
             model: completes the beginnings.
-            config: length and the way of drawing.
+            config: how.
             seed: used for every beginning; None means a fresh one each time.
-            stop: as for `stream_output`.
-            strict: likewise.
         """
         self._model = model
         self._config = config
         self._seed = seed
-        self._options = {"stop": stop, "strict": strict}
         self._write = writer(sys.stdout)
         self._question = request_for_beginning(model, hint=" (/help for more)")
         self._prompt: str | None = None
@@ -172,9 +167,7 @@ class Conversation:
         """Stream what follows ``text``; keep it for ``/more``."""
         seeds = completion_seeds(self._first_seed)
         seed = next(islice(seeds, self._times_more, None))
-        characters = stream_output(
-            self._model, text, seed=seed, **vars(self._config), **self._options
-        )
+        characters = stream_output(self._model, text, seed=seed, **vars(self._config))
         self._write(shown)
         for character in characters:
             self._pieces.append(character)

@@ -10,7 +10,7 @@ unit in the total's last place or more below it, and where exactly half, the tot
 power of two with the next smaller float just there. So it never rounds to the total.
 
     >>> rng = np.random.default_rng(0)
-    >>> sample(np.array([0.0, 2.0, 1.0]), rng, SamplingConfig(temperature=0))
+    >>> sample(np.array([0.0, 2.0, 1.0]), rng, temperature=0)
     1
 """
 
@@ -19,8 +19,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
-from textgen.config import SamplingConfig
 
 # A nucleus is full once it reaches top_p up to this share: the rounding of the sums
 # must not add a symbol that exact arithmetic would leave out.
@@ -55,7 +53,13 @@ def probabilities(
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def sample(logits: np.ndarray, rng: np.random.Generator, config: SamplingConfig) -> int:
+def sample(
+    logits: np.ndarray,
+    rng: np.random.Generator,
+    temperature: float,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> int:
     """Draw the next symbol's id from one row of logits.
 
     Takes one number from ``rng``, or none at temperature 0.
@@ -63,7 +67,9 @@ def sample(logits: np.ndarray, rng: np.random.Generator, config: SamplingConfig)
     Args:
         logits: (V,), any float dtype.
         rng: where the randomness comes from.
-        config: temperature, top-k and top-p; its length plays no part.
+        temperature: as for `probabilities`.
+        top_k: likewise.
+        top_p: likewise.
 
     Returns:
         An id whose probability is above zero.
@@ -71,12 +77,10 @@ def sample(logits: np.ndarray, rng: np.random.Generator, config: SamplingConfig)
     Raises:
         ValueError: as `probabilities`.
     """
-    if config.temperature == 0:
+    if temperature == 0:
         _check_largest(logits.max())
         return int(logits.argmax())
-    cumulative = _weights(
-        logits, config.temperature, config.top_k, config.top_p
-    ).cumsum()
+    cumulative = _weights(logits, temperature, top_k, top_p).cumsum()
     point = rng.random() * cumulative[-1]
     return int(cumulative.searchsorted(point, side="right"))
 
@@ -84,14 +88,18 @@ def sample(logits: np.ndarray, rng: np.random.Generator, config: SamplingConfig)
 def sample_batch(
     logits: np.ndarray,
     rngs: Sequence[np.random.Generator],
-    config: SamplingConfig,
+    temperature: float,
+    top_k: int | None = None,
+    top_p: float | None = None,
 ) -> np.ndarray:
     """Draw one id from each row; row r is what `sample` draws with generator r.
 
     Args:
         logits: (B, V), any float dtype.
         rngs: B generators, one for each row.
-        config: temperature, top-k and top-p; its length plays no part.
+        temperature: as for `probabilities`.
+        top_k: likewise.
+        top_p: likewise.
 
     Returns:
         (B,) int64 ids.
@@ -103,12 +111,10 @@ def sample_batch(
         raise ValueError(
             f"expected {len(logits)} generators, one a row, but received {len(rngs)}"
         )
-    if config.temperature == 0:
+    if temperature == 0:
         _check_largest(logits.max(axis=-1))
         return logits.argmax(axis=-1).astype(np.int64)
-    cumulative = _weights(
-        logits, config.temperature, config.top_k, config.top_p
-    ).cumsum(axis=-1)
+    cumulative = _weights(logits, temperature, top_k, top_p).cumsum(axis=-1)
     points = np.array([rng.random() for rng in rngs]) * cumulative[:, -1]
     return (cumulative > points[:, None]).argmax(axis=-1)
 
