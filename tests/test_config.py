@@ -45,6 +45,11 @@ def test_nonsense_is_refused_in_one_line(part, name, value):
     assert name.split("_")[0] in message
 
 
+def test_a_number_too_long_to_be_written_is_refused_too():
+    with pytest.raises(OptionError, match="but was a number of thousands of digits"):
+        CompletionConfig(length=10**5000)
+
+
 @pytest.mark.parametrize(("part", "name"), WHOLE)
 def test_a_fraction_is_no_whole_number(part, name):
     with pytest.raises(OptionError, match=r"must be a whole number .*but was 1\.5"):

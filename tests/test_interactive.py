@@ -4,6 +4,7 @@ import codecs
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -20,6 +21,12 @@ SCRIPT = Path(__file__).parents[1] / "generate.py"
 QUESTION = "(/help for more): "
 CTRL_C, CTRL_D = "\x03", "\x04"
 READLINE_MODES = re.compile(r"\x1b\[\?2004[hl]\r?")
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Where the tests run in the background, it would inherit an ignored Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -39,7 +46,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_terminal,
             env=os.environ | {"TERM": "dumb"},
         )
         os.close(theirs)
@@ -154,6 +161,7 @@ def test_ctrl_c_stops_the_completion_only(open_terminal, prose_model):
         ("/temperature nan", "but was nan"),
         ("/length 0", "/length must be a whole number of at least 1"),
         ("/length none", "/length must be a whole number, but was 'none'"),
+        ("/seed 1_0", "/seed must be a whole number, but was '1_0'"),
         ("/seed -1", "/seed must be"),
         ("/tempo", "there is no command '/tempo'; /help lists all"),
         ("/", "there is no command '/'"),

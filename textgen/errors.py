@@ -12,7 +12,10 @@ SHOWN_CHARS = 40  # of a received value, in an error's one line
 
 def shown(value: Any) -> str:
     """Return the repr of what was received, shortened where it is long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        text = "a number of thousands of digits"
     return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 4]} ..."
 
 

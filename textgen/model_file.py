@@ -33,6 +33,7 @@ import numpy as np
 
 from textgen.atomic_file import output_error, write_atomically
 from textgen.config import Config, WindowConfig
+from textgen.corpus import KINDS
 from textgen.errors import ModelFileError, OptionError, OutputError, VocabularyError
 from textgen.hdf5_contents import ADVICE, METADATA_PATH, read_contents
 from textgen.keras_file import MAX_WEIGHT, build_network
@@ -46,7 +47,6 @@ MAX_STAGGERED_UNITS = 1 << 24  # T times all layers' units: buffers of half a Gi
 
 _MAGIC = b"textgen model file, format "
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_KINDS = ("lines", "stream")
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def _with_metadata(network: Network, text: str, path: Path) -> TrainedModel:
             f"(symbols, corpus, config), but received others: {ADVICE}"
         ) from error
     units = sum(layer.units for layer in network.layers)
-    sizes_agree = len(vocabulary) == network.vocabulary_size and kind in _KINDS
+    sizes_agree = len(vocabulary) == network.vocabulary_size and kind in KINDS
     staggered = config.windows.window_chars if config.windows.targets == "last" else 1
     if not sizes_agree or staggered * units > MAX_STAGGERED_UNITS:
         raise ModelFileError(
