@@ -20,26 +20,26 @@ prepare_process()
 READER = Reader() if __name__ == "__main__" else None
 
 from textgen.batch_generation import check_count
-from textgen.config import DEFAULT_CORPUS, SamplingConfig
+from textgen.config import DEFAULT_CORPUS, CompletionConfig
 from textgen.errors import OptionError
 from textgen.find_model import resolve_model
-from textgen.generation import check_seed, check_stop, fresh_seed
+from textgen.generation import check_seed, fresh_seed
 from textgen.interactive import Conversation
 from textgen.model_file import load_model
 from textgen.printing import Printer
-from textgen.terminal import Parser, number, run, say, say_warnings, whole_number
+from textgen.terminal import Parser, number, run, say, say_warnings, utf8, whole_number
 
 
 def parse_arguments():
     """Read the command line, and check all of it before a model is loaded."""
     parser = Parser(__doc__)
-    add, default = parser.add_argument, SamplingConfig
+    add, default = parser.add_argument, CompletionConfig
     # fmt: off
     add("--model", metavar="FILE", help="the model file to use")
     add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="without --model: "
         "models/NAME.h5, or else models/NAME-pretrained.h5 (default: %(default)s)")
-    add("--prompt", metavar="TEXT", help="the beginning; without it, it is asked for "
-        "on a terminal, and elsewhere each line of standard input is one")
+    add("--prompt", metavar="TEXT", type=utf8, help="the beginning; without it, it is "
+        "asked for on a terminal, and elsewhere each line of standard input is one")
     add("--length", metavar="N", type=whole_number, default=default.length,
         help="new characters, exactly; fewer only at --stop, or at the end of a line "
         "for a model of lines (default: %(default)s)")
@@ -52,20 +52,19 @@ def parse_arguments():
     add("--seed", metavar="N", type=whole_number, help="repeats a completion")
     add("--count", metavar="N", type=whole_number, help="so many completions: of a "
         "model of lines distinct ones, one a line, else parted by empty lines")
-    add("--stop", metavar="TEXT", help="end before this text, if it is generated")
+    add("--stop", metavar="TEXT", type=utf8, help="end before this text, if it comes")
     add("--strict", action="store_true", help="refuse characters new to the model")
     add("--jsonl", action="store_true", help="print JSON: prompt, completion, seed")
     add("--vocabulary-from", metavar="TEXT", help="for a model without vocabulary, of "
         "another program: the text that it was trained on")
     # fmt: on
     arguments = parser.parse_args()
-    names = ("length", "temperature", "top_k", "top_p")
-    arguments.config = SamplingConfig(*(getattr(arguments, name) for name in names))
+    names = ("length", "temperature", "top_k", "top_p", "stop", "strict")
+    arguments.config = CompletionConfig(**{n: getattr(arguments, n) for n in names})
     if arguments.seed is not None:
         check_seed(arguments.seed)
     if arguments.count is not None:
         check_count(arguments.count)
-    check_stop(arguments.stop)
     return arguments
 
 
@@ -76,14 +75,14 @@ def main():
     path = resolve_model(arguments.model, arguments.corpus)
     model = load_model(path, arguments.vocabulary_from, reader=READER)
     say(f"model: {str(path)!r}")
-    options = {"stop": arguments.stop, "strict": arguments.strict}
     has_prompt = arguments.prompt is not None or arguments.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not arguments.jsonl:
-        Conversation(model, arguments.config, seed=arguments.seed, **options).run()
+        Conversation(model, arguments.config, seed=arguments.seed).run()
         return
-    if (seed := arguments.seed) is None:
-        say(f"seed: {(seed := fresh_seed())}")
-    printer = Printer(model, arguments.config, arguments.jsonl, **options)
+    seed = fresh_seed() if arguments.seed is None else arguments.seed
+    if arguments.seed is None:
+        say(f"seed: {seed}")
+    printer = Printer(model, arguments.config, arguments.jsonl)
     if arguments.count is not None:
         printer.print_many(arguments.prompt or "", arguments.count, seed)
     elif arguments.prompt is not None:

@@ -153,8 +153,7 @@ def judge_file(path: Path, options: Any) -> dict[str, Any]:
     if texts is None:
         texts = [str(named_corpora()["shakespeare"])] if model.kind == "stream" else []
     corpus, others = find_corpus(model, texts)
-    training = model.config.training
-    split = corpus.split(training.held_out, training.seed)
+    split = corpus.split(model.config.training.held_out)
     if model.kind == "stream":
         other_texts = ["".join(text_pieces(Path(other))) for other in others]
         found = write_and_judge(model, split, other_texts, options)

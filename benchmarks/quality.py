@@ -82,10 +82,10 @@ def reference_step_ms() -> float:
     return 1e3 / spread(result.rates).median
 
 
-def references(text: str, seed: int) -> list[Outcome]:
+def references(text: str) -> list[Outcome]:
     """Return what counting, compressing and (for names) the baseline achieve."""
     corpus = load_corpus(text)
-    split = corpus.split(HELD_OUT, seed)
+    split = corpus.split(HELD_OUT)
     is_lines = corpus.kind == "lines"
     end_id = int(corpus.vocabulary.encode(END_SYMBOL)[0]) if is_lines else None
     context, nats = best_ngram_nats(
@@ -123,7 +123,7 @@ def contest_of_text(
         outcomes.append(run_training(name, text, options, folder))
         if peers:
             outcomes += [run_peer(peer, text, 60 * here, seed) for peer in PEERS]
-    return outcomes + references(text, seed)
+    return outcomes + references(text)
 
 
 def contest_of_sonnets(seed: int, folder: Path) -> list[Outcome]:
@@ -134,14 +134,14 @@ def contest_of_sonnets(seed: int, folder: Path) -> list[Outcome]:
     as_long = ["--preset", "course", "--minutes", f"{default.seconds / 60:.4f}"]
     name = "textgen, preset course, as long"
     course = run_training(name, text, [*seeded, *as_long], folder, **after)
-    return [default, course, *references(text, seed)]
+    return [default, course, *references(text)]
 
 
 def contest_of_dinos(seed: int, folder: Path) -> list[Outcome]:
     """Measure the default command on names."""
     name, text = "textgen, default command", "dinos"
     ours = run_training(name, text, ["--seed", str(seed)], folder)
-    return [ours, *references(text, seed)]
+    return [ours, *references(text)]
 
 
 def measure_pretrained() -> list[Outcome]:

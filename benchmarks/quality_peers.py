@@ -244,7 +244,7 @@ def main() -> None:
     corpus = load_corpus(options.text, "stream")
     outcome = train(
         RECIPES[options.recipe],
-        corpus.split(HELD_OUT, options.seed),
+        corpus.split(HELD_OUT),
         len(corpus.vocabulary),
         options.seconds,
     )

@@ -182,7 +182,7 @@ def load_held_out(model: TrainedModel, text: str) -> tuple[Corpus, Split]:
         raise ContestError(f"the model was not trained on {text!r}")
     if model.config.training.held_out != HELD_OUT:
         raise ContestError("the model was trained with another part held out")
-    return corpus, corpus.split(HELD_OUT, model.config.training.seed)
+    return corpus, corpus.split(HELD_OUT)
 
 
 def per_line(nats: float, corpus: Corpus, split: Split) -> float | None:

@@ -1,7 +1,8 @@
-"""Model files for the tests: tiny, untrained, made once."""
+"""What all tests share: tiny, untrained model files, made once; the settings."""
 
 from __future__ import annotations
 
+import os
 import string
 import subprocess
 from collections.abc import Callable
@@ -9,8 +10,15 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
+
+# How fast an example is depends on what else the machine does.
+settings.register_profile("textgen", deadline=None)
+settings.load_profile("textgen")
+# Processes that tests start buffer their output, as everybody's do.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 PROSE = "\n " + string.punctuation + string.ascii_letters
 NAMES = "\n" + string.ascii_lowercase
@@ -37,11 +45,12 @@ def make_model_file(tmp_path_factory) -> Callable[..., Path]:
             "config": config.to_dict(),
             "training": {
                 "steps": 1,
-                "epochs": 1,
                 "seconds": 1.0,
                 "held_out_nats_per_char": None,
+                "interrupted": False,
                 "seed": 0,
                 "precision": "float32",
+                "parts": 1,
                 "versions": {},
                 "date": "2026-01-01",
             },

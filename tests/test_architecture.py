@@ -15,6 +15,7 @@ TESTS = ROOT / "tests"
 # TensorFlow, which takes seconds; before it nothing does.
 ORDER = (
     "errors",
+    "checks",
     "config",
     "process",
     "terminal",
@@ -23,6 +24,7 @@ ORDER = (
     "text_file",
     "corpus",
     "permutation",
+    "line_bounds",
     "windows",
     "metrics",
     "sampling",
@@ -76,6 +78,7 @@ MAX_LINES = 320
 LONGER = {"numpy_rnn": "one exercise, whose functions and names are given"}
 TESTED_ELSEWHERE = {
     "batch_generation": "test_generation.py",
+    "checks": "test_config.py",
     "errors": "test_terminal.py",
     "activations": "test_keras_file.py",
     "contents": "test_model_file.py",

@@ -3,18 +3,18 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
+from textgen.checks import check_choice, check_number
 from textgen.config import (
     MAX_SEED,
     PRESETS,
+    CompletionConfig,
     Config,
     ModelConfig,
-    SamplingConfig,
     TrainingConfig,
     WindowConfig,
-    check_choice,
-    check_number,
 )
 from textgen.errors import OptionError
 
@@ -23,12 +23,12 @@ WHOLE = ((ModelConfig, "layers"), (ModelConfig, "units"), (ModelConfig, "embeddi
          (WindowConfig, "window_chars"), (WindowConfig, "stride_chars"),
          (TrainingConfig, "batch_size"), (TrainingConfig, "warmup_steps"),
          (TrainingConfig, "epochs"), (TrainingConfig, "steps"),
-         (TrainingConfig, "seed"), (SamplingConfig, "length"),
-         (SamplingConfig, "top_k"))  # fmt: skip
+         (TrainingConfig, "seed"), (CompletionConfig, "length"),
+         (CompletionConfig, "top_k"))  # fmt: skip
 REAL = ((ModelConfig, "dropout"), (TrainingConfig, "learning_rate"),
         (TrainingConfig, "weight_decay"), (TrainingConfig, "clip_norm"),
         (TrainingConfig, "minutes"), (TrainingConfig, "held_out"),
-        (SamplingConfig, "temperature"), (SamplingConfig, "top_p"))  # fmt: skip
+        (CompletionConfig, "temperature"), (CompletionConfig, "top_p"))  # fmt: skip
 OPTIONAL = {"stride_chars", "epochs", "steps", "minutes", "top_k", "top_p"}
 
 
@@ -43,6 +43,11 @@ def test_nonsense_is_refused_in_one_line(part, name, value):
     assert len(message) < 200
     assert "\n" not in message
     assert name.split("_")[0] in message
+
+
+def test_a_number_too_long_to_be_written_is_refused_too():
+    with pytest.raises(OptionError, match="but was a number of thousands of digits"):
+        CompletionConfig(length=10**5000)
 
 
 @pytest.mark.parametrize(("part", "name"), WHOLE)
@@ -65,9 +70,9 @@ def test_a_fraction_is_no_whole_number(part, name):
         (TrainingConfig, "minutes", (1e-3,), (0,)),
         (TrainingConfig, "held_out", (0, 0.5), (1, 1.0)),
         (TrainingConfig, "seed", (0, MAX_SEED), (MAX_SEED + 1,)),
-        (SamplingConfig, "length", (1, 100_000_000), (0, 10**15)),
-        (SamplingConfig, "temperature", (0, 100), (101,)),
-        (SamplingConfig, "top_p", (None, 1e-9, 1), (0, 1.5)),
+        (CompletionConfig, "length", (1, 100_000_000), (0, 10**15)),
+        (CompletionConfig, "temperature", (0, 100), (101,)),
+        (CompletionConfig, "top_p", (None, 1e-9, 1), (0, 1.5)),
     ],
 )
 def test_bounds(part, name, allowed, refused):
@@ -92,7 +97,37 @@ def test_an_unknown_choice_lists_what_there_is(part, name):
         part(**{name: "x\x1b"})
 
 
+@pytest.mark.parametrize(("part", "name"), WHOLE)
+def test_numpys_whole_numbers_are_taken_and_kept_plain(part, name):
+    for number in (np.int64(3), np.uint8(3)):
+        received = getattr(part(**{name: number}), name)
+        assert (type(received), received) == (int, 3)
+    for nonsense in (np.int64(-1), np.float64(3), np.bool_(True), np.array([3])):
+        with pytest.raises(OptionError, match=r"must be a whole number"):
+            part(**{name: nonsense})
+
+
+@pytest.mark.parametrize(("part", "name"), REAL)
+def test_numpys_numbers_are_taken_and_kept_plain(part, name):
+    for number in (np.float64(0.5), np.float32(0.5), np.float16(0.5)):
+        received = getattr(part(**{name: number}), name)
+        assert (type(received), received) == (float, 0.5)
+    for nonsense in (np.float32("nan"), np.float64(-1), np.bool_(True)):
+        with pytest.raises(OptionError, match="must be a number"):
+            part(**{name: nonsense})
+
+
+def test_a_configuration_of_numpys_numbers_survives_json():
+    config = Config().override(steps=np.int64(1), dropout=np.float32(0.25), units=7)
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
 def test_messages_say_the_bounds():
+    with pytest.raises(OptionError) as caught:
+        check_number("--dropout", 1, 0, below=1)
+    assert str(caught.value) == (
+        "--dropout must be a number of at least 0 and below 1, but was 1"
+    )
     with pytest.raises(OptionError) as caught:
         check_number("--units", 0, 1, 8192, whole=True)
     assert str(caught.value) == (

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from textgen import corpus as module
 from textgen import text_file
 from textgen.corpus import Corpus, data_folder, load_corpus, named_corpora
 from textgen.errors import CorpusError, OptionError
+from textgen.text_file import CHUNK_BYTES
 from textgen.vocabulary import Vocabulary
 
 LINES = "".join(f"name{chr(97 + i % 26)}{chr(97 + i // 26)}\n" for i in range(200))
@@ -129,6 +131,14 @@ def test_a_named_corpus_goes_before_a_file_of_that_name(tmp_path, monkeypatch):
     assert text_of(load_corpus(Path("dinos"))) == "just this text"
 
 
+def test_only_a_named_corpus_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dinos.txt").write_text("just this text")
+    corpus = load_corpus("dinos.txt")
+    assert (corpus.name, corpus.named) == ("dinos", False)
+    assert load_corpus("dinos").named
+
+
 def test_stream_of_a_path(written):
     corpus = load_corpus(written("hello\n\nwörld\n", "my text.md"))
     assert corpus.name == "my text"
@@ -200,6 +210,14 @@ def test_guess_of_the_kind(written, text, kind):
     assert load_corpus(path).kind == kind
     other = "stream" if kind == "lines" else "lines"
     assert load_corpus(path, kind=other).kind == other
+
+
+def test_a_line_cut_where_the_guess_stops_reading_is_not_judged(written):
+    names = "name\n" * ((CHUNK_BYTES - 70) // 5)
+    text = names + "x" * 100 + "\n"
+    assert len(names) + 65 < CHUNK_BYTES < len(text)
+    assert load_corpus(written(text)).kind == "lines"
+    assert load_corpus(written(text[5 * 20 :])).kind == "stream"  # read to its end
 
 
 def test_unknown_kind_is_refused(written):
@@ -302,7 +320,7 @@ def test_what_is_no_text_is_refused(written):
 def test_stream_is_cut_by_position(length, held_out, expected):
     vocabulary = Vocabulary(tuple(map(chr, range(length))))
     ids = np.arange(length, dtype=vocabulary.dtype)
-    split = Corpus("some", "stream", "", vocabulary, ids).split(held_out, seed=7)
+    split = Corpus("some", "stream", "", vocabulary, ids).split(held_out)
     assert len(split.held_out) == expected
     assert np.concatenate([split.training, split.held_out]).tolist() == ids.tolist()
     assert split.held_out.dtype == ids.dtype
@@ -312,7 +330,7 @@ def test_lines_are_split_without_loss_or_leak():
     rng = random.Random(1)
     lines = [f"line{rng.randrange(300)}" for _ in range(1000)]
     corpus = lines_corpus(lines)
-    split = corpus.split(0.1, seed=3)
+    split = corpus.split(0.1)
     training = lines_of(corpus, split.training)
     held_out = lines_of(corpus, split.held_out)
     assert not set(training) & set(held_out)
@@ -325,18 +343,32 @@ def test_lines_are_split_without_loss_or_leak():
 @pytest.mark.parametrize("block", [1, 5, 64])
 def test_blocks_do_not_change_the_split(block, monkeypatch):
     corpus = lines_corpus([f"line{i}" * (i % 5 + 1) for i in range(100)])
-    whole = corpus.split(0.3, seed=1)
+    whole = corpus.split(0.3)
     monkeypatch.setattr(module, "BLOCK_IDS", block)
-    in_blocks = corpus.split(0.3, seed=1)
+    in_blocks = corpus.split(0.3)
     assert np.array_equal(whole.training, in_blocks.training)
     assert np.array_equal(whole.held_out, in_blocks.held_out)
 
 
-def test_seeds_draw_different_lines_and_repeat():
-    corpus = lines_corpus([f"line{i}" for i in range(200)])
-    drawn = [tuple(corpus.split(0.1, seed).held_out) for seed in range(20)]
-    assert len(set(drawn)) == 20
-    assert drawn[5] == tuple(corpus.split(0.1, 5).held_out)
+@pytest.mark.parametrize("kind", ["lines", "stream"])
+def test_a_smaller_share_is_part_of_a_larger_one(kind):
+    corpus = replace(lines_corpus([f"line{i}" for i in range(200)]), kind=kind)
+    small, large = (
+        set(corpus.vocabulary.decode(corpus.split(share).held_out).split())
+        for share in (0.1, 0.4)
+    )
+    assert 0 < len(small) < len(large)
+    assert len(small - large) <= (kind == "stream")  # a line that was cut
+    assert large - small
+
+
+def test_the_lines_held_out_are_these_for_good():
+    corpus = load_corpus("dinos")
+    held_out = corpus.vocabulary.decode(corpus.split(0.1).held_out)
+    assert held_out.startswith("\naachenosaurus\nachillobator\n")
+    assert hashlib.sha256(held_out.encode()).hexdigest() == (
+        "9435e0f38415d515a6d8b41ecedb1ed28687dd47ff06f5ba49baf65cb6fc5fe8"
+    )
 
 
 def test_the_draw_depends_on_lines_only_not_on_ids():
@@ -344,15 +376,15 @@ def test_the_draw_depends_on_lines_only_not_on_ids():
     vocabulary = Vocabulary(("q", *reversed(corpus.vocabulary.symbols)))
     ids = vocabulary.encode(text_of(corpus))
     other = Corpus("some", "lines", "", vocabulary, ids)
-    assert lines_of(other, other.split(0.1, 0).held_out) == lines_of(
-        corpus, corpus.split(0.1, 0).held_out
+    assert lines_of(other, other.split(0.1).held_out) == lines_of(
+        corpus, corpus.split(0.1).held_out
     )
 
 
 def test_the_draw_does_not_depend_on_hash_randomisation():
     script = (
         "from textgen.corpus import load_corpus; import hashlib; "
-        "print(hashlib.sha256(load_corpus('dinos').split(.1, 4).held_out).hexdigest())"
+        "print(hashlib.sha256(load_corpus('dinos').split(.1).held_out).hexdigest())"
     )
     outputs = {
         subprocess.run(
@@ -379,7 +411,7 @@ def test_the_draw_does_not_depend_on_hash_randomisation():
 )
 def test_tiny_lines_keep_a_line_to_train_on(lines, held_out, expected):
     corpus = lines_corpus(lines)
-    split = corpus.split(held_out, seed=0)
+    split = corpus.split(held_out)
     assert len(lines_of(corpus, split.held_out)) == expected
     assert len(lines_of(corpus, split.training)) == len(lines) - expected
 
@@ -387,7 +419,7 @@ def test_tiny_lines_keep_a_line_to_train_on(lines, held_out, expected):
 @pytest.mark.parametrize("held_out", [-0.1, 1, 1.5, float("nan"), float("inf"), "x"])
 def test_nonsense_share_is_refused(held_out):
     with pytest.raises(OptionError, match="--held-out"):
-        lines_corpus(["a", "b"]).split(held_out, seed=0)
+        lines_corpus(["a", "b"]).split(held_out)
 
 
 # Memory

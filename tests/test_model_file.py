@@ -629,3 +629,11 @@ def test_a_model_that_could_not_be_read_is_not_saved(tmp_path):
             build_model(config.model, V + 1), metadata_of(config), tmp_path / "m.h5"
         )
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs names that are any bytes")
+def test_a_corpus_whose_name_is_not_utf8_can_be_saved(make_model_file):
+    path = make_model_file("caf\udce9", "stream", "\nabé☃")
+    model = load_model(path)
+    assert model.metadata["corpus"]["name"] == "caf\udce9"
+    assert model.vocabulary.symbols == tuple("\nabé☃")

@@ -4,6 +4,7 @@
 import ast
 import importlib
 import math
+import os
 import re
 import subprocess
 import sys
@@ -445,6 +446,50 @@ def test_the_program_prints_what_the_exercise_prints(tmp_path):
     ]
     assert re.fullmatch(r"Iteration: 0, Loss: \d\.\d{6}", lines[3])
     assert lines[4] == ""
+
+
+def start_program(text, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "textgen.numpy_rnn", text, "--iterations", "4001"],
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+@pytest.fixture
+def two_names(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text("é\nbé\n" * 1000, encoding="utf-8")
+    return path
+
+
+def test_a_reader_that_has_had_enough_is_no_error(two_names):
+    with start_program(two_names, stdout=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.wait(60) == 0
+        assert process.stderr.read() == b""
+
+
+def test_the_program_writes_utf8_in_any_locale(two_names):
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    with start_program(
+        two_names, stdout=subprocess.PIPE, env=os.environ | environment
+    ) as process:
+        printed, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (0, b"")
+    assert printed.decode().startswith("['\\n', 'b', 'é']\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_gets_one_line(two_names):
+    with (
+        open("/dev/full", "wb") as full,
+        start_program(two_names, stdout=full) as process,
+    ):
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert said.startswith(b"error: can't write the output: No space")
+    assert said.count(b"\n") == 1
 
 
 def test_the_program_reads_the_dinosaurs_when_no_text_is_given(capsys):

@@ -127,7 +127,7 @@ def test_train_save_and_complete(prose, names, output, corpus, targets, embeddin
     assert model.kind == text.kind
     assert model.windows.targets == targets
     assert model.config.model.embedding == embedding
-    held_out = text.split(0.1, 5).held_out
+    held_out = text.split(0.1).held_out
     assert report.held_out_nats == held_out_nats(model, held_out)
 
     if text.kind == "stream":
@@ -400,7 +400,7 @@ def test_early_stopping_stops_and_is_no_interruption(names, output):
 
 def split_lines(names):
     text = load_corpus(names)
-    kept = text.vocabulary.decode(text.split(0.1, 0).training)
+    kept = text.vocabulary.decode(text.split(0.1).training)
     return kept.split("\n")[1:-1]
 
 

@@ -140,7 +140,7 @@ def test_the_context_is_chosen_without_the_held_out_part():
 def test_references_of_the_sonnets():
     """The published 1.758, 1.773 and 2.010 of the sonnets' last tenth."""
     corpus = load_corpus("sonnets")
-    split = corpus.split(0.1, 0)
+    split = corpus.split(0.1)
     context, nats = best_ngram_nats(split.training, split.held_out, 61)
     assert (context, round(nats, 3)) == (3, 1.758)
     parts = [corpus.vocabulary.decode(x) for x in (split.training, split.held_out)]
@@ -150,11 +150,11 @@ def test_references_of_the_sonnets():
 
 def test_references_of_lines_stand_per_name_too(tmp_path, monkeypatch):
     monkeypatch.setattr(quality, "numpy_baseline_nats", lambda *_: 2.0)
-    ngram, baseline = quality.references("dinos", seed=0)
+    ngram, baseline = quality.references("dinos")
     assert ngram.name == "n-gram, contexts of 4"
     assert ngram.nats == pytest.approx(1.772, abs=1e-3)
     corpus = load_corpus("dinos")
-    lines = corpus.vocabulary.decode(corpus.split(0.1, 0).held_out)[1:-1].split("\n")
+    lines = corpus.vocabulary.decode(corpus.split(0.1).held_out)[1:-1].split("\n")
     assert len(lines) == 132
     per_name = 2.0 * sum(len(line) + 1 for line in lines) / len(lines)
     assert baseline.nats_per_line == pytest.approx(per_name)
@@ -221,7 +221,7 @@ def test_a_training_is_measured_as_plain_keras_measures_it(tmp_path):
 def test_names_are_measured_by_name_too(tmp_path):
     outcome = quality_runs.run_training("tiny", "dinos", TINY, tmp_path)
     corpus = load_corpus("dinos")
-    lines = corpus.vocabulary.decode(corpus.split(0.1, 0).held_out)[1:-1].split("\n")
+    lines = corpus.vocabulary.decode(corpus.split(0.1).held_out)[1:-1].split("\n")
     symbols = sum(len(line) + 1 for line in lines)
     assert outcome.nats_per_line == pytest.approx(outcome.nats * symbols / len(lines))
     assert outcome.nats == pytest.approx(outcome.recorded_nats, rel=1e-5)

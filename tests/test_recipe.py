@@ -1,12 +1,14 @@
 """Which configuration a training runs with, and how that is said."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from textgen import preparation
 from textgen.config import PRESETS, Config
-from textgen.corpus import Corpus
+from textgen.corpus import Corpus, load_corpus, named_corpora
 from textgen.errors import OptionError
 from textgen.model_file import load_model
 from textgen.recipe import choose_config, describe, describe_length
@@ -14,10 +16,10 @@ from textgen.vocabulary import Vocabulary
 from textgen.windows import make_windows
 
 
-def corpus(name="letters", kind="stream"):
+def corpus(name="letters", kind="stream", **fields):
     vocabulary = Vocabulary(("\n", "a", "b"))
     ids = np.arange(1000, dtype=np.uint8) % 3
-    return Corpus(name, kind, "0" * 64, vocabulary, ids, "given")
+    return Corpus(name, kind, "1" * 64, vocabulary, ids, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -41,18 +43,38 @@ def with_config(saved, **overrides):
     ],
 )
 def test_a_preset_by_name_or_else_by_kind(name, kind, expected):
-    assert choose_config(corpus(name, kind), None, None, {}) == PRESETS[expected]
+    text = corpus(name, kind, named=name in ("sonnets", "dinos"))
+    assert choose_config(text, None, None, {}) == PRESETS[expected]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("dinos", "stream"), ("sonnets", "lines")])
+def test_a_file_called_like_a_named_corpus_is_like_any_file(name, kind):
+    usual = choose_config(corpus("letters", kind), None, None, {})
+    assert choose_config(corpus(name, kind), None, None, {}) == usual
+    assert choose_config(corpus(name, kind, named=True), None, None, {}) != usual
+
+
+@pytest.mark.parametrize(("given", "whole"), [("dinos", True), ("dinos.txt", False)])
+def test_only_a_named_corpus_is_measured_whole(given, whole, tmp_path, monkeypatch):
+    said = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(preparation, "HeldOut", lambda *_, **kw: said.append(kw))
+    Path("dinos.txt").write_text("some prose, not names; " * 99)
+    preparation.prepare(given)
+    assert said == [{"whole": whole}]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_preset_that_is_asked_for_goes_before_the_corpus_own(preset):
     for name in ("sonnets", "dinos", "letters"):
-        assert choose_config(corpus(name), preset, None, {}) == PRESETS[preset]
+        assert (
+            choose_config(corpus(name, named=True), preset, None, {}) == PRESETS[preset]
+        )
 
 
 def test_overrides_go_before_the_preset():
     overrides = {"units": 7, "steps": 3, "dropout": None, "embedding": 0}
-    config = choose_config(corpus("sonnets"), None, None, overrides)
+    config = choose_config(corpus("sonnets", named=True), None, None, overrides)
     assert config == PRESETS["sonnets"].override(units=7, steps=3, embedding=0)
     with pytest.raises(OptionError, match="--units"):
         choose_config(corpus(), None, None, {"units": -1})
@@ -88,8 +110,30 @@ def test_going_on_takes_what_is_asked_for(saved, schedule):
     assert config == start.config.override(**overrides)
 
 
+def test_going_on_holds_nothing_out_that_was_trained_on(saved):
+    start = with_config(saved, held_out=0.1)
+    same = {"sha256": start.metadata["corpus"]["sha256"]}
+
+    def held_out(share, **fields):
+        text = replace(corpus(), **fields)
+        return choose_config(text, None, start, {"held_out": share}).training.held_out
+
+    for share in (None, 0.1, 0.05, 0):
+        assert held_out(share, **same) == (0.1 if share is None else share)
+    assert held_out(0.2) == 0.2  # of another text
+    with pytest.raises(OptionError) as caught:
+        held_out(0.2, **same)
+    assert str(caught.value) == (
+        "--held-out must be at most 0.1, but was 0.2: the saved model was trained on "
+        "the rest of this text"
+    )
+    with pytest.raises(OptionError, match=r"at most 0, but was 0\.05"):
+        held_out(0.05, kind="lines", **same)
+    assert held_out(0, kind="lines", **same) == 0
+
+
 def test_going_on_pays_no_heed_to_the_corpus_preset(saved):
-    config = choose_config(corpus("sonnets"), None, saved, {})
+    config = choose_config(corpus("sonnets", named=True), None, saved, {})
     assert config.model == saved.config.model != PRESETS["sonnets"].model
 
 
@@ -123,9 +167,19 @@ def test_what_is_trained_on_what_is_said_in_one_line():
     )
 
 
+def test_the_characters_said_are_those_of_the_file():
+    text = load_corpus("dinos")
+    windows = make_windows(text.ids, "lines", Config().windows, 4, 0, end_id=0)
+    characters = len(named_corpora()["dinos"].read_text("utf-8"))
+    assert describe(text, Config(), windows).startswith(
+        f"dinos: {characters:,} characters, 27 symbols, lines ("
+    )
+
+
 def test_the_length_is_said_and_for_a_budget_how_to_repeat_it():
     training = Config().override(steps=1200).training
     assert describe_length(training, 1200, 0.05) == "1,200 steps, about 60 s"
+    assert describe_length(training, 1, 2.0) == "1 step, about 2 s"
     budget = Config().override(minutes=2, precision="float32", seed=5).training
     line = describe_length(budget, 1200, 0.05)
     assert "--steps 1200 --precision float32 --seed 5 in place of --minutes" in line

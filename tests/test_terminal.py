@@ -24,6 +24,7 @@ from textgen.terminal import (
         ("\x1b[2J", r"\x1b[2J"),
         ("a\rb\x00\x7f\x9b", r"a\rb\x00\x7f\x9b"),
         ("\u202eevil", r"\u202eevil"),
+        ("\u200ea\u200fb\u061cc", r"\u200ea\u200fb\u061cc"),
         ("\udcff", r"\udcff"),
     ],
 )
@@ -46,9 +47,13 @@ def test_parser_raises_one_line():
     parser.add_argument("--length", type=whole_number)
     parser.add_argument("--heat", type=number)
     assert parser.parse_args(["--length", "5"]).length == 5
+    assert parser.parse_args(["--heat", "5e-1"]).heat == 0.5
     for arguments, expected in [
         (["--length", "1e15"], "--length must be a whole number, but was '1e15'"),
         (["--length", "9" * 9999], "--length must be a whole number, but was '9999"),
+        (["--length", "1_0"], "--length must be a whole number, but was '1_0'"),
+        (["--length", "\u0661\u0662"], "--length must be a whole number, but was"),
+        (["--heat", "1_0"], "--heat must be a number, but was '1_0'"),
         (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
         (["--leng", "5"], "unrecognized arguments: --leng 5"),
         (["--length"], "--length: expected one argument"),
@@ -91,19 +96,47 @@ def test_a_defect_keeps_its_traceback():
     assert b"Traceback" in result.stderr
 
 
+C_LOCALE = os.environ | {
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+}
+
+
 def test_streams_are_utf8_in_any_locale_and_bytes_survive():
-    environment = os.environ | {
-        "LC_ALL": "C",
-        "PYTHONUTF8": "0",
-        "PYTHONCOERCECLOCALE": "0",
-    }
     result = run_main(
         "sys.stdout.write(sys.stdin.read() + chr(0x2603))",
         input=b"\xef\xbb\xbf\xffa\r\n\xc3\xa9",
-        env=environment,
+        env=C_LOCALE,
     )
     assert result.stdout == b"\xffa\r\n\xc3\xa9" + "☃".encode()
     assert result.stderr == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs arguments of bytes")
+@pytest.mark.parametrize("environment", [C_LOCALE, os.environ | {"PYTHONUTF8": "1"}])
+def test_arguments_that_are_text_are_utf8_in_any_locale(environment):
+    script = "import sys; from textgen.terminal import utf8; "
+    script += "print(ascii(utf8(sys.argv[1])))"
+    result = subprocess.run(
+        [sys.executable, "-c", script, "é☃".encode() + b"\xff"],
+        capture_output=True,
+        env=environment,
+    )
+    assert result.stdout.strip() == rb"'\xe9\u2603\udcff'"
+
+
+def test_a_lone_carriage_return_ends_no_line():
+    script = """
+import io, sys
+from textgen.terminal import run
+sys.stdin = io.TextIOWrapper(sys.stdin.detach())  # as Windows opens it
+run(lambda: print(list(sys.stdin)))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], input=b"a\rb\r\nc", capture_output=True
+    )
+    assert result.stdout.decode().strip() == r"['a\rb\r\n', 'c']"
 
 
 def test_a_reader_that_has_had_enough_is_no_error():

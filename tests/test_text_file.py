@@ -57,6 +57,21 @@ def test_reading_in_pieces_changes_nothing(tmp_path_factory, text, chunk_bytes):
         assert "".join(text_file.text_pieces(path)) == expected
 
 
+def test_only_a_mark_at_the_beginning_is_dropped(written, monkeypatch):
+    monkeypatch.setattr(text_file, "CHUNK_BYTES", 4)
+    path = written("\ufeff\ufeffabc\n\ufeffdef".encode())
+    assert "".join(text_pieces(path)) == "\ufeffabc\n\ufeffdef"
+    path = written("abcd\ufeffe".encode())
+    assert list(text_pieces(path)) == ["abcd", "\ufeffe"]
+
+
+@pytest.mark.parametrize("chunk_bytes", [4, 5])
+def test_a_wide_mark_within_a_text_is_what_it_is(written, chunk_bytes, monkeypatch):
+    monkeypatch.setattr(text_file, "CHUNK_BYTES", chunk_bytes)
+    message = failure(written(b"abcd" + codecs.BOM_UTF16_LE + b"e"))
+    assert "byte 0xff at offset 4," in message
+
+
 @pytest.mark.parametrize("chunk_bytes", [4, 7, 1 << 18])
 def test_binary(written, chunk_bytes, monkeypatch):
     monkeypatch.setattr(text_file, "CHUNK_BYTES", chunk_bytes)

@@ -214,22 +214,31 @@ def test_an_optimizer_step_is_adamw_with_clipping():
 
 
 @pytest.mark.parametrize(
-    ("flags", "chosen"),
-    [("fpu avx512_bf16", "bfloat16"), ("fpu avx2", "float32"), (None, "float32")],
+    ("system", "flags", "gpus", "expected"),
+    [
+        ("Linux", "flags : fpu avx512_bf16 sse", [], "bfloat16"),
+        ("Linux", "flags : amx_bf16", [], "bfloat16"),
+        ("Linux", "flags : fpu avx512f avx2", [], "float32"),
+        ("Linux", "flags : fpu avx512_bf16 sse", ["GPU:0"], "float32"),
+        ("Linux", None, [], "float32"),
+        ("Darwin", "flags : avx512_bf16", [], "float32"),
+    ],
 )
-def test_auto_precision_goes_by_the_processors_flags(
-    monkeypatch, tmp_path, flags, chosen
+def test_precision_follows_the_processor(
+    system, flags, gpus, expected, tmp_path, monkeypatch
 ):
-    file = tmp_path / "cpuinfo"
+    cpuinfo = tmp_path / "cpuinfo"
     if flags is not None:
-        file.write_text(f"flags : {flags}\n")
-    monkeypatch.setattr(train_step, "CPU_FLAGS", file)
-    monkeypatch.setattr(train_step.platform, "system", lambda: "Linux")
-    assert choose_precision("auto") == chosen
-
-
-def test_precision():
+        cpuinfo.write_text(flags)
+    monkeypatch.setattr(train_step, "CPU_FLAGS", cpuinfo)
+    monkeypatch.setattr(train_step.platform, "system", lambda: system)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: gpus)
+    assert choose_precision("auto") == expected
     assert choose_precision("float32") == "float32"
-    assert choose_precision("bfloat16") == "bfloat16"
+    if not gpus:
+        assert choose_precision("bfloat16") == "bfloat16"
+
+
+def test_an_unknown_precision_is_refused():
     with pytest.raises(OptionError, match="--precision must be one of"):
         TrainingConfig(precision="half")

@@ -101,6 +101,12 @@ def test_encode_names_the_unknown_symbols_escaped():
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("symbol", ["d", "☃", "\U0010ffff"])
+def test_a_symbol_beyond_the_last_known_one_is_unknown(symbol):
+    with pytest.raises(VocabularyError, match="received"):
+        Vocabulary.from_text("abc").encode(symbol)
+
+
 def test_encode_names_only_the_first_few():
     with pytest.raises(VocabularyError, match="'f' and 21 more"):
         Vocabulary(("a",)).encode("abcdefghijklmnopqrstuvwxyz0")

@@ -17,12 +17,12 @@ from itertools import repeat
 
 import numpy as np
 
-from textgen.config import SamplingConfig, check_number
+from textgen.checks import check_number
+from textgen.config import CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation import (
     as_model,
     check_seed,
-    check_stop,
     end_id_of,
     fresh_seed,
     opening_ids,
@@ -57,10 +57,10 @@ def generate_many(
     prompts: Sequence[str],
     *,
     seeds: Sequence[int] | None = None,
-    length: int = SamplingConfig.length,
-    temperature: float = SamplingConfig.temperature,
-    top_k: int | None = SamplingConfig.top_k,
-    top_p: float | None = SamplingConfig.top_p,
+    length: int = CompletionConfig.length,
+    temperature: float = CompletionConfig.temperature,
+    top_k: int | None = CompletionConfig.top_k,
+    top_p: float | None = CompletionConfig.top_p,
     stop: str | None = None,
     strict: bool = False,
 ) -> list[Completion]:
@@ -99,9 +99,7 @@ def generate_many(
             model,
             prompts,
             seeds,
-            config=SamplingConfig(length, temperature, top_k, top_p),
-            stop=stop,
-            strict=strict,
+            config=CompletionConfig(length, temperature, top_k, top_p, stop, strict),
             streams=max(1, min(len(prompts), STREAMS)),
         )
     )
@@ -112,9 +110,7 @@ def iterate_completions(
     prompts: Iterable[str],
     seeds: Iterable[int],
     *,
-    config: SamplingConfig,
-    stop: str | None = None,
-    strict: bool = False,
+    config: CompletionConfig,
     streams: int = STREAMS,
 ) -> Iterator[Completion]:
     """Yield the completions of `generate_many` in order, each as soon as it is done.
@@ -125,18 +121,15 @@ def iterate_completions(
         model: as for `generate_output`.
         prompts: what to complete.
         seeds: one for each prompt.
-        config: length and the way of drawing.
-        stop: as for `generate_output`.
-        strict: likewise.
+        config: how each is completed.
         streams: rows B of the batch.
 
     Raises:
         TextgenError: as `generate_output`, once the prompt at fault is reached.
     """
     model = as_model(model)
-    check_stop(stop)
     opening = functools.lru_cache(maxsize=1)(
-        lambda prompt: opening_ids(model, prompt, strict)
+        lambda prompt: opening_ids(model, prompt, config.strict)
     )
     rows = (
         _Row(index, prompt, opening(prompt), check_seed(seed))
@@ -144,7 +137,7 @@ def iterate_completions(
     )
     waiting: dict[int, Completion] = {}
     due = 0
-    for row in _advance(model, rows, config, stop, streams):
+    for row in _advance(model, rows, config, streams):
         text = model.vocabulary.decode(np.array(row.made, model.vocabulary.dtype))
         waiting[row.index] = Completion(row.prompt, text, row.seed)
         while due in waiting:
@@ -158,9 +151,7 @@ def distinct_lines(
     count: int,
     seed: int,
     *,
-    config: SamplingConfig,
-    stop: str | None = None,
-    strict: bool = False,
+    config: CompletionConfig,
 ) -> Iterator[Completion]:
     """Yield completions of one prompt that all differ, none of them an empty line.
 
@@ -173,9 +164,7 @@ def distinct_lines(
         prompt: what every line begins with; may be empty.
         count: lines wanted, 1 to `MAX_COUNT`.
         seed: determines all of them.
-        config: length and the way of drawing.
-        stop: as for `generate_output`.
-        strict: likewise.
+        config: how each is completed.
 
     Raises:
         TextgenError: as `generate_output`, at the first completion.
@@ -186,8 +175,6 @@ def distinct_lines(
         repeat(prompt),
         completion_seeds(seed),
         config=config,
-        stop=stop,
-        strict=strict,
         streams=min(count, STREAMS),
     )
     seen = {""}
@@ -246,8 +233,7 @@ class _Row:
 def _advance(
     model: TrainedModel,
     rows: Iterator[_Row],
-    config: SamplingConfig,
-    stop: str | None,
+    config: CompletionConfig,
     streams: int,
 ) -> Iterator[_Row]:
     """Yield rows as they are finished; the next in line takes a finished one's place.
@@ -255,7 +241,7 @@ def _advance(
     Rows still reading their prompt and rows already drawing share each step.
     """
     end_id = end_id_of(model)
-    stop_ids = _stop_ids(model, stop)
+    stop_ids = _stop_ids(model, config.stop)
     stepper = model.stepper(streams)
     inputs = np.zeros(streams, np.int64)
     at_work: dict[int, _Row] = {}
@@ -274,9 +260,10 @@ def _advance(
         if not drawing:
             continue
         rngs = [at_work[place].rng for place in drawing]
-        for place, drawn in zip(
-            drawing, sample_batch(logits[drawing], rngs, config).tolist(), strict=True
-        ):
+        ids = sample_batch(
+            logits[drawing], rngs, config.temperature, config.top_k, config.top_p
+        )
+        for place, drawn in zip(drawing, ids.tolist(), strict=True):
             row = at_work[place]
             ended = drawn == end_id
             if not ended:

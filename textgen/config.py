@@ -13,67 +13,24 @@ stores the whole `Config` inside the model file, and `Config.from_dict` reads it
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from textgen.errors import OptionError
+import numpy as np
+
+from textgen.checks import check_choice, check_number
+from textgen.errors import OptionError, shown
 
 DEFAULT_CORPUS = "sonnets"
 MAX_SEED = 2**32 - 1
-SHOWN_CHARS = 40  # of a received value, in an error's one line
 
 
-def check_number(
-    name: str,
-    value: Any,
-    lowest: float,
-    highest: float = math.inf,
-    *,
-    whole: bool = False,
-    above: bool = False,
-) -> None:
-    """Raise `OptionError` unless ``value`` is a finite number within bounds.
-
-    Args:
-        name: the option as the user knows it.
-        value: what was received.
-        lowest: smallest value allowed, or excluded bound with ``above``.
-        highest: largest value allowed.
-        whole: demand an integer.
-        above: ``value`` must lie strictly above ``lowest``.
-
-    Raises:
-        OptionError: naming what was expected and what was received.
-    """
-    kind = "a whole number" if whole else "a number"
-    bound = f"above {lowest:g}" if above else f"of at least {lowest:g}"
-    limit = "" if math.isinf(highest) else f" and at most {highest:,.0f}"
-    right_type = isinstance(value, int if whole else (int, float))
-    if (
-        not right_type
-        or isinstance(value, bool)
-        or not _is_finite(value)
-        or not (value > lowest if above else value >= lowest)
-        or value > highest
-    ):
-        received = repr(value)[:SHOWN_CHARS]
-        raise OptionError(f"{name} must be {kind} {bound}{limit}, but was {received}")
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond every float
-        return False
-
-
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise `OptionError` unless ``value`` is one of ``choices``."""
-    if value not in choices:
-        listed = ", ".join(choices)
-        raise OptionError(f"{name} must be one of {listed}, but was {value!r}")
+def _make_plain(part: Any) -> None:
+    """Turn NumPy's numbers among a dataclass' fields into Python's, as JSON needs."""
+    for name, value in vars(part).items():
+        if isinstance(value, np.generic):
+            object.__setattr__(part, name, value.item())
 
 
 @dataclass(frozen=True)
@@ -93,12 +50,11 @@ class ModelConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_number("--layers", self.layers, 1, 16, whole=True)
         check_number("--units", self.units, 1, 8192, whole=True)
         check_number("--embedding", self.embedding, 0, 8192, whole=True)
-        check_number("--dropout", self.dropout, 0)
-        if self.dropout >= 1:
-            raise OptionError(f"--dropout must be below 1, but was {self.dropout!r}")
+        check_number("--dropout", self.dropout, 0, below=1)
 
 
 @dataclass(frozen=True)
@@ -118,6 +74,7 @@ class WindowConfig:
     targets: str = "all"
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_number("--window", self.window_chars, 1, 100_000, whole=True)
         if self.stride_chars is not None:
             check_number("--stride", self.stride_chars, 1, 2**40, whole=True)
@@ -143,7 +100,7 @@ class TrainingConfig:
         precision: ``auto``, ``float32`` or ``bfloat16`` matrix products (weights are
             always float32).
         held_out: share of the corpus kept for measuring only.
-        seed: determines weights, order and dropout.
+        seed: determines weights, order and dropout, not what is held out.
     """
 
     batch_size: int = 32
@@ -161,6 +118,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_number("--batch-size", self.batch_size, 1, 65_536, whole=True)
         check_number("--learning-rate", self.learning_rate, 0, 100, above=True)
         check_choice("schedule", self.schedule, ("cosine", "constant"))
@@ -176,36 +134,43 @@ class TrainingConfig:
         if self.epochs is None and self.steps is None and self.minutes is None:
             raise OptionError("a training needs one of --epochs, --steps, --minutes")
         check_choice("--precision", self.precision, ("auto", "float32", "bfloat16"))
-        check_number("--held-out", self.held_out, 0)
-        if self.held_out >= 1:
-            raise OptionError(f"--held-out must be below 1, but was {self.held_out!r}")
+        check_number("--held-out", self.held_out, 0, below=1)
         check_number("--seed", self.seed, 0, MAX_SEED, whole=True)
 
 
 @dataclass(frozen=True)
-class SamplingConfig:
-    """How the next symbol is drawn from the network's logits, and how many.
+class CompletionConfig:
+    """How a prompt is completed.
 
     Attributes:
-        length: new symbols after the prompt.
+        length: new symbols after the prompt, at most.
         temperature: logits are divided by it; 0 means argmax.
         top_k: only the k likeliest symbols may be drawn; None means all.
         top_p: only the likeliest symbols that together reach this probability may
             be drawn (nucleus sampling); None means all.
+        stop: the completion ends before the first occurrence of this text in it.
+        strict: refuse a prompt with symbols that the model has never seen.
     """
 
     length: int = 400
     temperature: float = 0.7
     top_k: int | None = None
     top_p: float | None = None
+    stop: str | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         check_number("--length", self.length, 1, 100_000_000, whole=True)
         check_number("--temperature", self.temperature, 0, 100)
         if self.top_k is not None:
             check_number("--top-k", self.top_k, 1, 2**31, whole=True)
         if self.top_p is not None:
             check_number("--top-p", self.top_p, 0, 1, above=True)
+        if self.stop is not None and (not isinstance(self.stop, str) or not self.stop):
+            raise OptionError(
+                f"--stop must be at least one character, but was {shown(self.stop)}"
+            )
 
 
 @dataclass(frozen=True)

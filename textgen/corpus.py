@@ -12,7 +12,7 @@ size of the text.
     >>> corpus = load_corpus("dinos")
     >>> corpus.kind, len(corpus.vocabulary), corpus.vocabulary.decode(corpus.ids[:14])
     ('lines', 27, '\naachenosaurus')
-    >>> split = corpus.split(held_out=0.1, seed=0)
+    >>> split = corpus.split(held_out=0.1)
     >>> len(split.training) > 8 * len(split.held_out)
     True
 """
@@ -28,13 +28,14 @@ from pathlib import Path
 
 import numpy as np
 
-from textgen.config import check_choice, check_number
-from textgen.errors import CorpusError, OptionError, VocabularyError
+from textgen.checks import check_choice, check_number
+from textgen.errors import CorpusError, VocabularyError
 from textgen.text_file import CHUNK_BYTES, existing_file, text_pieces
 from textgen.vocabulary import END_SYMBOL, Vocabulary, code_points
 
 KINDS = ("lines", "stream")
 BLOCK_IDS = 1 << 18  # of a `lines` corpus looked at together
+SPLIT_KEY = bytes(8)  # the same for all trainings, so that their figures compare
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Corpus:
         vocabulary: symbols of the whole text, held-out part included.
         ids: the whole text, (N,) of the vocabulary's dtype.
         kind_reason: how the kind was found, for people to read.
+        named: it is the named corpus, not a file that happens to be called so.
     """
 
     name: str
@@ -70,32 +72,30 @@ class Corpus:
     vocabulary: Vocabulary
     ids: np.ndarray
     kind_reason: str = "given"
+    named: bool = False
 
-    def split(self, held_out: float, seed: int) -> Split:
+    def split(self, held_out: float) -> Split:
         """Split off a part that is only measured, before anything is fitted.
 
         A ``stream`` is cut by position: its last share is held out. Of ``lines``, a
-        share of the *distinct* lines is drawn by a keyed hash of the line's text, so
-        that all copies of a line are on one side and the draw depends on nothing but
-        the lines and the seed. One symbol or line at least is left to train on; a
-        part of fewer than two symbols is no part, and everything is trained on.
+        share of the *distinct* lines is drawn by a hash of the line's text alone, so
+        that all copies of a line are on one side. A smaller share is part of a larger
+        one. One symbol or line at least is left to train on; a part of fewer than two
+        symbols is no part, and everything is trained on.
 
         Args:
             held_out: share to hold out, from 0 to below 1.
-            seed: determines which lines are drawn.
 
         Raises:
             OptionError: when ``held_out`` is out of bounds.
         """
-        check_number("--held-out", held_out, 0)
-        if held_out >= 1:
-            raise OptionError(f"--held-out must be below 1, but was {held_out!r}")
+        check_number("--held-out", held_out, 0, below=1)
         if self.kind == "stream":
             cut = max(1, int(len(self.ids) * (1 - held_out)))
             if len(self.ids) - cut < 2:
                 cut = len(self.ids)
             return Split(self.ids[:cut], self.ids[cut:])
-        held_lines = self._held_out_lines(held_out, seed)
+        held_lines = self._held_out_lines(held_out)
         if not held_lines.any():
             return Split(self.ids, self.ids[:0])
         return Split(self._only_lines(~held_lines), self._only_lines(held_lines))
@@ -109,24 +109,23 @@ class Corpus:
         """
         end_id = self.vocabulary.encode(END_SYMBOL)[0]
         start = 1
+        size = BLOCK_IDS
         while start < len(self.ids):
-            size = BLOCK_IDS
-            while not len(
-                ends := np.flatnonzero(self.ids[start : start + size] == end_id)
-            ):
+            ends = np.flatnonzero(self.ids[start : start + size] == end_id)
+            if not len(ends):
                 size *= 2  # a line longer than the block
+                continue
             block = self.ids[start : start + int(ends[-1]) + 1]
             yield block, np.diff(ends, prepend=-1)
             start += len(block)
 
-    def _held_out_lines(self, held_out: float, seed: int) -> np.ndarray:
+    def _held_out_lines(self, held_out: float) -> np.ndarray:
         """Draw lines; see `split`. Returns a mask over the lines, (L,) bool."""
-        key = seed.to_bytes(8, "little")
         hashes = []
         for block, _ in self._line_blocks():
             lines = self.vocabulary.decode(block).split(END_SYMBOL)[:-1]
             digests = (
-                hashlib.blake2b(line.encode(), digest_size=8, key=key).digest()
+                hashlib.blake2b(line.encode(), digest_size=8, key=SPLIT_KEY).digest()
                 for line in lines
             )
             hashes.append(np.frombuffer(b"".join(digests), dtype="<u8"))
@@ -152,14 +151,12 @@ class Corpus:
 
 
 def data_folder(kind: str) -> Path:
-    """Return the folder of ``corpora`` or ``models`` that come with the program.
-
-    It lies inside an installed package, and beside the package in a checkout.
-    """
+    """Return the folder of ``corpora`` or ``models`` that come with the program."""
     check_choice("kind of data", kind, ("corpora", "models"))
     package = Path(__file__).resolve().parent
     installed = package / "data" / kind
-    return installed if installed.is_dir() else package.parent / kind
+    in_checkout = package.parent / kind
+    return installed if installed.is_dir() else in_checkout
 
 
 def named_corpora() -> dict[str, Path]:
@@ -191,7 +188,7 @@ def load_corpus(
     """
     if kind is not None:
         check_choice("--kind", kind, KINDS)
-    path = _find(name_or_path)
+    path, named = _find(name_or_path)
     reason = "given"
     if kind is None:
         kind, reason = _guess_kind(path)
@@ -201,7 +198,7 @@ def load_corpus(
     else:
         vocabulary = vocabulary.extended(symbols)
     ids = _fill(path, kind, vocabulary, length)
-    return Corpus(path.stem, kind, sha256, vocabulary, ids, reason)
+    return Corpus(path.stem, kind, sha256, vocabulary, ids, reason, named)
 
 
 def corpus_name(name_or_path: str | os.PathLike[str]) -> str:
@@ -210,22 +207,21 @@ def corpus_name(name_or_path: str | os.PathLike[str]) -> str:
     Raises:
         CorpusError: when there is no such corpus.
     """
-    return _find(name_or_path).stem
+    return _find(name_or_path)[0].stem
 
 
-def _find(name_or_path: str | os.PathLike[str]) -> Path:
-    """Return the path of a named corpus or of a file."""
+def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, bool]:
+    """Return the path of a named corpus or of a file, and whether it was named."""
     named = named_corpora()
     if isinstance(name_or_path, str) and name_or_path in named:
-        return named[name_or_path]
+        return named[name_or_path], True
     path = existing_file(name_or_path)
     if path is None:
-        received = repr(os.fspath(name_or_path))
         raise CorpusError(
-            f"expected a corpus or a file, but there is no {received}: "
-            f"name one of the corpora ({', '.join(named)}) or the path of a UTF-8 text"
+            f"expected a corpus or a file, but there is no {os.fspath(name_or_path)!r}:"
+            f" name one of the corpora ({', '.join(named)}) or the path of a UTF-8 text"
         )
-    return path
+    return path, False
 
 
 def _guess_kind(path: Path) -> tuple[str, str]:
@@ -241,10 +237,7 @@ def _guess_kind(path: Path) -> tuple[str, str]:
         return "stream", "guessed: it has lines of more than 64 characters"
     if statistics.fmean(len(line.split()) <= 3 for line in lines) < 0.95:
         return "stream", "guessed: its lines have more than 3 words"
-    return (
-        "lines",
-        "guessed: its lines are short, of at most 3 words, and none is empty",
-    )
+    return "lines", "guessed: its lines are of at most 3 words, and none is empty"
 
 
 def _in_form(pieces: Iterable[str], kind: str) -> Iterator[str]:

@@ -5,6 +5,19 @@ to do. The command lines print it after ``error:`` and exit with status 2; anyth
 that is not a `TextgenError` is a defect of ours and keeps its traceback.
 """
 
+from typing import Any
+
+SHOWN_CHARS = 40  # of a received value, in an error's one line
+
+
+def shown(value: Any) -> str:
+    """Return the repr of what was received, shortened where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 4]} ..."
+
 
 class TextgenError(Exception):
     """Base of everything a user can put right; ``str(error)`` is one line."""

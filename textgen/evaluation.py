@@ -10,7 +10,8 @@ them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,47 +51,45 @@ def held_out_nats(
     Raises:
         ValueError: for ``lines`` and a vocabulary without the end symbol.
     """
-    tally = _Tally(model.network.vocabulary_size)
     if model.kind == "lines":
-        _tally_lines(tally, model, ids, max_symbols, after_chars)
+        readings = _line_readings
     elif model.windows.targets == "last":
-        _tally_windows(tally, model, ids, max_symbols, after_chars)
+        readings = _window_readings
     else:
-        _tally_stream(tally, model, ids, max_symbols, after_chars)
-    return tally.nats / tally.symbols if tally.symbols else math.nan
+        readings = _stream_readings
+    nats, symbols = 0.0, 0
+    for reading in readings(model, ids, max_symbols, after_chars):
+        for losses in _counted_losses(reading, model.network.vocabulary_size):
+            nats += float(losses.sum())
+            symbols += losses.size
+    return nats / symbols if symbols else math.nan
 
 
-@dataclass
-class _Tally:
-    """Sum of losses, and number of symbols that they belong to."""
+class _Reading(NamedTuple):
+    """B texts that are read in step, symbol by symbol.
 
-    vocabulary_size: int
-    nats: float = 0.0
-    symbols: int = 0
+    Attributes:
+        stepper: of B streams, in the state to begin with.
+        inputs: (N, B) ids, a row for each step.
+        targets: (N, B) ids of the symbols that come next.
+        counted: (N, B) bool, the targets whose loss counts.
+    """
 
-    def add(
-        self,
-        stepper: Stepper | WindowStepper,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        counted: np.ndarray,
-    ) -> None:
-        """Run B texts in step and add the losses that count.
+    stepper: Stepper | WindowStepper
+    inputs: np.ndarray
+    targets: np.ndarray
+    counted: np.ndarray
 
-        Args:
-            stepper: of B streams, in the state to begin with.
-            inputs: (N, B) ids, a row for each step.
-            targets: (N, B) ids of the symbols that come next.
-            counted: (N, B) bool.
-        """
-        block = max(1, BLOCK_FLOATS // (stepper.streams * self.vocabulary_size))
-        for start in range(0, len(inputs), block):
-            part = slice(start, start + block)
-            logits = np.array([stepper.step(ids).copy() for ids in inputs[part]])
-            kept = counted[part]
-            losses = cross_entropy(logits[kept], targets[part][kept])
-            self.nats += float(losses.sum())
-            self.symbols += losses.size
+
+def _counted_losses(reading: _Reading, vocabulary_size: int) -> Iterator[np.ndarray]:
+    """Yield the losses that count, a block of steps at a time."""
+    stepper, inputs, targets, counted = reading
+    block = max(1, BLOCK_FLOATS // (stepper.streams * vocabulary_size))
+    for start in range(0, len(inputs), block):
+        part = slice(start, start + block)
+        logits = np.array([stepper.step(ids).copy() for ids in inputs[part]])
+        kept = counted[part]
+        yield cross_entropy(logits[kept], targets[part][kept])
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -109,18 +108,14 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.log(np.exp(scores).sum(axis=-1)) - chosen
 
 
-def _tally_stream(
-    tally: _Tally,
-    model: TrainedModel,
-    ids: np.ndarray,
-    max_symbols: int | None,
-    after_chars: int,
-) -> None:
+def _stream_readings(
+    model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
+) -> Iterator[_Reading]:
     first = max(1, after_chars)
     sampled_from = max(first, 1 + LEAD_CHARS)
     if max_symbols is None or len(ids) - sampled_from < max_symbols:
         counted = np.arange(1, len(ids))[:, None] >= first
-        tally.add(model.stepper(), ids[:-1, None], ids[1:, None], counted)
+        yield _Reading(model.stepper(), ids[:-1, None], ids[1:, None], counted)
         return
     segments = min(MAX_SEGMENTS, max(1, max_symbols // SEGMENT_CHARS))
     length = max_symbols // segments
@@ -128,16 +123,12 @@ def _tally_stream(
     steps = np.arange(-LEAD_CHARS, length)[:, None]
     targets = starts + steps
     counted = np.broadcast_to(steps >= 0, targets.shape)
-    tally.add(model.stepper(segments), ids[targets - 1], ids[targets], counted)
+    yield _Reading(model.stepper(segments), ids[targets - 1], ids[targets], counted)
 
 
-def _tally_windows(
-    tally: _Tally,
-    model: TrainedModel,
-    ids: np.ndarray,
-    max_symbols: int | None,
-    after_chars: int,
-) -> None:
+def _window_readings(
+    model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
+) -> Iterator[_Reading]:
     window = model.windows.window_chars
     places = np.arange(max(window, after_chars), len(ids))
     if max_symbols is not None and max_symbols < len(places):
@@ -148,16 +139,12 @@ def _tally_windows(
         targets = places[start : start + WINDOW_ROWS] + steps
         counted = np.broadcast_to(steps == 0, targets.shape)
         stepper = Stepper(model.network, targets.shape[1])
-        tally.add(stepper, ids[targets - 1], ids[targets], counted)
+        yield _Reading(stepper, ids[targets - 1], ids[targets], counted)
 
 
-def _tally_lines(
-    tally: _Tally,
-    model: TrainedModel,
-    ids: np.ndarray,
-    max_symbols: int | None,
-    after_chars: int,
-) -> None:
+def _line_readings(
+    model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
+) -> Iterator[_Reading]:
     if model.end_id is None:
         raise ValueError("expected a vocabulary with the end symbol, but it has none")
     ends = np.flatnonzero(ids == model.end_id)
@@ -179,4 +166,4 @@ def _tally_lines(
         stepper = (
             Stepper(model.network, len(rows)) if fits else model.stepper(len(rows))
         )
-        tally.add(stepper, ids[inputs], ids[inputs + 1], counted)
+        yield _Reading(stepper, ids[inputs], ids[inputs + 1], counted)

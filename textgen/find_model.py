@@ -17,16 +17,16 @@ def resolve_model(
 
     Args:
         model: the file asked for; it is returned as it is.
-        corpus: without a file, name of the corpus (or its path): ``models/NAME.h5``
-            under the current folder, else beside the program, else the program's
-            ``NAME-pretrained.h5``.
+        corpus: without a file, name of the corpus, or its path, whose folder and
+            suffix don't count: ``models/NAME.h5`` under the current folder, else
+            beside the program, else the program's ``NAME-pretrained.h5``.
 
     Raises:
         ModelFileError: if there is none of these; it lists what there is.
     """
     if model is not None:
         return Path(model)
-    name, own, shipped = Path(corpus).stem, Path("models"), data_folder("models")
+    name, own, shipped = _corpus_name(corpus), Path("models"), data_folder("models")
     candidates = [
         own / f"{name}.h5",
         shipped / f"{name}.h5",
@@ -43,3 +43,10 @@ def resolve_model(
         f"but found {listed}: train one with train.py --corpus {corpus!r}, "
         "or name a file with --model"
     )
+
+
+def _corpus_name(corpus: str) -> str:
+    """Return a name as it is, with any dots in it, and of a path the file's name."""
+    path = Path(corpus)
+    is_path = path.name != corpus or path.suffix == ".txt" or path.is_file()
+    return path.stem if is_path else corpus

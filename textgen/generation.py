@@ -21,7 +21,8 @@ from typing import TextIO
 
 import numpy as np
 
-from textgen.config import MAX_SEED, SamplingConfig, check_number
+from textgen.checks import check_number
+from textgen.config import MAX_SEED, CompletionConfig
 from textgen.errors import OptionError
 from textgen.find_model import resolve_model
 from textgen.model_file import load_model
@@ -43,10 +44,10 @@ def generate_output(
     model: TrainedModel | str | os.PathLike | None = None,
     prompt: str | None = None,
     *,
-    length: int = SamplingConfig.length,
-    temperature: float = SamplingConfig.temperature,
-    top_k: int | None = SamplingConfig.top_k,
-    top_p: float | None = SamplingConfig.top_p,
+    length: int = CompletionConfig.length,
+    temperature: float = CompletionConfig.temperature,
+    top_k: int | None = CompletionConfig.top_k,
+    top_p: float | None = CompletionConfig.top_p,
     seed: int | None = None,
     stop: str | None = None,
     strict: bool = False,
@@ -114,10 +115,10 @@ def stream_output(
     model: TrainedModel | str | os.PathLike | None,
     prompt: str,
     *,
-    length: int = SamplingConfig.length,
-    temperature: float = SamplingConfig.temperature,
-    top_k: int | None = SamplingConfig.top_k,
-    top_p: float | None = SamplingConfig.top_p,
+    length: int = CompletionConfig.length,
+    temperature: float = CompletionConfig.temperature,
+    top_k: int | None = CompletionConfig.top_k,
+    top_p: float | None = CompletionConfig.top_p,
     seed: int | None = None,
     stop: str | None = None,
     strict: bool = False,
@@ -129,9 +130,8 @@ def stream_output(
     ``stop`` are held back until that is settled.
     """
     model = as_model(model)
-    config = SamplingConfig(length, temperature, top_k, top_p)
+    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
     seed = fresh_seed() if seed is None else check_seed(seed)
-    check_stop(stop)
     opening = opening_ids(model, prompt, strict)
     symbols = _symbols(model, opening, config, np.random.default_rng(seed))
     return symbols if stop is None else _until(symbols, stop)
@@ -193,15 +193,8 @@ def _ask_for_prompt(model: TrainedModel) -> str:
 
 
 def check_seed(seed: int) -> int:
-    """Return ``seed``; raise `OptionError` unless it is from 0 to 2**32 - 1."""
-    check_number("--seed", seed, 0, MAX_SEED, whole=True)
-    return seed
-
-
-def check_stop(stop: str | None) -> None:
-    """Raise `OptionError` unless ``stop`` is None or at least one character."""
-    if stop is not None and (not isinstance(stop, str) or not stop):
-        raise OptionError(f"--stop must be at least one character, but was {stop!r}")
+    """Return a seed as an int; raise `OptionError` unless it is 0 to 2**32 - 1."""
+    return check_number("--seed", seed, 0, MAX_SEED, whole=True)
 
 
 def end_id_of(model: TrainedModel) -> int | None:
@@ -247,7 +240,7 @@ def opening_ids(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
 def _symbols(
     model: TrainedModel,
     opening: np.ndarray,
-    config: SamplingConfig,
+    config: CompletionConfig,
     rng: np.random.Generator,
 ) -> Iterator[str]:
     """Yield the new symbols of one completion."""
@@ -260,7 +253,8 @@ def _symbols(
         stepper.step(current)
     current[0] = opening[-1]
     for _ in range(config.length):
-        drawn = sample(stepper.step(current)[0], rng, config)
+        logits = stepper.step(current)[0]
+        drawn = sample(logits, rng, config.temperature, config.top_k, config.top_p)
         if drawn == end_id:
             return
         yield symbols[drawn]

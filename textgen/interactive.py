@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from itertools import islice
 
 from textgen.batch_generation import completion_seeds
-from textgen.config import SamplingConfig
-from textgen.errors import OptionError, TextgenError
+from textgen.config import CompletionConfig
+from textgen.errors import OptionError, TextgenError, shown
 from textgen.generation import (
     UnknownSymbolsWarning,
     ask,
@@ -24,7 +25,7 @@ from textgen.generation import (
     request_for_beginning,
     stream_output,
 )
-from textgen.terminal import say, writer
+from textgen.terminal import number, say, whole_number, writer
 from textgen.trained_model import TrainedModel
 
 with contextlib.suppress(ImportError):
@@ -45,11 +46,11 @@ What you write is the beginning of a text, and the model goes on from it.
 A setting without a value is shown. Write // for a beginning with a slash."""
 
 SETTINGS = {
-    "temperature": float,
-    "length": int,
-    "top-k": int,
-    "top-p": float,
-    "seed": int,
+    "temperature": number,
+    "length": whole_number,
+    "top-k": whole_number,
+    "top-p": number,
+    "seed": whole_number,
 }
 OPTIONAL_SETTINGS = ("top-k", "top-p", "seed")
 
@@ -60,25 +61,20 @@ class Conversation:
     def __init__(
         self,
         model: TrainedModel,
-        config: SamplingConfig,
+        config: CompletionConfig,
         *,
         seed: int | None = None,
-        stop: str | None = None,
-        strict: bool = False,
     ) -> None:
         """Begin with the given options; the user may change config and seed.
 
         Args:
             model: completes the beginnings.
-            config: length and the way of drawing.
+            config: how.
             seed: used for every beginning; None means a fresh one each time.
-            stop: as for `stream_output`.
-            strict: likewise.
         """
         self._model = model
         self._config = config
         self._seed = seed
-        self._options = {"stop": stop, "strict": strict}
         self._write = writer(sys.stdout)
         self._question = request_for_beginning(model, hint=" (/help for more)")
         self._prompt: str | None = None
@@ -124,8 +120,8 @@ class Conversation:
                 self._set(command, value)
             say(f"{command} is {self._shown_setting(command)}")
         else:
-            given = f"/{command} {value}".rstrip()
-            raise OptionError(f"there is no command {given!r}; /help lists all")
+            given = shown(f"/{command} {value}".rstrip())
+            raise OptionError(f"there is no command {given}; /help lists all")
 
     def _set(self, name: str, value: str) -> None:
         if value == "none" and name in OPTIONAL_SETTINGS:
@@ -133,11 +129,8 @@ class Conversation:
         else:
             try:
                 setting = SETTINGS[name](value)
-            except ValueError:
-                kind = "a whole number" if SETTINGS[name] is int else "a number"
-                raise OptionError(
-                    f"--{name} must be {kind}, but was {value[:40]!r}"
-                ) from None
+            except ArgumentTypeError as error:
+                raise OptionError(f"--{name} {error}") from None
         if name == "seed":
             self._seed = setting if setting is None else check_seed(setting)
         else:
@@ -174,9 +167,7 @@ class Conversation:
         """Stream what follows ``text``; keep it for ``/more``."""
         seeds = completion_seeds(self._first_seed)
         seed = next(islice(seeds, self._times_more, None))
-        characters = stream_output(
-            self._model, text, seed=seed, **vars(self._config), **self._options
-        )
+        characters = stream_output(self._model, text, seed=seed, **vars(self._config))
         self._write(shown)
         for character in characters:
             self._pieces.append(character)

@@ -24,6 +24,7 @@ reaches a hidden state from the steps after it.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -137,7 +138,7 @@ def rnn_forward(
         dicts ``(y_hat, a, x)`` from t to the arrays of step t; ``a[-1]`` is ``a0``.
     """
     x: dict[int, np.ndarray] = {}
-    a = {-1: a0.copy()}
+    a = {-1: a0}
     y_hat: dict[int, np.ndarray] = {}
     loss = 0.0
     for t, (x_id, y_id) in enumerate(zip(X, Y, strict=True)):
@@ -431,5 +432,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _program() -> int:
+    """Run `main` for the shell: UTF-8 out, and no traceback where it can't go."""
+    if sys.stdout is None:
+        print("error: standard output is closed", file=sys.stderr)
+        return 2
+    sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        status = main()
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        status = 0  # a reader such as `head` has had enough
+    except OSError as error:
+        print(f"error: can't write the output: {error.strerror}", file=sys.stderr)
+        status = 2
+    # Python flushes once more on leaving, which must not fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_program())

@@ -14,7 +14,7 @@ from typing import Any
 from textgen.atomic_file import remove_leftovers
 from textgen.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.config import DEFAULT_CORPUS, Config
-from textgen.corpus import Corpus, corpus_name, load_corpus, named_corpora
+from textgen.corpus import Corpus, corpus_name, load_corpus
 from textgen.errors import CheckpointError, OptionError
 from textgen.held_out import HeldOut
 from textgen.lock import OutputLock
@@ -211,7 +211,7 @@ def _remove_leftovers(path: Path) -> None:
 
 def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:
     """Split the held-out part off and cut the rest into windows."""
-    split = text.split(config.training.held_out, config.training.seed)
+    split = text.split(config.training.held_out)
     end_id = None
     if text.kind == "lines":
         end_id = int(text.vocabulary.encode(END_SYMBOL)[0])
@@ -223,5 +223,5 @@ def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:
         config.training.seed,
         end_id,
     )
-    whole = text.name in named_corpora()
-    return windows, HeldOut(split.held_out, len(split.training), whole=whole)
+    held_out = HeldOut(split.held_out, len(split.training), whole=text.named)
+    return windows, held_out

@@ -19,7 +19,7 @@ from textgen.batch_generation import (
     distinct_lines,
     iterate_completions,
 )
-from textgen.config import SamplingConfig
+from textgen.config import CompletionConfig
 from textgen.generation import stream_output
 from textgen.terminal import say, writer
 from textgen.trained_model import TrainedModel
@@ -31,32 +31,24 @@ class Printer:
     def __init__(
         self,
         model: TrainedModel,
-        config: SamplingConfig,
+        config: CompletionConfig,
         jsonl: bool = False,
-        *,
-        stop: str | None = None,
-        strict: bool = False,
     ) -> None:
         """Print to standard output from now on.
 
         Args:
             model: completes the prompts.
-            config: length and the way of drawing.
+            config: how.
             jsonl: print JSON lines.
-            stop: as for `stream_output`.
-            strict: likewise.
         """
         self._model = model
         self._config = config
-        self._options = {"stop": stop, "strict": strict}
         self._write = writer(sys.stdout)
         self._jsonl = jsonl
 
     def print_one(self, prompt: str, seed: int) -> None:
         """Print a completion; as text, each character as soon as it is made."""
-        characters = stream_output(
-            self._model, prompt, seed=seed, **vars(self._config), **self._options
-        )
+        characters = stream_output(self._model, prompt, seed=seed, **vars(self._config))
         if self._jsonl:
             self._print(Completion(prompt, "".join(characters), seed))
             return
@@ -91,7 +83,6 @@ class Printer:
             completion_seeds(seed),
             config=self._config,
             streams=min(count, STREAMS),
-            **self._options,
         )
         for number, completion in enumerate(completions):
             if number and not self._jsonl:
@@ -101,7 +92,7 @@ class Printer:
     def _print_distinct(self, prompt: str, count: int, seed: int) -> None:
         found = 0
         for completion in distinct_lines(
-            self._model, prompt, count, seed, config=self._config, **self._options
+            self._model, prompt, count, seed, config=self._config
         ):
             self._print(completion)
             found += 1

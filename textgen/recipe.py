@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from textgen.config import PRESETS, Config, TrainingConfig, check_choice
-from textgen.corpus import Corpus, named_corpora
+from textgen.checks import check_choice
+from textgen.config import PRESETS, Config, TrainingConfig
+from textgen.corpus import Corpus
 from textgen.errors import OptionError
 from textgen.trained_model import TrainedModel
 from textgen.windows import Windows
@@ -21,10 +22,10 @@ def choose_config(
 ) -> Config:
     """Choose a preset, or the configuration of the model to go on from.
 
-    A corpus without a preset of its name takes ``dinos``' if it is made of lines and
-    ``sonnets``' otherwise. Going on from a saved model keeps its network, windows and
-    schedule; with a cosine schedule the peak rate is a tenth of the saved one, and
-    with a constant one it stays.
+    A named corpus without a preset of its name, and any file, takes ``dinos``' if it
+    is made of lines and ``sonnets``' otherwise. Going on from a saved model keeps its
+    network, windows and schedule; with a cosine schedule the peak rate is a tenth of
+    the saved one, and with a constant one it stays.
 
     Args:
         corpus: what will be trained on.
@@ -34,12 +35,13 @@ def choose_config(
 
     Raises:
         OptionError: unknown preset; preset and saved model at once; a value out of
-            bounds; a network that differs from the saved model's.
+            bounds; a network that differs from the saved model's; a part held out
+            that the saved model was trained on.
     """
     if preset is not None:
         check_choice("--preset", preset, tuple(PRESETS))
     if start is None:
-        own = corpus.name if corpus.name in PRESETS.keys() & named_corpora() else None
+        own = corpus.name if corpus.named and corpus.name in PRESETS else None
         usual = "dinos" if corpus.kind == "lines" else "sonnets"
         return PRESETS[preset or own or usual].override(**overrides)
     if preset is not None:
@@ -47,7 +49,9 @@ def choose_config(
             "give --preset or --init-from, not both: a saved model brings its own "
             "configuration"
         )
-    return _go_on(start.config, overrides)
+    config = _go_on(start.config, overrides)
+    _check_held_out(config, corpus, start)
+    return config
 
 
 def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
@@ -66,11 +70,27 @@ def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
     return config
 
 
+def _check_held_out(config: Config, corpus: Corpus, start: TrainedModel) -> None:
+    """Raise `OptionError` if what is held out was trained on before."""
+    if corpus.sha256 != start.metadata.get("corpus", {}).get("sha256"):
+        return
+    # Read as another kind, the same text is split in another way.
+    kept = start.config.training.held_out if corpus.kind == start.kind else 0
+    if config.training.held_out > kept:
+        raise OptionError(
+            f"--held-out must be at most {kept:g}, but was "
+            f"{config.training.held_out:g}: the saved model was trained on the rest "
+            "of this text"
+        )
+
+
 def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
     """Say in one line what is trained on what."""
     model = config.model
+    # The end symbol that lines begin with is not in the text.
+    characters = len(corpus.ids) - (corpus.kind == "lines")
     return (
-        f"{corpus.name}: {len(corpus.ids):,} characters, {len(corpus.vocabulary)} "
+        f"{corpus.name}: {characters:,} characters, {len(corpus.vocabulary)} "
         f"symbols, {corpus.kind} ({corpus.kind_reason}); {model.layers}×{model.units} "
         f"LSTM, batches of {windows.batch_size} windows, "
         f"{windows.steps_per_epoch:,} steps an epoch"
@@ -79,7 +99,8 @@ def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
 
 def describe_length(config: TrainingConfig, steps: int, step_s: float) -> str:
     """Say in one line how long the training is and, for a budget, how to repeat it."""
-    line = f"{steps:,} steps, about {steps * step_s:,.0f} s"
+    noun = "step" if steps == 1 else "steps"
+    line = f"{steps:,} {noun}, about {steps * step_s:,.0f} s"
     if config.minutes is not None:
         line += (
             f"; to repeat it exactly, --steps {steps} --precision {config.precision}"

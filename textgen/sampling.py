@@ -4,19 +4,21 @@ Logits are divided by the temperature, cut to the likeliest symbols (top-k, top-
 drawn from, all in float64. Only differences to the largest logit are exponentiated,
 so nothing overflows, and no logarithm is taken, so nothing is ever log(0).
 
+A symbol is drawn by the first cumulative sum above a uniform number times the total.
+There always is one: a uniform is at most 1 - 2**-53, so the exact product is half a
+unit in the total's last place or more below it, and where exactly half, the total is a
+power of two with the next smaller float just there. So it never rounds to the total.
+
     >>> rng = np.random.default_rng(0)
-    >>> sample(np.array([0.0, 2.0, 1.0]), rng, SamplingConfig(temperature=0))
+    >>> sample(np.array([0.0, 2.0, 1.0]), rng, temperature=0)
     1
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
-
-from textgen.config import SamplingConfig
 
 # A nucleus is full once it reaches top_p up to this share: the rounding of the sums
 # must not add a symbol that exact arithmetic would leave out.
@@ -51,7 +53,13 @@ def probabilities(
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-def sample(logits: np.ndarray, rng: np.random.Generator, config: SamplingConfig) -> int:
+def sample(
+    logits: np.ndarray,
+    rng: np.random.Generator,
+    temperature: float,
+    top_k: int | None = None,
+    top_p: float | None = None,
+) -> int:
     """Draw the next symbol's id from one row of logits.
 
     Takes one number from ``rng``, or none at temperature 0.
@@ -59,7 +67,9 @@ def sample(logits: np.ndarray, rng: np.random.Generator, config: SamplingConfig)
     Args:
         logits: (V,), any float dtype.
         rng: where the randomness comes from.
-        config: temperature, top-k and top-p; its length plays no part.
+        temperature: as for `probabilities`.
+        top_k: likewise.
+        top_p: likewise.
 
     Returns:
         An id whose probability is above zero.
@@ -67,30 +77,29 @@ def sample(logits: np.ndarray, rng: np.random.Generator, config: SamplingConfig)
     Raises:
         ValueError: as `probabilities`.
     """
-    if config.temperature == 0:
+    if temperature == 0:
         _check_largest(logits.max())
         return int(logits.argmax())
-    cumulative = _weights(
-        logits, config.temperature, config.top_k, config.top_p
-    ).cumsum()
-    total = cumulative[-1]
-    # Below the total, so that the first sum above the point is where a symbol of
-    # weight above zero was added.
-    point = min(rng.random() * total, math.nextafter(total, 0.0))
+    cumulative = _weights(logits, temperature, top_k, top_p).cumsum()
+    point = rng.random() * cumulative[-1]
     return int(cumulative.searchsorted(point, side="right"))
 
 
 def sample_batch(
     logits: np.ndarray,
     rngs: Sequence[np.random.Generator],
-    config: SamplingConfig,
+    temperature: float,
+    top_k: int | None = None,
+    top_p: float | None = None,
 ) -> np.ndarray:
     """Draw one id from each row; row r is what `sample` draws with generator r.
 
     Args:
         logits: (B, V), any float dtype.
         rngs: B generators, one for each row.
-        config: temperature, top-k and top-p; its length plays no part.
+        temperature: as for `probabilities`.
+        top_k: likewise.
+        top_p: likewise.
 
     Returns:
         (B,) int64 ids.
@@ -102,15 +111,11 @@ def sample_batch(
         raise ValueError(
             f"expected {len(logits)} generators, one a row, but received {len(rngs)}"
         )
-    if config.temperature == 0:
+    if temperature == 0:
         _check_largest(logits.max(axis=-1))
         return logits.argmax(axis=-1).astype(np.int64)
-    cumulative = _weights(
-        logits, config.temperature, config.top_k, config.top_p
-    ).cumsum(axis=-1)
-    totals = cumulative[:, -1]
-    uniforms = np.array([rng.random() for rng in rngs])
-    points = np.minimum(uniforms * totals, np.nextafter(totals, 0.0))
+    cumulative = _weights(logits, temperature, top_k, top_p).cumsum(axis=-1)
+    points = np.array([rng.random() for rng in rngs]) * cumulative[:, -1]
     return (cumulative > points[:, None]).argmax(axis=-1)
 
 

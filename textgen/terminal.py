@@ -18,16 +18,19 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import NoReturn, TextIO, TypeVar
 
-from textgen.errors import OptionError, OutputError, TextgenError
+from textgen.errors import OptionError, OutputError, TextgenError, shown
+
+Number = TypeVar("Number", int, float)
 
 DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
 # Control characters but newline and tab, marks that turn the direction of writing,
 # and bytes that were not UTF-8 (they reach Python as lone surrogates).
 STEERING = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    r"\ud800-\udfff]"
 )
 
 
@@ -79,24 +82,30 @@ def writer(stream: TextIO) -> Callable[[str], None]:
     return write
 
 
+def utf8(argument: str) -> str:
+    """Read an option's text as UTF-8, whatever the locale (a type for `argparse`).
+
+    Not for paths, which the system wants back as it gave them.
+    """
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
+
+
 def whole_number(text: str) -> int:
     """Read an option's whole number (a type for `argparse`)."""
-    try:
-        return int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be a whole number, but was {text[:40]!r}"
-        ) from None
+    return _read_number(int, "a whole number", text)
 
 
 def number(text: str) -> float:
     """Read an option's number (a type for `argparse`)."""
-    try:
-        return float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be a number, but was {text[:40]!r}"
-        ) from None
+    return _read_number(float, "a number", text)
+
+
+def _read_number(read: Callable[[str], Number], kind: str, text: str) -> Number:
+    # Python takes 1_0 and the digits of any script for numbers, too.
+    if text.isascii() and "_" not in text:
+        with contextlib.suppress(ValueError):
+            return read(text)
+    raise argparse.ArgumentTypeError(f"must be {kind}, but was {shown(text)}")
 
 
 class Parser(argparse.ArgumentParser):
@@ -157,6 +166,7 @@ def _prepare_streams() -> None:
     sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     if sys.stdin is not None:
+        # Only a line feed ends a line, on Windows too.
         sys.stdin.reconfigure(
             encoding="utf-8-sig", errors="surrogateescape", newline="\n"
         )

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from textgen.errors import VocabularyError
+from textgen.errors import VocabularyError, shown
 
 END_SYMBOL = "\n"  # begins and ends every line of a `lines` corpus
 SHOWN_SYMBOLS = 5  # a message names no more than these
@@ -111,7 +111,7 @@ class Vocabulary:
         if wrong:
             raise VocabularyError(
                 "each symbol of a vocabulary must be one Unicode character, but "
-                f"received {_listed([_shortened(symbol) for symbol in wrong])}: "
+                f"received {_listed([shown(symbol) for symbol in wrong])}: "
                 "make the vocabulary anew from its text"
             )
         if len(set(self.symbols)) < len(self.symbols):
@@ -257,12 +257,6 @@ def _is_character(symbol: Any) -> bool:
         and len(symbol) == 1
         and not "\ud800" <= symbol <= "\udfff"
     )
-
-
-def _shortened(value: Any) -> str:
-    """Return the repr of anything in at most some forty characters."""
-    shown = repr(value)
-    return shown if len(shown) <= 40 else f"{shown[:36]} ..."
 
 
 def _listed(items: Sequence[str]) -> str:

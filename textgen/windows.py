@@ -27,9 +27,9 @@ import numpy as np
 
 from textgen.config import WindowConfig
 from textgen.errors import CorpusError
+from textgen.line_bounds import places_of, with_bounds_between
 from textgen.permutation import ROUNDS, permute
 
-BLOCK_IDS = 1 << 20  # looked at together when line ends are searched
 BLOCK_WINDOWS = 4096  # gathered together by `arrays`
 
 
@@ -62,6 +62,7 @@ class Windows(ABC):
         ids: np.ndarray,
         config: WindowConfig,
         count: int,
+        longest: int,
         batch_size: int,
         seed: int,
         padding_id: int,
@@ -73,7 +74,7 @@ class Windows(ABC):
         self.windows_per_epoch = count
         self.batch_size = min(batch_size, count)
         self.steps_per_epoch = -(-count // self.batch_size)
-        self.longest = config.window_chars
+        self.longest = longest
 
     @abstractmethod
     def _locate(
@@ -114,12 +115,15 @@ class Windows(ABC):
     def arrays(self, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return all windows of an epoch at once, as `keras.Model.fit` takes them.
 
-        Takes 12 bytes for each of N x T symbols: for small corpora.
+        Takes 12 bytes for each of N x T symbols: for small corpora. They fit the
+        saved model, except for targets ``last`` on ``lines``: windows of many lengths
+        need a prediction at each position (`textgen.model.build_model` with targets
+        ``all``), and the saved model makes one, after the padding.
 
         Returns:
             inputs (N, T) int32, targets (N, T) int32 and weights (N, T) float32, with
-            T the longest window; or, for targets ``last`` on a ``stream``, whose
-            model makes one prediction a window, targets and weights (N,).
+            T the longest window; for targets ``last`` on a ``stream``, targets and
+            weights (N,).
         """
         shape = (self.windows_per_epoch, self.longest)
         inputs = np.empty(shape, np.int32)
@@ -184,7 +188,7 @@ class StreamWindows(Windows):
         self._stride = config.stride_chars or (window if config.targets == "all" else 1)
         self._last_start = len(ids) - window - 1
         count = self._last_start // self._stride + 1
-        super().__init__(ids, config, count, batch_size, seed, padding_id=0)
+        super().__init__(ids, config, count, window, batch_size, seed, padding_id=0)
 
     def _locate(
         self, windows: np.ndarray, randoms: np.ndarray
@@ -228,17 +232,16 @@ class LineWindows(Windows):
             )
         if ids[0] != end_id or ids[-1] != end_id:
             raise ValueError("ids of lines must begin and end with the end symbol")
-        self._ends = _places(ids, end_id)
+        self._ends = places_of(end_id, ids)
         self._stride = config.stride_chars or 1
         if config.targets == "all":
-            self._bounds = _cut(self._ends, config.window_chars)
+            self._bounds = with_bounds_between(self._ends, config.window_chars)
             count = len(self._bounds) - 1
             longest = int(np.diff(self._bounds).max())
         else:
             count = (len(ids) - 2) // self._stride + 1
             longest = min(int(np.diff(self._ends).max()), config.window_chars)
-        super().__init__(ids, config, count, batch_size, seed, padding_id=end_id)
-        self.longest = longest
+        super().__init__(ids, config, count, longest, batch_size, seed, end_id)
 
     def _locate(
         self, windows: np.ndarray, randoms: np.ndarray
@@ -287,30 +290,3 @@ def make_windows(
             f"with {end_id!r}"
         )
     return LineWindows(ids, config, batch_size, seed, end_id)
-
-
-def _places(ids: np.ndarray, wanted: int) -> np.ndarray:
-    """Return where ``wanted`` stands, in the smallest type of at least four bytes."""
-    blocks = range(0, len(ids), BLOCK_IDS)
-    found = sum(np.count_nonzero(ids[b : b + BLOCK_IDS] == wanted) for b in blocks)
-    places = np.empty(found, np.uint32 if len(ids) < 2**32 else np.int64)
-    filled = 0
-    for start in blocks:
-        block = np.flatnonzero(ids[start : start + BLOCK_IDS] == wanted)
-        places[filled : filled + len(block)] = block + start
-        filled += len(block)
-    return places
-
-
-def _cut(bounds: np.ndarray, longest: int) -> np.ndarray:
-    """Add bounds so that none is further than ``longest`` from the one before."""
-    lengths = np.diff(bounds)
-    if lengths.max() <= longest:
-        return bounds
-    pieces = -(-lengths.astype(np.int64) // longest)
-    firsts = np.cumsum(pieces) - pieces  # number of each line's first piece
-    cut = np.empty(int(pieces.sum()) + 1, bounds.dtype)
-    number = np.arange(len(cut) - 1) - np.repeat(firsts, pieces)  # within the line
-    cut[:-1] = np.repeat(bounds[:-1], pieces) + (number * longest).astype(cut.dtype)
-    cut[-1] = bounds[-1]
-    return cut

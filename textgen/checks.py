@@ -1,0 +1,69 @@
+"""What an option's value must be: a number within bounds, or one of a few words."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from textgen.errors import OptionError, shown
+
+
+def check_number(
+    name: str,
+    value: Any,
+    lowest: float,
+    highest: float = math.inf,
+    *,
+    whole: bool = False,
+    above: bool = False,
+    below: float = math.inf,
+) -> Any:
+    """Return a finite number within bounds, as one of Python's own types.
+
+    Args:
+        name: the option as the user knows it.
+        value: what was received; NumPy's numbers are welcome.
+        lowest: smallest value allowed, or excluded bound with ``above``.
+        highest: largest value allowed.
+        whole: demand an integer.
+        above: ``value`` must lie strictly above ``lowest``.
+        below: excluded upper bound.
+
+    Raises:
+        OptionError: naming what was expected and what was received.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    kind = "a whole number" if whole else "a number"
+    bound = f"above {lowest:g}" if above else f"of at least {lowest:g}"
+    limit = "" if math.isinf(highest) else f" and at most {highest:,.0f}"
+    limit += "" if math.isinf(below) else f" and below {below:g}"
+    right_type = isinstance(value, int if whole else (int, float))
+    if (
+        not right_type
+        or isinstance(value, bool)
+        or not _is_finite(value)
+        or not (value > lowest if above else value >= lowest)
+        or value > highest
+        or value >= below
+    ):
+        raise OptionError(
+            f"{name} must be {kind} {bound}{limit}, but was {shown(value)}"
+        )
+    return value
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise `OptionError` unless ``value`` is one of ``choices``."""
+    if value not in choices:
+        listed = ", ".join(choices)
+        raise OptionError(f"{name} must be one of {listed}, but was {shown(value)}")
