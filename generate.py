@@ -15,9 +15,10 @@ import sys
 from textgen.process import prepare_process
 from textgen.reader_process import Reader
 
-prepare_process()
-# It gets ready to read a model while the rest is imported.
-READER = Reader() if __name__ == "__main__" else None
+READER = None
+if __name__ == "__main__":
+    prepare_process()
+    READER = Reader()  # gets ready to read a model while the rest is imported
 
 from textgen.batch_generation import check_count
 from textgen.config import DEFAULT_CORPUS, CompletionConfig

@@ -18,7 +18,8 @@ import time
 from textgen.process import prepare_process
 
 STARTED_S = time.monotonic()  # before the slow imports: --minutes counts them
-prepare_process()
+if __name__ == "__main__":
+    prepare_process()
 
 from textgen import metrics
 from textgen.config import DEFAULT_CORPUS, PRESETS

@@ -223,5 +223,6 @@ def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:
         config.training.seed,
         end_id,
     )
-    held_out = HeldOut(split.held_out, len(split.training), whole=text.named)
-    return windows, held_out
+    # All of a named text is measured, so that figures compare; not within a budget.
+    whole = text.named and config.training.minutes is None
+    return windows, HeldOut(split.held_out, len(split.training), whole=whole)

@@ -17,6 +17,7 @@ from typing import Any
 
 from textgen.config import PRESETS, Config, WindowConfig
 from textgen.contents import Contents
+from textgen.corpus import KINDS
 from textgen.errors import CorpusError, ModelFileError, OptionError, VocabularyError
 from textgen.keras_file import KerasModel, build_model
 from textgen.network import Network
@@ -27,8 +28,6 @@ from textgen.vocabulary import END_SYMBOL, Vocabulary
 
 MAX_STAGGERED_UNITS = 1 << 24  # T times all layers' units: buffers of half a GiB
 USUAL_WINDOW_CHARS = PRESETS["course"].windows.window_chars
-
-_KINDS = ("lines", "stream")
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def _own_model(network: Network, text: str, path: Path) -> TrainedModel:
             f"expected textgen's metadata of format {FORMAT_VERSION} "
             f"(symbols, corpus, config), but received others: {ADVICE}"
         ) from error
-    if len(vocabulary) != network.vocabulary_size or kind not in _KINDS:
+    if len(vocabulary) != network.vocabulary_size or kind not in KINDS:
         raise ModelFileError(
             f"expected metadata that fit the network of {network.vocabulary_size:,} "
             f"symbols, but received {len(vocabulary):,} symbols, kind "
