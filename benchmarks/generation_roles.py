@@ -52,7 +52,9 @@ def save_random_model(path: Path, kind: str, **model: Any) -> None:
 def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
     """Generate as generate.py does, one stream or many together."""
     sys.path.insert(0, str(ROOT))
-    import generate  # noqa: F401, I001  sets the threads before NumPy is imported
+    from textgen.process import prepare_process
+
+    prepare_process()  # sets the threads before NumPy is imported, as generate.py does
 
     from textgen.batch_generation import generate_many
     from textgen.generation import stream_output
