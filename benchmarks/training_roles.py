@@ -90,7 +90,7 @@ def textgen_role(size: dict) -> tuple[dict, Any]:
         "threads": f"{training.parts} parts × {intra_op}",
         "parameters": model.count_params(),
     }
-    return facts, timed(training.run)
+    return facts, timed(lambda steps: training.run(training.step + steps))
 
 
 def keras_role(size: dict, threads: int) -> tuple[dict, Any]:
