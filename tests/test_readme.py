@@ -15,6 +15,13 @@ from keras_fixtures import keras_2_lstm
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHORT = ["--steps", "2", "--units", "8"]
+PROGRAMS = (
+    "train.py",
+    "generate.py",
+    "textgen/numpy_rnn.py",
+    "benchmarks/training_speed.py",
+    "benchmarks/quality.py",
+)
 LENGTHS = ("--steps", "--epochs", "--minutes")
 
 
@@ -130,7 +137,7 @@ def test_options_in_the_readme_are_those_of_the_help(program, tmp_path):
 
 def test_every_option_anywhere_in_the_readme_exists(tmp_path):
     known = set()
-    for program in ("train.py", "generate.py", "textgen/numpy_rnn.py"):
+    for program in PROGRAMS:
         shown = run([program, "--help"], tmp_path).stdout
         known |= set(re.findall(r"--[a-z][a-z-]+", shown))
     assert {"--help", "--corpus", "--prompt", "--iterations"} <= known
