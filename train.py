@@ -62,10 +62,10 @@ def parse_arguments():
     add("--learning-rate", metavar="X", type=number, help=f"peak rate {usual}")
     add("--epochs", metavar="N", type=whole_number, help="times to see every window")
     add("--steps", metavar="N", type=whole_number, help="optimizer steps to take")
-    add("--minutes", metavar="X", type=number, help="time for everything, start-up to "
-        "saving; the number of steps that fit is measured once at the start")
-    add("--precision", metavar="KIND", help="float32, bfloat16 or auto, bfloat16 where "
-        f"the processor has it; weights are float32 always {usual}")
+    add("--weight-decay", metavar="X", type=number, help=f"of AdamW {usual}")
+    add("--minutes", metavar="X", type=number, help="time for everything at the most; "
+        "without a --preset the network is sized for it")
+    add("--precision", metavar="KIND", help="of products: float32, bfloat16, auto")
     add("--held-out", metavar="X", type=number, help="share of the text that is only "
         f"measured, 0 to train on everything {usual}")
     add("--seed", metavar="N", type=whole_number, help="repeats a training exactly on "

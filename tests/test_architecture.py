@@ -55,6 +55,7 @@ ORDER = (
     "evaluation",
     "held_out",
     "schedule",
+    "sizing",
     "interrupt",
     "output",
     "recipe",

@@ -1,5 +1,6 @@
 """Which configuration a training runs with, and how that is said."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from textgen.corpus import Corpus, load_corpus, named_corpora
 from textgen.errors import OptionError
 from textgen.model_file import load_model
 from textgen.recipe import choose_config, describe, describe_length
+from textgen.sizing import size_for
 from textgen.vocabulary import Vocabulary
 from textgen.windows import make_windows
 
@@ -177,9 +179,33 @@ def test_the_characters_said_are_those_of_the_file():
 
 
 def test_the_length_is_said_and_for_a_budget_how_to_repeat_it():
-    training = Config().override(steps=1200).training
-    assert describe_length(training, 1200, 0.05) == "1,200 steps, about 60 s"
-    assert describe_length(training, 1, 2.0) == "1 step, about 2 s"
-    budget = Config().override(minutes=2, precision="float32", seed=5).training
+    config = Config().override(steps=1200)
+    assert describe_length(config, 1200, 0.05) == "1,200 steps, about 60 s"
+    assert describe_length(config, 1, 2.0) == "1 step, about 2 s"
+
+
+def test_the_command_that_repeats_a_budget_says_all_that_was_chosen():
+    asked = {"minutes": 2, "precision": "float32", "seed": 5}
+    budget = choose_config(corpus(), None, None, asked)
     line = describe_length(budget, 1200, 0.05)
-    assert "--steps 1200 --precision float32 --seed 5 in place of --minutes" in line
+    said = dict(re.findall(r"--([a-z-]+) (\S+)", line.split("in place of")[1]))
+    names = {"window": "window_chars"}
+    options = {
+        names.get(name, name.replace("-", "_")): value
+        if name == "precision"
+        else float(value)
+        if "." in value
+        else int(value)
+        for name, value in said.items()
+    }
+    again = choose_config(corpus(), None, None, options)
+    assert again == budget.override(steps=1200)
+
+
+def test_a_budget_without_a_preset_sizes_the_network():
+    sized = choose_config(corpus(), None, None, {"minutes": 3, "units": 40})
+    assert sized == size_for(900, 3).override(units=40)
+    all_of_it = choose_config(corpus(), None, None, {"minutes": 3, "held_out": 0})
+    assert all_of_it == size_for(1000, 3).override(held_out=0)
+    preset = choose_config(corpus(), "course", None, {"minutes": 3})
+    assert preset == PRESETS["course"].override(minutes=3)

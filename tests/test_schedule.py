@@ -54,4 +54,6 @@ def test_length_is_the_first_that_is_set():
     assert total_steps(TrainingConfig(steps=5), 7) == 5
     timed = TrainingConfig(minutes=1.0)
     assert total_steps(timed, 7, seconds_left=50.0, seconds_per_step=0.4) == 125
+    # A text of 7 steps is known by heart after 60 epochs.
+    assert total_steps(timed, 7, seconds_left=999.0, seconds_per_step=0.4) == 420
     assert total_steps(timed, 7, seconds_left=-3.0, seconds_per_step=0.4) == 1

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from textgen.checks import check_choice
-from textgen.config import PRESETS, Config, TrainingConfig
+from textgen.config import PRESETS, Config
 from textgen.corpus import Corpus
 from textgen.errors import OptionError
+from textgen.sizing import size_for
 from textgen.trained_model import TrainedModel
 from textgen.windows import Windows
 
@@ -22,10 +23,11 @@ def choose_config(
 ) -> Config:
     """Choose a preset, or the configuration of the model to go on from.
 
-    A named corpus without a preset of its name, and any file, takes ``dinos``' if it
-    is made of lines and ``sonnets``' otherwise. Going on from a saved model keeps its
-    network, windows and schedule; with a cosine schedule the peak rate is a tenth of
-    the saved one, and with a constant one it stays.
+    With a budget of minutes the network is sized for it, see `textgen.sizing`.
+    Otherwise a named corpus without a preset of its name, and any file, takes
+    ``dinos``' if it is made of lines and ``sonnets``' if not. Going on from a saved
+    model keeps its network, windows and schedule; with a cosine schedule the peak rate
+    is a tenth of the saved one, and with a constant one it stays.
 
     Args:
         corpus: what will be trained on.
@@ -41,9 +43,7 @@ def choose_config(
     if preset is not None:
         check_choice("--preset", preset, tuple(PRESETS))
     if start is None:
-        own = corpus.name if corpus.named and corpus.name in PRESETS else None
-        usual = "dinos" if corpus.kind == "lines" else "sonnets"
-        return PRESETS[preset or own or usual].override(**overrides)
+        return _afresh(corpus, preset, overrides).override(**overrides)
     if preset is not None:
         raise OptionError(
             "give --preset or --init-from, not both: a saved model brings its own "
@@ -52,6 +52,17 @@ def choose_config(
     config = _go_on(start.config, overrides)
     _check_held_out(config, corpus, start)
     return config
+
+
+def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Config:
+    minutes = overrides.get("minutes")
+    if preset is None and minutes is not None:
+        asked = Config().override(minutes=minutes, held_out=overrides.get("held_out"))
+        trained_on = len(corpus.ids) * (1 - asked.training.held_out)
+        return size_for(round(trained_on), minutes)
+    own = corpus.name if corpus.named and corpus.name in PRESETS else None
+    usual = "dinos" if corpus.kind == "lines" else "sonnets"
+    return PRESETS[preset or own or usual]
 
 
 def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
@@ -97,13 +108,20 @@ def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
     )
 
 
-def describe_length(config: TrainingConfig, steps: int, step_s: float) -> str:
+def describe_length(config: Config, steps: int, step_s: float) -> str:
     """Say in one line how long the training is and, for a budget, how to repeat it."""
+    training = config.training
     noun = "step" if steps == 1 else "steps"
     line = f"{steps:,} {noun}, about {steps * step_s:,.0f} s"
-    if config.minutes is not None:
+    if training.minutes is not None:
         line += (
-            f"; to repeat it exactly, --steps {steps} --precision {config.precision}"
-            f" --seed {config.seed} in place of --minutes"
+            f"; to repeat it exactly, in place of --minutes: --steps {steps}"
+            f" --precision {training.precision} --seed {training.seed}"
+            f" --layers {config.model.layers} --units {config.model.units}"
+            f" --embedding {config.model.embedding} --dropout {config.model.dropout}"
+            f" --window {config.windows.window_chars}"
+            f" --batch-size {training.batch_size}"
+            f" --learning-rate {training.learning_rate}"
+            f" --weight-decay {training.weight_decay}"
         )
     return line

@@ -6,6 +6,7 @@ import numpy as np
 
 from textgen.config import TrainingConfig
 
+BUDGET_EPOCHS = 60  # beyond, a text is only learned by heart
 FINAL_SHARE = 0.01  # of the peak rate, at the last step of a cosine schedule
 
 
@@ -44,6 +45,9 @@ def total_steps(
 ) -> int:
     """Return how many steps a training takes by its first length that is set.
 
+    A budget in minutes is a limit: it ends before that when the text has been seen
+    so often that more would only learn it by heart.
+
     Args:
         config: ``minutes``, ``steps`` or ``epochs``.
         steps_per_epoch: steps that see each training window once.
@@ -51,7 +55,8 @@ def total_steps(
         seconds_per_step: as measured at the start.
     """
     if config.minutes is not None:
-        return max(1, int(seconds_left / seconds_per_step))
+        fitting = max(1, int(seconds_left / seconds_per_step))
+        return min(fitting, BUDGET_EPOCHS * steps_per_epoch)
     if config.steps is not None:
         return config.steps
     return config.epochs * steps_per_epoch

@@ -107,7 +107,7 @@ def plan_steps(
 def describe_start(config: Config, done: int, steps: int, step_s: float) -> str:
     """Say in one line what is ahead."""
     if not done:
-        return describe_length(config.training, steps, step_s)
+        return describe_length(config, steps, step_s)
     left_s = (steps - done) * step_s
     return f"going on at step {done:,} of {steps:,}, about {left_s:,.0f} s left"
 

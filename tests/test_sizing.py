@@ -1,0 +1,69 @@
+"""The rules of thumb: each holds, and together they give known sizes."""
+
+import math
+
+import pytest
+
+from textgen.sizing import size_for
+
+MILLION = 1_000_000
+
+
+def weights_of(config):
+    """Recurrent weights of the layers, the later ones fed by one as wide."""
+    return (4 + 8 * (config.model.layers - 1)) * config.model.units**2
+
+
+@pytest.mark.parametrize(
+    ("chars", "minutes", "layers", "units", "dropout", "batch_size"),
+    [
+        (MILLION, 0.4, 1, 128, 0.0, 32),
+        (MILLION, 1.2, 1, 208, 0.0, 32),
+        (MILLION, 20, 2, 480, 0.47, 32),
+        (85_000, 1.2, 2, 256, 0.5, 16),
+        (15_000, 0.4, 1, 272, 0.5, 16),
+        (1000 * MILLION, 40, 2, 336, 0.0, 32),
+    ],
+)
+def test_known_sizes(chars, minutes, layers, units, dropout, batch_size):
+    config = size_for(chars, minutes)
+    assert (config.model.layers, config.model.units) == (layers, units)
+    assert config.model.dropout == dropout
+    assert config.training.batch_size == batch_size
+    assert config.training.minutes == minutes
+
+
+@pytest.mark.parametrize("chars", [1, 100, 20_000, MILLION, 10**10])
+@pytest.mark.parametrize("minutes", [1e-6, 0.1, 3.0, 100.0, 1e6])
+def test_any_text_and_any_budget(chars, minutes):
+    config = size_for(chars, minutes)
+    assert config.model.units % 16 == 0
+    assert 0 <= config.model.dropout <= 0.5
+    assert config.training.weight_decay == (0.1 if config.model.dropout else 0.01)
+    expected = 0.008 * (128 / config.model.units) ** 0.8
+    assert config.training.learning_rate == pytest.approx(expected, abs=6e-5)
+
+
+def test_more_time_is_worth_a_larger_network_up_to_what_the_text_is_worth():
+    sizes = [weights_of(size_for(MILLION, 2.0**k)) for k in range(-2, 12)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[5] < sizes[-1]
+    assert sizes[-1] == pytest.approx(800e3 * (MILLION / 85e3) ** 0.6, rel=0.1)
+
+
+def test_a_long_text_gets_ninety_characters_a_weight():
+    for minutes in (0.5, 2, 20):
+        weights = weights_of(size_for(10**9, minutes))
+        speed = 27e9 * (weights / 66e3) ** (1 / 3)
+        chars = (60 * minutes - 8) * speed / weights
+        assert chars / weights == pytest.approx(90, rel=0.25)
+
+
+def test_a_short_text_is_not_seen_more_than_forty_times_while_size_can_help():
+    weights = weights_of(size_for(MILLION, 10))
+    speed = 27e9 * (weights / 66e3) ** (1 / 3)
+    passes = (600 - 8) * speed / weights / MILLION
+    assert passes == pytest.approx(40, rel=0.25)
+    assert size_for(MILLION, 10).model.dropout == pytest.approx(
+        0.1 * math.log(weights * passes / MILLION), abs=0.03
+    )

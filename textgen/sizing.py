@@ -1,0 +1,85 @@
+"""How large a network, and how hard it is trained, for a text and a budget of minutes.
+
+A few rules of thumb, fitted to trainings of some seconds to an hour on a 2-core
+machine (docs/experiments.md), in terms of
+
+    n  characters of the text
+    t  seconds of the budget
+    P  weights of the recurrent layers, 4U² for one layer and 12U² for two
+
+1. **Work.** A machine does more multiplications a second in larger networks: about
+   S(P) = 27·10⁹·(P / 66,000)^⅓ weights × characters a second. So a network sees
+   t·S(P)/P characters, its *passes* over the text are that through n.
+2. **Size.** As long as the text is long enough, 90 characters for each weight.
+   Where that would be more than 40 passes, a larger network that makes 40; but never
+   more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
+3. **Layers.** One up to 300,000 weights, then two.
+4. **Rate.** Peak 0.008·(128 / U)^0.8.
+5. **Regularisation.** Dropout 0.1·ln(P·passes / n), from 0.1 to 0.5, or none where
+   that is less; with dropout, weight decay 0.1 instead of 0.01.
+6. **Batches** of 32 windows of 64 characters, of 128 from 10 minutes on; of 16 where
+   that would be less than 3,000 steps.
+
+None of it looks at the held-out part.
+"""
+
+from __future__ import annotations
+
+import math
+
+from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
+
+WORK_PER_S = 27e9  # weights × characters, at REFERENCE_WEIGHTS
+REFERENCE_WEIGHTS = 66e3
+CHARS_PER_WEIGHT = 90
+USEFUL_PASSES = 40
+MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
+ONE_LAYER_WEIGHTS = 300e3
+UNITS_MULTIPLE = 16
+STARTING_S = 8.0  # imports, compiling and measuring
+LONG_BUDGET_MINUTES = 10
+FEWEST_STEPS = 3000
+
+
+def size_for(chars: int, minutes: float) -> Config:
+    """Return the configuration for a budget.
+
+    Args:
+        chars: characters of the training part, n.
+        minutes: the budget, of the whole process.
+    """
+    seconds = max(1.0, 60 * minutes - STARTING_S)
+    weights = _weights(chars, seconds)
+    layers = 1 if weights <= ONE_LAYER_WEIGHTS else 2
+    units = math.sqrt(weights / (4 if layers == 1 else 12))
+    units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
+    seen = min(_chars_seen(weights, seconds), USEFUL_PASSES * chars)
+    dropout = round(0.1 * math.log(max(1.0, weights * seen / chars**2)), 2)
+    dropout = min(0.5, dropout) if dropout >= 0.1 else 0.0
+    window = 128 if minutes >= LONG_BUDGET_MINUTES else 64
+    few = seen < FEWEST_STEPS * 32 * window
+    return Config(
+        ModelConfig(layers=layers, units=units, embedding=64, dropout=dropout),
+        WindowConfig(window_chars=window),
+        TrainingConfig(
+            batch_size=16 if few else 32,
+            learning_rate=round(0.008 * (128 / units) ** 0.8, 4),
+            weight_decay=0.1 if dropout else 0.01,
+            epochs=None,
+            minutes=minutes,
+        ),
+    )
+
+
+def _weights(chars: int, seconds: float) -> float:
+    """Solve rule 2 for P; S(P) stands on both sides of it."""
+    per_second = WORK_PER_S / REFERENCE_WEIGHTS ** (1 / 3)
+    for_the_time = (seconds * per_second / CHARS_PER_WEIGHT) ** (3 / 5)
+    for_the_text = (seconds * per_second / (USEFUL_PASSES * chars)) ** (3 / 2)
+    most = MOST_WEIGHTS * (chars / AT_CHARS) ** 0.6
+    return min(max(for_the_time, for_the_text), most)
+
+
+def _chars_seen(weights: float, seconds: float) -> float:
+    speed = WORK_PER_S * (weights / REFERENCE_WEIGHTS) ** (1 / 3)
+    return seconds * speed / weights
