@@ -23,19 +23,19 @@ if __name__ == "__main__":
 
 from textgen import metrics
 from textgen.config import DEFAULT_CORPUS, PRESETS
+from textgen.config_options import add_config_options
 from textgen.preparation import prepare
 from textgen.quiet_import import import_quietly
-from textgen.terminal import Parser, number, run, say, whole_number, writer
+from textgen.terminal import Parser, run, say, writer
 
 
 def parse_arguments():
     """Read the command line."""
     parser = Parser(__doc__)
     add = parser.add_argument
-    usual = "(default: the preset's)"
     # fmt: off
-    add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="sonnets, dinos, or "
-        "the path of a UTF-8 text file (default: %(default)s)")
+    add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="sonnets, dinos, "
+        "shakespeare, or the path of a UTF-8 text file (default: %(default)s)")
     add("--kind", metavar="KIND", help="lines, each line one example, or stream, one "
         "long text (default: guessed from the text)")
     add("--output", metavar="FILE", help="the .h5 file to write (default: "
@@ -46,31 +46,8 @@ def parse_arguments():
         "network and settings")
     add("--resume", action="store_true", help="go on with an unfinished training, or "
         "to a greater length; options that aren't given are what they were")
-    add("--layers", metavar="N", type=whole_number, help=f"LSTM layers {usual}")
-    add("--units", metavar="N", type=whole_number, help=f"units of each {usual}")
-    add("--embedding", metavar="N", type=whole_number, help="size of the embedding, 0 "
-        f"for one-hot input {usual}")
-    add("--dropout", metavar="X", type=number, help="share of each layer's outputs "
-        f"dropped while training {usual}")
-    add("--window", metavar="N", type=whole_number, dest="window_chars",
-        help=f"characters in a training window {usual}")
-    add("--stride", metavar="N", type=whole_number, dest="stride_chars",
-        help=f"characters between the starts of two windows {usual}")
-    add("--targets", metavar="KIND", help="all, each position predicts the next "
-        f"character, or last, only the one after the window is predicted {usual}")
-    add("--batch-size", metavar="N", type=whole_number, help=f"windows a step {usual}")
-    add("--learning-rate", metavar="X", type=number, help=f"peak rate {usual}")
-    add("--epochs", metavar="N", type=whole_number, help="times to see every window")
-    add("--steps", metavar="N", type=whole_number, help="optimizer steps to take")
-    add("--weight-decay", metavar="X", type=number, help=f"of AdamW {usual}")
-    add("--minutes", metavar="X", type=number, help="time for everything at the most; "
-        "without a --preset the network is sized for it")
-    add("--precision", metavar="KIND", help="of products: float32, bfloat16, auto")
-    add("--held-out", metavar="X", type=number, help="share of the text that is only "
-        f"measured, 0 to train on everything {usual}")
-    add("--seed", metavar="N", type=whole_number, help="repeats a training exactly on "
-        f"the same machine {usual}")
     # fmt: on
+    add_config_options(parser)
     return vars(parser.parse_args())
 
 

@@ -19,6 +19,7 @@ ORDER = (
     "config",
     "process",
     "terminal",
+    "config_options",
     "quiet_import",
     "vocabulary",
     "text_file",
@@ -78,6 +79,7 @@ SLOW_IMPORTS = {"tensorflow", "keras", "rich", "torch"}
 MAX_LINES = 320
 LONGER = {"numpy_rnn": "one exercise, whose functions and names are given"}
 TESTED_ELSEWHERE = {
+    "config_options": "test_config.py",
     "batch_generation": "test_generation.py",
     "checks": "test_config.py",
     "errors": "test_terminal.py",

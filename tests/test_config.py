@@ -16,7 +16,9 @@ from textgen.config import (
     TrainingConfig,
     WindowConfig,
 )
+from textgen.config_options import add_config_options
 from textgen.errors import OptionError
+from textgen.terminal import Parser
 
 NONSENSE = (-1, math.nan, math.inf, -math.inf, "1", None, True, 10**400, [1])
 WHOLE = ((ModelConfig, "layers"), (ModelConfig, "units"), (ModelConfig, "embedding"),
@@ -205,3 +207,17 @@ def test_the_course_preset_is_the_exercise():
 
 def test_the_sonnets_are_learnt_by_two_layers():
     assert PRESETS["sonnets"].model.layers == 2
+
+
+def test_every_field_has_an_option_and_every_option_a_field():
+    parser = Parser("")
+    add_config_options(parser)
+    options = vars(parser.parse_args([]))
+    config = Config()
+    fields = [name for part in vars(config).values() for name in vars(part)]
+    assert sorted(options) == sorted(fields)
+    assert set(options.values()) == {None}
+    assert config.override(**options) == config
+    given = vars(parser.parse_args(["--clip-norm", "0.5", "--schedule", "constant"]))
+    assert config.override(**given).training.clip_norm == 0.5
+    assert config.override(**given).training.schedule == "constant"

@@ -121,11 +121,11 @@ class TrainingConfig:
         _make_plain(self)
         check_number("--batch-size", self.batch_size, 1, 65_536, whole=True)
         check_number("--learning-rate", self.learning_rate, 0, 100, above=True)
-        check_choice("schedule", self.schedule, ("cosine", "constant"))
-        check_number("warmup_steps", self.warmup_steps, 0, whole=True)
-        check_choice("optimizer", self.optimizer, ("adamw", "adam"))
-        check_number("weight_decay", self.weight_decay, 0, 100)
-        check_number("clip_norm", self.clip_norm, 0)
+        check_choice("--schedule", self.schedule, ("cosine", "constant"))
+        check_number("--warmup-steps", self.warmup_steps, 0, whole=True)
+        check_choice("--optimizer", self.optimizer, ("adamw", "adam"))
+        check_number("--weight-decay", self.weight_decay, 0, 100)
+        check_number("--clip-norm", self.clip_norm, 0)
         for name in ("epochs", "steps"):
             if getattr(self, name) is not None:
                 check_number(f"--{name}", getattr(self, name), 1, 2**40, whole=True)
