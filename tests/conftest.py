@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import string
 import subprocess
 from collections.abc import Callable
@@ -103,3 +104,10 @@ def small_disk(tmp_path, request):
         pytest.skip("needs the right to mount a tmpfs")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_as_in_the_foreground() -> None:
+    """Started in the background by a script, Python would ignore Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
