@@ -180,10 +180,10 @@ def _run(
             "expected to train, but a callback stopped it before the first step; "
             "nothing was saved"
         )
-    if interruption is not None:
-        say("stopped; saving what was learned, which one more Ctrl-C would give up")
     if interruption is None:
         interruption, nats = _measure_at_the_end(held_out, snapshot())
+    else:
+        say("stopped; saving what was learned, which one more Ctrl-C would give up")
     final = checkpoint_of(training.state())
     previous = save(final, held_out_nats=nats, interrupted=interruption is not None)
     if saves.failure is not None:

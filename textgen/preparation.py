@@ -141,7 +141,7 @@ def _afresh(
         path,
         steps,
         lock,
-        notes=(*(notes or _unfinished(path)),),
+        notes=tuple(notes or _unfinished(path)),
     )
 
 

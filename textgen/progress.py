@@ -12,8 +12,8 @@ from rich.text import Text
 
 from textgen.batch_generation import generate_many
 from textgen.generation import generate_output
-from textgen.model_file import TrainedModel
 from textgen.terminal import printable
+from textgen.trained_model import TrainedModel
 from textgen.windows import Windows
 
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often

@@ -13,11 +13,11 @@ from textgen.checkpoint import Checkpoint, TrainingState, library_versions
 from textgen.config import Config
 from textgen.errors import OptionError
 from textgen.model import build_model, set_network
-from textgen.model_file import TrainedModel
 from textgen.preparation import Preparation
 from textgen.recipe import describe_length
 from textgen.record import identity_of
 from textgen.schedule import total_steps
+from textgen.trained_model import TrainedModel
 from textgen.training import Training
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
@@ -124,6 +124,7 @@ def checkpoint_maker(
         started_s: `time.monotonic` from where its seconds are counted.
     """
     resumed, text = preparation.checkpoint, preparation.corpus
+    corpus, versions = identity_of(text), library_versions()
     run, lengthened_at = secrets.token_hex(8), ()
     if resumed is not None:
         run, lengthened_at = resumed.run, resumed.lengthened_at
@@ -134,12 +135,12 @@ def checkpoint_maker(
         return Checkpoint(
             run=run,
             config=config,
-            corpus=identity_of(text),
+            corpus=corpus,
             symbols=text.vocabulary.symbols,
             total_steps=steps,
             lengthened_at=lengthened_at,
             seconds=time.monotonic() - started_s,
-            versions=library_versions(),
+            versions=versions,
             state=state,
         )
 

@@ -41,7 +41,7 @@ class TrainedModel:
         config: everything that determined its training; of a file of another program
             only the windows are known.
         metadata: the file's JSON, as read; empty in a file of another program.
-        path: the file.
+        path: the file; None while it is in training.
     """
 
     network: Network
@@ -49,7 +49,7 @@ class TrainedModel:
     kind: str
     config: Config
     metadata: Mapping[str, Any]
-    path: Path
+    path: Path | None
 
     @property
     def windows(self) -> WindowConfig:
