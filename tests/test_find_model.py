@@ -29,6 +29,14 @@ def test_resolve_model_prefers_the_users_own(tmp_path, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("corpus", ["x" * 300, "x" * 100_000, "a\0b", "\ud800"])
+def test_what_no_file_can_be_called_is_refused_in_a_line(corpus):
+    with pytest.raises(ModelFileError, match="expected a model for") as caught:
+        resolve_model(corpus=corpus)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 1500
+
+
 @pytest.mark.parametrize(
     ("corpus", "name"),
     [

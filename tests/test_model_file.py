@@ -419,6 +419,10 @@ TAMPERED = {
     "twice": (change_metadata(lambda m: m.update(symbols=["a"] * V)), "metadata"),
     "numbers": (change_metadata(lambda m: m.update(symbols=[1] * V)), "metadata"),
     "kind": (change_metadata(lambda m: m["corpus"].update(kind="x")), "kind 'x'"),
+    "no word as kind": (
+        change_metadata(lambda m: m["corpus"].update(kind=["\x1b[2J"] * 999)),
+        r"kind \['\\x1b\[2J', '\\x1b\[2J', .{1,20} \.\.\.: ",
+    ),
     "format": (change_metadata(lambda m: m.update(format=2)), "format 1"),
     "level": (change_metadata(lambda m: m.update(level="word")), "metadata"),
     "no config data": (change_metadata(lambda m: m.pop("config")), "metadata"),

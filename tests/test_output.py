@@ -83,6 +83,13 @@ def test_a_name_too_long_for_the_disk_is_found_before_training(tmp_path):
             prepare_output(tmp_path / ("x" * length + ".h5"), "any")
 
 
+@pytest.mark.parametrize("name", ["a\0b.h5", "\ud800.h5", "a\0b/c.h5"])
+def test_a_name_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(OutputError, match=r"can't be written \(.*--output"):
+        prepare_output(tmp_path / name, "any")
+    assert listing(tmp_path) == []
+
+
 @pytest.mark.parametrize("name", ["mine.h5", "mine.previous.h5"])
 def test_a_folder_of_that_name(tmp_path, name):
     (tmp_path / name).mkdir()

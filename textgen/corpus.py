@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from textgen.checks import check_choice, check_number
-from textgen.errors import CorpusError, VocabularyError
+from textgen.errors import CorpusError, VocabularyError, shown_path
 from textgen.text_file import CHUNK_BYTES, existing_file, text_pieces
 from textgen.vocabulary import END_SYMBOL, Vocabulary, code_points
 
@@ -218,8 +218,8 @@ def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, bool]:
     path = existing_file(name_or_path)
     if path is None:
         raise CorpusError(
-            f"expected a corpus or a file, but there is no {os.fspath(name_or_path)!r}:"
-            f" name one of the corpora ({', '.join(named)}) or the path of a UTF-8 text"
+            f"expected a corpus or a file, but there is no {shown_path(name_or_path)}: "
+            f"name one of the corpora ({', '.join(named)}) or the path of a UTF-8 text"
         )
     return path, False
 

@@ -5,9 +5,12 @@ to do. The command lines print it after ``error:`` and exit with status 2; anyth
 that is not a `TextgenError` is a defect of ours and keeps its traceback.
 """
 
+import os
 from typing import Any
 
 SHOWN_CHARS = 40  # of a received value, in an error's one line
+SHOWN_PATH_CHARS = 300  # of a path, which is of use only as a whole
+SHOWN_LINE_CHARS = 300  # of a line that another program wrote
 
 
 def shown(value: Any) -> str:
@@ -16,7 +19,19 @@ def shown(value: Any) -> str:
         text = repr(value)
     except ValueError:  # Python writes no number of more than 4,300 digits
         text = "a number of thousands of digits"
-    return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 4]} ..."
+    except RecursionError:  # JSON was read with more of the stack left
+        text = "lists within lists without end"
+    return shortened(text, SHOWN_CHARS)
+
+
+def shown_path(path: str | os.PathLike[str]) -> str:
+    """Return the repr of a path, shortened where it is a whole text by mistake."""
+    return shortened(repr(os.fspath(path)), SHOWN_PATH_CHARS)
+
+
+def shortened(text: str, most_chars: int = SHOWN_LINE_CHARS) -> str:
+    """Return ``text``, its end left out where it is longer than ``most_chars``."""
+    return text if len(text) <= most_chars else f"{text[: most_chars - 4]} ..."
 
 
 class TextgenError(Exception):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textgen.config import DEFAULT_CORPUS
 from textgen.corpus import data_folder
-from textgen.errors import ModelFileError
+from textgen.errors import ModelFileError, shown_path
 
 
 def resolve_model(
@@ -33,14 +33,14 @@ def resolve_model(
         shipped / f"{name}-pretrained.h5",
     ]
     for candidate in candidates:
-        if candidate.is_file():
+        if os.path.isfile(candidate):  # unlike pathlib's, it takes any text
             return candidate
     files = [file for folder in (own, shipped) for file in sorted(folder.glob("*.h5"))]
     present = {file.resolve(): str(file) for file in reversed(files)}.values()
     listed = ", ".join(map(repr, sorted(present)[:10])) or "no model at all"
     raise ModelFileError(
-        f"expected a model for {corpus!r} at {str(candidates[0])!r}, "
-        f"but found {listed}: train one with train.py --corpus {corpus!r}, "
+        f"expected a model for {shown_path(corpus)} at {shown_path(candidates[0])}, "
+        f"but found {listed}: train one with train.py --corpus {shown_path(corpus)}, "
         "or name a file with --model"
     )
 
@@ -48,5 +48,5 @@ def resolve_model(
 def _corpus_name(corpus: str) -> str:
     """Return a name as it is, with any dots in it, and of a path the file's name."""
     path = Path(corpus)
-    is_path = path.name != corpus or path.suffix == ".txt" or path.is_file()
+    is_path = path.name != corpus or path.suffix == ".txt" or os.path.isfile(path)
     return path.stem if is_path else corpus

@@ -27,7 +27,7 @@ import numpy as np
 
 from textgen.atomic_file import output_error, write_atomically
 from textgen.contents import Contents
-from textgen.errors import ModelFileError, OutputError
+from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.keras_weights import MAX_WEIGHT
 from textgen.reader_process import Reader
 from textgen.trained_model import TrainedModel, check_trainable, model_of_contents
@@ -164,7 +164,7 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except ModelFileError as error:
-        raise ModelFileError(f"{str(path)!r}: {error}") from error
+        raise ModelFileError(f"{shown_path(path)}: {error}") from error
 
 
 def _read(path: Path, reader: Reader | None = None) -> Contents:

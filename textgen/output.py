@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from textgen.atomic_file import output_error, second_name, temporary_name
-from textgen.errors import ModelFileError, OutputError
+from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.model_file import load_model, save_model
 
 
@@ -28,7 +28,7 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
     """
     path = Path(output) if output is not None else Path("models", f"{corpus_name}.h5")
     if path.suffix != ".h5":
-        raise OutputError(f"--output must end in .h5, but was {str(path)!r}")
+        raise OutputError(f"--output must end in .h5, but was {shown_path(path)}")
     try:
         if path.is_symlink():
             path = Path(os.path.realpath(path))
@@ -39,12 +39,12 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
             dir=path.parent, prefix=f".{path.name}.", suffix=".previous.h5"
         ):
             pass
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         is_file = isinstance(error, FileExistsError)
-        reason = "it is a file" if is_file else error.strerror
+        reason = "it is a file" if is_file else getattr(error, "strerror", None)
         raise OutputError(
-            f"expected a folder to write the model to, but {str(path.parent)!r} "
-            f"can't be written ({reason}); choose another with --output"
+            f"expected a folder to write the model to, but {shown_path(path.parent)} "
+            f"can't be written ({reason or error}); choose another with --output"
         ) from error
     return path
 
@@ -52,13 +52,13 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
 def _check_replaceable(path: Path) -> None:
     if path.name.endswith("-pretrained.h5"):
         raise OutputError(
-            f"--output must not be a pretrained model, but was {str(path)!r}; "
+            f"--output must not be a pretrained model, but was {shown_path(path)}; "
             "choose another name"
         )
     for file in (path, _previous(path)):
         if file.exists() and not file.is_file():
             raise OutputError(
-                f"expected to write the file {str(file)!r}, but it is a folder or "
+                f"expected to write the file {shown_path(file)}, but it is a folder or "
                 "device; choose another with --output"
             )
 

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from textgen.errors import CorpusError
+from textgen.errors import CorpusError, shown_path
 
 CHUNK_BYTES = 1 << 18
 WIDE_MARKS = {
@@ -38,7 +38,7 @@ def existing_file(given: str | os.PathLike[str]) -> Path | None:
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
         raise CorpusError(
-            f"expected a text file, but {os.fspath(given)!r} is {what}: "
+            f"expected a text file, but {shown_path(given)} is {what}: "
             "give the path of a UTF-8 text file"
         )
     return Path(given)
@@ -80,7 +80,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
 
 def _unreadable(path: str | os.PathLike[str], error: OSError) -> CorpusError:
     return CorpusError(
-        f"expected a readable text file, but {os.fspath(path)!r} can't be read "
+        f"expected a readable text file, but {shown_path(path)} can't be read "
         f"({error.strerror or error}): check its permissions, or give another path"
     )
 

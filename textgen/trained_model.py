@@ -18,7 +18,14 @@ from typing import Any
 from textgen.config import PRESETS, Config, WindowConfig
 from textgen.contents import Contents
 from textgen.corpus import KINDS
-from textgen.errors import CorpusError, ModelFileError, OptionError, VocabularyError
+from textgen.errors import (
+    CorpusError,
+    ModelFileError,
+    OptionError,
+    VocabularyError,
+    shown,
+    shown_path,
+)
 from textgen.keras_file import KerasModel, build_model
 from textgen.network import Network
 from textgen.stepper import Stepper, WindowStepper, make_stepper
@@ -136,7 +143,7 @@ def _own_model(network: Network, text: str, path: Path) -> TrainedModel:
         raise ModelFileError(
             f"expected metadata that fit the network of {network.vocabulary_size:,} "
             f"symbols, but received {len(vocabulary):,} symbols, kind "
-            f"{str(kind)[:40]!r}: {ADVICE}"
+            f"{shown(kind)}: {ADVICE}"
         )
     _check_window(network, config.windows)
     return TrainedModel(network, vocabulary, kind, config, metadata, path)
@@ -176,7 +183,7 @@ def _vocabulary_of(given: str | os.PathLike[str], size: int) -> Vocabulary:
     path = existing_file(given)
     if path is None:
         raise CorpusError(
-            f"expected a text, but {os.fspath(given)!r} does not exist: give the text "
+            f"expected a text, but {shown_path(given)} does not exist: give the text "
             "that the model was trained on"
         )
     symbols: set[str] = set()
