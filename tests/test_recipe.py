@@ -153,6 +153,18 @@ def test_going_on_keeps_the_network(saved, name):
     )
 
 
+def test_one_hot_input_is_not_for_any_number_of_symbols(saved):
+    vocabulary = Vocabulary(tuple(map(chr, range(0x4E00, 0x4E00 + 8193))))
+    many = replace(corpus(), vocabulary=vocabulary)
+    with pytest.raises(OptionError, match=r"--embedding must be at least 1 .* 8,193"):
+        choose_config(many, "course", None, {})
+    with pytest.raises(OptionError, match="--embedding must be at least 1"):
+        choose_config(many, None, with_config(saved, embedding=0), {})
+    assert choose_config(many, "course", None, {"embedding": 9}).model.embedding == 9
+    fewer = replace(many, vocabulary=Vocabulary(vocabulary.symbols[1:]))
+    assert choose_config(fewer, "course", None, {}).model.embedding == 0
+
+
 def test_a_preset_and_a_saved_model_at_once(saved):
     with pytest.raises(OptionError, match="give --preset or --init-from, not both"):
         choose_config(corpus(), "sonnets", saved, {})

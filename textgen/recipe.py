@@ -13,6 +13,7 @@ from textgen.trained_model import TrainedModel
 from textgen.windows import Windows
 
 FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model
+MAX_ONE_HOT_SYMBOLS = 8192  # the identity that gives them takes a quarter of a GiB
 
 
 def choose_config(
@@ -38,12 +39,14 @@ def choose_config(
     Raises:
         OptionError: unknown preset; preset and saved model at once; a value out of
             bounds; a network that differs from the saved model's; a part held out
-            that the saved model was trained on.
+            that the saved model was trained on; one-hot input of too many symbols.
     """
     if preset is not None:
         check_choice("--preset", preset, tuple(PRESETS))
     if start is None:
-        return _afresh(corpus, preset, overrides).override(**overrides)
+        config = _afresh(corpus, preset, overrides).override(**overrides)
+        _check_one_hot(config, corpus)
+        return config
     if preset is not None:
         raise OptionError(
             "give --preset or --init-from, not both: a saved model brings its own "
@@ -51,6 +54,7 @@ def choose_config(
         )
     config = _go_on(start.config, overrides)
     _check_held_out(config, corpus, start)
+    _check_one_hot(config, corpus)
     return config
 
 
@@ -92,6 +96,16 @@ def _check_held_out(config: Config, corpus: Corpus, start: TrainedModel) -> None
             f"--held-out must be at most {kept:g}, but was "
             f"{config.training.held_out:g}: the saved model was trained on the rest "
             "of this text"
+        )
+
+
+def _check_one_hot(config: Config, corpus: Corpus) -> None:
+    """Raise `OptionError` for one-hot input of more symbols than memory is for."""
+    symbols = len(corpus.vocabulary)
+    if not config.model.embedding and symbols > MAX_ONE_HOT_SYMBOLS:
+        raise OptionError(
+            f"--embedding must be at least 1 for a text of {symbols:,} symbols, but "
+            f"was 0: one-hot input is for at most {MAX_ONE_HOT_SYMBOLS:,}"
         )
 
 
