@@ -264,6 +264,16 @@ def test_print_sample(capsys, ids, printed):
     assert capsys.readouterr().out == printed
 
 
+@pytest.mark.parametrize(
+    ("on_terminal", "printed"),
+    [(False, "\x1bé\t\u202e\n"), (True, "\\x1bé\t\\u202e\n")],
+)
+def test_a_sample_steers_no_terminal(capsys, monkeypatch, on_terminal, printed):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: on_terminal)
+    print_sample([3, 1, 2, 4, 0], dict(enumerate("\né\t\x1b\u202e")))
+    assert capsys.readouterr().out == printed
+
+
 def test_initialize_parameters_draws_in_order_after_seed_one():
     np.random.seed(99)
     parameters = initialize_parameters(3, 5, 6)
@@ -542,6 +552,12 @@ def test_nonsense_iterations_get_one_line(capsys, iterations):
     error = capsys.readouterr().err
     assert error.startswith("error: argument --iterations: ")
     assert error.count("\n") == 1
+
+
+def test_a_mistaken_argument_is_shown_escaped(capsys):
+    with pytest.raises(SystemExit):
+        numpy_rnn.main(["a.txt", "b\n\x1b[2J"])
+    assert capsys.readouterr().err.endswith(r"b\n\x1b[2J" + "\n")
 
 
 def test_an_interruption_is_status_130(monkeypatch):

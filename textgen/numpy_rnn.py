@@ -73,7 +73,17 @@ def print_sample(sample_ix: Sequence[int], ix_to_char: Mapping[int, str]) -> Non
         ix_to_char: id → character.
     """
     name = "".join(ix_to_char[ix] for ix in sample_ix)
-    print(name[:1].upper() + name[1:], end="")
+    name = name[:1].upper() + name[1:]
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    print(_escaped(name) if on_terminal else name, end="")
+
+
+def _escaped(text: str) -> str:
+    """Return ``text`` with whatever could steer a terminal shown escaped."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 def initialize_parameters(n_a: int, n_x: int, n_y: int) -> Arrays:
@@ -377,6 +387,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage before it."""
 
     def error(self, message: str) -> NoReturn:
+        message = _escaped(message).replace("\n", "\\n")
         self.exit(2, f"error: {message}\n")
 
 
