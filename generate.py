@@ -91,7 +91,7 @@ def main():
     elif sys.stdin is None:
         raise OptionError("a --prompt or standard input is needed, but it is closed")
     else:
-        printer.print_each((line.rstrip("\r\n") for line in sys.stdin), seed)
+        printer.print_each_line(sys.stdin, seed)
 
 
 if __name__ == "__main__":

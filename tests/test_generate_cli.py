@@ -151,7 +151,44 @@ def test_bytes_that_are_not_utf8_are_unknown_symbols(prose_model):
     json_result = generate(
         "--model", prose_model, "--length", 5, "--jsonl", input=b"a\xff\n"
     )
-    assert json.loads(json_result.stdout)["prompt"] == "a\udcff"
+    # Lone surrogates are JSON that many readers refuse.
+    assert json.loads(json_result.stdout)["prompt"] == "a\ufffd"
+    assert json_result.stdout.isascii()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs arguments of bytes")
+def test_an_argument_that_is_not_utf8_comes_out_as_it_went_in(prose_model):
+    # A byte of Latin-1, a surrogate as UTF-8 would write it, a symbol cut short.
+    prompt = b"a\xe9 \xed\xa0\x80\xf0\x9f"
+    options = ("--model", prose_model, "--length", "5", "--seed", "1", "--prompt")
+    command = [sys.executable, str(SCRIPT), *map(os.fsencode, options), prompt]
+    result = subprocess.run(command, capture_output=True, timeout=120)
+    assert result.returncode == 0
+    assert result.stdout.startswith(prompt)
+    assert len(result.stdout) == len(prompt) + 6
+    assert rb"'\udce9' (skipped)" in result.stderr
+    refused = subprocess.run([*command, "--strict"], capture_output=True, timeout=120)
+    assert_one_line_error(refused, r"'\udce9'", r"'\udced'")
+
+
+def test_nul_on_standard_input_is_a_symbol_like_others(prose_model):
+    options = ("--model", prose_model, "--length", 5, "--seed", 1)
+    result = generate(*options, input=b"a\0b\0\n\0")
+    first, second, rest = result.stdout.split(b"\n\n")
+    assert (first[:4], len(first), second[:1], len(second)) == (b"a\0b\0", 9, b"\0", 6)
+    assert rest == b""
+    assert result.stderr.count(rb"'\x00' (skipped)") == 2
+    objects = generate(*options, "--jsonl", input=b"a\0b\0\n\0").stdout
+    prompts = [json.loads(line)["prompt"] for line in objects.splitlines()]
+    assert prompts == ["a\0b\0", "\0"]
+
+
+@pytest.mark.parametrize("option", ["--corpus", "--model", "--temperature", "--oops"])
+def test_a_whole_text_in_the_wrong_place_is_not_repeated(option):
+    text = "Shall I compare thee\n\x1b[2J" * 4_000
+    result = generate(option, text, "--length", 5)
+    assert_one_line_error(result, r"thee\n\x1b")
+    assert len(result.stderr) < 1500
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a C locale")

@@ -3,12 +3,16 @@ import os
 import subprocess
 import sys
 import textwrap
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from textgen.errors import OptionError
+from textgen.errors import OptionError, shown, shown_path
 from textgen.terminal import (
     Parser,
+    lines_from,
     number,
     one_line,
     printable,
@@ -25,6 +29,9 @@ from textgen.terminal import (
         ("a\rb\x00\x7f\x9b", r"a\rb\x00\x7f\x9b"),
         ("\u202eevil", r"\u202eevil"),
         ("\u200ea\u200fb\u061cc", r"\u200ea\u200fb\u061cc"),
+        ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
+        ("\u206a\u206f", r"\u206a\u206f"),
+        ("👩‍👧🏽 e\u0301 אב\u05b8 \ufeff", "👩‍👧🏽 e\u0301 אב\u05b8 \ufeff"),
         ("\udcff", r"\udcff"),
     ],
 )
@@ -32,8 +39,65 @@ def test_printable_escapes_what_steers_a_terminal(text, shown):
     assert printable(text) == shown
 
 
+def test_nothing_is_left_that_steers_by_unicodes_own_properties():
+    controls = {"Cc", "Cs", "Zl", "Zp"}
+    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    left = set(printable("".join(map(chr, range(0x110000)))))
+    steering = {
+        symbol
+        for symbol in left
+        if unicodedata.category(symbol) in controls
+        or unicodedata.bidirectional(symbol) in turning
+    }
+    assert steering == {"\n", "\t"}
+    assert len(left) > 0x10F000  # and everything else is
+
+
 def test_one_line_is_one_line():
     assert one_line("a\nb\x1b") == r"a\nb\x1b"
+
+
+@given(st.text(st.characters(exclude_categories=()), min_size=1))
+def test_one_line_has_no_line_break_of_any_kind(text):
+    assert len(one_line(text).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (b"", []),
+        (b"\n", [""]),
+        (b"a\nb", ["a", "b"]),
+        (b"a\r\nb\r", ["a", "b"]),
+        (b"a\r\r\n b \n\n", ["a\r", " b ", ""]),
+        (b"a\rb\x0b\x85\xe2\x80\xa8\0c", ["a\rb\x0b\udc85\u2028\0c"]),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", ["a", "\ufeffb"]),
+        (b"\xef\xbb\xbf\xef\xbb\xbf", ["\ufeff"]),
+        (b"\xef\xbb\xbf", []),
+        (b"\xef\xbb\xbf\n", [""]),
+        (b"\xef\xbb", ["\udcef\udcbb"]),
+        (b"\xef", ["\udcef"]),
+    ],
+)
+def test_lines_from_a_stream(data, lines):
+    stream = io.TextIOWrapper(
+        io.BytesIO(data), encoding="utf-8", errors="surrogateescape", newline="\n"
+    )
+    assert list(lines_from(stream)) == lines
+
+
+def test_what_is_received_is_shown_escaped_and_shortened():
+    assert shown("a\x1b\n\u202e") == r"'a\x1b\n\u202e'"
+    assert shown("x" * 10_000) == f"'{'x' * 35} ..."
+    assert "digits" in shown(10**5000)
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert len(shown(nested)) <= 40
+    assert shown_path("a/\x1b\udcff.txt") == r"'a/\x1b\udcff.txt'"
+    folder = "folder/" * 40
+    assert shown_path(folder) == f"'{folder}'"
+    assert len(shown_path(folder * 100)) == 300
 
 
 def test_writer_leaves_files_alone():
@@ -57,10 +121,12 @@ def test_parser_raises_one_line():
         (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
         (["--leng", "5"], "unrecognized arguments: --leng 5"),
         (["--length"], "--length: expected one argument"),
+        (["a\n\x1b[2J", "b"], r"unrecognized arguments: a\\n\\x1b\[2J b"),
+        (["x" * 100_000], r"unrecognized arguments: x+ \.\.\. \("),
     ]:
         with pytest.raises(OptionError, match=expected) as caught:
             parser.parse_args(arguments)
-        assert len(str(caught.value)) < 200
+        assert len(str(caught.value)) < 400
 
 
 def run_main(body: str, **options) -> subprocess.CompletedProcess:
@@ -106,10 +172,10 @@ C_LOCALE = os.environ | {
 def test_streams_are_utf8_in_any_locale_and_bytes_survive():
     result = run_main(
         "sys.stdout.write(sys.stdin.read() + chr(0x2603))",
-        input=b"\xef\xbb\xbf\xffa\r\n\xc3\xa9",
+        input=b"\xffa\r\n\xc3\xa9\0",
         env=C_LOCALE,
     )
-    assert result.stdout == b"\xffa\r\n\xc3\xa9" + "☃".encode()
+    assert result.stdout == b"\xffa\r\n\xc3\xa9\0" + "☃".encode()
     assert result.stderr == b""
 
 

@@ -308,6 +308,24 @@ def test_corpora_that_can_not_be_used(train, tmp_path, content, expected):
     assert files_under(tmp_path) == ["bad.txt"]
 
 
+def test_one_hot_input_of_more_symbols_than_memory(train, tmp_path):
+    (tmp_path / "many.txt").write_text("".join(map(chr, range(0x10000, 0x20000))))
+    result = train("--corpus", "many.txt", "--preset", "course")
+    assert_refused(result, "--embedding must be at least 1", "65,536 symbols")
+    assert files_under(tmp_path) == ["many.txt"]
+
+
+@pytest.mark.parametrize("option", ["--corpus", "--output", "--init-from", "--kind"])
+def test_a_whole_text_in_the_wrong_place_is_not_repeated(train, tmp_path, option):
+    (tmp_path / "letters.txt").write_text(TEXT)
+    options = {"--corpus": "letters.txt"} | {option: "a\x1b[2J\n" * 10_000}
+    result = train(*[part for pair in options.items() for part in pair], *TINY)
+    assert (result.status, result.out) == (2, "")
+    assert re.fullmatch(r"error: .*a\\x1b\[2J\\n.*\n", result.err)
+    assert len(result.err) < 600
+    assert files_under(tmp_path) == ["letters.txt"]
+
+
 def test_lines_that_are_all_empty(train):
     Path("bad.txt").write_text("\n\n\n")
     result = train("--corpus", "bad.txt", "--kind", "lines", *TINY)

@@ -167,7 +167,7 @@ def ask(question: str) -> str:
     if not sys.stdout.isatty():
         print(question, end="", file=sys.stderr, flush=True)
         question = ""
-    return input(question).rstrip("\r")
+    return input(question).removesuffix("\r")
 
 
 def as_model(model: TrainedModel | str | os.PathLike | None) -> TrainedModel:

@@ -2,15 +2,19 @@
 
 As text: prompt and completion, each character as soon as it is made, then a newline.
 As JSON lines: an object for each completion with its prompt, completion and seed, in
-ASCII (other characters as JSON escapes), so that any reader can take it.
+ASCII (other characters as JSON escapes), so that any reader can take it. JSON has no
+form for the bytes of a prompt that are not UTF-8: each is the replacement character,
+U+FFFD. Lone surrogates, as which Python has them, are what many readers refuse
+(RFC 8259, section 8.2, leaves them open and RFC 7493 forbids them).
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterable
 from itertools import repeat
+from typing import TextIO
 
 from textgen.batch_generation import (
     STREAMS,
@@ -21,8 +25,10 @@ from textgen.batch_generation import (
 )
 from textgen.config import CompletionConfig
 from textgen.generation import stream_output
-from textgen.terminal import say, writer
+from textgen.terminal import lines_from, say, writer
 from textgen.trained_model import TrainedModel
+
+LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Printer:
@@ -57,11 +63,16 @@ class Printer:
             self._write(character)
         self._write("\n")
 
-    def print_each(self, prompts: Iterable[str], seed: int) -> None:
-        """Print a completion of each prompt as it comes; a blank line follows a text.
+    def print_each_line(self, stream: TextIO, seed: int) -> None:
+        """Print a completion of each line as it comes; a blank line follows a text.
 
         The completions' seeds are those of `completion_seeds`.
+
+        Args:
+            stream: its lines are the prompts.
+            seed: determines all completions.
         """
+        prompts = lines_from(stream)
         for prompt, own_seed in zip(prompts, completion_seeds(seed), strict=False):
             self.print_one(prompt, own_seed)
             if not self._jsonl:
@@ -106,7 +117,7 @@ class Printer:
     def _print(self, completion: Completion) -> None:
         if self._jsonl:
             record = {
-                "prompt": completion.prompt,
+                "prompt": LONE_SURROGATES.sub("\ufffd", completion.prompt),
                 "completion": completion.text,
                 "seed": completion.seed,
             }

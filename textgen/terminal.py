@@ -17,19 +17,28 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn, TextIO, TypeVar
 
-from textgen.errors import OptionError, OutputError, TextgenError, shown
+from textgen.errors import (
+    OptionError,
+    OutputError,
+    TextgenError,
+    shortened,
+    shown,
+    shown_path,
+)
 
 Number = TypeVar("Number", int, float)
 
 DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
-# Control characters but newline and tab, marks that turn the direction of writing,
-# and bytes that were not UTF-8 (they reach Python as lone surrogates).
+# Control characters but newline and tab; separators of lines and paragraphs, at which
+# some programs break lines; marks that turn the direction of writing, and the
+# deprecated ones beside them that mirror symbols or join letters; and bytes that were
+# not UTF-8 (they reach Python as lone surrogates).
 STEERING = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"
     r"\ud800-\udfff]"
 )
 
@@ -82,6 +91,20 @@ def writer(stream: TextIO) -> Callable[[str], None]:
     return write
 
 
+def lines_from(stream: TextIO) -> Iterator[str]:
+    """Yield the lines of a text, each without its LF or CRLF.
+
+    A byte-order mark before the first is dropped. (The codec that does so as well,
+    ``utf-8-sig``, loses an input that is no more than the beginning of one.)
+    """
+    mark = "\ufeff"
+    for line in stream:
+        rest = line.removeprefix(mark)
+        mark = ""
+        if rest:  # else the mark was all there is
+            yield rest.removesuffix("\n").removesuffix("\r")
+
+
 def utf8(argument: str) -> str:
     """Read an option's text as UTF-8, whatever the locale (a type for `argparse`).
 
@@ -121,6 +144,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what the user did wrong as an `OptionError`."""
         message = message.removeprefix("argument ").replace(": must be", " must be")
+        # It may quote any of the arguments, as they are.
+        message = shortened(one_line(message))
         raise OptionError(f"{message} ({self.prog} --help lists the options)")
 
 
@@ -151,7 +176,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         status = USER_ERROR
     except OSError as error:
         _abandon_output()
-        file = repr(error.filename) if error.filename else "the standard streams"
+        file = shown_path(error.filename) if error.filename else "the standard streams"
         say(f"error: can't read or write {file}: {error.strerror or error}")
         status = USER_ERROR
     sys.exit(status)
@@ -167,9 +192,7 @@ def _prepare_streams() -> None:
     sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
     if sys.stdin is not None:
         # Only a line feed ends a line, on Windows too.
-        sys.stdin.reconfigure(
-            encoding="utf-8-sig", errors="surrogateescape", newline="\n"
-        )
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def _abandon_output() -> None:
