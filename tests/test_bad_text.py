@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import try_bad_text as script
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from textgen import (
@@ -96,6 +96,7 @@ MODELS = st.builds(
     st.sampled_from(["all", "last"]),
     st.integers(0, 9),
 )
+MARKLESS = script.small_model("ab", "stream", "all", 0)
 
 
 @settings(max_examples=150)
@@ -109,6 +110,9 @@ MODELS = st.builds(
     jsonl=st.booleans(),
     strict=st.booleans(),
 )
+@example(b"\xef\xbb", MARKLESS, "input", 2, None, False, False, False)
+@example(b"\xef\xbb\xbf", MARKLESS, "input", 2, None, False, False, False)
+@example(b"a\r\r\n\r", MARKLESS, "input", 2, None, False, True, False)
 def test_a_prompt_begins_what_comes_out_or_is_refused_in_a_line(
     command, data, model, way, length, stop, on_terminal, jsonl, strict
 ):

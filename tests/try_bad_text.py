@@ -53,7 +53,7 @@ from textgen.vocabulary import Vocabulary
 from textgen.windows import make_windows
 
 ROOT = Path(__file__).parents[1]
-MOST_SECONDS = 30
+MOST_SECONDS = 60  # of processor time: the machine may have other work
 MOST_LINE_CHARS = 700  # of a message: a path or two, and words
 MANY_SYMBOLS = 100_000
 MEGABYTE = 1 << 20
@@ -399,8 +399,11 @@ class PromptTrial:
     @classmethod
     def of(cls, rng: np.random.Generator, models: list[TrainedModel]) -> PromptTrial:
         data = any_bytes(rng)
+        ways = ["argument", "input", "many", "conversation"]
+        way = str(rng.choice(ways, p=[0.35, 0.4, 0.05, 0.2]))
         if one_in(rng, 1000):
-            data = (data or b"x") * (MEGABYTE // max(1, len(data)))
+            line = data.replace(b"\n", b" ") or b"x"
+            data, way = line * (MEGABYTE // len(line) + 1), "input"
         options = [f"--temperature={rng.choice([0, 0.5, 1, 100])}"]
         if rng.random() < 0.3:
             options.append(f"--top-k={rng.choice([1, 3, 2**31])}")
@@ -411,8 +414,6 @@ class PromptTrial:
             stop = (
                 any_bytes(rng).replace(b"\0", b"")[:3].decode(errors="surrogateescape")
             )
-        ways = ["argument", "input", "many", "conversation"]
-        way = str(rng.choice(ways, p=[0.3, 0.4, 0.1, 0.2]))
         typed = way == "conversation"
         return cls(
             data,
@@ -592,14 +593,14 @@ def broken_rule(trial: CorpusTrial | PromptTrial, place) -> tuple[str, str]:
         trial: the input.
         place: the folder for a corpus, the command for a prompt.
     """
-    started = time.monotonic()
+    started_s = time.process_time()
     try:
         came = trial.outcome(place)
     except BrokenRuleError as error:
         return "broken", str(error)
     except (Exception, TextgenError):
         return "broken", traceback.format_exc()
-    if time.monotonic() - started > MOST_SECONDS:
+    if time.process_time() - started_s > MOST_SECONDS:
         return "broken", "too slow"
     return came, ""
 
