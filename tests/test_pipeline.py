@@ -175,13 +175,13 @@ def test_the_recorded_precision_is_the_one_trained_in(
     prose, output, wanted, monkeypatch
 ):
     seen = set()
-    logits = train_step.sequence_logits
+    round_kernels = train_step.round_kernels
 
-    def note(*arguments, precision, **options):
+    def note(weights, precision):
         seen.add(precision)
-        return logits(*arguments, precision=precision, **options)
+        return round_kernels(weights, precision)
 
-    monkeypatch.setattr(train_step, "sequence_logits", note)
+    monkeypatch.setattr(train_step, "round_kernels", note)
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
     run(prose, output, precision=wanted)
     chosen = train_step.choose_precision(wanted)

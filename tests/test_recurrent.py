@@ -1,93 +1,10 @@
-"""The fast LSTM path against the ordinary Keras layers, and its dropout."""
+"""One LSTM layer's sequence; against the Keras layers in test_forward.py."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen.config import ModelConfig
-from textgen.model import build_model
-from textgen.recurrent import (
-    drop,
-    layer_logits,
-    look_up,
-    lstm_sequence,
-    sequence_logits,
-)
-
-B, T, V = 3, 7, 11
-
-
-def network(layers, embedding, dropout=0.0):
-    config = ModelConfig(layers=layers, units=8, embedding=embedding, dropout=dropout)
-    model = build_model(config, V, seed=1)
-    rng = np.random.default_rng(5)
-    for variable in model.trainable_variables:  # biases too, or nothing tests them
-        variable.assign(rng.normal(0, 0.4, variable.shape))
-    return model
-
-
-def loss_and_gradients(forward, model, ids, targets, **options):
-    variables = [v.value for v in model.trainable_variables]
-    with tf.GradientTape() as tape:
-        logits = forward(model, ids, **options)
-        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
-            tf.transpose(targets), logits
-        )
-        loss = tf.reduce_mean(nats)
-    gradients = tape.gradient(loss, variables)
-    return logits, [tf.convert_to_tensor(g).numpy() for g in gradients]
-
-
-@pytest.fixture(scope="module")
-def data():
-    rng = np.random.default_rng(0)
-    ids = tf.constant(rng.integers(0, V, (B, T)), tf.int32)
-    return ids, tf.constant(rng.integers(0, V, (B, T)), tf.int32)
-
-
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("embedding", [0, 5])
-def test_outputs_and_gradients_equal_the_keras_layers(data, layers, embedding):
-    model = network(layers, embedding)
-    logits, gradients = loss_and_gradients(sequence_logits, model, *data)
-    # The reference is Keras' whole model and TensorFlow's own derivative of it.
-    variables = [v.value for v in model.trainable_variables]
-    with tf.GradientTape() as tape:
-        probabilities = model(data[0])
-        picked = tf.gather(probabilities, data[1], batch_dims=2)
-        loss = -tf.reduce_mean(tf.math.log(picked))
-    expected = tape.gradient(loss, variables)
-    np.testing.assert_allclose(
-        tf.transpose(tf.nn.softmax(logits), [1, 0, 2]), probabilities, atol=1e-6
-    )
-    for ours, theirs in zip(gradients, expected, strict=True):
-        np.testing.assert_allclose(ours, tf.convert_to_tensor(theirs), atol=1e-6)
-
-
-def test_dropout_paths_agree_and_depend_on_the_seed_alone(data):
-    model = network(2, 5, dropout=0.5)
-    seed = tf.constant([3, 9])
-    fast = loss_and_gradients(sequence_logits, model, *data, dropout_seed=seed)
-    plain = loss_and_gradients(layer_logits, model, *data, dropout_seed=seed)
-    np.testing.assert_allclose(fast[0], plain[0], atol=1e-5)
-    for ours, theirs in zip(fast[1], plain[1], strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    again = sequence_logits(model, data[0], dropout_seed=seed)
-    np.testing.assert_array_equal(again, fast[0])
-    other = sequence_logits(model, data[0], dropout_seed=tf.constant([3, 10]))
-    assert np.abs(other - fast[0]).max() > 1e-3
-
-
-def test_bfloat16_stays_within_its_bound(data):
-    # Operands are rounded to 8 bits, a relative 2⁻⁹ each; over 2 layers and 7 steps
-    # of a network with weights of order one that stays below 5 % of the largest entry.
-    model = network(2, 5)
-    exact = loss_and_gradients(sequence_logits, model, *data)
-    rounded = loss_and_gradients(sequence_logits, model, *data, precision="bfloat16")
-    assert np.abs(rounded[0] - exact[0]).max() < 0.05 * np.abs(exact[0]).max()
-    assert np.abs(rounded[0] - exact[0]).max() > 0
-    for ours, theirs in zip(rounded[1], exact[1], strict=True):
-        assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()
+from textgen.recurrent import _concatenated, look_up, lstm_sequence
 
 
 def test_the_cell_state_is_float32_in_bfloat16_too():
@@ -96,7 +13,8 @@ def test_the_cell_state_is_float32_in_bfloat16_too():
     # Gates i, f, o wide open; the candidate is tanh(atanh(1/512)), exact in bfloat16.
     gates = tf.constant([40.0, 40.0, 40.0, 1 / 512])
     projected = tf.cast(tf.tile(gates[None, None], [steps, 1, 1]), tf.bfloat16)
-    outputs = lstm_sequence(projected, tf.zeros([units, 4 * units], tf.bfloat16))
+    kernel = tf.zeros([units, 4 * units], tf.bfloat16)
+    outputs = lstm_sequence(projected, kernel, tf.zeros([4 * units]))
     expected = np.tanh(steps * np.tanh(1 / 512))
     assert abs(float(outputs[-1, 0, 0]) - expected) < 0.005
 
@@ -114,10 +32,25 @@ def test_look_up_gradient_adds_repeated_rows():
     np.testing.assert_array_equal(tape.gradient(loss, table), expected)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.5])
-def test_drop_keeps_the_expectation(rate):
-    dropped = drop(tf.ones([101, 99, 3]), rate, tf.constant([1, 2])).numpy()
-    share = np.mean(dropped == 0)
-    error = np.sqrt(rate * (1 - rate) / dropped.size)
-    assert abs(share - rate) < 5 * error
-    np.testing.assert_allclose(dropped[dropped > 0], 1 / (1 - rate), rtol=1e-6)
+def test_bfloat16_is_rounded_to_the_nearest():
+    rng = np.random.default_rng(0)
+    parts = [tf.constant(rng.normal(0, 3, (5, 7)), tf.float32) for _ in range(4)]
+    rounded = tf.cast(_concatenated(parts, tf.bfloat16), tf.float32).numpy()
+    expected = tf.cast(tf.cast(tf.concat(parts, -1), tf.bfloat16), tf.float32).numpy()
+    np.testing.assert_array_equal(rounded, expected)  # no ties among random numbers
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 0.0, -0.0, 3.4e38])
+def test_what_is_not_finite_stays_so_in_bfloat16(value):
+    parts = [tf.constant([[value]], tf.float32)] * 4
+    rounded = tf.cast(_concatenated(parts, tf.bfloat16), tf.float32).numpy()
+    expected = tf.cast(tf.cast(value, tf.bfloat16), tf.float32).numpy()
+    np.testing.assert_array_equal(rounded, np.full((1, 4), expected))
+
+
+def test_one_step_has_no_gradient_for_the_recurrent_kernel():
+    kernel = tf.ones([2, 8])
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        outputs = lstm_sequence(tf.ones([1, 3, 8]), kernel, tf.zeros([8]))
+    np.testing.assert_array_equal(tape.gradient(outputs, kernel), np.zeros((2, 8)))

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen import recurrent, train_step
+from textgen import forward, train_step
 from textgen.config import ModelConfig, TrainingConfig
 from textgen.errors import OptionError
 from textgen.model import build_model
-from textgen.recurrent import layer_logits
 from textgen.train_step import TrainStep, choose_precision, make_optimizer
 
 K, B, T, V = 3, 8, 6, 9
@@ -98,7 +97,6 @@ tf.config.set_logical_device_configuration(
 )
 sys.path.insert(0, sys.argv[1])
 from test_train_step import B, network
-from textgen.recurrent import layer_logits
 from textgen.train_step import TrainStep
 data = np.load(sys.argv[2])
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
@@ -152,7 +150,7 @@ def test_on_a_gpu_keras_layers_run_in_one_part(monkeypatch):
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpu)
     step = TrainStep(network(), precision="float32", seed=0, batch_size=64)
     assert step.parts == 1
-    assert step._logits is layer_logits
+    assert step._gradients == step._layer_gradients
     assert choose_precision("auto") == "float32"
     with pytest.raises(OptionError, match="on a GPU, but was bfloat16"):
         choose_precision("bfloat16")
@@ -162,17 +160,31 @@ def test_parts_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
     masks = []
 
     def note(x, rate, seed):
-        masks.append(recurrent_drop(tf.ones_like(x), rate, seed))
+        masks.append(drop(tf.ones_like(x), rate, seed))
         return x * masks[-1]
 
-    recurrent_drop = recurrent.drop
-    monkeypatch.setattr(recurrent, "drop", note)
+    def run_eagerly(weights, inputs, targets, counted, seed):
+        forward.fast_logits(weights, inputs, (0.5, 0.5), seed)
+        return [tf.constant(0.0), *tf.nest.flatten(weights)]
+
+    drop = forward.drop
+    monkeypatch.setattr(forward, "drop", note)
     step = TrainStep(network(0.5), precision="float32", seed=0, batch_size=B)
     step.parts = 2
+    monkeypatch.setattr(step, "_run_part", run_eagerly)
     step._replica_step(*(x[0] for x in data), tf.constant(0))
     assert len(masks) == 4  # two parts of two layers, all of one shape
     for one, other in itertools.combinations(masks, 2):
         assert np.mean(one.numpy() == other.numpy()) < 0.7
+
+
+def test_parts_of_one_shape_are_traced_once(data):
+    step = TrainStep(network(), precision="float32", seed=0, batch_size=B)
+    for parts, shapes in [(2, {(4, T)}), (3, {(2, T), (3, T)})]:  # of 8 rows
+        step.parts = parts
+        step._traced_parts.clear()
+        step._compile(B, T).get_concrete_function()
+        assert set(step._traced_parts) == shapes
 
 
 def test_biases_are_not_decayed():

@@ -8,7 +8,6 @@ takes its share of the rows first.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import platform
@@ -21,7 +20,15 @@ import tensorflow as tf
 
 from textgen.config import TrainingConfig
 from textgen.errors import OptionError
-from textgen.recurrent import layer_logits, sequence_logits
+from textgen.forward import (
+    StackWeights,
+    dropout_rates,
+    fast_logits,
+    layer_logits,
+    read_weights,
+    round_kernels,
+)
+from textgen.output_layer import cross_entropy
 
 LAYERS_AT_MOST = 16  # config.ModelConfig's bound; spaces the dropout seeds of parts
 CPU_FLAGS = Path("/proc/cpuinfo")
@@ -127,12 +134,10 @@ class TrainStep:
         self.parts = 1 if on_gpu else self._most_parts(batch_size // self.replicas)
         self._seed_word = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
         # A GPU has kernels for Keras' own LSTM layers that no loop of ours beats.
-        self._logits = (
-            layer_logits
-            if on_gpu
-            else functools.partial(sequence_logits, precision=precision)
-        )
+        self._gradients = self._layer_gradients if on_gpu else self._part_gradients
+        self._precision = precision
         self._compiled: dict[tuple[int, int], Callable] = {}
+        self._traced_parts: dict[tuple[int, int], Callable] = {}
 
     def __call__(
         self,
@@ -193,22 +198,19 @@ class TrainStep:
 
     @tf.autograph.experimental.do_not_convert
     def _replica_step(self, inputs, targets, weights, learning_rate, step):
-        """Compute this replica's parts, add their gradients, apply them."""
+        """Compute this replica's gradients and apply them."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
         shares = [self._rows_of(x, replica) for x in (inputs, targets, weights)]
-        losses, gradients = [], []
-        for part, (x, y, w) in enumerate(zip(*shares, strict=True)):
-            number = replica * self.parts + part
-            seed = tf.stack([self._seed_word + number * LAYERS_AT_MOST, step])
-            loss, gradient = self._loss_and_gradient(x, y, w, seed)
-            losses.append(loss)
-            gradients.append(gradient)
-        summed = [tf.add_n(same) for same in zip(*gradients, strict=True)]
+        seeds = [
+            tf.stack([self._seed_word + number * LAYERS_AT_MOST, step])
+            for number in (replica * self.parts + part for part in range(self.parts))
+        ]
+        loss, gradients = self._gradients(list(zip(*shares, seeds, strict=True)))
         optimizer = self.model.optimizer
         optimizer.learning_rate.assign(learning_rate)
-        optimizer.apply(summed, self.model.trainable_variables)
-        return tf.add_n(losses)
+        optimizer.apply(gradients, self.model.trainable_variables)
+        return loss
 
     def _rows_of(self, x: tf.Tensor, replica: tf.Tensor) -> list[tf.Tensor]:
         """Cut a replica's rows of the batch into parts of (nearly) equal size."""
@@ -219,12 +221,66 @@ class TrainStep:
         first = replica * self.parts * size
         return [x[first + p * size :][:size] for p in range(self.parts)]
 
-    def _loss_and_gradient(self, inputs, targets, weights, seed):
-        variables = [v.value for v in self.model.trainable_variables]
+    def _layer_gradients(self, parts: list[tuple]) -> tuple[tf.Tensor, list]:
+        """Compute loss and gradients of the only part by Keras' layers."""
+        [(inputs, targets, weights, seed)] = parts
         with tf.GradientTape() as tape:
-            logits = self._logits(self.model, inputs, dropout_seed=seed)
+            logits = layer_logits(self.model, inputs, seed)
             nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                tf.transpose(targets), logits
+                _time_major(targets), logits
             )
-            loss = tf.reduce_sum(nats * tf.transpose(weights))
+            loss = tf.reduce_sum(nats * _time_major(weights))
+        variables = [v.value for v in self.model.trainable_variables]
         return loss, tape.gradient(loss, variables)
+
+    def _part_gradients(self, parts: list[tuple]) -> tuple[tf.Tensor, list]:
+        """Compute the parts side by side; add losses and gradients in a fixed order."""
+        with tf.GradientTape() as tape:
+            read = read_weights(self.model)
+        rounded = round_kernels(read, self._precision)
+        results = [self._run_part(rounded, *part) for part in parts]
+        loss, *summed = [tf.add_n(same) for same in zip(*results, strict=True)]
+        variables = [v.value for v in self.model.trainable_variables]
+        read = tf.nest.flatten(read)
+        return loss, tape.gradient(read, variables, output_gradients=summed)
+
+    def _run_part(self, weights: StackWeights, *part: tf.Tensor) -> list[tf.Tensor]:
+        """Compute a part's loss and its gradients for each array of ``weights``.
+
+        Parts of one shape are traced once. Within a part nothing can run side by
+        side, so that an executor without threads saves their hand-overs.
+        """
+        arguments = [*part, *tf.nest.flatten(weights)]
+        shape = tuple(part[0].shape)
+        if shape not in self._traced_parts:
+            signature = [tf.TensorSpec(x.shape, x.dtype) for x in arguments]
+            function = self._part_function(weights)
+            self._traced_parts[shape] = function.get_concrete_function(*signature)
+        function = self._traced_parts[shape]
+        return tf.raw_ops.PartitionedCall(
+            args=arguments,
+            Tout=[x.dtype for x in function.outputs],
+            f=function,
+            executor_type="SINGLE_THREADED_EXECUTOR",
+        )
+
+    def _part_function(self, structure: StackWeights) -> Callable:
+        """Make the function of a part: all that it reads are its arguments."""
+        rates = dropout_rates(self.model)
+
+        def compute(inputs, targets, counted, seed, *arrays):
+            with tf.GradientTape() as tape:
+                tape.watch(arrays)
+                weights = tf.nest.pack_sequence_as(structure, arrays)
+                logits = fast_logits(weights, inputs, rates, seed)
+                targets, counted = _time_major(targets), _time_major(counted)
+                loss = cross_entropy(logits, targets, counted)
+            gradients = tape.gradient(loss, arrays)
+            return [loss, *(tf.cast(g, tf.float32) for g in gradients)]
+
+        return tf.function(compute, autograph=False)
+
+
+def _time_major(x: tf.Tensor) -> tf.Tensor:
+    """Flatten (B, T) to (T·B,), the order of the logits."""
+    return tf.reshape(tf.transpose(x), [-1])
