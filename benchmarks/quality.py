@@ -8,15 +8,17 @@
               trained by the recipes of char-rnn and torch-rnn for the same seconds
               (quality_peers.py has them), and what counting and compressing achieve
   sonnets     train.py --corpus sonnets, beside preset `course` for the same minutes
+  course      preset `course` for --course-epochs epochs, beside the same network with
+              all targets for a tenth of its seconds
   dinos       train.py --corpus dinos, beside the graded NumPy baseline
   pretrained  the models that come with the program, as they are
 
 The last tenth of a text is held out and read as one stream; of names, a tenth of the
 different ones is. Seconds are the whole process's, from start to end, imports, tracing
 and measuring included, taken from outside. The nats are not the ones that train.py
-says: this script reads the saved file and measures it itself. (In `sonnets` it counts
-only characters with a full window of the course's before them, 40, since its form
-predicts no others; what train.py recorded stands beside.)
+says: this script reads the saved file and measures it itself. (In `sonnets` and
+`course` it counts only characters with a full window of the course's before them, 40,
+since its form predicts no others; what train.py recorded stands beside.)
 
 Minutes are those of a reference machine, on which a training step of plain Keras
 `LSTM`, 2×128, windows of 40, batches of 128, float32, takes 41 ms. That step is
@@ -64,12 +66,18 @@ from textgen.config import PRESETS
 from textgen.corpus import data_folder, load_corpus
 from textgen.vocabulary import END_SYMBOL
 
-PARTS = ("text", "sonnets", "dinos", "pretrained")
+PARTS = ("text", "sonnets", "course", "dinos", "pretrained")
 REFERENCE_SCRIPT = Path(__file__).resolve().with_name("training_speed.py")
 REFERENCE_STEP_MS = 41.0
 REFERENCE_ROUNDS, REFERENCE_TURN_S = 3, 2.0
 PRETRAINED = "-pretrained"  # ends the names of the files that come with the program
 COURSE_WINDOW = PRESETS["course"].windows.window_chars
+# With the course's stride of 3 each character would be predicted 13 times an epoch.
+ALL_TARGETS = (
+    *("--targets", "all", "--stride", str(COURSE_WINDOW), "--batch-size", "32"),
+    *("--learning-rate", "0.005", "--schedule", "cosine", "--warmup-steps", "50"),
+    *("--optimizer", "adamw"),
+)
 
 
 def reference_step_ms() -> float:
@@ -137,6 +145,19 @@ def contest_of_sonnets(seed: int, folder: Path) -> list[Outcome]:
     return [default, course, *references(text)]
 
 
+def contest_of_course(epochs: int, seed: int, folder: Path) -> list[Outcome]:
+    """Compare the course's form with one that predicts after every character."""
+    seeded, after = ["--seed", str(seed)], {"after_chars": COURSE_WINDOW}
+    form = ["--preset", "course", *seeded]
+    name, text = f"preset course, {epochs} epochs", "sonnets"
+    as_given = [*form, "--epochs", str(epochs)]
+    course = run_training(name, text, as_given, folder, **after)
+    name = "its network, all targets, a tenth of the seconds"
+    a_tenth = ["--minutes", f"{course.seconds / 600:.4f}"]
+    every = run_training(name, text, [*form, *ALL_TARGETS, *a_tenth], folder, **after)
+    return [every, course]
+
+
 def contest_of_dinos(seed: int, folder: Path) -> list[Outcome]:
     """Measure the default command on names."""
     name, text = "textgen, default command", "dinos"
@@ -165,13 +186,15 @@ def parse_arguments():
     add = parser.add_argument
     # fmt: off
     add("--part", metavar="LIST", type=report.choices(PARTS), default=list(PARTS),
-        help="some of text,sonnets,dinos,pretrained (default: all)")
+        help=f"some of {','.join(PARTS)} (default: all)")
     add("--text", metavar="FILE", default=str(ROOT / "corpora" / "shakespeare.txt"),
         help="the text of `text` (default: corpora/shakespeare.txt)")
     add("--minutes", metavar="LIST", type=report.positives, default=[0.4, 1.2],
         help="budgets on the reference machine (default: 0.4,1.2)")
     add("--scale", metavar="X", type=report.positive(float),
         help="minutes here for one there (default: measured by the reference step)")
+    add("--course-epochs", metavar="N", type=int, default=20,
+        help="length of the course's form (default: %(default)s)")
     add("--no-peers", action="store_true", help="leave PyTorch out")
     add("--seed", metavar="N", type=int, default=0, help="(default: %(default)s)")
     # fmt: on
@@ -206,6 +229,10 @@ def main() -> None:
         if "sonnets" in arguments.part:
             title = f"sonnets, characters after {COURSE_WINDOW} others"
             parts["sonnets"] = show(title, contest_of_sonnets(seed, folder))
+        if "course" in arguments.part:
+            title = f"the course's form, characters after {COURSE_WINDOW} others"
+            outcomes = contest_of_course(arguments.course_epochs, seed, folder)
+            parts["course"] = show(title, outcomes)
         if "dinos" in arguments.part:
             parts["dinos"] = show("dinos", contest_of_dinos(seed, folder))
         if "pretrained" in arguments.part:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import random
@@ -308,6 +309,18 @@ def test_the_course_gets_as_long_as_the_default(trainings, tmp_path):
     assert default == ("sonnets", ["--seed", "3"], 40)
     as_long = ["--seed", "3", "--preset", "course", "--minutes", "1.5000"]
     assert course == ("sonnets", as_long, 40)
+
+
+def test_all_targets_get_a_tenth_of_the_seconds_of_the_course(trainings, tmp_path):
+    every, course = quality.contest_of_course(20, 3, tmp_path)
+    (name, options, after), (same_name, all_targets, same_after) = trainings
+    assert (name, after) == (same_name, same_after) == ("sonnets", 40)
+    assert options == ["--preset", "course", "--seed", "3", "--epochs", "20"]
+    assert all_targets[:4] == ["--preset", "course", "--seed", "3"]
+    assert all_targets[-2:] == ["--minutes", "0.1500"]  # of 90 s
+    assert dict(itertools.pairwise(all_targets))["--targets"] == "all"
+    assert every.name.endswith("a tenth of the seconds")
+    assert course.name == "preset course, 20 epochs"
 
 
 def test_the_command_prints_tables_and_writes_json(
