@@ -65,6 +65,7 @@ def test_a_fraction_is_no_whole_number(part, name):
         (ModelConfig, "units", (1, 8192), (0, 8193)),
         (ModelConfig, "embedding", (0, 8192), (8193,)),
         (ModelConfig, "dropout", (0, 0.99), (1, 1.0)),
+        (ModelConfig, "input_dropout", (0, 0.99), (1, 1.0)),
         (WindowConfig, "window_chars", (1, 100_000), (0, 100_001)),
         (WindowConfig, "stride_chars", (None, 1), (0,)),
         (TrainingConfig, "learning_rate", (1e-12, 100), (0, 0.0, 101)),

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from textgen.config import ModelConfig
+from textgen.dropout import drop
 from textgen.forward import (
     dropout_rates,
     fast_logits,
@@ -17,8 +18,8 @@ from textgen.model import build_model
 B, T, V = 3, 7, 11
 
 
-def network(layers, embedding, dropout=0.0):
-    config = ModelConfig(layers=layers, units=8, embedding=embedding, dropout=dropout)
+def network(layers, embedding, **dropout):
+    config = ModelConfig(layers=layers, units=8, embedding=embedding, **dropout)
     model = build_model(config, V, seed=1)
     rng = np.random.default_rng(5)
     for variable in model.trainable_variables:  # biases too, or nothing tests them
@@ -68,8 +69,10 @@ def test_outputs_and_gradients_equal_the_keras_layers(data, layers, embedding):
         np.testing.assert_allclose(ours, tf.convert_to_tensor(theirs), atol=1e-6)
 
 
-def test_dropout_paths_agree_and_depend_on_the_seed_alone(data):
-    model = network(2, 5, dropout=0.5)
+@pytest.mark.parametrize("input_dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_paths_agree_and_depend_on_the_seed_alone(data, dropout, input_dropout):
+    model = network(2, 5, dropout=dropout, input_dropout=input_dropout)
     seed = tf.constant([3, 9])
     ours = loss_and_gradients(fast, model, *data, dropout_seed=seed)
     plain = loss_and_gradients(layer_logits, model, *data, dropout_seed=seed)
@@ -79,7 +82,29 @@ def test_dropout_paths_agree_and_depend_on_the_seed_alone(data):
     again = fast(model, data[0], dropout_seed=seed)
     np.testing.assert_array_equal(again, ours[0])
     other = fast(model, data[0], dropout_seed=tf.constant([3, 10]))
-    assert np.abs(other - ours[0]).max() > 1e-3
+    if dropout or input_dropout:
+        assert np.abs(other - ours[0]).max() > 1e-3
+
+
+def test_hidden_symbols_are_zeros_and_the_others_larger(data):
+    """By Keras' own layers, told which symbols are hidden."""
+    rate, seed = 0.4, tf.constant([5, 6])
+    model = network(1, 5, input_dropout=rate)
+    logits = fast(model, data[0], dropout_seed=seed)
+    hidden = tf.transpose(drop(tf.ones([T, B, 1]), rate, seed)[..., 0]).numpy() == 0
+    assert 0 < hidden.mean() < 1
+    x = model.layers[1](data[0]).numpy() / (1 - rate)
+    x[hidden] = 0
+    for layer in model.layers[3:]:
+        x = layer(x)
+    ours = tf.reshape(tf.nn.softmax(logits), [T, B, V])
+    np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), x, atol=1e-6)
+
+
+def test_rates_are_read_from_the_network():
+    assert dropout_rates(network(2, 5)) == (0, 0, 0)
+    model = network(2, 5, dropout=0.5, input_dropout=0.25)
+    assert dropout_rates(model) == (0.25, 0.5, 0.5)
 
 
 def test_bfloat16_stays_within_its_bound(data):

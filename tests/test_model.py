@@ -11,8 +11,8 @@ from textgen.network import LSTMWeights, Network
 V = 7
 
 
-def small(embedding=3, layers=2, dropout=0.0):
-    return ModelConfig(layers=layers, units=5, embedding=embedding, dropout=dropout)
+def small(embedding=3, layers=2, **dropout):
+    return ModelConfig(layers=layers, units=5, embedding=embedding, **dropout)
 
 
 def arrays_of(network: Network) -> list[np.ndarray]:
@@ -79,12 +79,21 @@ def test_parameters_are_as_many_as_the_formula_says():
 
 
 def test_dropout_follows_each_lstm_layer_and_only_if_asked_for():
-    def kinds(dropout):
-        layers = build_model(small(dropout=dropout), V).layers
+    def kinds(**dropout):
+        layers = build_model(small(**dropout), V).layers
         return [type(layer).__name__ for layer in layers[2:-1]]
 
-    assert kinds(0.25) == ["LSTM", "Dropout", "LSTM", "Dropout"]
-    assert kinds(0.0) == ["LSTM", "LSTM"]
+    assert kinds(dropout=0.25) == ["LSTM", "Dropout", "LSTM", "Dropout"]
+    assert kinds(input_dropout=0.1) == ["Dropout", "LSTM", "LSTM"]
+    assert kinds() == ["LSTM", "LSTM"]
+
+
+def test_input_dropout_hides_whole_symbols():
+    model = build_model(small(input_dropout=0.5), V)
+    embedded = model.layers[1](np.arange(V)[None])
+    hidden = np.array(model.layers[2](embedded, training=True) == 0)
+    assert (hidden.all(-1) == hidden.any(-1)).all()
+    assert 0 < hidden.mean() < 1
 
 
 def test_starting_weights_are_those_of_keras():

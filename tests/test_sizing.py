@@ -40,6 +40,7 @@ def test_any_text_and_any_budget(chars, minutes):
     assert config.model.units % 16 == 0
     assert 0 <= config.model.dropout <= 0.5
     assert config.training.weight_decay == (0.1 if config.model.dropout else 0.01)
+    assert config.model.input_dropout == round(config.model.dropout / 5, 2)
     expected = 0.008 * (128 / config.model.units) ** 0.8
     assert config.training.learning_rate == pytest.approx(expected, abs=6e-5)
 

@@ -193,9 +193,9 @@ def test_help_names_every_option_and_exits_with_0(train):
     assert result.status == 0
     assert re.search(r"^  --resume  ", result.out, re.MULTILINE)
     for option in ("corpus", "kind", "output", "preset", "init-from", "layers", "units",
-                   "embedding", "dropout", "window", "stride", "targets", "batch-size",
-                   "learning-rate", "epochs", "steps", "minutes", "precision",
-                   "held-out", "seed"):  # fmt: skip
+                   "embedding", "dropout", "input-dropout", "window", "stride",
+                   "targets", "batch-size", "learning-rate", "epochs", "steps",
+                   "minutes", "precision", "held-out", "seed"):  # fmt: skip
         assert re.search(rf"^  --{option} [A-Z]+", result.out, re.MULTILINE), option
 
 
@@ -245,7 +245,8 @@ def test_every_preset_value_can_be_overridden(train):
     result = train(
         "--corpus", "letters.txt", "--kind", "lines", "--output", "new/mine.h5",
         "--preset", "course", "--layers", 1, "--units", 5, "--embedding", 3,
-        "--dropout", 0.25, "--window", 6, "--stride", 2, "--targets", "all",
+        "--dropout", 0.25, "--input-dropout", 0.125, "--window", 6, "--stride", 2,
+        "--targets", "all",
         "--batch-size", 3, "--learning-rate", 0.01, "--epochs", 1, "--precision",
         "float32", "--held-out", 0.5, "--seed", 7,
     )  # fmt: skip
@@ -254,6 +255,7 @@ def test_every_preset_value_can_be_overridden(train):
     assert model.kind == "lines"
     assert vars(model.config.model) == {
         "layers": 1, "units": 5, "embedding": 3, "dropout": 0.25,
+        "input_dropout": 0.125,
     }  # fmt: skip
     assert vars(model.windows) == {
         "window_chars": 6, "stride_chars": 2, "targets": "all",

@@ -164,7 +164,7 @@ def test_parts_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
         return x * masks[-1]
 
     def run_eagerly(weights, inputs, targets, counted, seed):
-        forward.fast_logits(weights, inputs, (0.5, 0.5), seed)
+        forward.fast_logits(weights, inputs, (0.5, 0.5, 0.5), seed)
         return [tf.constant(0.0), *tf.nest.flatten(weights)]
 
     drop = forward.drop
@@ -173,8 +173,8 @@ def test_parts_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
     step.parts = 2
     monkeypatch.setattr(step, "_run_part", run_eagerly)
     step._replica_step(*(x[0] for x in data), tf.constant(0))
-    assert len(masks) == 4  # two parts of two layers, all of one shape
-    for one, other in itertools.combinations(masks, 2):
+    assert len(masks) == 6  # two parts of an input and two layers
+    for one, other in itertools.combinations(masks, 2):  # the input's are broadcast
         assert np.mean(one.numpy() == other.numpy()) < 0.7
 
 

@@ -42,12 +42,14 @@ class ModelConfig:
         units: size U of each LSTM layer.
         embedding: size D of the trained embedding; 0 means one-hot input.
         dropout: share of each LSTM layer's outputs dropped while training.
+        input_dropout: share of the input symbols hidden while training.
     """
 
     layers: int = 2
     units: int = 256
     embedding: int = 64
     dropout: float = 0.0
+    input_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         _make_plain(self)
@@ -55,6 +57,7 @@ class ModelConfig:
         check_number("--units", self.units, 1, 8192, whole=True)
         check_number("--embedding", self.embedding, 0, 8192, whole=True)
         check_number("--dropout", self.dropout, 0, below=1)
+        check_number("--input-dropout", self.input_dropout, 0, below=1)
 
 
 @dataclass(frozen=True)
@@ -231,7 +234,7 @@ class Config:
 
 PRESETS: Mapping[str, Config] = {
     "sonnets": Config(
-        ModelConfig(layers=2, units=256, embedding=64, dropout=0.5),
+        ModelConfig(layers=2, units=256, embedding=64, dropout=0.5, input_dropout=0.1),
         WindowConfig(window_chars=64),
         TrainingConfig(
             batch_size=16,
@@ -242,7 +245,7 @@ PRESETS: Mapping[str, Config] = {
         ),
     ),
     "dinos": Config(
-        ModelConfig(layers=2, units=128, embedding=32, dropout=0.3),
+        ModelConfig(layers=2, units=128, embedding=32, dropout=0.3, input_dropout=0.1),
         WindowConfig(window_chars=64),
         TrainingConfig(batch_size=32, learning_rate=4e-3, epochs=40),
     ),

@@ -20,6 +20,8 @@ def add_config_options(parser: Parser) -> None:
         f"for one-hot input {usual}")
     add("--dropout", metavar="X", type=number, help="share of each layer's outputs "
         f"dropped while training {usual}")
+    add("--input-dropout", metavar="X", type=number, help="share of the input symbols "
+        f"hidden while training {usual}")
     add("--window", metavar="N", type=whole_number, dest="window_chars",
         help=f"characters in a training window {usual}")
     add("--stride", metavar="N", type=whole_number, dest="stride_chars",

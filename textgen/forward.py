@@ -42,7 +42,7 @@ def read_weights(model: keras.Model) -> StackWeights:
     back to the variables.
     """
     layers = []
-    for lstm, _ in _recurrent_layers(model):
+    for lstm in _lstm_layers(model):
         kernel = gates_first(lstm.cell.kernel.value)
         if not layers:
             # The embedding folded into the first kernel: a look-up, not a product.
@@ -76,14 +76,20 @@ def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
 
 
 def dropout_rates(model: keras.Model) -> tuple[float, ...]:
-    """Return the rate of the dropout after each LSTM layer (0 if none)."""
-    return tuple(rate for _, rate in _recurrent_layers(model))
+    """Return the dropout of input symbols and that after each LSTM layer, 0 if none."""
+    rates = [0.0]
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.LSTM):
+            rates.append(0.0)
+        elif isinstance(layer, keras.layers.Dropout):
+            rates[-1] = layer.rate
+    return tuple(rates)
 
 
 def fast_logits(
     weights: StackWeights,
     ids: tf.Tensor,
-    rates: tuple[float, ...] = (),
+    rates: tuple[float, ...],
     dropout_seed: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Compute the logits at every position.
@@ -91,24 +97,26 @@ def fast_logits(
     Args:
         weights: with kernels of one type, see `round_kernels`.
         ids: (B, T) int32 symbol ids; B and T must be known when traced.
-        rates: of the dropout after each layer.
-        dropout_seed: (2,) int32, a layer's number is added to the first; None means
+        rates: see `dropout_rates`.
+        dropout_seed: (2,) int32, a rate's number is added to the first; None means
             no dropout.
 
     Returns:
         Logits (T·B, V) float32.
     """
-    batch = ids.shape[0]
-    x = None
-    for number, layer in enumerate(weights.layers):
-        if x is None:
-            projected = look_up(layer.kernel, tf.transpose(ids))
-        else:
-            product = tf.matmul(rows(x), layer.kernel)
-            projected = tf.reshape(product, [-1, batch, product.shape[-1]])
+    batch, ids = ids.shape[0], tf.transpose(ids)
+    first, *others = weights.layers
+    if dropout_seed is not None and rates[0]:
+        projected = _look_up_some(first.kernel, ids, rates[0], dropout_seed)
+    else:
+        projected = look_up(first.kernel, ids)
+    x = lstm_sequence(projected, first.recurrent_kernel, first.bias)
+    x = _dropped(x, rates, 1, dropout_seed)
+    for number, layer in enumerate(others, start=2):
+        product = tf.matmul(rows(x), layer.kernel)
+        projected = tf.reshape(product, [-1, batch, product.shape[-1]])
         x = lstm_sequence(projected, layer.recurrent_kernel, layer.bias)
-        if dropout_seed is not None and rates[number]:
-            x = drop(x, rates[number], _layer_seed(dropout_seed, number))
+        x = _dropped(x, rates, number, dropout_seed)
     return dense(rows(x), weights.dense_kernel, weights.dense_bias)
 
 
@@ -120,27 +128,38 @@ def layer_logits(
     For devices that have kernels of their own for these layers (cuDNN), and the
     reference that the fast path is tested against.
     """
+    rates = dropout_rates(model)
     x = model.layers[1](ids)
-    for number, (lstm, rate) in enumerate(_recurrent_layers(model)):
-        x = lstm(x)
-        if dropout_seed is not None and rate:
-            time_major = tf.transpose(x, [1, 0, 2])
-            dropped = drop(time_major, rate, _layer_seed(dropout_seed, number))
-            x = tf.transpose(dropped, [1, 0, 2])
+    if dropout_seed is not None and rates[0]:
+        shown = drop(tf.ones([*tf.transpose(ids).shape, 1]), rates[0], dropout_seed)
+        x *= tf.transpose(shown, [1, 0, 2])
+    for number, lstm in enumerate(_lstm_layers(model), start=1):
+        x = tf.transpose(lstm(x), [1, 0, 2])
+        x = tf.transpose(_dropped(x, rates, number, dropout_seed), [1, 0, 2])
     head = model.layers[-1]
     return tf.matmul(rows(tf.transpose(x, [1, 0, 2])), head.kernel) + head.bias
 
 
-def _recurrent_layers(model: keras.Model) -> list[tuple[keras.layers.LSTM, float]]:
-    """Pair each LSTM layer with the rate of the dropout after it (0 if none)."""
-    pairs = []
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.LSTM):
-            pairs.append((layer, 0.0))
-        elif isinstance(layer, keras.layers.Dropout):
-            pairs[-1] = (pairs[-1][0], layer.rate)
-    return pairs
+def _look_up_some(
+    table: tf.Tensor, ids: tf.Tensor, rate: float, seed: tf.Tensor
+) -> tf.Tensor:
+    """Look up rows for ids (T, B), but zeros for those that dropout hides.
+
+    They are another symbol, whose row is zero: that costs no pass over the rows.
+    """
+    shown = drop(tf.ones([*ids.shape, 1]), rate, seed)[..., 0]
+    hidden = tf.zeros([1, table.shape[1]], table.dtype)
+    table = tf.concat([table * tf.cast(1 / (1 - rate), table.dtype), hidden], axis=0)
+    return look_up(table, tf.where(shown > 0, ids, table.shape[0] - 1))
 
 
-def _layer_seed(seed: tf.Tensor, number: int) -> tf.Tensor:
-    return seed + tf.constant([number, 0])
+def _dropped(
+    x: tf.Tensor, rates: tuple[float, ...], number: int, seed: tf.Tensor | None
+) -> tf.Tensor:
+    if seed is None or not rates[number]:
+        return x
+    return drop(x, rates[number], seed + tf.constant([number, 0]))
+
+
+def _lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
+    return [x for x in model.layers if isinstance(x, keras.layers.LSTM)]

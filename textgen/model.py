@@ -1,6 +1,6 @@
 """`ModelConfig` → `keras.Model`: symbol ids in, probabilities of the next symbol out.
 
-    ids (B, T) ─► Embedding ─► [LSTM ─► Dropout] × layers ─► Dense softmax
+    ids (B, T) ─► Embedding ─► Dropout ─► [LSTM ─► Dropout] × layers ─► Dense softmax
 
 Only standard layers, so that `keras.models.load_model` opens a saved model as it is.
 """
@@ -40,6 +40,11 @@ def build_model(
 
     ids = keras.Input((None,), dtype="int32", name="ids")
     x = _input_layer(config, vocabulary_size, next_seed())(ids)
+    if config.input_dropout:
+        whole_symbols = (None, None, 1)  # not single entries of their embedding
+        x = keras.layers.Dropout(
+            config.input_dropout, noise_shape=whole_symbols, name="dropout_0"
+        )(x)
     for number in range(1, config.layers + 1):
         x = keras.layers.LSTM(
             config.units,

@@ -133,6 +133,7 @@ def describe_length(config: Config, steps: int, step_s: float) -> str:
             f" --precision {training.precision} --seed {training.seed}"
             f" --layers {config.model.layers} --units {config.model.units}"
             f" --embedding {config.model.embedding} --dropout {config.model.dropout}"
+            f" --input-dropout {config.model.input_dropout}"
             f" --window {config.windows.window_chars}"
             f" --batch-size {training.batch_size}"
             f" --learning-rate {training.learning_rate}"

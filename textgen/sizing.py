@@ -16,7 +16,8 @@ machine (docs/experiments.md), in terms of
 3. **Layers.** One up to 300,000 weights, then two.
 4. **Rate.** Peak 0.008·(128 / U)^0.8.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), from 0.1 to 0.5, or none where
-   that is less; with dropout, weight decay 0.1 instead of 0.01.
+   that is less; a fifth of it for the input symbols; with dropout, weight decay 0.1
+   instead of 0.01.
 6. **Batches** of 32 windows of 64 characters, of 128 from 10 minutes on; of 16 where
    that would be less than 3,000 steps.
 
@@ -59,7 +60,13 @@ def size_for(chars: int, minutes: float) -> Config:
     window = 128 if minutes >= LONG_BUDGET_MINUTES else 64
     few = seen < FEWEST_STEPS * 32 * window
     return Config(
-        ModelConfig(layers=layers, units=units, embedding=64, dropout=dropout),
+        ModelConfig(
+            layers=layers,
+            units=units,
+            embedding=64,
+            dropout=dropout,
+            input_dropout=round(dropout / 5, 2),
+        ),
         WindowConfig(window_chars=window),
         TrainingConfig(
             batch_size=16 if few else 32,

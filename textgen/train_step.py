@@ -30,7 +30,7 @@ from textgen.forward import (
 )
 from textgen.output_layer import cross_entropy
 
-LAYERS_AT_MOST = 16  # config.ModelConfig's bound; spaces the dropout seeds of parts
+DROPOUTS_AT_MOST = 17  # input and 16 layers; spaces the dropout seeds of parts
 CPU_FLAGS = Path("/proc/cpuinfo")
 MIN_PART_ROWS = 4  # below, cutting a batch costs more than the second core gives
 
@@ -203,7 +203,7 @@ class TrainStep:
         weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
         shares = [self._rows_of(x, replica) for x in (inputs, targets, weights)]
         seeds = [
-            tf.stack([self._seed_word + number * LAYERS_AT_MOST, step])
+            tf.stack([self._seed_word + number * DROPOUTS_AT_MOST, step])
             for number in (replica * self.parts + part for part in range(self.parts))
         ]
         loss, gradients = self._gradients(list(zip(*shares, seeds, strict=True)))
