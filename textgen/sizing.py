@@ -10,16 +10,17 @@ machine (docs/experiments.md), in terms of
 1. **Work.** A machine does more multiplications a second in larger networks: about
    S(P) = 27·10⁹·(P / 66,000)^⅓ weights × characters a second. So a network sees
    t·S(P)/P characters, its *passes* over the text are that through n.
-2. **Size.** As long as the text is long enough, 90 characters for each weight.
+2. **Size.** As long as the text is long enough, 60 characters for each weight.
    Where that would be more than 40 passes, a larger network that makes 40; but never
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
 3. **Layers.** One up to 300,000 weights, then two.
-4. **Rate.** Peak 0.008·(128 / U)^0.8.
-5. **Regularisation.** Dropout 0.1·ln(P·passes / n), from 0.1 to 0.5, or none where
-   that is less; a fifth of it for the input symbols; with dropout, weight decay 0.1
-   instead of 0.01.
+4. **Rate.** Peak 0.016·(128 / U)^0.8 for one layer, at most 0.02; for two half of
+   that.
+5. **Regularisation.** Dropout 0.1·ln(P·passes / n), from 0.05 to 0.5, or none where
+   that is less; a fifth of that number for the input symbols, and as the weight decay,
+   which is 0.01 at least.
 6. **Batches** of 32 windows of 64 characters, of 128 from 10 minutes on; of 16 where
-   that would be less than 3,000 steps.
+   that would be less than 2,000 steps.
 
 None of it looks at the held-out part.
 """
@@ -32,14 +33,17 @@ from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
 
 WORK_PER_S = 27e9  # weights × characters, at REFERENCE_WEIGHTS
 REFERENCE_WEIGHTS = 66e3
-CHARS_PER_WEIGHT = 90
+CHARS_PER_WEIGHT = 60
 USEFUL_PASSES = 40
 MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
 ONE_LAYER_WEIGHTS = 300e3
+HIGHEST_RATE = 0.02
+LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
+LEAST_DECAY = 0.01
 UNITS_MULTIPLE = 16
 STARTING_S = 8.0  # imports, compiling and measuring
 LONG_BUDGET_MINUTES = 10
-FEWEST_STEPS = 3000
+FEWEST_STEPS = 2000
 
 
 def size_for(chars: int, minutes: float) -> Config:
@@ -56,8 +60,10 @@ def size_for(chars: int, minutes: float) -> Config:
     units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
     seen = min(_chars_seen(weights, seconds), USEFUL_PASSES * chars)
     dropout = round(0.1 * math.log(max(1.0, weights * seen / chars**2)), 2)
-    dropout = min(0.5, dropout) if dropout >= 0.1 else 0.0
+    dropout = min(MOST_DROPOUT, dropout) if dropout >= LEAST_DROPOUT else 0.0
+    a_fifth = round(dropout / 5, 2)
     window = 128 if minutes >= LONG_BUDGET_MINUTES else 64
+    rate = 0.016 * (128 / units) ** 0.8
     few = seen < FEWEST_STEPS * 32 * window
     return Config(
         ModelConfig(
@@ -65,13 +71,13 @@ def size_for(chars: int, minutes: float) -> Config:
             units=units,
             embedding=64,
             dropout=dropout,
-            input_dropout=round(dropout / 5, 2),
+            input_dropout=a_fifth,
         ),
         WindowConfig(window_chars=window),
         TrainingConfig(
             batch_size=16 if few else 32,
-            learning_rate=round(0.008 * (128 / units) ** 0.8, 4),
-            weight_decay=0.1 if dropout else 0.01,
+            learning_rate=round(min(rate, HIGHEST_RATE) / layers, 4),
+            weight_decay=max(LEAST_DECAY, a_fifth),
             epochs=None,
             minutes=minutes,
         ),
