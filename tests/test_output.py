@@ -1,5 +1,6 @@
 """Where a model goes: found out before training, and nothing lost when saving fails."""
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_atomic_file import FailingCall, Killed
 
 from textgen import atomic_file
+from textgen.atomic_file import remove_leftovers
 from textgen.errors import OutputError
 from textgen.model import build_model, network_of
 from textgen.model_file import load_model
@@ -161,6 +164,7 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
     path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
     save_keeping_previous(first, metadata, path)
     save_keeping_previous(second, metadata, path)
+    write = atomic_file._write
     before = path.read_bytes(), previous.read_bytes()
 
     def fail(*arguments, **options):
@@ -170,19 +174,25 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
         raise KeyboardInterrupt
 
     if where == "linking":
+
+        def fail_at_a_copy(file, data):
+            if data == before[0]:
+                fail()
+            write(file, data)
+
         monkeypatch.setattr(os, "link", fail)
-        monkeypatch.setattr(atomic_file.shutil, "copy2", fail)
+        monkeypatch.setattr(atomic_file, "_write", fail_at_a_copy)
     elif where == "writing":
         monkeypatch.setattr(os, "fsync", fail)
     elif where == "the last renaming":
         replace = os.replace
 
-        def fail_at_previous(source, target):
-            if Path(target) == previous:
+        def fail_at_path(source, target):
+            if Path(target) == path:
                 fail()
             replace(source, target)
 
-        monkeypatch.setattr(os, "replace", fail_at_previous)
+        monkeypatch.setattr(os, "replace", fail_at_path)
     else:
         monkeypatch.setattr(os, "replace", fail if where == "renaming" else interrupt)
     expected = KeyboardInterrupt if where == "interrupted" else OutputError
@@ -191,6 +201,29 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
     monkeypatch.undo()
     assert (path.read_bytes(), previous.read_bytes()) == before
     assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
+
+
+def test_killed_at_any_call_the_earlier_model_has_one_of_the_names(
+    tmp_path, pair, monkeypatch
+):
+    (first, second), metadata = pair
+    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
+    for n in range(1, 30):
+        previous.unlink(missing_ok=True)
+        save_keeping_previous(first, metadata, path)
+        previous.write_bytes(b"another day's")
+        before = path.read_bytes()
+        with monkeypatch.context() as patch:
+            failing = FailingCall(patch, n, Killed())
+            with contextlib.suppress(Killed):
+                save_keeping_previous(second, metadata, path)
+        remove_leftovers(path)
+        assert set(listing(tmp_path)) <= {"mine.h5", "mine.previous.h5"}
+        assert before in [file.read_bytes() for file in tmp_path.iterdir()]
+        path.unlink()
+        if failing.calls < n:
+            break
+    assert n > 8
 
 
 def test_a_full_disk_leaves_the_earlier_model(small_disk, pair):

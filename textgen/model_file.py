@@ -37,7 +37,11 @@ MAX_FILE_BYTES = 1 << 30
 
 
 def save_model(
-    keras_model: Any, metadata: Mapping[str, Any], path: str | os.PathLike[str]
+    keras_model: Any,
+    metadata: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    previous: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write a trained model, so that ``path`` is the earlier file or the whole new one.
 
@@ -46,6 +50,7 @@ def save_model(
         metadata: plain JSON values with at least ``symbols``, ``corpus`` and
             ``config``; see the README of ``models/``.
         path: the file; its folder exists.
+        previous: under this name the earlier file is kept, if given.
 
     Raises:
         OutputError: if the weights aren't finite, or the file can't be written.
@@ -64,7 +69,7 @@ def save_model(
     path = Path(path)
     hdf5 = _hdf5_bytes(keras_model, metadata)
     model_of_contents(read_contents(hdf5, hashed=True), path)
-    write_atomically(user_block(hdf5) + hdf5, path)
+    write_atomically(user_block(hdf5) + hdf5, path, previous=previous)
 
 
 def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from textgen.atomic_file import output_error, second_name, temporary_name
 from textgen.errors import ModelFileError, OutputError
 from textgen.model_file import load_model, save_model
 
@@ -68,9 +66,9 @@ def save_keeping_previous(
 ) -> Path | None:
     """Save a model; an earlier file of that name becomes ``NAME.previous.h5``.
 
-    At no moment is there no complete file called ``path``, if there was one before.
-    What the same training saved when it was interrupted is no earlier model: it is
-    replaced, and a ``NAME.previous.h5`` stays as it is.
+    At any moment the earlier model is under one of the two names. What the same
+    training saved when it was interrupted is no earlier model: it is replaced, and a
+    ``NAME.previous.h5`` stays as it is.
 
     Args:
         keras_model: a `keras.Model` of `textgen.model`.
@@ -84,29 +82,11 @@ def save_keeping_previous(
         OutputError: the file can't be written; the earlier one is intact, and so is
             an earlier ``NAME.previous.h5``.
     """
-    if not path.exists() or _is_earlier_self(path, metadata):
-        save_model(keras_model, metadata, path)
-        return None
-    previous, spare = _previous(path), temporary_name(path)
-    try:
-        second_name(path, spare)
-        save_model(keras_model, metadata, path)
-        _replace_or_undo(spare, previous, path)
-    except OSError as error:
-        raise output_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            spare.unlink(missing_ok=True)
+    previous = None
+    if path.exists() and not _is_earlier_self(path, metadata):
+        previous = _previous(path)
+    save_model(keras_model, metadata, path, previous=previous)
     return previous
-
-
-def _replace_or_undo(spare: Path, previous: Path, path: Path) -> None:
-    """Rename ``spare`` to ``previous``; if that fails, to ``path``, where it was."""
-    try:
-        os.replace(spare, previous)
-    except OSError:
-        os.replace(spare, path)
-        raise
 
 
 def is_model_of(path: Path, run: str, steps: int) -> bool:
