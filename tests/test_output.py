@@ -65,6 +65,14 @@ def test_pretrained_files_are_never_written_to(tmp_path):
         prepare_output(None, "sonnets-pretrained")
 
 
+def test_earlier_models_are_never_written_to(tmp_path):
+    """Nor are their checkpoints mixed up with those of another training."""
+    for name in ("mine.previous.h5", ".previous.h5"):
+        with pytest.raises(OutputError, match="must not be an earlier model, but was"):
+            prepare_output(tmp_path / name, "any")
+    assert prepare_output(tmp_path / "previous.h5", "any").name == "previous.h5"
+
+
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "models").write_text("")
     with pytest.raises(OutputError, match=r"models' can't be written .*--output"):

@@ -314,6 +314,19 @@ def test_the_last_good_model_is_saved_when_the_loss_is_none(
     assert_same_end(output, undisturbed)
 
 
+def test_what_a_divergence_saved_is_no_earlier_model(corpus, output, monkeypatch):
+    monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
+    output.parent.mkdir()
+    output.write_bytes(b"another day's")
+    for steps, resume in ((5, False), (9, True)):
+        with pytest.raises(TrainingError, match=f"the model of step {steps}"):
+            run(corpus, output, steps=STEPS, callbacks=[Spoil(steps)], resume=resume,
+                **TINY)  # fmt: skip
+    previous = output.with_name("model.previous.h5")
+    assert previous.read_bytes() == b"another day's"
+
+
 def test_weights_that_are_none_are_not_saved_at_the_end(corpus, output):
     spoil = after(3, lambda: None)
     spoil = keras.callbacks.LambdaCallback(

@@ -53,6 +53,11 @@ def _check_replaceable(path: Path) -> None:
             f"--output must not be a pretrained model, but was {str(path)!r}; "
             "choose another name"
         )
+    if path.name.endswith(".previous.h5"):
+        raise OutputError(
+            f"--output must not be an earlier model, but was {str(path)!r}: choose "
+            "another name, without '.previous'"
+        )
     for file in (path, _previous(path)):
         if file.exists() and not file.is_file():
             raise OutputError(
@@ -67,8 +72,8 @@ def save_keeping_previous(
     """Save a model; an earlier file of that name becomes ``NAME.previous.h5``.
 
     At any moment the earlier model is under one of the two names. What the same
-    training saved when it was interrupted is no earlier model: it is replaced, and a
-    ``NAME.previous.h5`` stays as it is.
+    training saved when it was interrupted or diverged is no earlier model: it is
+    replaced, and a ``NAME.previous.h5`` stays as it is.
 
     Args:
         keras_model: a `keras.Model` of `textgen.model`.
@@ -104,11 +109,12 @@ def is_model_of(path: Path, run: str, steps: int) -> bool:
 
 
 def _is_earlier_self(path: Path, metadata: dict[str, Any]) -> bool:
-    """Whether a file is what this training saved when it was stopped, or just now."""
+    """Whether a file is what this training saved on its way, or just now."""
     ours, theirs = metadata.get("training", {}), _record_of(path)
     if ours.get("run") is None or ours["run"] != theirs.get("run"):
         return False
-    return theirs.get("interrupted") is True or theirs.get("steps") == ours["steps"]
+    on_its_way = theirs.get("interrupted") or theirs.get("diverged")
+    return bool(on_its_way) or theirs.get("steps") == ours["steps"]
 
 
 def _record_of(path: Path) -> dict[str, Any]:
