@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from textgen import atomic_file, autosave, pipeline, preparation
+from textgen import atomic_file, autosave, pipeline, preparation, schedule
 from textgen.checkpoint import checkpoint_paths, read_checkpoint
 from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
 from textgen.model_file import load_model
@@ -204,7 +204,8 @@ def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(corpus, outp
     assert_same_end(ends[1], ends[0])
 
 
-def test_minutes_go_on_counting(corpus, output):
+def test_minutes_go_on_counting(corpus, output, monkeypatch):
+    monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 10_000)
     stopping = [after(3, press())]
     run(corpus, output, minutes=30, callbacks=stopping, **TINY)
     checkpoint, _ = read_checkpoint(output)
@@ -223,6 +224,14 @@ def test_minutes_go_on_counting(corpus, output):
     assert longer.steps == 7
     assert 5 + 18 / 0.02 < checkpoint.total_steps < 5 + 18 / 0.001
     assert checkpoint.lengthened_at == (5,)
+
+
+def test_more_minutes_do_not_go_beyond_what_is_worth_it(corpus, output, monkeypatch):
+    monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 1)
+    first = run(corpus, output, minutes=30, **TINY)
+    assert first.steps == 22
+    longer = run(corpus, output, minutes=40, resume=True)
+    assert longer.steps == 22
 
 
 # What is refused
