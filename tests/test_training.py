@@ -290,9 +290,12 @@ def test_parts_are_those_of_the_state():
 
 def test_a_state_of_another_network_is_refused():
     state = make_training(window_chars=4).state()
-    fewer = dataclasses.replace(state, variables=state.variables[:-1])
-    with pytest.raises(CheckpointError, match="expected the state of this network"):
-        make_training().restore(fewer)
+    fewer = state.variables[:-1]
+    wider = [x.astype(np.float64) for x in state.variables]
+    for variables in (fewer, wider):
+        other = dataclasses.replace(state, variables=variables)
+        with pytest.raises(CheckpointError, match="expected the state of this network"):
+            make_training().restore(other)
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf, -np.inf, 10 * np.log(V) + 1])

@@ -128,12 +128,12 @@ class Training:
         Raises:
             CheckpointError: it is of another network.
         """
-        shapes = [x.shape for x in state.variables]
-        if shapes != [tuple(variable.shape) for variable in self._variables]:
+        forms = [(x.shape, x.dtype.name) for x in state.variables]
+        if forms != [(tuple(x.shape), x.dtype) for x in self._variables]:
             raise CheckpointError(
                 f"expected the state of this network, {len(self._variables)} arrays, "
-                f"but received {len(shapes)} of other shapes: use the version of "
-                "textgen that began the training"
+                f"but received {len(forms)} of other shapes or types: use the version "
+                "of textgen that began the training"
             )
         for variable, value in zip(self._variables, state.variables, strict=True):
             variable.assign(value)
