@@ -37,6 +37,7 @@ def output(tmp_path):
 
 def run(corpus, output, say=lambda line: None, callbacks=(), **options):
     prepared = prepare(corpus, output=output, **options)
+    assert not prepared.finished
     return run_training(prepared, say=say, callbacks=callbacks)
 
 
