@@ -94,10 +94,14 @@ def test_a_name_too_long_for_the_disk_is_found_before_training(tmp_path):
             prepare_output(tmp_path / ("x" * length + ".h5"), "any")
 
 
-@pytest.mark.parametrize("name", ["mine.h5", "mine.previous.h5"])
-def test_a_folder_of_that_name(tmp_path, name):
-    (tmp_path / name).mkdir()
-    with pytest.raises(OutputError, match=rf"{name}', but it is a folder"):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize(
+    "name",
+    ["mine.h5", "mine.previous.h5", "mine.checkpoint", "mine.previous.checkpoint"],
+)
+def test_a_folder_or_device_of_that_name(tmp_path, name, make):
+    make(tmp_path / name)
+    with pytest.raises(OutputError, match=rf"{name}', but it is a folder or device"):
         prepare_output(tmp_path / "mine.h5", "any")
 
 

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from textgen.checkpoint import checkpoint_paths
 from textgen.errors import ModelFileError, OutputError
 from textgen.model_file import load_model, save_model
 
@@ -58,7 +59,7 @@ def _check_replaceable(path: Path) -> None:
             f"--output must not be an earlier model, but was {str(path)!r}: choose "
             "another name, without '.previous'"
         )
-    for file in (path, _previous(path)):
+    for file in (path, _previous(path), *checkpoint_paths(path)):
         if file.exists() and not file.is_file():
             raise OutputError(
                 f"expected to write the file {str(file)!r}, but it is a folder or "
