@@ -76,8 +76,8 @@ def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
     """Return what Keras saves, with the metadata beside it."""
     import h5py
 
-    # What the model's own save() comes to for a path that ends in .h5; save() takes no
-    # open file, and a file on the disk needs room there twice.
+    # A private function, but what the model's own save() comes to for a path that ends
+    # in .h5; save() takes no open file, and a path would need room on a disk.
     from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
 
     from textgen.hdf5_contents import METADATA_PATH
