@@ -179,6 +179,32 @@ def test_another_format_is_refused(output, monkeypatch):
         lambda header: header["arrays"][1].__setitem__(0, "no type"),
         lambda header: header["arrays"][1].__setitem__(1, [-1]),
         lambda header: header["arrays"].clear(),
+        lambda header: header["arrays"][0].__setitem__(1, [5, 1]),
+        lambda header: header["arrays"][1].__setitem__(1, [1 << 40, 1 << 40]),
+        lambda header: header["corpus"].pop("sha256"),
+        lambda header: header["corpus"].pop("kind"),
+        lambda header: header["corpus"].update(kind="verses"),
+        lambda header: header["corpus"].update(name=None),
+        lambda header: header.update(corpus=["name", "kind", "sha256"]),
+        lambda header: header.update(config="none"),
+        lambda header: header.update(run=5),
+        lambda header: header.update(versions=["keras"]),
+        lambda header: header.update(versions={"keras": 3}),
+        lambda header: header.update(symbols="aa"),
+        lambda header: header.update(symbols=[97]),
+        lambda header: header.update(symbols=[]),
+        lambda header: header.update(total_steps=0),
+        lambda header: header.update(total_steps=1.5),
+        lambda header: header.update(lengthened_at=["300"]),
+        lambda header: header.update(seconds=-1),
+        lambda header: header.update(seconds=10**400),
+        lambda header: header["state"].update(step="7"),
+        lambda header: header["state"].update(step=901),
+        lambda header: header["state"].update(parts=0),
+        lambda header: header["state"].update(parts=True),
+        lambda header: header["state"].update(parts=33),
+        lambda header: header["state"].update(rate_scale=None),
+        lambda header: header["state"].update(last_rate=float("nan")),
     ],
 )
 def test_what_another_version_wrote_is_refused(output, change):
@@ -192,6 +218,15 @@ def test_what_another_version_wrote_is_refused(output, change):
     with pytest.raises(CheckpointError, match="use the version that wrote it") as e:
         decode_checkpoint(b"\n".join([magic, digest, body]))
     assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("line", ["[]", "7", "null", '"header"', "[" * 200_000, "x"])
+def test_a_header_that_is_no_object_is_refused(line):
+    body = line.encode() + b"\n"
+    preface = b"textgen checkpoint, format 1\n"
+    digest = hashlib.sha256(body).hexdigest().encode()
+    with pytest.raises(CheckpointError, match="use the version that wrote it"):
+        decode_checkpoint(preface + digest + b"\n" + body)
 
 
 def test_states_that_are_no_numbers_are_known():

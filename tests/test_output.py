@@ -1,5 +1,6 @@
 """Where a model goes: found out before training, and nothing lost when saving fails."""
 
+import contextlib
 import errno
 import os
 import tempfile
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_atomic_file import FailingCall, Killed
 
 from textgen import atomic_file
+from textgen.atomic_file import remove_leftovers
 from textgen.errors import OutputError
 from textgen.model import build_model, network_of
 from textgen.model_file import load_model
@@ -62,6 +65,14 @@ def test_pretrained_files_are_never_written_to(tmp_path):
         prepare_output(None, "sonnets-pretrained")
 
 
+def test_earlier_models_are_never_written_to(tmp_path):
+    """Nor are their checkpoints mixed up with those of another training."""
+    for name in ("mine.previous.h5", ".previous.h5"):
+        with pytest.raises(OutputError, match="must not be an earlier model, but was"):
+            prepare_output(tmp_path / name, "any")
+    assert prepare_output(tmp_path / "previous.h5", "any").name == "previous.h5"
+
+
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "models").write_text("")
     with pytest.raises(OutputError, match=r"models' can't be written .*--output"):
@@ -90,10 +101,14 @@ def test_a_name_that_no_file_can_have(tmp_path, name):
     assert listing(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["mine.h5", "mine.previous.h5"])
-def test_a_folder_of_that_name(tmp_path, name):
-    (tmp_path / name).mkdir()
-    with pytest.raises(OutputError, match=rf"{name}', but it is a folder"):
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize(
+    "name",
+    ["mine.h5", "mine.previous.h5", "mine.checkpoint", "mine.previous.checkpoint"],
+)
+def test_a_folder_or_device_of_that_name(tmp_path, name, make):
+    make(tmp_path / name)
+    with pytest.raises(OutputError, match=rf"{name}', but it is a folder or device"):
         prepare_output(tmp_path / "mine.h5", "any")
 
 
@@ -168,6 +183,7 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
     path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
     save_keeping_previous(first, metadata, path)
     save_keeping_previous(second, metadata, path)
+    write = atomic_file._write
     before = path.read_bytes(), previous.read_bytes()
 
     def fail(*arguments, **options):
@@ -177,19 +193,25 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
         raise KeyboardInterrupt
 
     if where == "linking":
+
+        def fail_at_a_copy(file, data):
+            if data == before[0]:
+                fail()
+            write(file, data)
+
         monkeypatch.setattr(os, "link", fail)
-        monkeypatch.setattr(atomic_file.shutil, "copy2", fail)
+        monkeypatch.setattr(atomic_file, "_write", fail_at_a_copy)
     elif where == "writing":
         monkeypatch.setattr(os, "fsync", fail)
     elif where == "the last renaming":
         replace = os.replace
 
-        def fail_at_previous(source, target):
-            if Path(target) == previous:
+        def fail_at_path(source, target):
+            if Path(target) == path:
                 fail()
             replace(source, target)
 
-        monkeypatch.setattr(os, "replace", fail_at_previous)
+        monkeypatch.setattr(os, "replace", fail_at_path)
     else:
         monkeypatch.setattr(os, "replace", fail if where == "renaming" else interrupt)
     expected = KeyboardInterrupt if where == "interrupted" else OutputError
@@ -198,6 +220,29 @@ def test_failing_leaves_both_earlier_files_and_nothing_else(
     monkeypatch.undo()
     assert (path.read_bytes(), previous.read_bytes()) == before
     assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
+
+
+def test_killed_at_any_call_the_earlier_model_has_one_of_the_names(
+    tmp_path, pair, monkeypatch
+):
+    (first, second), metadata = pair
+    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
+    for n in range(1, 30):
+        previous.unlink(missing_ok=True)
+        save_keeping_previous(first, metadata, path)
+        previous.write_bytes(b"another day's")
+        before = path.read_bytes()
+        with monkeypatch.context() as patch:
+            failing = FailingCall(patch, n, Killed())
+            with contextlib.suppress(Killed):
+                save_keeping_previous(second, metadata, path)
+        remove_leftovers(path)
+        assert set(listing(tmp_path)) <= {"mine.h5", "mine.previous.h5"}
+        assert before in [file.read_bytes() for file in tmp_path.iterdir()]
+        path.unlink()
+        if failing.calls < n:
+            break
+    assert n > 8
 
 
 def test_a_full_disk_leaves_the_earlier_model(small_disk, pair):

@@ -357,8 +357,9 @@ def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
         def on_train_begin(self, logs=None):
             self.model.set_weights([w * np.nan for w in self.model.get_weights()])
 
-    with pytest.raises(TrainingError, match="nothing was saved"):
-        run(prose, output, callbacks=[Spoil()])
+    with pytest.raises(TrainingError, match="nothing was saved") as caught:
+        run(prose, output, callbacks=[Spoil()], learning_rate=100)
+    assert "try --learning-rate 30 or --precision float32" in str(caught.value)
     assert output.read_bytes() == before
     assert files_beside(output) == ["model.checkpoint", "model.h5"]
     assert read_checkpoint(output)[0].state.is_finite

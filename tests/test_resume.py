@@ -49,14 +49,28 @@ def test_a_difference_is_named(given, expected):
         resumed_config(checkpoint_of(), None, given)
 
 
-def test_a_preset_stands_for_its_options_but_for_the_length():
+def test_a_preset_stands_for_what_it_sets_but_for_the_length():
     course = make_checkpoint(config=PRESETS["course"].override(epochs=3, dropout=0.1))
     again = resumed_config(course, "course", {"dropout": 0.1})
     assert again == course.config
-    with pytest.raises(CheckpointError, match=r"--dropout must be .* 0.1, but was 0.5"):
+    expected = (
+        r"--dropout must be .* 0.1, but --preset course sets 0.5: leave --preset out"
+    )
+    with pytest.raises(CheckpointError, match=expected):
         resumed_config(course, "course", {})
+    with pytest.raises(CheckpointError, match=r"--dropout must be .* 0.1, but was 0.5"):
+        resumed_config(course, "course", {"dropout": 0.5})
     with pytest.raises(OptionError, match="--preset must be one of"):
         resumed_config(course, "curse", {})
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_does_not_stand_for_what_it_leaves_open(preset):
+    own = {"seed": 5, "held_out": 0.2, "precision": "float32"}
+    began = make_checkpoint(config=PRESETS[preset].override(**own))
+    assert resumed_config(began, preset, {"steps": None}) == began.config
+    with pytest.raises(CheckpointError, match=r"--seed must be .* 5, but was 0"):
+        resumed_config(began, preset, {"seed": 0})
 
 
 def test_values_out_of_bounds_are_refused_as_ever():

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pytest
 
-from textgen import atomic_file, autosave, pipeline, preparation
+from textgen import atomic_file, autosave, pipeline, preparation, schedule
 from textgen.checkpoint import checkpoint_paths, read_checkpoint
 from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
 from textgen.model_file import load_model
@@ -37,6 +37,7 @@ def output(tmp_path):
 
 def run(corpus, output, say=lambda line: None, callbacks=(), **options):
     prepared = prepare(corpus, output=output, **options)
+    assert not prepared.finished
     return run_training(prepared, say=say, callbacks=callbacks)
 
 
@@ -204,7 +205,8 @@ def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(corpus, outp
     assert_same_end(ends[1], ends[0])
 
 
-def test_minutes_go_on_counting(corpus, output):
+def test_minutes_go_on_counting(corpus, output, monkeypatch):
+    monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 10_000)
     stopping = [after(3, press())]
     run(corpus, output, minutes=30, callbacks=stopping, **TINY)
     checkpoint, _ = read_checkpoint(output)
@@ -223,6 +225,14 @@ def test_minutes_go_on_counting(corpus, output):
     assert longer.steps == 7
     assert 5 + 18 / 0.02 < checkpoint.total_steps < 5 + 18 / 0.001
     assert checkpoint.lengthened_at == (5,)
+
+
+def test_more_minutes_do_not_go_beyond_what_is_worth_it(corpus, output, monkeypatch):
+    monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 1)
+    first = run(corpus, output, minutes=30, **TINY)
+    assert first.steps == 22
+    longer = run(corpus, output, minutes=40, resume=True)
+    assert longer.steps == 22
 
 
 # What is refused
@@ -312,6 +322,19 @@ def test_the_last_good_model_is_saved_when_the_loss_is_none(
     # The checkpoint is sound as well: without what spoilt it, it goes on.
     run(corpus, output, resume=True)
     assert_same_end(output, undisturbed)
+
+
+def test_what_a_divergence_saved_is_no_earlier_model(corpus, output, monkeypatch):
+    monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
+    output.parent.mkdir()
+    output.write_bytes(b"another day's")
+    for steps, resume in ((5, False), (9, True)):
+        with pytest.raises(TrainingError, match=f"the model of step {steps}"):
+            run(corpus, output, steps=STEPS, callbacks=[Spoil(steps)], resume=resume,
+                **TINY)  # fmt: skip
+    previous = output.with_name("model.previous.h5")
+    assert previous.read_bytes() == b"another day's"
 
 
 def test_weights_that_are_none_are_not_saved_at_the_end(corpus, output):

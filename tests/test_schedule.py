@@ -57,3 +57,10 @@ def test_length_is_the_first_that_is_set():
     # A text of 7 steps is known by heart after 60 epochs.
     assert total_steps(timed, 7, seconds_left=999.0, seconds_per_step=0.4) == 420
     assert total_steps(timed, 7, seconds_left=-3.0, seconds_per_step=0.4) == 1
+
+
+def test_a_budget_that_grows_does_not_see_the_text_more_often():
+    timed = TrainingConfig(minutes=1.0)
+    assert total_steps(timed, 7, 50.0, 0.4, done=100) == 225
+    assert total_steps(timed, 7, 999.0, 0.4, done=100) == 420
+    assert total_steps(timed, 7, 999.0, 0.4, done=420) == 420

@@ -65,6 +65,12 @@ def reference(data):
     return np.array(losses), model.get_weights()
 
 
+@pytest.mark.parametrize("kind", ["adam", "adamw"])
+def test_a_rate_may_be_a_whole_number(kind):
+    optimizer = make_optimizer(TrainingConfig(optimizer=kind, learning_rate=1))
+    assert float(optimizer.learning_rate) == 1
+
+
 @pytest.mark.parametrize("parts", [1, 2, 3])
 def test_steps_equal_an_eager_loop(data, parts):
     losses, weights = run(data, parts=parts)

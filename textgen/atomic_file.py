@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 from pathlib import Path
 
 from textgen.errors import OutputError
@@ -28,38 +27,58 @@ def write_atomically(
         data: the whole content.
         path: the file; its folder exists. A symbolic link is followed.
         previous: under this name, in the same folder, the earlier file is kept, in
-            place of the one before it. It is given that name only after the new file
-            is in its place: at any moment there are as many whole files as before.
+            place of the one before it. It has that name before it loses its own, so
+            that a kill at any moment leaves it under one of the two.
 
     Raises:
-        OutputError: if that can't be done; the earlier file is as it was.
+        OutputError: if that can't be done; the earlier files are as they were.
     """
     shown = Path(path)
     target = Path(os.path.realpath(path))
-    temporary, spare = temporary_name(target), temporary_name(target)
+    temporary = _temporary_name(target)
     try:
-        if target.exists() and not target.is_file():
-            raise OSError("it is no ordinary file")
+        for file in (target, Path(previous or target)):
+            if file.exists() and not file.is_file():
+                raise OSError(f"{str(file)!r} is no ordinary file")
         _write(temporary, data)
         if temporary.read_bytes() != data:
             raise OSError("what was written reads back differently")
-        keeps = previous is not None and target.exists()
-        if keeps:
-            second_name(target, spare)
-        os.replace(temporary, target)
-        if keeps:
-            os.replace(spare, previous)
+        if previous is not None and target.exists():
+            _replace_keeping(temporary, target, Path(previous))
+        else:
+            os.replace(temporary, target)
     except BaseException as error:
-        for file in (temporary, spare):
-            with contextlib.suppress(OSError):
-                file.unlink()
+        _discard(temporary)
         if isinstance(error, OSError):
             raise output_error(shown, error) from error
         raise
     _flush_folder(target.parent)
 
 
-def temporary_name(target: Path) -> Path:
+def _replace_keeping(new: Path, target: Path, previous: Path) -> None:
+    """Rename ``target`` to ``previous`` and ``new`` to ``target``, or undo both."""
+    spare, before = _temporary_name(target), _temporary_name(target)
+    existed = os.path.lexists(previous)
+    try:
+        _second_name(target, spare)
+        if existed:
+            os.replace(previous, before)
+        os.replace(spare, previous)
+        os.replace(new, target)
+    except BaseException:
+        if os.path.lexists(new):  # else an interrupt came when all was done
+            if os.path.lexists(before):
+                os.replace(before, previous)
+            elif not existed:
+                previous.unlink(missing_ok=True)
+        raise
+    finally:
+        _discard(spare)
+        if not os.path.lexists(new):
+            _discard(before)
+
+
+def _temporary_name(target: Path) -> Path:
     """Return a new name beside a file, one that `remove_leftovers` knows."""
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
@@ -73,16 +92,20 @@ def remove_leftovers(path: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
     for file in path.parent.iterdir():
         if pattern.fullmatch(file.name):
-            with contextlib.suppress(OSError):
-                file.unlink()
+            _discard(file)
 
 
-def second_name(file: Path, name: Path) -> None:
+def _discard(file: Path) -> None:
+    with contextlib.suppress(OSError):
+        file.unlink()
+
+
+def _second_name(file: Path, name: Path) -> None:
     """Give a file a second name, or make a copy where there are no hard links."""
     try:
-        os.link(os.path.realpath(file), name)
+        os.link(file, name)
     except OSError:
-        shutil.copy2(file, name)
+        _write(name, file.read_bytes())
 
 
 def _write(path: Path, data: bytes) -> None:

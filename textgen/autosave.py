@@ -8,7 +8,7 @@ from collections.abc import Callable
 from textgen.checkpoint import TrainingState
 from textgen.errors import OutputError, TrainingError
 
-INTERVAL_S = 30.0  # at most so much is lost to a power cut
+INTERVAL_S = 30.0  # so much is lost to a power cut, if saving is fast
 MOST_SHARE = 0.01  # of the time may go into writing checkpoints
 
 

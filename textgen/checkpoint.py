@@ -27,8 +27,10 @@ from typing import Any
 import numpy as np
 
 from textgen.atomic_file import write_atomically
+from textgen.checks import check_choice, check_number
 from textgen.config import Config
-from textgen.errors import CheckpointError, OptionError
+from textgen.errors import CheckpointError, TextgenError, shown
+from textgen.vocabulary import Vocabulary
 
 FORMAT_VERSION = 1
 LIBRARIES = ("textgen", "tensorflow", "keras", "numpy")
@@ -212,7 +214,10 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
         raise CheckpointError("expected a whole checkpoint, but it is damaged")
     try:
         return _checkpoint(*body.split(b"\n", maxsplit=1))
-    except (ValueError, LookupError, TypeError, OptionError) as error:
+    except (
+        ValueError, LookupError, TypeError, ArithmeticError, RecursionError,
+        TextgenError,
+    ) as error:  # fmt: skip
         raise CheckpointError(
             "expected a checkpoint that this version of textgen understands, but "
             f"received another ({error}): use the version that wrote it"
@@ -221,11 +226,13 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
 
 def _checkpoint(line: bytes, rest: bytes) -> Checkpoint:
     header: dict[str, Any] = json.loads(line)
+    if not isinstance(header, dict):
+        raise TypeError(f"no object, but {shown(header)}")
     epoch_losses, *variables = _arrays(header.pop("arrays"), rest)
     state = TrainingState(
         **header.pop("state"), epoch_losses=epoch_losses, variables=tuple(variables)
     )
-    return Checkpoint(
+    checkpoint = Checkpoint(
         **header
         | {
             "config": Config.from_dict(header["config"]),
@@ -234,14 +241,42 @@ def _checkpoint(line: bytes, rest: bytes) -> Checkpoint:
             "state": state,
         }
     )
+    _check(checkpoint)
+    return checkpoint
+
+
+def _check(checkpoint: Checkpoint) -> None:
+    """Raise unless each value is of its type and within its bounds."""
+    corpus, versions, state = checkpoint.corpus, checkpoint.versions, checkpoint.state
+    for texts in (corpus, versions):
+        if not isinstance(texts, dict):
+            raise TypeError(f"names and values expected, but {shown(texts)}")
+    texts = (checkpoint.run, corpus["name"], corpus["sha256"], *versions.values())
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"a text expected, but {shown(text)}")
+    check_choice("kind", corpus["kind"], ("lines", "stream"))
+    Vocabulary(checkpoint.symbols)
+    total = check_number("total_steps", checkpoint.total_steps, 1, whole=True)
+    check_number("step", state.step, 0, total, whole=True)
+    for step in checkpoint.lengthened_at:
+        check_number("lengthened_at", step, 0, total, whole=True)
+    most = checkpoint.config.training.batch_size
+    check_number("parts", state.parts, 1, most, whole=True)
+    check_number("seconds", checkpoint.seconds, 0)
+    check_number("rate_scale", state.rate_scale, 0)
+    if state.last_rate is not None:
+        check_number("last_rate", state.last_rate, 0)
+    if state.epoch_losses.ndim != 1:
+        raise ValueError("losses that are no row of numbers")
 
 
 def _arrays(forms: list[list], data: bytes) -> list[np.ndarray]:
     arrays, start = [], 0
     for type_name, shape in forms:
+        if not re.fullmatch(r"[<|][fiu][1248]", type_name):
+            raise ValueError(f"an array of {shown(type_name)}")
         dtype, count = np.dtype(type_name), math.prod(shape)
-        if dtype.kind not in "fiu":
-            raise ValueError(f"an array of {type_name}")
         flat = np.frombuffer(data, dtype, count, offset=start)
         arrays.append(flat.reshape(shape).astype(dtype.newbyteorder("=")))
         start += count * dtype.itemsize

@@ -6,26 +6,23 @@
 The metadata are UTF-8 JSON: the symbols in id order, the corpus, the whole
 configuration and the record of the training.
 
-Neither writing nor reading imports Keras: writing calls the model's own ``save``, and
-reading leaves the file to h5py in a process of its own (`textgen.reader_process`).
+Reading doesn't import Keras: it leaves the file to h5py in a process of its own
+(`textgen.reader_process`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import stat
-import tempfile
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from textgen.atomic_file import output_error, write_atomically
+from textgen.atomic_file import write_atomically
 from textgen.contents import Contents
 from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.keras_weights import MAX_WEIGHT
@@ -40,7 +37,11 @@ MAX_FILE_BYTES = 1 << 30
 
 
 def save_model(
-    keras_model: Any, metadata: Mapping[str, Any], path: str | os.PathLike[str]
+    keras_model: Any,
+    metadata: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    *,
+    previous: str | os.PathLike[str] | None = None,
 ) -> None:
     """Write a trained model, so that ``path`` is the earlier file or the whole new one.
 
@@ -49,6 +50,7 @@ def save_model(
         metadata: plain JSON values with at least ``symbols``, ``corpus`` and
             ``config``; see the README of ``models/``.
         path: the file; its folder exists.
+        previous: under this name the earlier file is kept, if given.
 
     Raises:
         OutputError: if the weights aren't finite, or the file can't be written.
@@ -65,47 +67,29 @@ def save_model(
     from textgen.hdf5_contents import read_contents
 
     path = Path(path)
-    try:
-        hdf5 = _hdf5_bytes(keras_model, metadata)
-    except OSError as error:
-        raise output_error(path, error) from error
+    hdf5 = _hdf5_bytes(keras_model, metadata)
     model_of_contents(read_contents(hdf5, hashed=True), path)
-    write_atomically(user_block(hdf5) + hdf5, path)
+    write_atomically(user_block(hdf5) + hdf5, path, previous=previous)
 
 
 def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
     """Return what Keras saves, with the metadata beside it."""
     import h5py
 
+    # A private function, but what the model's own save() comes to for a path that ends
+    # in .h5; save() takes no open file, and a path would need room on a disk.
+    from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
+
     from textgen.hdf5_contents import METADATA_PATH
 
     # ASCII: the name of a corpus may hold bytes that are not UTF-8.
     text = json.dumps(metadata, allow_nan=False).encode("ascii")
-    with tempfile.TemporaryDirectory(prefix="textgen-") as folder:
-        file = Path(folder, "model.h5")
-        with _without_legacy_warning():
-            keras_model.save(str(file), include_optimizer=False)
-        with h5py.File(file, "a") as hdf5:
-            fixed_length = h5py.string_dtype("utf-8", len(text))
-            hdf5.create_dataset(METADATA_PATH, data=text, dtype=fixed_length)
-        return file.read_bytes()
-
-
-@contextlib.contextmanager
-def _without_legacy_warning() -> Iterator[None]:
-    """Silence Keras' advice against HDF5, which is what we want; nothing else."""
-    logger = logging.getLogger("absl")
-
-    def other(record: logging.LogRecord) -> bool:
-        return "HDF5 file" not in record.getMessage()
-
-    logger.addFilter(other)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*HDF5 file")
-            yield
-    finally:
-        logger.removeFilter(other)
+    with h5py.File.in_memory() as hdf5:
+        save_model_to_hdf5(keras_model, hdf5, include_optimizer=False)
+        fixed_length = h5py.string_dtype("utf-8", len(text))
+        hdf5.create_dataset(METADATA_PATH, data=text, dtype=fixed_length)
+        hdf5.flush()
+        return hdf5.id.get_file_image()
 
 
 # Reading

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from textgen.atomic_file import output_error, second_name, temporary_name
+from textgen.checkpoint import checkpoint_paths
 from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.model_file import load_model, save_model
 
@@ -55,7 +54,12 @@ def _check_replaceable(path: Path) -> None:
             f"--output must not be a pretrained model, but was {shown_path(path)}; "
             "choose another name"
         )
-    for file in (path, _previous(path)):
+    if path.name.endswith(".previous.h5"):
+        raise OutputError(
+            f"--output must not be an earlier model, but was {shown_path(path)}: choose "
+            "another name, without '.previous'"
+        )
+    for file in (path, _previous(path), *checkpoint_paths(path)):
         if file.exists() and not file.is_file():
             raise OutputError(
                 f"expected to write the file {shown_path(file)}, but it is a folder or "
@@ -68,8 +72,8 @@ def save_keeping_previous(
 ) -> Path | None:
     """Save a model; an earlier file of that name becomes ``NAME.previous.h5``.
 
-    At no moment is there no complete file called ``path``, if there was one before.
-    What the same training saved when it was interrupted is no earlier model: it is
+    At any moment the earlier model is under one of the two names. What the same
+    training saved when it was interrupted or diverged is no earlier model: it is
     replaced, and a ``NAME.previous.h5`` stays as it is.
 
     Args:
@@ -84,29 +88,11 @@ def save_keeping_previous(
         OutputError: the file can't be written; the earlier one is intact, and so is
             an earlier ``NAME.previous.h5``.
     """
-    if not path.exists() or _is_earlier_self(path, metadata):
-        save_model(keras_model, metadata, path)
-        return None
-    previous, spare = _previous(path), temporary_name(path)
-    try:
-        second_name(path, spare)
-        save_model(keras_model, metadata, path)
-        _replace_or_undo(spare, previous, path)
-    except OSError as error:
-        raise output_error(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            spare.unlink(missing_ok=True)
+    previous = None
+    if path.exists() and not _is_earlier_self(path, metadata):
+        previous = _previous(path)
+    save_model(keras_model, metadata, path, previous=previous)
     return previous
-
-
-def _replace_or_undo(spare: Path, previous: Path, path: Path) -> None:
-    """Rename ``spare`` to ``previous``; if that fails, to ``path``, where it was."""
-    try:
-        os.replace(spare, previous)
-    except OSError:
-        os.replace(spare, path)
-        raise
 
 
 def is_model_of(path: Path, run: str, steps: int) -> bool:
@@ -124,11 +110,12 @@ def is_model_of(path: Path, run: str, steps: int) -> bool:
 
 
 def _is_earlier_self(path: Path, metadata: dict[str, Any]) -> bool:
-    """Whether a file is what this training saved when it was stopped, or just now."""
+    """Whether a file is what this training saved on its way, or just now."""
     ours, theirs = metadata.get("training", {}), _record_of(path)
     if ours.get("run") is None or ours["run"] != theirs.get("run"):
         return False
-    return theirs.get("interrupted") is True or theirs.get("steps") == ours["steps"]
+    on_its_way = theirs.get("interrupted") or theirs.get("diverged")
+    return bool(on_its_way) or theirs.get("steps") == ours["steps"]
 
 
 def _record_of(path: Path) -> dict[str, Any]:

@@ -224,7 +224,8 @@ def _save_last_good(
     path: Path,
 ) -> TrainingError:
     """Save the model as it was before it went wrong; return what to raise."""
-    advice = f"--learning-rate {training.config.learning_rate / 3:.1g}"
+    lower = float(f"{training.config.learning_rate / 3:.1g}")
+    advice = f"--learning-rate {lower:g}"
     if good is None or not good.step:
         return TrainingError(
             f"{error}; nothing was saved: try {advice} or --precision float32"

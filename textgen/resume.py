@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from textgen.checkpoint import Checkpoint, library_versions
-from textgen.config import PRESETS, Config, check_choice
+from textgen.checks import check_choice
+from textgen.config import PRESETS, Config
 from textgen.corpus import Corpus
 from textgen.errors import CheckpointError
 from textgen.schedule import total_steps
@@ -52,26 +53,37 @@ def resumed_config(
 
     Args:
         checkpoint: of the training.
-        preset: name of a preset asked for, or None.
+        preset: name of a preset asked for, or None; it stands for what it sets.
         overrides: fields of the configuration, flat; None means not given.
 
     Raises:
         CheckpointError: an option differs from what it was; it is named.
         OptionError: a value out of bounds.
     """
-    lengths = {name: overrides.get(name) for name in LENGTHS}
     began = checkpoint.config
-    wanted = began
-    if preset is not None:
-        check_choice("--preset", preset, tuple(PRESETS))
-        wanted = PRESETS[preset]
-    wanted = _flat(wanted.override(**overrides))
+    wanted = _flat(began.override(**overrides))
     for name, was in _flat(began).items():
         chosen_then = name == "precision" and wanted[name] == "auto"
         if name not in LENGTHS and wanted[name] != was and not chosen_then:
-            option = OPTION_NAMES.get(name, name.replace("_", "-"))
-            raise CheckpointError(_differs(f"--{option}", was, wanted[name]))
-    return began.override(**lengths)
+            raise CheckpointError(_differs(_option(name), was, wanted[name]))
+    if preset is not None:
+        check_choice("--preset", preset, tuple(PRESETS))
+        given = {name for name, value in overrides.items() if value is not None}
+        _check_preset(preset, began, given)
+    return began.override(**{name: overrides.get(name) for name in LENGTHS})
+
+
+def _check_preset(preset: str, began: Config, given: set[str]) -> None:
+    """Raise unless a training began with what a preset sets and isn't given."""
+    was, usual = _flat(began), _flat(Config())
+    for name, value in _flat(PRESETS[preset]).items():
+        if name in given or name in LENGTHS or value in (was[name], usual[name]):
+            continue
+        raise CheckpointError(
+            f"{_option(name)} must be what this training began with, {was[name]}, but "
+            f"--preset {preset} sets {value}: leave --preset out to go on, or leave "
+            "out --resume to train anew"
+        )
 
 
 def planned_steps(
@@ -130,6 +142,10 @@ def version_notes(checkpoint: Checkpoint) -> list[str]:
         f"the checkpoint was written by {'; '.join(changed)}: the training goes on, "
         "but not bit for bit as it would have"
     ]
+
+
+def _option(name: str) -> str:
+    return "--" + OPTION_NAMES.get(name, name.replace("_", "-"))
 
 
 def _differs(option: str, was: object, now: object) -> str:

@@ -42,6 +42,7 @@ def total_steps(
     steps_per_epoch: int,
     seconds_left: float | None = None,
     seconds_per_step: float | None = None,
+    done: int = 0,
 ) -> int:
     """Return how many steps a training takes by its first length that is set.
 
@@ -53,10 +54,11 @@ def total_steps(
         steps_per_epoch: steps that see each training window once.
         seconds_left: what is left of ``minutes`` for steps alone.
         seconds_per_step: as measured at the start.
+        done: steps taken already, which the budget's limit counts in.
     """
     if config.minutes is not None:
         fitting = max(1, int(seconds_left / seconds_per_step))
-        return min(fitting, BUDGET_EPOCHS * steps_per_epoch)
+        return min(done + fitting, BUDGET_EPOCHS * steps_per_epoch)
     if config.steps is not None:
         return config.steps
     return config.epochs * steps_per_epoch

@@ -101,7 +101,7 @@ def plan_steps(
             f"--minutes must leave time to train, here at least {needed:.2f} for "
             f"starting, measuring and one step, but was {config.minutes:g}"
         )
-    return done + total_steps(config, steps_per_epoch, left_s, step_s)
+    return total_steps(config, steps_per_epoch, left_s, step_s, done)
 
 
 def describe_start(config: Config, done: int, steps: int, step_s: float) -> str:

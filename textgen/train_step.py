@@ -89,10 +89,11 @@ def choose_precision(wanted: str) -> str:
 def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     """Build the Keras optimizer of a configuration; biases are never decayed."""
     options = {"global_clipnorm": config.clip_norm or None}
+    rate = float(config.learning_rate)  # Keras takes no whole number
     if config.optimizer == "adam":
-        return keras.optimizers.Adam(config.learning_rate, **options)
+        return keras.optimizers.Adam(rate, **options)
     optimizer = keras.optimizers.AdamW(
-        config.learning_rate, weight_decay=config.weight_decay, beta_2=0.99, **options
+        rate, weight_decay=config.weight_decay, beta_2=0.99, **options
     )
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer

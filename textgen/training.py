@@ -11,7 +11,6 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -28,14 +27,6 @@ CALL_SECONDS = 0.5  # aim for one compiled call; how long Ctrl-C may have to wai
 MAX_STEPS_PER_CALL = 64
 TIMED_CALLS = 3
 EXPLODED = 10.0  # times the loss of one who knows nothing: far from any that learns
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a training ended: steps taken in all, and whether it was stopped."""
-
-    steps: int
-    interrupted: bool
 
 
 class Training:
@@ -128,12 +119,12 @@ class Training:
         Raises:
             CheckpointError: it is of another network.
         """
-        shapes = [x.shape for x in state.variables]
-        if shapes != [tuple(variable.shape) for variable in self._variables]:
+        forms = [(x.shape, x.dtype.name) for x in state.variables]
+        if forms != [(tuple(x.shape), x.dtype) for x in self._variables]:
             raise CheckpointError(
                 f"expected the state of this network, {len(self._variables)} arrays, "
-                f"but received {len(shapes)} of other shapes: use the version of "
-                "textgen that began the training"
+                f"but received {len(forms)} of other shapes or types: use the version "
+                "of textgen that began the training"
             )
         for variable, value in zip(self._variables, state.variables, strict=True):
             variable.assign(value)
@@ -164,7 +155,7 @@ class Training:
         measure: Callable[[], dict[str, float]] = dict,
         callbacks: Iterable[keras.callbacks.Callback] = (),
         after_call: Callable[[bool], None] = lambda epoch_ended: None,
-    ) -> Outcome:
+    ) -> None:
         """Go on until ``total_steps`` steps are taken in all, or until stopped.
 
         Stops early when a callback sets ``model.stop_training`` or something sets
@@ -190,7 +181,6 @@ class Training:
             self._run_epochs(total_steps, measure, hooks, after_call)
         finally:
             hooks.on_train_end()
-        return Outcome(self.step, self.stop_requested)
 
     def _run_epochs(
         self,
