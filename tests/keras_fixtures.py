@@ -704,6 +704,24 @@ def keras_2_masking_layer() -> Fixture:
     return fixture
 
 
+def keras_2_masking_embedded() -> Fixture:
+    """2.2.4: a Masking layer after an Embedding, of which it hides one symbol."""
+    fixture = keras_2_cudnn("LSTM")
+    net = fixture.net
+    for rnn in net.layers[:2]:
+        rnn.gate_activation = OLD_GATE
+    net.table[2], net.table[4, 1], net.masked = 0.5, 0.5, (2,)
+    embedding, first, second, dense = fixture.config["config"]
+    first["class_name"] = second["class_name"] = "LSTM"
+    first["config"]["recurrent_activation"] = "hard_sigmoid"
+    masking = item("Masking", "masking_1", mask_value=0.5)
+    fixture.config = mapped([embedding, masking, first, second, dense])
+    fixture.arrays["rnn_1"] = named("rnn_1", fused(net.layers[0]))
+    fixture.arrays["rnn_2"] = named("rnn_2", fused(net.layers[1]))
+    fixture.version = "2.2.4"
+    return fixture
+
+
 def keras_2_mixed(activation: str = "relu") -> Fixture:
     """2.2.4: dense layers before, between and after, and another activation."""
     inner = keras_2_dense("x", 6, activation=activation)
@@ -820,6 +838,7 @@ FIXTURES: dict[str, Callable[[], Fixture]] = {
     "tf.keras LSTM, time-major": tf_time_major,
     "Keras 2.2 LSTM, mask_zero": keras_2_masked,
     "Keras 2.2 LSTM, Masking": keras_2_masking_layer,
+    "Keras 2.2 LSTM, Embedding and Masking": keras_2_masking_embedded,
     **{
         f"Keras 2.2 mixed, {name}": lambda name=name: keras_2_mixed(name)
         for name in ("relu", "elu", "selu", "softplus", "swish", "linear")

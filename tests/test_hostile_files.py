@@ -15,9 +15,11 @@ from keras_fixtures import (
     Fixture,
     functional,
     item,
+    keras_2_cudnn,
     keras_2_dense,
     keras_2_lstm,
     keras_2_masked,
+    keras_2_masking_embedded,
     keras_2_rnn,
     mapped,
     write_file,
@@ -108,6 +110,18 @@ def called_twice() -> Fixture:
     fixture = keras_2_masked()
     last = fixture.config["config"]["layers"][-1]
     last["inbound_nodes"] *= 2
+    return fixture
+
+
+def masking(value) -> Fixture:
+    fixture = keras_2_masking_embedded()
+    fixture.layer("Masking")["mask_value"] = value
+    return fixture
+
+
+def masked_cudnn() -> Fixture:
+    fixture = keras_2_cudnn("LSTM")
+    fixture.layer("Embedding")["mask_zero"] = True
     return fixture
 
 
@@ -222,6 +236,9 @@ DESCRIBED = {
         lambda: first_settings(keras_2_masked(), zero_output_for_mask=True),
         "no masking",
     ),
+    "mask without end": (lambda: masking(10**400), "mask_value of layer 'masking_1'"),
+    "mask true": (lambda: masking(True), "mask_value of layer 'masking_1'"),
+    "masked cuDNN": (masked_cudnn, "no masking before layer 'rnn_1'"),
     "same name twice": (shadowed, "one chain"),
     "too many layers": (
         lambda: insert(

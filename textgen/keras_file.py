@@ -8,6 +8,7 @@ chain, with dropout, dense layers and activations at any place:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -148,15 +149,8 @@ def _masked(
         if layer.kind == "Embedding":
             masked[0] = flag(layer, "mask_zero")
         if layer.kind == "Masking":
-            value = layer.settings.get("mask_value", 0.0)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ModelFileError(
-                    f"expected mask_value of {layer.shown} as a number, "
-                    f"but received {shown(value)}: {ADVICE}"
-                )
-            if embedding is None:  # of one-hot rows only that of one symbol is uniform
-                masked[:] = symbols == 1 and value == 1
-            else:
+            value = _mask_value(layer)
+            if embedding is not None:  # a one-hot row is never all one value
                 masked[:] = (embedding == value).all(axis=1)
     if not masked.any():
         return None
@@ -167,6 +161,17 @@ def _masked(
                 f"masked symbols: {ADVICE}"
             )
     return masked
+
+
+def _mask_value(layer: Layer) -> float:
+    value = layer.settings.get("mask_value", 0.0)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # JSON's whole numbers have no end
+            return float(value)
+    raise ModelFileError(
+        f"expected mask_value of {layer.shown} as a number, "
+        f"but received {shown(value)}: {ADVICE}"
+    )
 
 
 def _assemble(
