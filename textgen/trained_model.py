@@ -26,8 +26,8 @@ from textgen.text_file import existing_file, text_pieces
 from textgen.user_block import ADVICE, FORMAT_VERSION
 from textgen.vocabulary import END_SYMBOL, Vocabulary
 
-# Units of all layers, times T where T windows are staggered, times streams. A step takes
-# up to 65 bytes for each: half a GiB.
+# Units of all layers, times T where T windows are staggered, times streams. For each a
+# step takes up to 65 bytes: half a GiB.
 MAX_STAGGERED_UNITS = 1 << 23
 USUAL_WINDOW_CHARS = PRESETS["course"].windows.window_chars
 
