@@ -536,27 +536,38 @@ def test_overflow_in_use_is_one_line(tmp_path, text):
         [stepper.step([1]) for _ in range(4)]
 
 
-def test_small_dense_layers_do_not_make_a_huge_table(tmp_path, text):
-    """(V, 1) and (1, D) are little to store, but V times D is not."""
-    size, width = 4000, 40_000
-    items = [
-        keras_2_dense("d1", 1, batch_input_shape=[None, 5, size]),
-        keras_2_dense("d2", width),
+def dense_first(path, size: int, *widths: int):
+    """Write a model whose one-hot symbols go through dense layers at first."""
+    items = [keras_2_dense(f"d{k}", width) for k, width in enumerate(widths)]
+    items[0]["config"]["batch_input_shape"] = [None, 5, size]
+    items += [
         keras_2_rnn("SimpleRNN", "r", 1),
-        keras_2_dense("d3", size, activation="softmax"),
+        keras_2_dense("last", size, activation="softmax"),
     ]
     shapes = {
-        "d1": [(size, 1), (1,)],
-        "d2": [(1, width), (width,)],
-        "r": [(width, 1), (1, 1), (1,)],
-        "d3": [(1, size), (size,)],
+        f"d{k}": [(inputs, width), (width,)]
+        for k, (inputs, width) in enumerate(zip((size, *widths), widths, strict=False))
+    }
+    shapes |= {
+        "r": [(widths[-1], 1), (1, 1), (1,)],
+        "last": [(1, size), (size,)],
     }
     arrays = {
         name: [(f"{name}/{k}:0", np.ones(shape)) for k, shape in enumerate(of_layer)]
         for name, of_layer in shapes.items()
     }
-    path = write_file(tmp_path / "m.h5", mapped(items), "2.2.4", arrays)
-    refused(path, text, "4,000 times 40,000")
+    return write_file(path, mapped(items), "2.2.4", arrays, "f2")
+
+
+def test_small_dense_layers_do_not_make_a_huge_table(tmp_path, text):
+    """(V, 1) and (1, D) are little to store, but V times D is not."""
+    path = dense_first(tmp_path / "m.h5", 4000, 1, 40_000)
+    refused(path, text, "values of all symbols .* 4,000 times 40,000")
+
+
+def test_dense_layers_do_not_make_an_endless_computation(tmp_path, text):
+    path = dense_first(tmp_path / "m.h5", 4000, 3000, 3000)
+    refused(path, text, "products of all symbols .* 4,000 times 21,000,000")
 
 
 def test_functional_without_tail_is_read_as_keras_1_wrote_it(tmp_path, text):

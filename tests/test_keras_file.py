@@ -103,11 +103,15 @@ def test_one_id_goes_to_every_stream(tmp_path, text_of):
         np.testing.assert_allclose(logits, np.repeat(one.step([symbol]), 2, 0), 1e-6)
 
 
-def test_large_tables_are_made_row_by_row(tmp_path, text_of, monkeypatch):
+@pytest.mark.parametrize("limit", ["MAX_TABLE_FLOATS", "MAX_TABLE_PRODUCTS"])
+def test_large_tables_are_made_row_by_row(limit, tmp_path, text_of, monkeypatch):
     fixture = FIXTURES["Keras 2.2 CuDNNLSTM"]()
     model = opened(fixture, tmp_path, text_of)
     expected = model.stepper(2).step([1, 2]).copy()
-    monkeypatch.setattr(recurrence, "MAX_TABLE_FLOATS", 10)
+    monkeypatch.setattr(recurrence, limit, 10)
+    first = model.network.layers[0]
+    table = recurrence.input_table(model.network.embedding, first.kernel, first.bias)
+    assert not isinstance(table, np.ndarray)
     np.testing.assert_allclose(model.stepper(2).step([1, 2]), expected, rtol=1e-5)
 
 

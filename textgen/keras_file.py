@@ -26,6 +26,7 @@ from textgen.user_block import ADVICE
 
 MAX_WINDOW_CHARS = 100_000
 MAX_FOLDED_FLOATS = 1 << 25  # an eighth of a GiB, and as much again in passing
+MAX_FOLDED_PRODUCTS = 1 << 35  # about a second
 MAX_IDENTITY = 4096  # symbols for which a one-hot table may be written out
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
@@ -233,6 +234,13 @@ def _folded(
         raise ModelFileError(
             f"expected at most {MAX_FOLDED_FLOATS:,} values of all symbols before the "
             f"recurrent layers, but received {symbols:,} times {widest:,}: {ADVICE}"
+        )
+    kernels = sum(layer.kernel.size for layer in layers if layer.kernel is not None)
+    if symbols * kernels > MAX_FOLDED_PRODUCTS:
+        raise ModelFileError(
+            f"expected at most {MAX_FOLDED_PRODUCTS:,} products of all symbols before "
+            f"the recurrent layers, but received {symbols:,} times {kernels:,}: "
+            f"{ADVICE}"
         )
     table = apply_pointwise(embedding, layers)
     if not np.isfinite(table).all():
