@@ -569,6 +569,15 @@ def keras_2_gru(reset_after: bool = False, use_bias: bool = True) -> Fixture:
     return Fixture(net, mapped(items), "2.2.4", arrays, "all")
 
 
+def keras_default_gru(version: str, reset_after: bool) -> Fixture:
+    """A version's GRU of which nothing but the default says when the reset works."""
+    fixture = keras_2_gru(reset_after, use_bias=False)
+    for layer in fixture.config["config"]["layers"]:
+        layer["config"].pop("reset_after", None)
+    fixture.version = version
+    return fixture
+
+
 def keras_2_cudnn(kind: str) -> Fixture:
     """2.2.0: cuDNN's layers, embedded."""
     net = stack(8, 9, kind, (5, 4), table=3, reset_after=kind == "GRU")
@@ -832,6 +841,18 @@ FIXTURES: dict[str, Callable[[], Fixture]] = {
     "Keras 2.2 GRU, reset_after": lambda: keras_2_gru(reset_after=True),
     "Keras 2.2 GRU, no bias": lambda: keras_2_gru(use_bias=False),
     "Keras 2.2 GRU, reset_after, no bias": lambda: keras_2_gru(True, False),
+    **{
+        f"Keras {version} GRU, default reset_after": (
+            lambda version=version, after=after: keras_default_gru(version, after)
+        )
+        for version, after in [
+            ("2.3.1", False),
+            ("2.1.6-tf", False),
+            ("2.3.0-tf", True),
+            ("2.4.0", True),
+            ("2.15.0", True),
+        ]
+    },
     "Keras 2.2 CuDNNLSTM": lambda: keras_2_cudnn("LSTM"),
     "Keras 2.2 CuDNNGRU": lambda: keras_2_cudnn("GRU"),
     "tf.keras GRU, stateful, logits": tf_stateful_logits,

@@ -82,6 +82,14 @@ def lstm(**changes) -> Fixture:
     return first_settings(keras_2_lstm(), **changes)
 
 
+def built_for(shape) -> Fixture:
+    fixture = keras_2_lstm()
+    del fixture.layer("LSTM")["batch_input_shape"]
+    fixture.config = mapped(fixture.config["config"])
+    fixture.config["config"]["build_input_shape"] = shape
+    return fixture
+
+
 def registered(**changes) -> Fixture:
     fixture = keras_2_lstm()
     fixture.config["config"][0].update(changes)
@@ -225,6 +233,12 @@ DESCRIBED = {
     "integers": (lambda: lstm(dtype="int8"), "float32 policy"),
     "policy object": (lambda: lstm(dtype={"class_name": "Evil"}), "float32 policy"),
     "wrong width": (lambda: lstm(batch_input_shape=[None, 6, 10]), "has the shape"),
+    "built for another width": (
+        lambda: built_for([None, 6, 10]),
+        "layer 'lstm_1' has the shape",
+    ),
+    "built for words": (lambda: built_for("1,2"), "layer 'lstm_1' has the shape"),
+    "built for endless windows": (lambda: built_for([1, 10**9, 9]), "windows of 1"),
     "endless window": (lambda: lstm(batch_input_shape=[1, 10**9, 9]), "windows of 1"),
     "window in words": (lambda: lstm(batch_input_shape=[1, "x", 9]), "windows of 1"),
     "shape in words": (lambda: lstm(batch_input_shape="1,2"), "has the shape"),

@@ -28,6 +28,7 @@ from textgen.user_block import ADVICE
 
 MAX_LAYERS = 100
 MAX_NAME_CHARS = 200
+SHAPES = ("batch_input_shape", "batch_shape")  # where a layer says that of its input
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,19 @@ def _chain(description: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
             "expected a Functional or Sequential model whose layers form one chain, "
             f"but received another {shown(kind)}: {ADVICE}"
         )
-    return layers
+    return _with_built_shape(layers, model.get("build_input_shape"))
+
+
+def _with_built_shape(
+    layers: list[tuple[str, str, Any]], shape: Any
+) -> list[tuple[str, str, Any]]:
+    """Give the first layer the shape that the model was built for, if it has none."""
+    if shape is None or not layers:
+        return layers
+    kind, name, settings = layers[0]
+    if any(settings.get(key) is not None for key in SHAPES):
+        return layers
+    return [(kind, name, {**settings, "batch_input_shape": shape}), *layers[1:]]
 
 
 def _is_linear(model: Mapping[str, Any], names: list[str]) -> bool:
@@ -226,11 +239,8 @@ def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
     _check_known(layer, item, KNOWN_ITEM_KEYS)
     _check_own(layer, item, "Dense")
     inner = _known("Dense", name, item.get("config"), old)
-    outer = {key: settings[key] for key in _SHAPES & settings.keys()}
+    outer = {key: settings[key] for key in SHAPES if key in settings}
     return Layer("Dense", name, {**inner.settings, **outer}, distributed=True)
-
-
-_SHAPES = {"batch_input_shape", "batch_shape"}
 
 
 def _check_known(owner: str, received: Any, known: frozenset[str]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from textgen.contents import Contents
 from textgen.errors import ModelFileError
-from textgen.keras_config import Layer, read_config, read_version, shown
+from textgen.keras_config import SHAPES, Layer, read_config, read_version, shown
 from textgen.keras_layers import SOFTMAX, flag, pointwise, recurrent, size
 from textgen.keras_settings import IDLE_LAYERS, RECURRENT_LAYERS
 from textgen.keras_weights import embedding_table
@@ -256,7 +256,8 @@ def _use(layers: Sequence[Layer], symbols: int) -> tuple[str, int | None]:
     last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
     carries = flag(last, "return_sequences") or flag(last, "stateful")
     first, settings = layers[0].shown, layers[0].settings
-    shape = settings.get("batch_input_shape", settings.get("batch_shape"))
+    shapes = (settings.get(key) for key in SHAPES)
+    shape = next((shape for shape in shapes if shape is not None), None)
     embeds = any(layer.kind == "Embedding" for layer in layers)
     if shape is None:
         window = settings.get("input_length")
