@@ -295,6 +295,12 @@ def test_a_newer_format_is_named(tmp_path, good_bytes):
     refused(path, "format 2")
 
 
+def test_a_block_of_another_program_has_no_hash_to_disagree_with(tmp_path, good_bytes):
+    path = tmp_path / "m.h5"
+    path.write_bytes(bytes(BLOCK_BYTES) + good_bytes[BLOCK_BYTES:])
+    refused(path, "512 bytes of something else before it")
+
+
 def rebuilt(good_bytes, tmp_path, change):
     """Apply ``change`` to the open HDF5 file and give it a block that agrees."""
     inner = tmp_path / "inner.h5"

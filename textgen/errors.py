@@ -7,7 +7,7 @@ that is not a `TextgenError` is a defect of ours and keeps its traceback.
 
 from typing import Any
 
-SHOWN_CHARS = 40  # of a received value, in an error's one line
+SHOWN_CHARS = 80  # of a received value, in an error's one line
 
 
 def shown(value: Any) -> str:

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from textgen.errors import ModelFileError
+from textgen.contents import ADVICE
+from textgen.errors import ModelFileError, shown
 from textgen.keras_settings import (
     INPUT_TYPES,
     KNOWN_ITEM_KEYS,
@@ -24,7 +25,6 @@ from textgen.keras_settings import (
     POLICIES,
     RENAMED,
 )
-from textgen.user_block import ADVICE
 
 MAX_LAYERS = 100
 MAX_NAME_CHARS = 200
@@ -103,12 +103,6 @@ def read_config(config: str, version: Version) -> list[Layer]:
         ) from e
     old = version.number < (2, 0)
     return [_known(kind, name, settings, old) for kind, name, settings in layers]
-
-
-def shown(value: Any) -> str:
-    """Return anything out of a file for print: escaped, and not too long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:76]}…"
 
 
 def _chain(description: Mapping[str, Any]) -> list[tuple[str, str, Any]]:

@@ -14,15 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textgen.contents import Contents
-from textgen.errors import ModelFileError
-from textgen.keras_config import SHAPES, Layer, read_config, read_version, shown
+from textgen.contents import ADVICE, Contents
+from textgen.errors import ModelFileError, shown
+from textgen.keras_config import SHAPES, Layer, read_config, read_version
 from textgen.keras_layers import SOFTMAX, flag, pointwise, recurrent, size
 from textgen.keras_settings import IDLE_LAYERS, RECURRENT_LAYERS
 from textgen.keras_weights import embedding_table
 from textgen.mixed_stack import apply_pointwise
 from textgen.network import Network, Pointwise, Recurrent
-from textgen.user_block import ADVICE
 
 MAX_WINDOW_CHARS = 100_000
 MAX_FOLDED_FLOATS = 1 << 25  # an eighth of a GiB, and as much again in passing

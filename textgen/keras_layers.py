@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 
 from textgen.activations import ACTIVATIONS
-from textgen.errors import ModelFileError
-from textgen.keras_config import Layer, Version, shown
+from textgen.contents import ADVICE
+from textgen.errors import ModelFileError, shown
+from textgen.keras_config import Layer, Version
 from textgen.keras_weights import dense_weights, recurrent_weights
 from textgen.network import (
     GRUWeights,
@@ -22,7 +23,6 @@ from textgen.network import (
     Recurrent,
     SimpleRNNWeights,
 )
-from textgen.user_block import ADVICE
 
 MAX_SIZE = 1 << 21  # of any axis: more than there are Unicode symbols
 SOFTMAX = "softmax"  # at the end only, where it is left to whoever reads the logits

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from textgen.config import PRESETS, Config, WindowConfig
-from textgen.contents import Contents
+from textgen.contents import ADVICE, Contents
 from textgen.corpus import KINDS
 from textgen.errors import CorpusError, ModelFileError, OptionError, VocabularyError
 from textgen.keras_file import KerasModel, build_model
 from textgen.network import Network
 from textgen.stepper import Stepper, WindowStepper, make_stepper
 from textgen.text_file import existing_file, text_pieces
-from textgen.user_block import ADVICE, FORMAT_VERSION
+from textgen.user_block import FORMAT_VERSION
 from textgen.vocabulary import END_SYMBOL, Vocabulary
 
 # Units of all layers, times T where T windows are staggered, times streams. For each a
