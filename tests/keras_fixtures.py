@@ -539,6 +539,14 @@ def keras_23_default_gate() -> Fixture:
     return Fixture(net, mapped(items), "2.3.1", arrays, "last", 4)
 
 
+def keras_23_no_activation() -> Fixture:
+    """2.3.1 with ``activation=None``, which isn't the default."""
+    fixture = keras_23_default_gate()
+    fixture.layer("LSTM")["activation"] = None
+    fixture.net.layers[0].activation = "linear"
+    return fixture
+
+
 def keras_2_gru(reset_after: bool = False, use_bias: bool = True) -> Fixture:
     """2.2.4: two GRU layers, TimeDistributed."""
     net = stack(7, 8, "GRU", (5, 4), gate_activation=OLD_GATE, reset_after=reset_after)
@@ -837,6 +845,7 @@ FIXTURES: dict[str, Callable[[], Fixture]] = {
     "Keras 2.0 LSTM, one-hot": keras_2_lstm,
     "Keras 2.1 LSTM, default gates": keras_2_default_gate,
     "Keras 2.3 LSTM, default gates": keras_23_default_gate,
+    "Keras 2.3 LSTM, no activation": keras_23_no_activation,
     "Keras 2.2 GRU": keras_2_gru,
     "Keras 2.2 GRU, reset_after": lambda: keras_2_gru(reset_after=True),
     "Keras 2.2 GRU, no bias": lambda: keras_2_gru(use_bias=False),

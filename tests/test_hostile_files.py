@@ -17,6 +17,7 @@ from keras_fixtures import (
     item,
     keras_2_cudnn,
     keras_2_dense,
+    keras_2_gru,
     keras_2_lstm,
     keras_2_masked,
     keras_2_masking_embedded,
@@ -25,10 +26,11 @@ from keras_fixtures import (
     write_file,
 )
 
-from textgen import reader_process
+from textgen import hdf5_contents, reader_process
 from textgen.errors import ModelFileError
 from textgen.model_file import load_model
 from textgen.reader_child import MEMORY_BYTES
+from textgen.user_block import BLOCK_BYTES
 
 KERNEL = "model_weights/lstm_1/lstm_1/kernel:0"
 SHAPE = (9, 20)
@@ -102,6 +104,18 @@ def built_for(shape) -> Fixture:
 def registered(**changes) -> Fixture:
     fixture = keras_2_lstm()
     fixture.config["config"][0].update(changes)
+    return fixture
+
+
+def wrapped(**changes) -> Fixture:
+    fixture = keras_2_gru()
+    fixture.layer("TimeDistributed")["layer"].update(changes)
+    return fixture
+
+
+def wrapped_without_sequences() -> Fixture:
+    fixture = keras_2_gru()
+    fixture.config["config"]["layers"][2]["config"]["return_sequences"] = False
     return fixture
 
 
@@ -216,6 +230,15 @@ DESCRIBED = {
     ),
     "module": (lambda: registered(module="evil"), "registered as 'evil'"),
     "module os": (lambda: registered(module="keras/../os"), "registered as"),
+    "wrapped registered name": (
+        lambda: wrapped(registered_name="evil>Dense"),
+        "registered as 'evil>Dense'",
+    ),
+    "wrapped unknown key": (lambda: wrapped(custom_objects={}), "'custom_objects'"),
+    "wrapped, no sequences": (
+        wrapped_without_sequences,
+        "'gru_2', since a TimeDistributed follows",
+    ),
     "unknown key around": (lambda: registered(custom_objects={}), "'custom_objects'"),
     "unknown setting": (lambda: lstm(cell="evil"), "received 'cell'"),
     "setting of Keras 1": (lambda: lstm(inner_activation="tanh"), "of Keras 1"),
@@ -501,6 +524,14 @@ def test_files_that_no_keras_would_write(name, tmp_path, text):
     path = keras_2_lstm().write(tmp_path / "m.h5")
     change(path)
     refused(path, text, match)
+
+
+def test_metadata_have_a_limit_of_their_own(prose_model, monkeypatch):
+    hdf5 = prose_model.read_bytes()[BLOCK_BYTES:]
+    size = len(hdf5_contents.read_contents(hdf5).metadata)
+    monkeypatch.setattr(hdf5_contents, "MAX_METADATA_BYTES", size - 1)
+    with pytest.raises(ModelFileError, match="for 'textgen/metadata'"):
+        hdf5_contents.read_contents(hdf5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

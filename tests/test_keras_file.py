@@ -15,7 +15,7 @@ from keras_fixtures import (
     mapped,
 )
 
-from textgen import recurrence
+from textgen import recurrence, trained_model
 from textgen.config import Config, ModelConfig
 from textgen.errors import CorpusError, ModelFileError
 from textgen.model_file import load_model, load_trainable, save_model
@@ -275,6 +275,12 @@ def windows_of_the_first_layer():
 def test_a_window_may_be_said_in_other_places(make, tmp_path, text_of):
     model = opened(make(), tmp_path, text_of)
     assert (model.windows.targets, model.windows.window_chars) == ("last", 6)
+
+
+def test_windows_too_long_to_stagger_are_refused(tmp_path, text_of, monkeypatch):
+    monkeypatch.setattr(trained_model, "MAX_STAGGERED_UNITS", 50)
+    with pytest.raises(ModelFileError, match="at most 5 symbols for 9 units"):
+        opened(keras_2_lstm(), tmp_path, text_of)
 
 
 def test_gates_that_a_file_does_not_name_and_tensorflow_had_twice(tmp_path, text_of):
