@@ -42,6 +42,7 @@ class FakeModel:
     kind: str = "stream"
     windows: WindowConfig = field(default_factory=WindowConfig)
     metadata: dict = field(default_factory=dict)
+    most_streams: int = 1000
 
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(tuple(self.symbols))

@@ -185,6 +185,7 @@ VALUES = (
     2**31,
     2**63,
     10**30,
+    10**400,
     0.5,
     float("nan"),
     float("inf"),
@@ -531,8 +532,8 @@ def fuzz(count: int | None, seconds: float | None, seed: int) -> int:
         f"files of ours {tally['ours']:,}; changed, without a new hash "
         f"{tally['ours, to be refused']:,}, of these refused "
         f"{tally['ours, refused']:,}\n"
-        f"reading processes that ended: {ended:,} by a crash or a limit, {slow:,} by "
-        "the wall clock\n"
+        f"reading processes that ended: {ended:,} by a crash or a limit of memory, "
+        f"{slow:,} by one of time\n"
         f"most memory: {ours / 1e6:,.0f} MB here, {childs / 1e6:,.0f} MB in a reading "
         f"process\n"
         f"rules broken: {broken}"

@@ -539,6 +539,14 @@ def keras_23_default_gate() -> Fixture:
     return Fixture(net, mapped(items), "2.3.1", arrays, "last", 4)
 
 
+def keras_23_no_activation() -> Fixture:
+    """2.3.1 with ``activation=None``, which isn't the default."""
+    fixture = keras_23_default_gate()
+    fixture.layer("LSTM")["activation"] = None
+    fixture.net.layers[0].activation = "linear"
+    return fixture
+
+
 def keras_2_gru(reset_after: bool = False, use_bias: bool = True) -> Fixture:
     """2.2.4: two GRU layers, TimeDistributed."""
     net = stack(7, 8, "GRU", (5, 4), gate_activation=OLD_GATE, reset_after=reset_after)
@@ -567,6 +575,15 @@ def keras_2_gru(reset_after: bool = False, use_bias: bool = True) -> Fixture:
         "out": dense_named("out", dense),
     }
     return Fixture(net, mapped(items), "2.2.4", arrays, "all")
+
+
+def keras_default_gru(version: str, reset_after: bool) -> Fixture:
+    """A version's GRU of which nothing but the default says when the reset works."""
+    fixture = keras_2_gru(reset_after, use_bias=False)
+    for layer in fixture.config["config"]["layers"]:
+        layer["config"].pop("reset_after", None)
+    fixture.version = version
+    return fixture
 
 
 def keras_2_cudnn(kind: str) -> Fixture:
@@ -704,6 +721,24 @@ def keras_2_masking_layer() -> Fixture:
     return fixture
 
 
+def keras_2_masking_embedded() -> Fixture:
+    """2.2.4: a Masking layer after an Embedding, of which it hides one symbol."""
+    fixture = keras_2_cudnn("LSTM")
+    net = fixture.net
+    for rnn in net.layers[:2]:
+        rnn.gate_activation = OLD_GATE
+    net.table[2], net.table[4, 1], net.masked = 0.5, 0.5, (2,)
+    embedding, first, second, dense = fixture.config["config"]
+    first["class_name"] = second["class_name"] = "LSTM"
+    first["config"]["recurrent_activation"] = "hard_sigmoid"
+    masking = item("Masking", "masking_1", mask_value=0.5)
+    fixture.config = mapped([embedding, masking, first, second, dense])
+    fixture.arrays["rnn_1"] = named("rnn_1", fused(net.layers[0]))
+    fixture.arrays["rnn_2"] = named("rnn_2", fused(net.layers[1]))
+    fixture.version = "2.2.4"
+    return fixture
+
+
 def keras_2_mixed(activation: str = "relu") -> Fixture:
     """2.2.4: dense layers before, between and after, and another activation."""
     inner = keras_2_dense("x", 6, activation=activation)
@@ -810,16 +845,30 @@ FIXTURES: dict[str, Callable[[], Fixture]] = {
     "Keras 2.0 LSTM, one-hot": keras_2_lstm,
     "Keras 2.1 LSTM, default gates": keras_2_default_gate,
     "Keras 2.3 LSTM, default gates": keras_23_default_gate,
+    "Keras 2.3 LSTM, no activation": keras_23_no_activation,
     "Keras 2.2 GRU": keras_2_gru,
     "Keras 2.2 GRU, reset_after": lambda: keras_2_gru(reset_after=True),
     "Keras 2.2 GRU, no bias": lambda: keras_2_gru(use_bias=False),
     "Keras 2.2 GRU, reset_after, no bias": lambda: keras_2_gru(True, False),
+    **{
+        f"Keras {version} GRU, default reset_after": (
+            lambda version=version, after=after: keras_default_gru(version, after)
+        )
+        for version, after in [
+            ("2.3.1", False),
+            ("2.1.6-tf", False),
+            ("2.3.0-tf", True),
+            ("2.4.0", True),
+            ("2.15.0", True),
+        ]
+    },
     "Keras 2.2 CuDNNLSTM": lambda: keras_2_cudnn("LSTM"),
     "Keras 2.2 CuDNNGRU": lambda: keras_2_cudnn("GRU"),
     "tf.keras GRU, stateful, logits": tf_stateful_logits,
     "tf.keras LSTM, time-major": tf_time_major,
     "Keras 2.2 LSTM, mask_zero": keras_2_masked,
     "Keras 2.2 LSTM, Masking": keras_2_masking_layer,
+    "Keras 2.2 LSTM, Embedding and Masking": keras_2_masking_embedded,
     **{
         f"Keras 2.2 mixed, {name}": lambda name=name: keras_2_mixed(name)
         for name in ("relu", "elu", "selu", "softplus", "swish", "linear")

@@ -299,6 +299,15 @@ def test_batch_equals_single_runs_whatever_its_size():
         assert list(completions) == expected
 
 
+def test_a_network_too_large_for_all_is_given_fewer_at_once():
+    model = whimsical_model(most_streams=3)
+    completions = generate_many(model, ["a"] * 10, seeds=range(10), length=5)
+    assert completions == generate_many(
+        whimsical_model(), ["a"] * 10, seeds=range(10), length=5
+    )
+    assert [len(stepper.read) for stepper in model.steppers] == [3]
+
+
 def test_batch_of_lines_equals_single_runs():
     model = whimsical_model("\nab", kind="lines")
     prompts = ["", "a", "ba"] * 10

@@ -5,9 +5,17 @@ import sys
 
 import numpy as np
 import pytest
-from keras_fixtures import FIXTURES, keras_2_default_gate, keras_2_lstm
+from keras_fixtures import (
+    FIXTURES,
+    keras_1_lstm,
+    keras_2_cudnn,
+    keras_2_default_gate,
+    keras_2_lstm,
+    keras_default_gru,
+    mapped,
+)
 
-from textgen import recurrence
+from textgen import recurrence, trained_model
 from textgen.config import Config, ModelConfig
 from textgen.errors import CorpusError, ModelFileError
 from textgen.model_file import load_model, load_trainable, save_model
@@ -103,11 +111,15 @@ def test_one_id_goes_to_every_stream(tmp_path, text_of):
         np.testing.assert_allclose(logits, np.repeat(one.step([symbol]), 2, 0), 1e-6)
 
 
-def test_large_tables_are_made_row_by_row(tmp_path, text_of, monkeypatch):
+@pytest.mark.parametrize("limit", ["MAX_TABLE_FLOATS", "MAX_TABLE_PRODUCTS"])
+def test_large_tables_are_made_row_by_row(limit, tmp_path, text_of, monkeypatch):
     fixture = FIXTURES["Keras 2.2 CuDNNLSTM"]()
     model = opened(fixture, tmp_path, text_of)
     expected = model.stepper(2).step([1, 2]).copy()
-    monkeypatch.setattr(recurrence, "MAX_TABLE_FLOATS", 10)
+    monkeypatch.setattr(recurrence, limit, 10)
+    first = model.network.layers[0]
+    table = recurrence.input_table(model.network.embedding, first.kernel, first.bias)
+    assert not isinstance(table, np.ndarray)
     np.testing.assert_allclose(model.stepper(2).step([1, 2]), expected, rtol=1e-5)
 
 
@@ -233,10 +245,54 @@ def test_a_window_that_the_file_does_not_say_is_said(tmp_path, text_of):
     assert model.windows.window_chars == 40
 
 
+def built_for_windows():
+    """TensorFlow 2.1, a model that was given no shape before it was built."""
+    fixture = keras_2_lstm()
+    shape = fixture.layer("LSTM").pop("batch_input_shape")
+    fixture.config = mapped(fixture.config["config"])
+    fixture.config["config"]["build_input_shape"] = shape
+    fixture.version = "2.2.4-tf"
+    return fixture
+
+
+def windows_of_the_embedding():
+    fixture = keras_2_cudnn("GRU")
+    del fixture.layer("Embedding")["batch_input_shape"]
+    return fixture
+
+
+def windows_of_the_first_layer():
+    fixture = keras_1_lstm()
+    del fixture.layer("LSTM")["batch_input_shape"]
+    fixture.layer("LSTM")["input_length"] = 6
+    return fixture
+
+
+@pytest.mark.parametrize(
+    "make", [built_for_windows, windows_of_the_embedding, windows_of_the_first_layer]
+)
+@pytest.mark.filterwarnings("error")
+def test_a_window_may_be_said_in_other_places(make, tmp_path, text_of):
+    model = opened(make(), tmp_path, text_of)
+    assert (model.windows.targets, model.windows.window_chars) == ("last", 6)
+
+
+def test_windows_too_long_to_stagger_are_refused(tmp_path, text_of, monkeypatch):
+    monkeypatch.setattr(trained_model, "MAX_STAGGERED_UNITS", 50)
+    with pytest.raises(ModelFileError, match="at most 5 symbols for 9 units"):
+        opened(keras_2_lstm(), tmp_path, text_of)
+
+
 def test_gates_that_a_file_does_not_name_and_tensorflow_had_twice(tmp_path, text_of):
     fixture = keras_2_default_gate()
     fixture.version = "2.2.4-tf"
     with pytest.raises(ModelFileError, match="recurrent_activation of layer 'lstm_1'"):
+        opened(fixture, tmp_path, text_of)
+
+
+def test_resets_that_a_file_does_not_name_and_tensorflow_had_twice(tmp_path, text_of):
+    fixture = keras_default_gru("2.2.4-tf", reset_after=True)
+    with pytest.raises(ModelFileError, match="reset_after of layer 'gru_1'"):
         opened(fixture, tmp_path, text_of)
 
 

@@ -304,6 +304,12 @@ def test_a_newer_format_is_named(tmp_path, good_bytes):
     refused(path, "format 2")
 
 
+def test_a_block_of_another_program_has_no_hash_to_disagree_with(tmp_path, good_bytes):
+    path = tmp_path / "m.h5"
+    path.write_bytes(bytes(BLOCK_BYTES) + good_bytes[BLOCK_BYTES:])
+    refused(path, "512 bytes of something else before it")
+
+
 def rebuilt(good_bytes, tmp_path, change):
     """Apply ``change`` to the open HDF5 file and give it a block that agrees."""
     inner = tmp_path / "inner.h5"
@@ -465,6 +471,15 @@ def test_windows_too_long_to_stagger_are_refused(tmp_path, good_bytes, monkeypat
     path = rebuilt(good_bytes, tmp_path, TAMPERED["endless window"][0])
     monkeypatch.setattr(trained_model, "MAX_STAGGERED_UNITS", 500_000)
     refused(path, "window 100,000")
+
+
+def test_fewer_texts_at_once_where_windows_are_long(tmp_path):
+    make_file(tmp_path / "m.h5", small_config(layers=2, targets="last", window=10_000))
+    model = load_model(tmp_path / "m.h5")
+    units = 2 * 6 * 10_000 + V
+    assert model.most_streams == trained_model.MAX_STAGGERED_UNITS // units == 69
+    make_file(tmp_path / "m.h5", small_config(layers=2, window=10_000))
+    assert load_model(tmp_path / "m.h5").most_streams > 400_000
 
 
 def test_hdf5_that_is_no_model(tmp_path):

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -54,8 +55,12 @@ def test_the_wall_clock_limits_it(tmp_path, monkeypatch):
     monkeypatch.setattr(reader_process, "WALL_S", 1)
     os.mkfifo(tmp_path / "pipe")
     started = time.monotonic()
-    with Reader() as reader, pytest.raises(ModelFileError, match="more than 1 s"):
+    with (
+        Reader() as reader,
+        pytest.raises(ModelFileError, match="more than 1 s") as caught,
+    ):
         reader.read(tmp_path / "pipe")  # nobody will ever write to it
+    assert "damaged" not in str(caught.value)
     assert 0.9 < time.monotonic() - started < 5
 
 
@@ -82,6 +87,9 @@ def answering(monkeypatch, tmp_path, code: str) -> None:
         "[]\\n",
         "7\\n",
         "no json\\n",
+        "[" * 100_000 + "\\n",
+        '{"limited": true, "hashed": false, "keras_version": 5, '
+        '"texts": [2], "layers": []}\\n{}',
         '{"limited": true, "hashed": false, "keras_version": null, '
         '"texts": [99999999999], "layers": []}\\n',
         '{"limited": true, "hashed": false, "keras_version": null, '
@@ -105,17 +113,48 @@ def test_an_answer_is_not_believed(answer, monkeypatch, tmp_path, path):
         reader.read(path)
 
 
-def test_without_limits_it_says_so(monkeypatch, tmp_path, path):
+def test_an_error_is_not_believed_to_be_one_short_line(monkeypatch, tmp_path, path):
+    code = """print('{"error": "' + 99_999 * '-\\\\n' + '"}')"""
+    answering(monkeypatch, tmp_path, code)
+    with Reader() as reader, pytest.raises(ModelFileError, match="- - -") as caught:
+        reader.read(path)
+    assert len(str(caught.value)) == reader_process.MAX_ERROR_CHARS
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXCPU"), reason="needs POSIX")
+def test_no_processor_time_left_is_no_damage(monkeypatch, tmp_path, path):
+    code = "import os, signal\nos.kill(os.getpid(), signal.SIGXCPU)"
+    answering(monkeypatch, tmp_path, code)
+    with Reader() as reader, pytest.raises(ModelFileError, match="took more than 10 s"):
+        reader.read(path)
+
+
+def changed_child(monkeypatch, tmp_path, old: str, new: str) -> None:
+    """Put the child itself in its place, with something else in it."""
     source = Path(reader_child.__file__).read_text()
-    assert source.count("import resource") == 1
-    answering(
-        monkeypatch, tmp_path, source.replace("import resource", "import nothing")
-    )
+    assert source.count(old) == 1
+    answering(monkeypatch, tmp_path, source.replace(old, new))
     monkeypatch.setattr(
         reader_process,
         "_import_folders",
         lambda: [str(Path(reader_child.__file__).parents[1]), *sys.path],
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits what only Linux limits")
+def test_a_file_that_needs_more_memory_is_one_line(monkeypatch, tmp_path):
+    changed_child(monkeypatch, tmp_path, "MEMORY_BYTES = 512 << 20", "MEMORY_BYTES = 0")
+    path = tmp_path / "m.h5"
+    path.write_bytes(bytes(4 << 20))
+    with Reader() as reader:
+        for _ in range(2):  # the process goes on
+            with pytest.raises(ModelFileError, match="in the memory of its file's"):
+                reader.read(path)
+
+
+def test_without_limits_it_says_so(monkeypatch, tmp_path, path):
+    changed_child(monkeypatch, tmp_path, "import resource", "import nothing")
     with Reader() as reader, pytest.warns(UserWarning, match="can't be limited"):
         assert_same(reader.read(path), read_contents(path.read_bytes()))
 

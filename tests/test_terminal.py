@@ -146,6 +146,7 @@ def run_main(body: str, **options) -> subprocess.CompletedProcess:
             "error: no\\n",
         ),
         ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("bytes(1 << 62)", 2, "error: there is not enough memory"),
         ("open('/nowhere/x')", 2, "error: can't read or write '/nowhere/x': No such"),
     ],
 )

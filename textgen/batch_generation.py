@@ -122,7 +122,7 @@ def iterate_completions(
         prompts: what to complete.
         seeds: one for each prompt.
         config: how each is completed.
-        streams: rows B of the batch.
+        streams: rows B of the batch, fewer where a large network has no more.
 
     Raises:
         TextgenError: as `generate_output`, once the prompt at fault is reached.
@@ -242,6 +242,7 @@ def _advance(
     """
     end_id = end_id_of(model)
     stop_ids = _stop_ids(model, config.stop)
+    streams = min(streams, model.most_streams)
     stepper = model.stepper(streams)
     inputs = np.zeros(streams, np.int64)
     at_work: dict[int, _Row] = {}

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the process that reads starts before anything slow is imported
     import numpy as np
 
+# How messages about such a file end.
+ADVICE = "give a file written by train.py, or a Keras model saved as .h5"
+
 
 @dataclass(frozen=True)
 class Contents:

@@ -8,7 +8,7 @@ that is not a `TextgenError` is a defect of ours and keeps its traceback.
 import os
 from typing import Any
 
-SHOWN_CHARS = 40  # of a received value, in an error's one line
+SHOWN_CHARS = 80  # of a received value, in an error's one line
 SHOWN_PATH_CHARS = 300  # of a path, which is of use only as a whole
 SHOWN_LINE_CHARS = 300  # of a line that another program wrote
 

@@ -21,9 +21,8 @@ import math
 import h5py
 import numpy as np
 
-from textgen.contents import Contents
-from textgen.errors import ModelFileError
-from textgen.user_block import ADVICE
+from textgen.contents import ADVICE, Contents
+from textgen.errors import ModelFileError, shown
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_METADATA_BYTES = 1 << 24  # a vocabulary of every Unicode symbol takes 9 MiB
@@ -35,12 +34,13 @@ FLOATS = ("float16", "float32", "float64")
 METADATA_PATH = "textgen/metadata"
 
 
-def read_contents(hdf5: bytes, *, hashed: bool = False) -> Contents:
+def read_contents(hdf5: bytes) -> Contents:
     """Read the model's description, arrays and metadata from an HDF5 file's bytes.
+
+    A hash is compared elsewhere: the result counts as not `hashed`.
 
     Args:
         hdf5: the file, without what stands before it.
-        hashed: goes to the result as it is.
 
     Raises:
         ModelFileError: if it isn't HDF5, holds no model, or holds anything that isn't
@@ -58,7 +58,6 @@ def read_contents(hdf5: bytes, *, hashed: bool = False) -> Contents:
                 _text_attribute(file, "keras_version", MAX_VERSION_BYTES),
                 _read_weights(file, len(hdf5)),
                 _read_metadata(file, len(hdf5)),
-                hashed,
             )
     except (
         OSError,
@@ -110,7 +109,7 @@ def _read_weights(file: h5py.File, file_bytes: int) -> dict[str, tuple]:
         paths = [f"{layer}/{name}" for name in names]
         if unknown := [path for path in paths if path not in found]:
             raise ModelFileError(
-                f"expected the array {_shown(unknown[0])}, which its layer names, "
+                f"expected the array {shown(unknown[0])}, which its layer names, "
                 f"but there is none: {ADVICE}"
             )
         arrays = []
@@ -123,7 +122,7 @@ def _read_weights(file: h5py.File, file_bytes: int) -> dict[str, tuple]:
     if unnamed := [path for path in found if path not in taken]:
         raise ModelFileError(
             "expected no array but those that the layers name, "
-            f"but received {_shown(unnamed[0])}: {ADVICE}"
+            f"but received {shown(unnamed[0])}: {ADVICE}"
         )
     return weights
 
@@ -141,7 +140,7 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
             if len(name) > MAX_NAME_CHARS:
                 raise ModelFileError(
                     f"expected names of at most {MAX_NAME_CHARS:,} characters, but "
-                    f"{_shown(path)} is longer: {ADVICE}"
+                    f"{shown(path)} is longer: {ADVICE}"
                 )
             if objects > MAX_OBJECTS or depth > MAX_DEPTH:
                 raise ModelFileError(
@@ -150,7 +149,7 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
                 )
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise ModelFileError(
-                    f"expected {_shown(path)} in the file itself, but it is a link "
+                    f"expected {shown(path)} in the file itself, but it is a link "
                     f"to elsewhere: {ADVICE}"
                 )
             item = group[name]
@@ -160,7 +159,7 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
                 waiting.append((f"{path}/", item, depth + 1))
             else:
                 raise ModelFileError(
-                    f"expected a group for each layer, but {_shown(path)} is another "
+                    f"expected a group for each layer, but {shown(path)} is another "
                     f"kind of object: {ADVICE}"
                 )
     return datasets
@@ -176,7 +175,7 @@ def _names(group: h5py.Group, layer: str) -> list[str]:
     is_text = attribute.dtype.kind == "S" or h5py.check_string_dtype(attribute.dtype)
     if not is_text or len(attribute.shape) != 1 or attribute.shape[0] > MAX_OBJECTS:
         raise ModelFileError(
-            f"expected 'weight_names' of layer {_shown(layer)} as a list of texts, but "
+            f"expected 'weight_names' of layer {shown(layer)} as a list of texts, but "
             f"it isn't: {ADVICE}"
         )
     names = [
@@ -185,7 +184,7 @@ def _names(group: h5py.Group, layer: str) -> list[str]:
     ]
     if len(set(names)) < len(names):
         raise ModelFileError(
-            f"expected each array of layer {_shown(layer)} named once, but one is "
+            f"expected each array of layer {shown(layer)} named once, but one is "
             f"named twice: {ADVICE}"
         )
     return names
@@ -223,12 +222,12 @@ def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray
         or layout.get_nfilters()
     ):
         raise ModelFileError(
-            f"expected arrays in one plain piece, but {_shown(path)} is stored "
+            f"expected arrays in one plain piece, but {shown(path)} is stored "
             f"otherwise: {ADVICE}"
         )
     if stored != declared or declared > most_bytes or dataset.id.get_offset() is None:
         raise ModelFileError(
-            f"expected {declared:,} bytes for {_shown(path)} as its shape says, "
+            f"expected {declared:,} bytes for {shown(path)} as its shape says, "
             f"but the file does not hold them: {ADVICE}"
         )
     return dataset[()]
@@ -237,14 +236,9 @@ def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray
 def _float32(path: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.name not in FLOATS or not array.dtype.isnative:
         raise ModelFileError(
-            f"expected weights in one of {', '.join(FLOATS)}, but {_shown(path)} is "
+            f"expected weights in one of {', '.join(FLOATS)}, but {shown(path)} is "
             f"{array.dtype}: save the model with the float32 policy"
         )
     # What is too large for float32 becomes infinite, and is refused as that.
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(array, "<f4")
-
-
-def _shown(text: str) -> str:
-    """Return a name out of a file for print: escaped, and not too long."""
-    return repr(text) if len(text) <= 80 else f"{text[:80]!r}…"

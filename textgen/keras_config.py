@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from textgen.errors import ModelFileError
+from textgen.contents import ADVICE
+from textgen.errors import ModelFileError, shown
 from textgen.keras_settings import (
     INPUT_TYPES,
     KNOWN_ITEM_KEYS,
@@ -24,10 +25,10 @@ from textgen.keras_settings import (
     POLICIES,
     RENAMED,
 )
-from textgen.user_block import ADVICE
 
 MAX_LAYERS = 100
 MAX_NAME_CHARS = 200
+SHAPES = ("batch_input_shape", "batch_shape")  # where a layer says that of its input
 
 
 @dataclass(frozen=True)
@@ -104,12 +105,6 @@ def read_config(config: str, version: Version) -> list[Layer]:
     return [_known(kind, name, settings, old) for kind, name, settings in layers]
 
 
-def shown(value: Any) -> str:
-    """Return anything out of a file for print: escaped, and not too long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:76]}…"
-
-
 def _chain(description: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
     """Return kind, name and settings of each layer, in order."""
     kind, model = description["class_name"], description["config"]
@@ -142,7 +137,19 @@ def _chain(description: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
             "expected a Functional or Sequential model whose layers form one chain, "
             f"but received another {shown(kind)}: {ADVICE}"
         )
-    return layers
+    return _with_built_shape(layers, model.get("build_input_shape"))
+
+
+def _with_built_shape(
+    layers: list[tuple[str, str, Any]], shape: Any
+) -> list[tuple[str, str, Any]]:
+    """Give the first layer the shape that the model was built for, if it has none."""
+    if shape is None or not layers:
+        return layers
+    kind, name, settings = layers[0]
+    if any(settings.get(key) is not None for key in SHAPES):
+        return layers
+    return [(kind, name, {**settings, "batch_input_shape": shape}), *layers[1:]]
 
 
 def _is_linear(model: Mapping[str, Any], names: list[str]) -> bool:
@@ -226,11 +233,8 @@ def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
     _check_known(layer, item, KNOWN_ITEM_KEYS)
     _check_own(layer, item, "Dense")
     inner = _known("Dense", name, item.get("config"), old)
-    outer = {key: settings[key] for key in _SHAPES & settings.keys()}
+    outer = {key: settings[key] for key in SHAPES if key in settings}
     return Layer("Dense", name, {**inner.settings, **outer}, distributed=True)
-
-
-_SHAPES = {"batch_input_shape", "batch_shape"}
 
 
 def _check_known(owner: str, received: Any, known: frozenset[str]) -> None:

@@ -8,23 +8,24 @@ chain, with dropout, dense layers and activations at any place:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from textgen.contents import Contents
-from textgen.errors import ModelFileError
-from textgen.keras_config import Layer, read_config, read_version, shown
+from textgen.contents import ADVICE, Contents
+from textgen.errors import ModelFileError, shown
+from textgen.keras_config import SHAPES, Layer, read_config, read_version
 from textgen.keras_layers import SOFTMAX, flag, pointwise, recurrent, size
 from textgen.keras_settings import IDLE_LAYERS, RECURRENT_LAYERS
 from textgen.keras_weights import embedding_table
 from textgen.mixed_stack import apply_pointwise
 from textgen.network import Network, Pointwise, Recurrent
-from textgen.user_block import ADVICE
 
 MAX_WINDOW_CHARS = 100_000
 MAX_FOLDED_FLOATS = 1 << 25  # an eighth of a GiB, and as much again in passing
+MAX_FOLDED_PRODUCTS = 1 << 35  # about a second
 MAX_IDENTITY = 4096  # symbols for which a one-hot table may be written out
 
 Arrays = Mapping[str, Sequence[np.ndarray]]
@@ -148,15 +149,8 @@ def _masked(
         if layer.kind == "Embedding":
             masked[0] = flag(layer, "mask_zero")
         if layer.kind == "Masking":
-            value = layer.settings.get("mask_value", 0.0)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ModelFileError(
-                    f"expected mask_value of {layer.shown} as a number, "
-                    f"but received {shown(value)}: {ADVICE}"
-                )
-            if embedding is None:  # of one-hot rows only that of one symbol is uniform
-                masked[:] = symbols == 1 and value == 1
-            else:
+            value = _mask_value(layer)
+            if embedding is not None:  # a one-hot row is never all one value
                 masked[:] = (embedding == value).all(axis=1)
     if not masked.any():
         return None
@@ -167,6 +161,17 @@ def _masked(
                 f"masked symbols: {ADVICE}"
             )
     return masked
+
+
+def _mask_value(layer: Layer) -> float:
+    value = layer.settings.get("mask_value", 0.0)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # JSON's whole numbers have no end
+            return float(value)
+    raise ModelFileError(
+        f"expected mask_value of {layer.shown} as a number, "
+        f"but received {shown(value)}: {ADVICE}"
+    )
 
 
 def _assemble(
@@ -229,6 +234,13 @@ def _folded(
             f"expected at most {MAX_FOLDED_FLOATS:,} values of all symbols before the "
             f"recurrent layers, but received {symbols:,} times {widest:,}: {ADVICE}"
         )
+    kernels = sum(layer.kernel.size for layer in layers if layer.kernel is not None)
+    if symbols * kernels > MAX_FOLDED_PRODUCTS:
+        raise ModelFileError(
+            f"expected at most {MAX_FOLDED_PRODUCTS:,} products of all symbols before "
+            f"the recurrent layers, but received {symbols:,} times {kernels:,}: "
+            f"{ADVICE}"
+        )
     table = apply_pointwise(embedding, layers)
     if not np.isfinite(table).all():
         raise ModelFileError(
@@ -243,7 +255,8 @@ def _use(layers: Sequence[Layer], symbols: int) -> tuple[str, int | None]:
     last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
     carries = flag(last, "return_sequences") or flag(last, "stateful")
     first, settings = layers[0].shown, layers[0].settings
-    shape = settings.get("batch_input_shape", settings.get("batch_shape"))
+    shapes = (settings.get(key) for key in SHAPES)
+    shape = next((shape for shape in shapes if shape is not None), None)
     embeds = any(layer.kind == "Embedding" for layer in layers)
     if shape is None:
         window = settings.get("input_length")

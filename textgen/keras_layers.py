@@ -7,12 +7,14 @@ the Keras that wrote it, and ``hard_sigmoid`` is the function that it was then.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from textgen.activations import ACTIVATIONS
-from textgen.errors import ModelFileError
-from textgen.keras_config import Layer, Version, shown
+from textgen.contents import ADVICE
+from textgen.errors import ModelFileError, shown
+from textgen.keras_config import Layer, Version
 from textgen.keras_weights import dense_weights, recurrent_weights
 from textgen.network import (
     GRUWeights,
@@ -21,7 +23,6 @@ from textgen.network import (
     Recurrent,
     SimpleRNNWeights,
 )
-from textgen.user_block import ADVICE
 
 MAX_SIZE = 1 << 21  # of any axis: more than there are Unicode symbols
 SOFTMAX = "softmax"  # at the end only, where it is left to whoever reads the logits
@@ -46,6 +47,9 @@ def recurrent(
             raise ModelFileError(
                 f"expected {name}=False in {layer.shown}, but received True: {ADVICE}"
             )
+    if layer.kind == "GRU":
+        after = flag(layer, "reset_after", _reset_after_default(version))
+        layer = replace(layer, settings={**layer.settings, "reset_after": after})
     units = size(layer, "units")
     kernel, recurrent_kernel, bias = recurrent_weights(
         layer, arrays, inputs, units, flag(layer, "use_bias", True)
@@ -76,8 +80,8 @@ def pointwise(
     return Pointwise(kernel, bias, activation)
 
 
-def flag(layer: Layer, name: str, default: bool = False) -> bool:
-    """Return a setting that is True or False."""
+def flag(layer: Layer, name: str, default: bool | None = False) -> bool:
+    """Return a setting that is True or False; with default None it must be there."""
     value = layer.settings.get(name, default)
     if not isinstance(value, bool):
         raise ModelFileError(
@@ -105,6 +109,13 @@ def _gate_default(layer: Layer, version: Version) -> str | None:
         return "sigmoid"
     # tf.keras 2.2.4 of TensorFlow 2 had another default than that of TensorFlow 1.
     return None if version.is_tensorflow else "hard_sigmoid"
+
+
+def _reset_after_default(version: Version) -> bool | None:
+    """Return what `reset_after` is in a file that doesn't say."""
+    if version.is_tensorflow and version.number == (2, 2):
+        return None  # False in TensorFlow 1, True in TensorFlow 2
+    return version.number >= (2, 3 if version.is_tensorflow else 4)
 
 
 def _activation(

@@ -26,7 +26,10 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
 _ALL = "name trainable dtype batch_input_shape batch_shape input_dtype"
 _RNN = (
     "units use_bias activation return_sequences return_state go_backwards stateful "
-    "time_major zero_output_for_mask"
+    "time_major zero_output_for_mask input_length"
+)
+_CUDNN = (
+    "units return_sequences return_state go_backwards stateful time_major input_length"
 )
 _DENSE = "units activation use_bias quantization_config"
 
@@ -37,8 +40,8 @@ _TELLING: Mapping[str, str] = {
     "LSTM": f"{_RNN} recurrent_activation",
     "GRU": f"{_RNN} recurrent_activation reset_after",
     "SimpleRNN": _RNN,
-    "CuDNNLSTM": "units return_sequences return_state go_backwards stateful time_major",
-    "CuDNNGRU": "units return_sequences return_state go_backwards stateful time_major",
+    "CuDNNLSTM": _CUDNN,
+    "CuDNNGRU": _CUDNN,
     "Dropout": "",
     "SpatialDropout1D": "",
     "Dense": _DENSE,
@@ -54,7 +57,7 @@ _TRAINED_RNN = (
     "seed implementation unroll "
     # Keras 1
     "init inner_init forget_bias_init W_regularizer U_regularizer b_regularizer "
-    "dropout_W dropout_U consume_less input_dim input_length"
+    "dropout_W dropout_U consume_less input_dim"
 )
 
 # Settings that change nothing once a model is trained.

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from textgen.errors import ModelFileError
-from textgen.keras_config import Layer, shown
-from textgen.user_block import ADVICE
+from textgen.contents import ADVICE
+from textgen.errors import ModelFileError, shown
+from textgen.keras_config import Layer
 
 MAX_WEIGHT = 1e15  # products of three such numbers stay finite in float32
 

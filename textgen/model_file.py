@@ -17,18 +17,19 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from textgen.atomic_file import write_atomically
-from textgen.contents import Contents
+from textgen.contents import ADVICE, Contents
 from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.keras_weights import MAX_WEIGHT
 from textgen.reader_process import Reader
 from textgen.trained_model import TrainedModel, check_trainable, model_of_contents
-from textgen.user_block import ADVICE, user_block
+from textgen.user_block import user_block
 
 MAX_FILE_BYTES = 1 << 30
 
@@ -68,7 +69,7 @@ def save_model(
 
     path = Path(path)
     hdf5 = _hdf5_bytes(keras_model, metadata)
-    model_of_contents(read_contents(hdf5, hashed=True), path)
+    model_of_contents(replace(read_contents(hdf5), hashed=True), path)
     write_atomically(user_block(hdf5) + hdf5, path, previous=previous)
 
 

@@ -56,8 +56,8 @@ def _check_replaceable(path: Path) -> None:
         )
     if path.name.endswith(".previous.h5"):
         raise OutputError(
-            f"--output must not be an earlier model, but was {shown_path(path)}: choose "
-            "another name, without '.previous'"
+            f"--output must not be an earlier model, but was {shown_path(path)}: "
+            "choose another name, without '.previous'"
         )
     for file in (path, _previous(path), *checkpoint_paths(path)):
         if file.exists() and not file.is_file():

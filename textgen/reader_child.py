@@ -26,6 +26,11 @@ CPU_S = 10
 MEMORY_BYTES = 512 << 20  # of address space, and so many times the file's size:
 MEMORY_PER_BYTE = 6
 
+_TOO_LARGE = (
+    "expected a model that can be read in the memory of its file's size, but it needs "
+    "more: use another file"
+)
+
 
 def main(folders: list[str]) -> None:
     """Answer each line of standard input.
@@ -45,20 +50,13 @@ def main(folders: list[str]) -> None:
                 limited = _limit(os.fstat(file.fileno()).st_size)
                 data = file.read()
             hdf5 = checked_hdf5(data)
-            contents = read_contents(hdf5, hashed=len(hdf5) < len(data))
-            parts = _announced(contents, limited)
+            parts = _announced(read_contents(hdf5), limited, len(hdf5) < len(data))
         except ModelFileError as error:
             parts = [_json_line({"error": str(error)})]
         except MemoryError:
             parts = [_json_line({"error": _TOO_LARGE})]
         sys.stdout.buffer.writelines(parts)
         sys.stdout.buffer.flush()
-
-
-_TOO_LARGE = (
-    "expected a model that can be read in the memory of its file's size, but it needs "
-    "more: use another file"
-)
 
 
 def _limit(file_bytes: int) -> bool:
@@ -87,7 +85,7 @@ def _limit(file_bytes: int) -> bool:
     return True
 
 
-def _announced(contents, limited: bool) -> list:
+def _announced(contents, limited: bool, hashed: bool) -> list:
     """Return the line that says what follows, and what follows."""
     texts = [contents.config.encode()]
     if contents.metadata is not None:
@@ -98,7 +96,7 @@ def _announced(contents, limited: bool) -> list:
     ]
     header = {
         "limited": limited,
-        "hashed": contents.hashed,
+        "hashed": hashed,
         "keras_version": contents.keras_version,
         "texts": [len(text) for text in texts],
         "layers": layers,

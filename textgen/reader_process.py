@@ -15,6 +15,7 @@ import importlib.util
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -31,8 +32,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 WALL_S = 10
+# The status of a process that its limit of processor time ended.
+OUT_OF_PROCESSOR_TIME = -getattr(signal, "SIGXCPU", math.inf)
 MAX_HEADER_BYTES = 1 << 26
 MAX_TEXT_BYTES = 1 << 24
+MAX_ERROR_CHARS = 1000
 BYTES_OF_FLOAT16 = 2  # of which the child makes four
 
 
@@ -116,14 +120,24 @@ class Reader:
         timer.start()
         try:
             return self._answer(Path(path))
-        except (OSError, EOFError, ValueError, LookupError, TypeError) as error:
+        except (
+            OSError,
+            EOFError,
+            ValueError,
+            LookupError,
+            TypeError,
+            RecursionError,
+        ) as error:
             self._process.kill()
             status = self._process.wait()
-            took = f"reading it took more than {WALL_S} s"
-            ended = f"reading it ended the process that did (status {status})"
+            if expired.is_set() or status == OUT_OF_PROCESSOR_TIME:
+                raise ModelFileError(
+                    f"expected a model file, but reading it took more than {WALL_S} s: "
+                    "use another file, or try again when the machine is less busy"
+                ) from error
             raise ModelFileError(
-                "expected an HDF5 model file, but its structure is damaged: "
-                f"{took if expired.is_set() else ended}; use another file"
+                "expected an HDF5 model file, but its structure is damaged: reading it "
+                f"ended the process that did (status {status}); use another file"
             ) from error
         finally:
             timer.cancel()
@@ -134,13 +148,17 @@ class Reader:
         self._process.stdin.flush()
         header = json.loads(self._process.stdout.readline(MAX_HEADER_BYTES))
         if "error" in header:
-            raise ModelFileError(str(header["error"]))
+            error = str(header["error"])[:MAX_ERROR_CHARS]
+            raise ModelFileError(error.replace("\n", " "))
         if not header["limited"]:
             warnings.warn(
                 "memory and processor time can't be limited on this system; "
                 "the model file was read with a limit of time only",
                 stacklevel=4,
             )
+        version = header["keras_version"]
+        if not isinstance(version, str | None):
+            raise TypeError("a version that is no text")
         texts = [self._text(length) for length in header["texts"]]
         most_bytes = 4 // BYTES_OF_FLOAT16 * size
         weights = {}
@@ -154,15 +172,15 @@ class Reader:
             weights[name] = tuple(arrays)
         return Contents(
             config=texts[0],
-            keras_version=header["keras_version"],
+            keras_version=version,
             weights=weights,
             metadata=texts[1] if len(texts) > 1 else None,
             hashed=header["hashed"],
         )
 
     def _text(self, length: int) -> str:
-        if length > MAX_TEXT_BYTES:
-            raise ValueError("more bytes than a text may have")
+        if not 0 <= length <= MAX_TEXT_BYTES:
+            raise ValueError("not as many bytes as a text may have")
         text = self._process.stdout.read(length)
         if len(text) < length:
             raise EOFError

@@ -12,7 +12,10 @@ import numpy as np
 
 State = tuple[np.ndarray, ...]
 
-MAX_TABLE_FLOATS = 1 << 26  # a quarter of a GiB; above, rows are made when asked for
+# Of an input table: a quarter of a GiB, about a second. Above, a row is made when it is
+# asked for.
+MAX_TABLE_FLOATS = 1 << 26
+MAX_TABLE_PRODUCTS = 1 << 35
 
 
 class Recurrence(ABC):
@@ -82,6 +85,8 @@ def input_table(
     """
     if embedding is None:
         return kernel + bias
-    if len(embedding) * len(bias) > MAX_TABLE_FLOATS:
+    floats = len(embedding) * len(bias)
+    products = floats * embedding.shape[1]
+    if floats > MAX_TABLE_FLOATS or products > MAX_TABLE_PRODUCTS:
         return _RowsOnDemand(embedding, kernel, bias)
     return embedding @ kernel + bias

@@ -174,6 +174,9 @@ def run(main: Callable[[], None]) -> NoReturn:
     except TextgenError as error:
         say(f"error: {error}")
         status = USER_ERROR
+    except MemoryError:
+        say("error: there is not enough memory: close other programs, or do less")
+        status = USER_ERROR
     except OSError as error:
         _abandon_output()
         file = shown_path(error.filename) if error.filename else "the standard streams"

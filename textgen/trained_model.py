@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from textgen.config import PRESETS, Config, WindowConfig
-from textgen.contents import Contents
+from textgen.contents import ADVICE, Contents
 from textgen.corpus import KINDS
 from textgen.errors import (
     CorpusError,
@@ -30,10 +30,12 @@ from textgen.keras_file import KerasModel, build_model
 from textgen.network import Network
 from textgen.stepper import Stepper, WindowStepper, make_stepper
 from textgen.text_file import existing_file, text_pieces
-from textgen.user_block import ADVICE, FORMAT_VERSION
+from textgen.user_block import FORMAT_VERSION
 from textgen.vocabulary import END_SYMBOL, Vocabulary
 
-MAX_STAGGERED_UNITS = 1 << 24  # T times all layers' units: buffers of half a GiB
+# Units of all layers, times T where T windows are staggered, times streams. For each a
+# step takes up to 65 bytes: half a GiB.
+MAX_STAGGERED_UNITS = 1 << 23
 USUAL_WINDOW_CHARS = PRESETS["course"].windows.window_chars
 
 
@@ -69,6 +71,14 @@ class TrainedModel:
         if END_SYMBOL not in self.vocabulary:
             return None
         return self.vocabulary.symbols.index(END_SYMBOL)
+
+    @property
+    def most_streams(self) -> int:
+        """How many texts can be advanced together without taking a lot of memory."""
+        network = self.network
+        head = sum(layer.units or 0 for layer in network.head)
+        units = _staggered_units(network, self.windows) + head + len(network.dense_bias)
+        return max(1, MAX_STAGGERED_UNITS // units)
 
     def stepper(self, streams: int = 1) -> Stepper | WindowStepper:
         """Return the stepper that shows the network what it was trained on."""
@@ -169,13 +179,22 @@ def _foreign_model(
 
 
 def _check_window(network: Network, windows: WindowConfig) -> None:
-    units = sum(layer.units or 0 for layer in network.layers)
-    staggered = windows.window_chars if windows.targets == "last" else 1
-    if staggered * units > MAX_STAGGERED_UNITS:
+    if _staggered_units(network, windows) > MAX_STAGGERED_UNITS:
+        units = _units(network)
         raise ModelFileError(
             f"expected windows of at most {MAX_STAGGERED_UNITS // units:,} symbols for "
             f"{units:,} units, but received window {windows.window_chars:,}: {ADVICE}"
         )
+
+
+def _staggered_units(network: Network, windows: WindowConfig) -> int:
+    """Return how many units are computed at each step of one text."""
+    windows_at_once = windows.window_chars if windows.targets == "last" else 1
+    return windows_at_once * _units(network)
+
+
+def _units(network: Network) -> int:
+    return sum(layer.units or 0 for layer in network.layers)
 
 
 def _vocabulary_of(given: str | os.PathLike[str], size: int) -> Vocabulary:

@@ -13,11 +13,11 @@ from __future__ import annotations
 import hashlib
 import re
 
+from textgen.contents import ADVICE
 from textgen.errors import ModelFileError
 
 FORMAT_VERSION = 1
 BLOCK_BYTES = 512
-ADVICE = "give a file written by train.py, or a Keras model saved as .h5"
 
 _MAGIC = b"textgen model file, format "
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -40,7 +40,8 @@ def checked_hdf5(data: bytes) -> memoryview:
         data: the whole file.
 
     Raises:
-        ModelFileError: if it is empty, no HDF5, of a newer format, or damaged.
+        ModelFileError: if it is empty, no HDF5, of a newer format, damaged, or has a
+            block that isn't ours.
     """
     damaged = "copy the file again, or train anew"
     if not data:
@@ -59,6 +60,12 @@ def checked_hdf5(data: bytes) -> memoryview:
         raise ModelFileError(
             f"expected a model file (HDF5), but received {len(data):,} bytes of "
             f"something else: {ADVICE}"
+        )
+    if not version:
+        raise ModelFileError(
+            "expected HDF5 from the first byte on, or after a block with its SHA-256, "
+            f"but received {BLOCK_BYTES} bytes of something else before it: {ADVICE}, "
+            "without a user block"
         )
     if data[:BLOCK_BYTES] != user_block(hdf5):
         raise ModelFileError(
