@@ -436,7 +436,7 @@ TAMPERED = {
     "kind": (change_metadata(lambda m: m["corpus"].update(kind="x")), "kind 'x'"),
     "no word as kind": (
         change_metadata(lambda m: m["corpus"].update(kind=["\x1b[2J"] * 999)),
-        r"kind \['\\x1b\[2J', '\\x1b\[2J', .{1,20} \.\.\.: ",
+        r"kind \['\\x1b\[2J', '\\x1b\[2J', .{1,60} \.\.\.: ",
     ),
     "format": (change_metadata(lambda m: m.update(format=2)), "format 1"),
     "level": (change_metadata(lambda m: m.update(level="word")), "metadata"),

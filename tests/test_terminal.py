@@ -88,7 +88,7 @@ def test_lines_from_a_stream(data, lines):
 
 def test_what_is_received_is_shown_escaped_and_shortened():
     assert shown("a\x1b\n\u202e") == r"'a\x1b\n\u202e'"
-    assert shown("x" * 10_000) == f"'{'x' * 35} ..."
+    assert shown("x" * 10_000) == f"'{'x' * 75} ..."
     assert "digits" in shown(10**5000)
     nested = []
     for _ in range(100_000):
