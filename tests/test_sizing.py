@@ -42,8 +42,8 @@ def test_any_text_and_any_budget(chars, minutes):
     a_fifth = round(config.model.dropout / 5, 2)
     assert config.model.input_dropout == a_fifth
     assert config.training.weight_decay == max(0.01, a_fifth)
-    expected = min(0.02, 0.016 * (128 / config.model.units) ** 0.8)
-    expected /= config.model.layers
+    one, two = 0.014, 0.008 * (128 / config.model.units) ** 0.8
+    expected = one if config.model.layers == 1 else two
     assert config.training.learning_rate == pytest.approx(expected, abs=6e-5)
 
 

@@ -14,8 +14,7 @@ machine (docs/experiments.md), in terms of
    Where that would be more than 40 passes, a larger network that makes 40; but never
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
 3. **Layers.** One up to 300,000 weights, then two.
-4. **Rate.** Peak 0.016·(128 / U)^0.8 for one layer, at most 0.02; for two half of
-   that.
+4. **Rate.** Peak 0.014 for one layer, and 0.008·(128 / U)^0.8 for two.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), from 0.05 to 0.5, or none where
    that is less; a fifth of that number for the input symbols, and as the weight decay,
    which is 0.01 at least.
@@ -37,7 +36,6 @@ CHARS_PER_WEIGHT = 60
 USEFUL_PASSES = 40
 MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
 ONE_LAYER_WEIGHTS = 300e3
-HIGHEST_RATE = 0.02
 LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
 LEAST_DECAY = 0.01
 UNITS_MULTIPLE = 16
@@ -63,7 +61,7 @@ def size_for(chars: int, minutes: float) -> Config:
     dropout = min(MOST_DROPOUT, dropout) if dropout >= LEAST_DROPOUT else 0.0
     a_fifth = round(dropout / 5, 2)
     window = 128 if minutes >= LONG_BUDGET_MINUTES else 64
-    rate = 0.016 * (128 / units) ** 0.8
+    rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
     few = seen < FEWEST_STEPS * 32 * window
     return Config(
         ModelConfig(
@@ -76,7 +74,7 @@ def size_for(chars: int, minutes: float) -> Config:
         WindowConfig(window_chars=window),
         TrainingConfig(
             batch_size=16 if few else 32,
-            learning_rate=round(min(rate, HIGHEST_RATE) / layers, 4),
+            learning_rate=round(rate, 4),
             weight_decay=max(LEAST_DECAY, a_fifth),
             epochs=None,
             minutes=minutes,
