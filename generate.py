@@ -75,7 +75,7 @@ def main():
     arguments = parse_arguments()
     path = resolve_model(arguments.model, arguments.corpus)
     model = load_model(path, arguments.vocabulary_from, reader=READER)
-    say(f"model: {str(path)!r}")
+    say(f"model: {str(path)!r}{model.remark}")
     has_prompt = arguments.prompt is not None or arguments.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not arguments.jsonl:
         Conversation(model, arguments.config, seed=arguments.seed).run()

@@ -69,6 +69,7 @@ def main():
     say(f"{report.steps:,} steps in {report.seconds:,.0f} s; saved:")
     writer(sys.stdout)(f"{report.path}\n")
     if report.interrupted:
+        say("the same command with --resume goes on from here")
         raise report.interruption
 
 

@@ -174,6 +174,16 @@ def test_what_is_saved_comes_back(tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("interrupted", [True, False, None, "yes"])
+def test_an_unfinished_model_says_so(tmp_path, interrupted):
+    config = small_config()
+    model = build_model(config.model, len(SYMBOLS))
+    metadata = metadata_of(config) | {"training": {"interrupted": interrupted}}
+    save_model(model, metadata, tmp_path / "m.h5")
+    remark = load_model(tmp_path / "m.h5").remark
+    assert ("unfinished" in remark) == (interrupted is True)
+
+
 def test_no_newline_no_end_id(tmp_path):
     make_file(tmp_path / "m.h5", symbols="abc")
     assert load_model(tmp_path / "m.h5").end_id is None

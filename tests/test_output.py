@@ -144,6 +144,31 @@ def test_files_of_the_user_with_like_names_are_left_alone(tmp_path, pair):
     assert [(tmp_path / name).read_text() for name in names] == names
 
 
+@pytest.mark.parametrize("why", ["interrupted", "diverged"])
+def test_an_unfinished_model_never_takes_the_place_of_a_finished_one(
+    tmp_path, pair, why
+):
+    models, metadata = pair
+    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
+
+    def save(run, model, **record):
+        training = {"run": run, "steps": 3, **record}
+        return save_keeping_previous(model, metadata | {"training": training}, path)
+
+    def runs():
+        return [load_model(f).metadata["training"]["run"] for f in (path, previous)]
+
+    assert save("good", models[0]) is None
+    assert save("first", models[1], **{why: True}) == previous
+    assert runs() == ["first", "good"]
+    assert save("second", models[1], **{why: True}) is None
+    assert runs() == ["second", "good"]
+    assert save("better", models[1]) is None
+    assert runs() == ["better", "good"]
+    assert save("best", models[1]) == previous
+    assert runs() == ["best", "better"]
+
+
 def test_without_hard_links_the_earlier_model_is_copied(tmp_path, pair, monkeypatch):
     (first, second), metadata = pair
 

@@ -161,7 +161,8 @@ def test_stopped_it_saves_says_so_and_goes_on(tmp_path):
             assert time.monotonic() - sent < 10  # 5 on a machine with nothing else
         assert process.returncode == 128 + number
         assert out == b"models/sonnets.h5\n"
-        assert err.decode().splitlines()[-1] == "interrupted"
+        hint = "the same command with --resume goes on from here"
+        assert err.decode().splitlines()[-2:] == [hint, "interrupted"]
         record = load_model(tmp_path / "models" / "sonnets.h5").metadata["training"]
         assert record["interrupted"] is True
         assert done < record["steps"] < 1_000_000

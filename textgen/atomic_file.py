@@ -129,6 +129,6 @@ def _flush_folder(folder: Path) -> None:
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return what to raise when ``path`` can't be written because of ``error``."""
     return OutputError(
-        f"expected to write {str(path)!r}, but {error.strerror or error}; nothing was "
-        "changed: make room or choose another place with --output"
+        f"expected to write {str(path)!r}, but {error.strerror or error}; what was "
+        "there is unchanged: make room or choose another place with --output"
     )

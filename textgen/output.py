@@ -74,7 +74,8 @@ def save_keeping_previous(
 
     At any moment the earlier model is under one of the two names. What the same
     training saved when it was interrupted or diverged is no earlier model: it is
-    replaced, and a ``NAME.previous.h5`` stays as it is.
+    replaced, and a ``NAME.previous.h5`` stays as it is. So it does when it is a
+    finished model and the one to be replaced is not, of whatever training.
 
     Args:
         keras_model: a `keras.Model` of `textgen.model`.
@@ -89,7 +90,9 @@ def save_keeping_previous(
             an earlier ``NAME.previous.h5``.
     """
     previous = None
-    if path.exists() and not _is_earlier_self(path, metadata):
+    if path.exists() and not (
+        _is_earlier_self(path, metadata) or _is_worth_less_than_previous(path)
+    ):
         previous = _previous(path)
     save_model(keras_model, metadata, path, previous=previous)
     return previous
@@ -114,8 +117,21 @@ def _is_earlier_self(path: Path, metadata: dict[str, Any]) -> bool:
     ours, theirs = metadata.get("training", {}), _record_of(path)
     if ours.get("run") is None or ours["run"] != theirs.get("run"):
         return False
-    on_its_way = theirs.get("interrupted") or theirs.get("diverged")
-    return bool(on_its_way) or theirs.get("steps") == ours["steps"]
+    return _is_unfinished(theirs) or theirs.get("steps") == ours["steps"]
+
+
+def _is_worth_less_than_previous(path: Path) -> bool:
+    """Whether a file is an unfinished model, and the one before it a finished one."""
+    previous = _previous(path)
+    return (
+        previous.exists()
+        and _is_unfinished(_record_of(path))
+        and not _is_unfinished(_record_of(previous))
+    )
+
+
+def _is_unfinished(record: dict[str, Any]) -> bool:
+    return bool(record.get("interrupted") or record.get("diverged"))
 
 
 def _record_of(path: Path) -> dict[str, Any]:

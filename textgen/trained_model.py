@@ -66,6 +66,14 @@ class TrainedModel:
         return self.config.windows
 
     @property
+    def remark(self) -> str:
+        """What a user should know of it, for the end of a line; mostly nothing."""
+        record = self.metadata.get("training")
+        if isinstance(record, dict) and record.get("interrupted") is True:
+            return " (unfinished; train.py --resume goes on with it)"
+        return ""
+
+    @property
     def end_id(self) -> int | None:
         """Id of the end symbol, a newline; None if the vocabulary lacks it."""
         if END_SYMBOL not in self.vocabulary:
