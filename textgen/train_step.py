@@ -248,8 +248,7 @@ class TrainStep:
     def _run_part(self, weights: StackWeights, *part: tf.Tensor) -> list[tf.Tensor]:
         """Compute a part's loss and its gradients for each array of ``weights``.
 
-        Parts of one shape are traced once. Within a part nothing can run side by
-        side, so that an executor without threads saves their hand-overs.
+        Parts of one shape are traced once.
         """
         arguments = [*part, *tf.nest.flatten(weights)]
         shape = tuple(part[0].shape)
@@ -257,13 +256,7 @@ class TrainStep:
             signature = [tf.TensorSpec(x.shape, x.dtype) for x in arguments]
             function = self._part_function(weights)
             self._traced_parts[shape] = function.get_concrete_function(*signature)
-        function = self._traced_parts[shape]
-        return tf.raw_ops.PartitionedCall(
-            args=arguments,
-            Tout=[x.dtype for x in function.outputs],
-            f=function,
-            executor_type="SINGLE_THREADED_EXECUTOR",
-        )
+        return self._traced_parts[shape](*arguments)
 
     def _part_function(self, structure: StackWeights) -> Callable:
         """Make the function of a part: all that it reads are its arguments."""
