@@ -75,8 +75,8 @@ COURSE_WINDOW = PRESETS["course"].windows.window_chars
 # With the course's stride of 3 each character would be predicted 13 times an epoch.
 ALL_TARGETS = (
     *("--targets", "all", "--stride", str(COURSE_WINDOW), "--batch-size", "32"),
-    *("--learning-rate", "0.005", "--schedule", "cosine", "--warmup-steps", "50"),
-    *("--optimizer", "adamw"),
+    *("--learning-rate", "0.01", "--schedule", "cosine", "--warmup-steps", "50"),
+    *("--optimizer", "adamw", "--dropout", "0.1"),
 )
 
 
@@ -193,7 +193,7 @@ def parse_arguments():
         help="budgets on the reference machine (default: 0.4,1.2)")
     add("--scale", metavar="X", type=report.positive(float),
         help="minutes here for one there (default: measured by the reference step)")
-    add("--course-epochs", metavar="N", type=int, default=20,
+    add("--course-epochs", metavar="N", type=int, default=40,
         help="length of the course's form (default: %(default)s)")
     add("--no-peers", action="store_true", help="leave PyTorch out")
     add("--seed", metavar="N", type=int, default=0, help="(default: %(default)s)")
