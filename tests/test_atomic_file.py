@@ -142,7 +142,7 @@ def test_killed_at_any_call_the_earlier_file_has_one_of_the_names(
 def test_a_folder_in_place_of_the_earlier_file_is_found_beforehand(tmp_path):
     write_generations(tmp_path, b"1")
     (tmp_path / "old").mkdir()
-    with pytest.raises(OutputError, match="old' is no ordinary file; nothing was"):
+    with pytest.raises(OutputError, match="old' is no ordinary file; what was there"):
         write_generations(tmp_path, b"2")
     assert (tmp_path / "new").read_bytes() == b"1"
     assert sorted(os.listdir(tmp_path)) == ["new", "old"]

@@ -276,7 +276,7 @@ def test_a_full_disk_leaves_the_earlier_model(small_disk, pair):
     save_keeping_previous(first, metadata, path)
     before = path.read_bytes()
     assert 2 * len(before) > 64 * 1024 - 8192, "the disk must be too small for two"
-    with pytest.raises(OutputError, match="No space left on device; nothing was"):
+    with pytest.raises(OutputError, match="No space left on device; what was there"):
         save_keeping_previous(second, metadata, path)
     assert path.read_bytes() == before
     assert listing(small_disk) == ["mine.h5"]
