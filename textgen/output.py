@@ -90,10 +90,13 @@ def save_keeping_previous(
             an earlier ``NAME.previous.h5``.
     """
     previous = None
-    if path.exists() and not (
-        _is_earlier_self(path, metadata) or _is_worth_less_than_previous(path)
-    ):
-        previous = _previous(path)
+    if path.exists():
+        record = _record_of(path)
+        if not (
+            _is_earlier_self(record, metadata)
+            or _is_worth_less(record, than=_previous(path))
+        ):
+            previous = _previous(path)
     save_model(keras_model, metadata, path, previous=previous)
     return previous
 
@@ -112,21 +115,20 @@ def is_model_of(path: Path, run: str, steps: int) -> bool:
     )
 
 
-def _is_earlier_self(path: Path, metadata: dict[str, Any]) -> bool:
-    """Whether a file is what this training saved on its way, or just now."""
-    ours, theirs = metadata.get("training", {}), _record_of(path)
+def _is_earlier_self(theirs: dict[str, Any], metadata: dict[str, Any]) -> bool:
+    """Whether a record is of what this training saved on its way, or just now."""
+    ours = metadata.get("training", {})
     if ours.get("run") is None or ours["run"] != theirs.get("run"):
         return False
     return _is_unfinished(theirs) or theirs.get("steps") == ours["steps"]
 
 
-def _is_worth_less_than_previous(path: Path) -> bool:
-    """Whether a file is an unfinished model, and the one before it a finished one."""
-    previous = _previous(path)
+def _is_worth_less(record: dict[str, Any], than: Path) -> bool:
+    """Whether a record is of an unfinished model, and a file a finished one."""
     return (
-        previous.exists()
-        and _is_unfinished(_record_of(path))
-        and not _is_unfinished(_record_of(previous))
+        _is_unfinished(record)
+        and than.exists()
+        and not _is_unfinished(_record_of(than))
     )
 
 

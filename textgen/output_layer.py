@@ -38,6 +38,6 @@ def cross_entropy(
     Returns:
         Scalar float32 Σ weight · −ln softmax(logits)[target].
     """
-    # Not compiled: XLA's reductions crashed trainings; see docs/experiments.md.
+    # Not compiled: XLA's reductions are suspected of crashes (docs/experiments.md).
     nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
     return tf.reduce_sum(nats * weights)

@@ -227,10 +227,8 @@ class TrainStep:
         [(inputs, targets, weights, seed)] = parts
         with tf.GradientTape() as tape:
             logits = layer_logits(self.model, inputs, seed)
-            nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
-                _time_major(targets), logits
-            )
-            loss = tf.reduce_sum(nats * _time_major(weights))
+            targets, weights = _time_major(targets), _time_major(weights)
+            loss = cross_entropy(logits, targets, weights)
         variables = [v.value for v in self.model.trainable_variables]
         return loss, tape.gradient(loss, variables)
 
