@@ -65,11 +65,11 @@ def textgen_role(size: dict) -> tuple[dict, Any]:
 
     from textgen.config import Config
     from textgen.model import build_model
-    from textgen.train_step import choose_precision, configure_threads
+    from textgen.train_step import choose_precision, configure_process
     from textgen.training import Training
 
     size = Size(**size)
-    configure_threads()
+    configure_process()
     config = Config().override(
         layers=size.layers,
         units=size.units,

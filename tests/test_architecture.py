@@ -71,6 +71,8 @@ ORDER = (
     "recurrent",
     "output_layer",
     "forward",
+    "optimizer",
+    "memory",
     "train_step",
     "training",
     "progress",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen.recurrent import _concatenated, look_up, lstm_sequence
+from textgen.recurrent import _side_by_side, look_up, lstm_sequence
 
 
 def test_the_cell_state_is_float32_in_bfloat16_too():
@@ -35,7 +35,7 @@ def test_look_up_gradient_adds_repeated_rows():
 def test_bfloat16_is_rounded_to_the_nearest():
     rng = np.random.default_rng(0)
     parts = [tf.constant(rng.normal(0, 3, (5, 7)), tf.float32) for _ in range(4)]
-    rounded = tf.cast(_concatenated(parts, tf.bfloat16), tf.float32).numpy()
+    rounded = tf.cast(_side_by_side(parts, tf.bfloat16), tf.float32).numpy()
     expected = tf.cast(tf.cast(tf.concat(parts, -1), tf.bfloat16), tf.float32).numpy()
     np.testing.assert_array_equal(rounded, expected)  # no ties among random numbers
 
@@ -43,7 +43,7 @@ def test_bfloat16_is_rounded_to_the_nearest():
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 0.0, -0.0, 3.4e38])
 def test_what_is_not_finite_stays_so_in_bfloat16(value):
     parts = [tf.constant([[value]], tf.float32)] * 4
-    rounded = tf.cast(_concatenated(parts, tf.bfloat16), tf.float32).numpy()
+    rounded = tf.cast(_side_by_side(parts, tf.bfloat16), tf.float32).numpy()
     expected = tf.cast(tf.cast(value, tf.bfloat16), tf.float32).numpy()
     np.testing.assert_array_equal(rounded, np.full((1, 4), expected))
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from textgen.dropout import drop
 from textgen.output_layer import dense
-from textgen.recurrent import gates_first, look_up, lstm_sequence, rows
+from textgen.recurrent import look_up, lstm_sequence, rows, tanh_gates
 
 
 class LayerWeights(NamedTuple):
@@ -43,12 +43,12 @@ def read_weights(model: keras.Model) -> StackWeights:
     """
     layers = []
     for lstm in _lstm_layers(model):
-        kernel = gates_first(lstm.cell.kernel.value)
+        kernel = tanh_gates(lstm.cell.kernel.value)
         if not layers:
             # The embedding folded into the first kernel: a look-up, not a product.
             kernel = tf.matmul(model.layers[1].embeddings.value, kernel)
-        recurrent_kernel = gates_first(lstm.cell.recurrent_kernel.value)
-        bias = gates_first(lstm.cell.bias.value)
+        recurrent_kernel = tanh_gates(lstm.cell.recurrent_kernel.value)
+        bias = tanh_gates(lstm.cell.bias.value)
         layers.append(LayerWeights(kernel, recurrent_kernel, bias))
     head = model.layers[-1]
     kernel, bias = tf.identity(head.kernel.value), tf.identity(head.bias.value)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+# Nothing that sums may be compiled (docs/experiments.md); a product with ones sums.
+_compiled = tf.function(jit_compile=True, autograph=False)
+
 
 @tf.custom_gradient
 def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
@@ -25,6 +28,7 @@ def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return tf.matmul(tf.cast(x, tf.float32), kernel) + bias, gradient
 
 
+@tf.custom_gradient
 def cross_entropy(
     logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
@@ -33,11 +37,33 @@ def cross_entropy(
     Args:
         logits: (N, V) float32.
         targets: (N,) int32 ids.
-        weights: (N,) float32.
+        weights: (N,) float32; they have no gradient.
 
     Returns:
         Scalar float32 Σ weight · −ln softmax(logits)[target].
     """
-    # Not compiled: XLA's reductions are suspected of crashes (docs/experiments.md).
-    nats = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-    return tf.reduce_sum(nats * weights)
+    count, symbols = logits.shape
+    largest = tf.reduce_max(logits, axis=1, keepdims=True)
+    powers = _powers(logits, largest)
+    total = tf.matmul(powers, tf.ones([symbols, 1]))
+    at_targets = tf.range(count) * symbols + targets
+    chosen = tf.gather(tf.reshape(logits, [-1]), at_targets)
+    nats = tf.math.log(total[:, 0]) - (chosen - largest[:, 0])
+
+    def gradient(scale: tf.Tensor) -> tuple[tf.Tensor, None, None]:
+        factors = scale * weights
+        return _logits_gradient(powers, total, targets, factors), None, None
+
+    return tf.tensordot(nats, weights, 1), gradient
+
+
+@_compiled
+def _powers(logits, largest):
+    return tf.exp(logits - largest)
+
+
+@_compiled
+def _logits_gradient(powers, total, targets, weights):
+    is_target = tf.range(powers.shape[1]) == targets[:, tf.newaxis]
+    weights = weights[:, tf.newaxis]
+    return powers * (weights / total) - tf.where(is_target, weights, 0.0)

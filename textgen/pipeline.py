@@ -26,7 +26,7 @@ from textgen.progress import make_display
 from textgen.recipe import describe
 from textgen.record import metadata_of, saved_form, trained_model, training_record
 from textgen.start import checkpoint_maker, describe_start, make_training, plan_steps
-from textgen.train_step import choose_precision, configure_threads
+from textgen.train_step import choose_precision, configure_process
 from textgen.trained_model import TrainedModel
 from textgen.training import Training
 
@@ -146,7 +146,7 @@ def _run(
     text, held_out = preparation.corpus, preparation.held_out
     windows, path = preparation.windows, preparation.path
     say(describe(text, preparation.config, windows))
-    configure_threads()
+    configure_process()
     precision = choose_precision(preparation.config.training.precision)
     config = preparation.config.override(precision=precision)
     training = make_training(config, preparation, strategy, say)

@@ -18,7 +18,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from textgen.config import TrainingConfig
 from textgen.errors import OptionError
 from textgen.forward import (
     StackWeights,
@@ -28,6 +27,7 @@ from textgen.forward import (
     read_weights,
     round_kernels,
 )
+from textgen.memory import keep_freed_memory
 from textgen.output_layer import cross_entropy
 
 DROPOUTS_AT_MOST = 17  # input and 16 layers; spaces the dropout seeds of parts
@@ -42,12 +42,14 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def configure_threads() -> None:
-    """Let each operation use one thread and as many operations run as cores.
+def configure_process() -> None:
+    """Settle threads and memory of a process that trains.
 
-    Parts of a batch then run side by side. TensorFlow takes these settings only
+    Each operation uses one thread, and as many operations run as there are cores:
+    parts of a batch then run side by side. TensorFlow takes these settings only
     before its first operation in a process; later they are left as they are.
     """
+    keep_freed_memory()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(available_cores())
@@ -84,19 +86,6 @@ def choose_precision(wanted: str) -> str:
         and bool({"avx512_bf16", "amx_bf16"} & set(CPU_FLAGS.read_text().split()))
     )
     return "bfloat16" if native else "float32"
-
-
-def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Build the Keras optimizer of a configuration; biases are never decayed."""
-    options = {"global_clipnorm": config.clip_norm or None}
-    rate = float(config.learning_rate)  # Keras takes no whole number
-    if config.optimizer == "adam":
-        return keras.optimizers.Adam(rate, **options)
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=config.weight_decay, beta_2=0.99, **options
-    )
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
-    return optimizer
 
 
 class TrainStep:

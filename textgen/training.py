@@ -19,8 +19,9 @@ import tensorflow as tf
 from textgen.checkpoint import TrainingState
 from textgen.config import TrainingConfig
 from textgen.errors import CheckpointError, TrainingError
+from textgen.optimizer import make_optimizer
 from textgen.schedule import learning_rates
-from textgen.train_step import TrainStep, make_optimizer
+from textgen.train_step import TrainStep
 from textgen.windows import Batch, LineWindows, StreamWindows
 
 CALL_SECONDS = 0.5  # aim for one compiled call; how long Ctrl-C may have to wait
