@@ -139,7 +139,7 @@ class Training:
 
     def _compile_lengths(self, steps: int) -> None:
         """Take one step of each padded length that occurs in the first ``steps``."""
-        lengths = [self._batch(0, at).inputs.shape[1] for at in range(steps)]
+        lengths = [batch.inputs.shape[1] for batch in self._batches(0, 0, steps)]
         for length in set(lengths):
             self._take_steps(lengths.index(length), 1, total_steps=steps)
 
@@ -221,7 +221,7 @@ class Training:
     def _take_steps(self, first_step: int, count: int, total_steps: int) -> np.ndarray:
         """Run steps of one epoch, those of one length together; return their losses."""
         epoch, at = divmod(first_step, self.windows.steps_per_epoch)
-        batches = [self._batch(epoch, at + k) for k in range(count)]
+        batches = self._batches(epoch, at, count)
         rates = learning_rates(self.config, total_steps, first_step, count)
         rates *= self._callback_scale()
         losses, step = [], first_step
@@ -234,14 +234,19 @@ class Training:
         self._last_rate = self._current_rate()
         return np.concatenate(losses)
 
-    def _batch(self, epoch: int, at: int) -> Batch:
-        """Make a batch, padded to a length that depends on nothing but the batch.
+    def _batches(self, epoch: int, at: int, count: int) -> list[Batch]:
+        """Make batches, each padded to a length that depends on nothing but itself.
 
         Each length is compiled once, and dropout depends on it: so there are few, and
         how many steps go into a call changes nothing.
         """
-        batch = self.windows.batch(epoch, at)
-        return pad(batch, padded_length(batch.inputs.shape[1], self.windows.longest))
+        batches = self.windows.batches(epoch, at, count)
+        lengths = [batch.inputs.shape[1] for batch in batches]
+        longest = self.windows.longest
+        return [
+            pad(batch, padded_length(length, longest))
+            for batch, length in zip(batches, lengths, strict=True)
+        ]
 
     def _check(self, losses: np.ndarray) -> None:
         """Raise if the losses (K,) of the steps from ``step`` on aren't sound."""
