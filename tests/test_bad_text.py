@@ -221,7 +221,9 @@ def failing(error):
         ),
         (
             trained_on(b"some text", windows=WindowConfig(3)),
-            altered(windows.StreamWindows, "_gather", lambda g: (g[1], g[0], g[2])),
+            altered(
+                windows.StreamWindows, "_gather", lambda g: (g[0], g[2], g[1], g[3])
+            ),
             "a window that is not in the text",
         ),
         (

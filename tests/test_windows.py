@@ -256,6 +256,25 @@ def test_steps_that_do_not_exist(epoch, step):
         make(line_ids(LINES), "lines").batch(epoch, step)
 
 
+@pytest.mark.parametrize(("epoch", "step", "count"), [(0, 1, 3), (0, 0, 0), (0, -1, 2)])
+def test_several_steps_of_which_one_does_not_exist(epoch, step, count):
+    windows = make(line_ids(LINES[:3]), "lines", window=20, batch_size=1)
+    assert windows.steps_per_epoch == 3
+    with pytest.raises(IndexError, match="steps 0 to 2"):
+        windows.batches(epoch, step, count)
+
+
+@pytest.mark.parametrize(("kind", "targets"), FORMS)
+def test_batches_are_those_of_the_steps_one_by_one(kind, targets):
+    windows = make(line_ids(LINES), kind, targets=targets, batch_size=11)
+    steps = windows.steps_per_epoch
+    assert windows.windows_per_epoch % 11, "the last batch must have fillers"
+    together = [*windows.batches(1, 0, 2), *windows.batches(1, 2, steps - 2)]
+    for step, batch in enumerate(together):
+        for one, other in zip(batch, windows.batch(1, step), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize(("kind", "targets"), FORMS)
 def test_arrays_are_the_batches_together(kind, targets, monkeypatch):
     monkeypatch.setattr(module, "BLOCK_WINDOWS", 10)

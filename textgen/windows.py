@@ -110,16 +110,16 @@ class Windows(ABC):
         Raises:
             IndexError: when there is no such step.
         """
-        steps = range(first_step, first_step + count)
-        if epoch < 0 or not 0 <= first_step <= steps[-1] < self.steps_per_epoch:
+        last_step = first_step + count - 1
+        if epoch < 0 or not 0 <= first_step <= last_step < self.steps_per_epoch:
             raise IndexError(
                 f"an epoch has steps 0 to {self.steps_per_epoch - 1}, but steps "
-                f"{first_step} to {steps[-1]} of epoch {epoch} were asked for"
+                f"{first_step} to {last_step} of epoch {epoch} were asked for"
             )
         size = self.batch_size
         places = first_step * size + np.arange(count * size, dtype=np.int64)
         fillers = places >= self.windows_per_epoch
-        places[fillers] = steps[-1] * size
+        places[fillers] = last_step * size
         lengths, *arrays = self._gather(places, epoch)
         arrays[2][fillers] = 0
         longest = lengths.reshape(count, size).max(axis=1)
