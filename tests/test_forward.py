@@ -107,6 +107,15 @@ def test_rates_are_read_from_the_network():
     assert dropout_rates(model) == (0.25, 0.5, 0.5)
 
 
+def test_biases_are_never_rounded():
+    weights = read_weights(network(2, 5))
+    rounded = round_kernels(weights, "bfloat16")
+    for exact, layer in zip(weights.layers, rounded.layers, strict=True):
+        assert layer.kernel.dtype == layer.recurrent_kernel.dtype == tf.bfloat16
+        assert layer.bias.dtype == tf.float32
+        np.testing.assert_array_equal(layer.bias, exact.bias)
+
+
 def test_bfloat16_stays_within_its_bound(data):
     # Operands are rounded to 8 bits, a relative 2⁻⁹ each; over 2 layers and 7 steps
     # of a network with weights of order one that stays below 5 % of the largest entry.

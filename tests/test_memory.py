@@ -4,6 +4,7 @@ import ctypes
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +50,12 @@ def page_faults(how: str) -> int:
 @pytest.mark.skipif(not has_mallopt(), reason="the C library has no mallopt")
 def test_freed_memory_is_used_again():
     assert page_faults("kept") < page_faults("usual") / 10
+
+
+def test_a_refusal_is_told(monkeypatch):
+    refusing = SimpleNamespace(mallopt=lambda name, value: 0)
+    monkeypatch.setattr(memory.ctypes, "CDLL", lambda name: refusing)
+    assert not memory.keep_freed_memory()
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])

@@ -19,6 +19,21 @@ def test_the_cell_state_is_float32_in_bfloat16_too():
     assert abs(float(outputs[-1, 0, 0]) - expected) < 0.005
 
 
+def test_the_gradient_of_the_cell_state_is_float32_in_bfloat16_too():
+    """It passes 1,000 gates of 1 - 2⁻¹⁰ in full; in bfloat16 each would be 1."""
+    steps, units = 1000, 1
+    forget = np.arctanh(1 - 2.0**-9)  # of half the sum: its sigmoid is 1 - 2⁻¹⁰
+    bias = tf.constant([40.0, forget, 40.0, 0.0])
+    projected = tf.Variable(tf.zeros([steps, 1, 4 * units], tf.bfloat16))
+    kernel = tf.zeros([units, 4 * units], tf.bfloat16)
+    with tf.GradientTape() as tape:
+        outputs = lstm_sequence(projected, kernel, bias)
+        loss = tf.cast(outputs[-1, 0, 0], tf.float32)
+    d_candidate = tape.gradient(loss, projected)[:, 0, 3]
+    ratio = float(d_candidate[0]) / float(d_candidate[-1])
+    assert abs(ratio - (1 - 2.0**-10) ** (steps - 1)) < 0.01
+
+
 def test_look_up_gradient_adds_repeated_rows():
     table = tf.constant(np.arange(12.0).reshape(4, 3), tf.float32)
     ids = tf.constant([[1, 1], [3, 0]])

@@ -31,9 +31,22 @@ def test_known_sizes(chars, minutes, layers, units, dropout, batch_size):
     assert config.model.dropout == dropout
     assert config.training.batch_size == batch_size
     assert config.training.minutes == minutes
+    assert config.model.embedding == 64
+    assert config.windows.window_chars == (64 if minutes < 10 else 128)
 
 
-@pytest.mark.parametrize("chars", [1, 100, 20_000, MILLION, 10**10])
+@pytest.mark.parametrize(("minutes", "window_chars"), [(9.9, 64), (10, 128)])
+def test_windows_are_longer_from_ten_minutes_on(minutes, window_chars):
+    assert size_for(MILLION, minutes).windows.window_chars == window_chars
+
+
+def test_dropout_below_a_twentieth_is_none():
+    dropouts = {size_for(MILLION, n / 100).model.dropout for n in range(40, 120)}
+    assert min(dropouts - {0}) == 0.05
+    assert 0 in dropouts
+
+
+@pytest.mark.parametrize("chars", [0, 1, 100, 20_000, MILLION, 10**10])
 @pytest.mark.parametrize("minutes", [1e-6, 0.1, 3.0, 100.0, 1e6])
 def test_any_text_and_any_budget(chars, minutes):
     config = size_for(chars, minutes)

@@ -1,6 +1,7 @@
 """The compiled step against a plain eager one, and its exact repetition."""
 
 import itertools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen import forward, train_step
+from textgen import dropout, forward, output_layer, recurrent, train_step
 from textgen.config import ModelConfig, TrainingConfig
 from textgen.errors import OptionError
 from textgen.model import build_model
@@ -90,6 +91,55 @@ def test_dropout_depends_on_seed_and_step(data):
     assert (run(data, dropout=0.4, first_step=1)[0] != losses).all()
 
 
+def test_the_path_of_keras_layers_equals_the_fast_one(data):
+    """It is for GPUs, but runs anywhere; the gradient's norm is clipped hard."""
+    model = network()
+    step = TrainStep(model, precision="float32", seed=0, batch_size=B)
+    step.parts, step._gradients = 1, step._layer_gradients
+    losses = step(*data, 0)
+    expected_losses, expected_weights = run(data)
+    np.testing.assert_allclose(losses, expected_losses, atol=1e-6)
+    for ours, theirs in zip(model.get_weights(), expected_weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+# What XLA leaves to libraries, in which it has crashed (docs/experiments.md).
+NOT_ELEMENT_WISE = re.compile(r" (reduce|reduce-window|dot|convolution|sort|while)\(")
+
+
+def compiled_functions():
+    """The compiled functions of all modules that have any, with arguments for them."""
+    x = tf.ones([4, 3])
+    bits, gates = tf.zeros([4, 3], tf.uint16), tf.ones([4, 12])
+    wide, ids, row = tf.cast(gates, tf.bfloat16), tf.zeros([4], tf.int32), tf.ones([4])
+    h = wide[:, :3]
+    return {
+        recurrent: {
+            "_cell": (wide, wide, tf.ones([12]), x),
+            "_cell_gradient": (gates, x, x, h, h, x),
+        },
+        output_layer: {
+            "_powers": (x, x[:, :1]),
+            "_logits_gradient": (x, x[:, :1], ids, row),
+        },
+        dropout: {"_mask": (x, bits, 0.5)},
+    }
+
+
+def test_neither_sums_nor_products_are_compiled():
+    found = set()
+    for path in Path(train_step.__file__).parent.glob("*.py"):
+        found |= set(re.findall(r"^@.*ompile.*\ndef (\w+)", path.read_text(), re.M))
+    functions = compiled_functions()
+    assert found == {name for names in functions.values() for name in names}
+    for module, names in functions.items():
+        for name, arguments in names.items():
+            lowered = getattr(module, name).experimental_get_compiler_ir(*arguments)
+            hlo = lowered(stage="hlo")
+            assert "multiply(" in hlo or "exponential(" in hlo
+            assert not NOT_ELEMENT_WISE.search(hlo), name
+
+
 TWO_REPLICAS = """
 import numpy as np, sys, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -158,9 +208,10 @@ def test_on_a_gpu_keras_layers_run_in_one_part(monkeypatch):
 
 
 def test_parts_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
-    masks = []
+    masks, seeds = [], []
 
     def note(x, rate, seed):
+        seeds.append(tuple(seed.numpy()))
         masks.append(drop(tf.ones_like(x), rate, seed))
         return x * masks[-1]
 
@@ -174,7 +225,7 @@ def test_parts_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
     step.parts = 2
     monkeypatch.setattr(step, "_run_part", run_eagerly)
     step._replica_step(*(x[0] for x in data), tf.constant(0))
-    assert len(masks) == 6  # two parts of an input and two layers
+    assert len(set(seeds)) == len(masks) == 6  # two parts of an input and two layers
     for one, other in itertools.combinations(masks, 2):  # the input's are broadcast
         assert np.mean(one.numpy() == other.numpy()) < 0.7
 

@@ -185,6 +185,30 @@ def test_steps_in_a_call_change_nothing():
         np.testing.assert_array_equal(one, five)
 
 
+def test_a_call_of_several_lengths_is_as_several_calls():
+    ids = [0]
+    for length in (2, 19, 3, 18, 2, 17, 3, 19):
+        ids += [*range(1, 1 + length % V % (V - 1)), *[1] * (length - 1), 0]
+    windows = make_windows(
+        np.array(ids, np.uint8), "lines", WindowConfig(20), 1, 1, end_id=0
+    )
+    lengths = [
+        padded_length(x.inputs.shape[1], windows.longest)
+        for x in windows.batches(0, 0, 8)
+    ]
+    assert lengths != sorted(lengths)
+    weights = []
+    for steps_per_call in (1, 8):
+        config = TrainingConfig(learning_rate=0.02, batch_size=1, warmup_steps=3)
+        shape = ModelConfig(layers=1, units=12, embedding=4, dropout=0.3)
+        training = Training(build_model(shape, V, seed=1), windows, config)
+        training._steps_per_call = steps_per_call
+        training.run(8)
+        weights.append(training.model.get_weights())
+    for one, eight in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, eight)
+
+
 # Going on
 
 
@@ -286,6 +310,21 @@ def test_parts_are_those_of_the_state():
     assert training.parts == 2
     training.run(2)
     assert training.step == 2
+
+
+def test_parts_may_change_after_some_steps():
+    one, other = make_training(), make_training()
+    one._step.parts = 2
+    one.run(1)
+    state = dataclasses.replace(one.state(), parts=1)
+    other._step.parts = 1
+    for training in (one, other):
+        training.restore(state)
+        training.run(3)
+    for ours, theirs in zip(
+        one.model.get_weights(), other.model.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_state_of_another_network_is_refused():

@@ -250,6 +250,22 @@ def test_the_last_batch_is_filled_up_with_weight_0(kind, targets, batch_size):
     assert not last.weights[real:].any()
 
 
+def test_fillers_widen_no_batch():
+    windows = make(line_ids([[1] * 9, [1], [2]]), "lines", window=20, batch_size=2)
+    widths = set()
+    for epoch in range(20):
+        last = windows.batch(epoch, 1)
+        longest = 1 + np.count_nonzero(last.inputs[0] != END)
+        assert last.inputs.shape == (2, longest)
+        widths.add(longest)
+    assert widths == {2, 10}
+
+
+def test_an_epoch_of_one_seed_is_none_of_another():
+    one, other = (make(line_ids(LINES), "stream", seed=seed) for seed in (0, 1))
+    assert (one.batch(1, 0).inputs != other.batch(0, 0).inputs).any()
+
+
 @pytest.mark.parametrize(("epoch", "step"), [(0, -1), (0, 1000), (-1, 0)])
 def test_steps_that_do_not_exist(epoch, step):
     with pytest.raises(IndexError):
@@ -265,11 +281,14 @@ def test_several_steps_of_which_one_does_not_exist(epoch, step, count):
 
 
 @pytest.mark.parametrize(("kind", "targets"), FORMS)
-def test_batches_are_those_of_the_steps_one_by_one(kind, targets):
-    windows = make(line_ids(LINES), kind, targets=targets, batch_size=11)
+@pytest.mark.parametrize(("window", "size"), [(5, 11), (11, 2)])
+def test_batches_are_those_of_the_steps_one_by_one(kind, targets, window, size):
+    ids = line_ids(LINES)[:-1] if kind == "stream" else line_ids(LINES)
+    windows = make(ids, kind, window, targets=targets, batch_size=size)
     steps = windows.steps_per_epoch
-    assert windows.windows_per_epoch % 11, "the last batch must have fillers"
     together = [*windows.batches(1, 0, 2), *windows.batches(1, 2, steps - 2)]
+    widths = {batch.inputs.shape[1] for batch in together}
+    assert (len(widths) > 1) == (kind == "lines" and size == 2)
     for step, batch in enumerate(together):
         for one, other in zip(batch, windows.batch(1, step), strict=True):
             np.testing.assert_array_equal(one, other)

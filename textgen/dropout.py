@@ -9,7 +9,8 @@ def drop(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     """Inverted dropout that depends on ``seed`` (2,) int32 and on nothing else.
 
     Sixteen random bits decide for each entry, half the cost of thirty-two; the rate
-    is exact to 2⁻¹⁶. Source: Srivastava et al. 2014.
+    is exact to 2⁻¹⁶, and what is kept grows by 1 / (1 − rate), rounded to the type of
+    ``x``. Source: Srivastava et al. 2014.
     """
     size = x.shape.num_elements()
     words = tf.random.stateless_uniform(

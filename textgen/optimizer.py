@@ -19,7 +19,11 @@ BETA_2 = 0.99  # of AdamW: short trainings need a shorter memory than Keras' 0.9
 
 
 class _OneOperation:
-    """Replaces the update of Keras' Adam."""
+    """Replaces the update of Keras' Adam.
+
+    Keras keeps the names of the moments to itself; tests/test_optimizer.py notices if
+    they change.
+    """
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor

@@ -23,7 +23,8 @@ def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
         operand = tf.cast(d_logits, x.dtype)
         dx = tf.matmul(operand, tf.cast(kernel, x.dtype), transpose_b=True)
         d_kernel = tf.matmul(x, operand, transpose_a=True)
-        return dx, tf.cast(d_kernel, tf.float32), tf.reduce_sum(d_logits, axis=0)
+        d_bias = tf.reduce_sum(d_logits, axis=0)  # float32, and few: no product's worth
+        return dx, tf.cast(d_kernel, tf.float32), d_bias
 
     return tf.matmul(tf.cast(x, tf.float32), kernel) + bias, gradient
 

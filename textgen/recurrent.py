@@ -4,7 +4,8 @@
 backward pass, one small weight-gradient product a time step. Here the input side is
 one large product (for the first layer a table look-up), the backward loop keeps the
 gate gradients, and each weight gradient is one large product after it. Arrays are
-time-major, (T, B, …). Outputs and gradients equal the layers' own.
+time-major, (T, B, …). Outputs and gradients equal the layers' own
+to float32 rounding.
 
 Sources: Hochreiter & Schmidhuber 1997; Gers et al. 2000 for the forget gate;
 Appleyard et al. 2016 (arXiv 1604.01946) for gathering the products.

@@ -10,7 +10,7 @@ machine (docs/experiments.md), in terms of
 1. **Work.** A machine does more multiplications a second in larger networks: about
    S(P) = 27·10⁹·(P / 66,000)^⅓ weights × characters a second. So a network sees
    t·S(P)/P characters, its *passes* over the text are that through n.
-2. **Size.** As long as the text is long enough, 60 characters for each weight.
+2. **Size.** As long as the text is long enough, 60 characters seen for each weight.
    Where that would be more than 40 passes, a larger network that makes 40; but never
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
 3. **Layers.** One up to 300,000 weights, then two.
@@ -51,7 +51,7 @@ def size_for(chars: int, minutes: float) -> Config:
         chars: characters of the training part, n.
         minutes: the budget, of the whole process.
     """
-    seconds = max(1.0, 60 * minutes - STARTING_S)
+    chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S)
     weights = _weights(chars, seconds)
     layers = 1 if weights <= ONE_LAYER_WEIGHTS else 2
     units = math.sqrt(weights / (4 if layers == 1 else 12))

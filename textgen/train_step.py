@@ -126,7 +126,7 @@ class TrainStep:
         # A GPU has kernels for Keras' own LSTM layers that no loop of ours beats.
         self._gradients = self._layer_gradients if on_gpu else self._part_gradients
         self._precision = precision
-        self._compiled: dict[tuple[int, int], Callable] = {}
+        self._compiled: dict[tuple[int, ...], Callable] = {}
         self._traced_parts: dict[tuple[int, int], Callable] = {}
 
     def __call__(
@@ -149,10 +149,10 @@ class TrainStep:
         Returns:
             (K,) float32, mean loss of each batch in nats per counted target.
         """
-        shape = inputs.shape[1:]
-        if shape not in self._compiled:
-            self._compiled[shape] = self._compile(*shape)
-        return self._compiled[shape](
+        form = self.parts, *inputs.shape[1:]
+        if form not in self._compiled:
+            self._compiled[form] = self._compile(*form[1:])
+        return self._compiled[form](
             inputs, targets, weights, learning_rates.astype(np.float32), first_step
         ).numpy()
 
@@ -190,7 +190,7 @@ class TrainStep:
     def _replica_step(self, inputs, targets, weights, learning_rate, step):
         """Compute this replica's gradients and apply them."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
+        weights = weights / tf.reduce_sum(weights)
         shares = [self._rows_of(x, replica) for x in (inputs, targets, weights)]
         seeds = [
             tf.stack([self._seed_word + number * DROPOUTS_AT_MOST, step])
@@ -219,7 +219,9 @@ class TrainStep:
             targets, weights = _time_major(targets), _time_major(weights)
             loss = cross_entropy(logits, targets, weights)
         variables = [v.value for v in self.model.trainable_variables]
-        return loss, tape.gradient(loss, variables)
+        # The embedding's comes as single rows, of which Keras' clipping takes the norm.
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+        return loss, gradients
 
     def _part_gradients(self, parts: list[tuple]) -> tuple[tf.Tensor, list]:
         """Compute the parts side by side; add losses and gradients in a fixed order."""

@@ -3,7 +3,8 @@
 A window is a run of symbols ``ids[s : s + length + 1]``; its inputs are all but the
 last of them and its targets all but the first. Nothing is cut in advance: a batch is
 gathered by offset when it is asked for, and which windows it holds is computed from
-(seed, epoch, step) by a keyed permutation, so that memory is O(batch) beyond the ids
+(seed, epoch, step) by a keyed permutation, so that memory is that of the batches asked
+for beyond the ids
 (and, for ``lines``, four bytes a line), and any step can be had at any time.
 
     >>> ids = np.arange(10, dtype=np.uint8)
@@ -105,7 +106,8 @@ class Windows(ABC):
     def batches(self, epoch: int, first_step: int, count: int) -> list[Batch]:
         """Return the batches of ``count`` steps running, each as `batch` has it.
 
-        Gathering them together takes a fifth of the time.
+        Gathering them together takes a seventh of the time. They are views of arrays
+        that hold them all.
 
         Raises:
             IndexError: when there is no such step.
@@ -119,14 +121,15 @@ class Windows(ABC):
         size = self.batch_size
         places = first_step * size + np.arange(count * size, dtype=np.int64)
         fillers = places >= self.windows_per_epoch
-        places[fillers] = last_step * size
-        lengths, *arrays = self._gather(places, epoch)
-        arrays[2][fillers] = 0
+        places[fillers] = last_step * size  # widen no batch but their own
+        lengths, inputs, targets, weights = self._gather(places, epoch)
+        weights[fillers] = 0
         longest = lengths.reshape(count, size).max(axis=1)
-        return [
-            Batch(*(x[n * size : (n + 1) * size, :width] for x in arrays))
-            for n, width in enumerate(longest)
-        ]
+        batches = []
+        for n, width in enumerate(longest):
+            block = np.s_[n * size : (n + 1) * size, :width]
+            batches.append(Batch(inputs[block], targets[block], weights[block]))
+        return batches
 
     def arrays(self, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return all windows of an epoch at once, as `keras.Model.fit` takes them.
