@@ -16,6 +16,7 @@ power of two with the next smaller float just there. So it never rounds to the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +24,8 @@ import numpy as np
 # A nucleus is full once it reaches top_p up to this share: the rounding of the sums
 # must not add a symbol that exact arithmetic would leave out.
 ROUNDING_SHARE = 1e-12
+# Above it, no difference of float32 numbers leaves float64 when divided by it.
+TINY_TEMPERATURE = 1e-200
 
 
 def probabilities(
@@ -131,14 +134,21 @@ def _weights(
         scores = logits.astype(np.float64)
         largest = scores.max(axis=-1, keepdims=True)
         _check_largest(largest)
-        # A tiny temperature may take a difference to -inf, whose weight is 0: right.
-        with np.errstate(over="ignore"):
-            scores -= largest
-            scores /= temperature
-        weights = np.exp(scores, out=scores)
+        if logits.dtype == np.float32 and temperature > TINY_TEMPERATURE:
+            weights = _powers(scores, largest, temperature)
+        else:  # a difference may become -inf, whose weight is 0: right
+            with np.errstate(over="ignore"):  # takes longer than the division
+                weights = _powers(scores, largest, temperature)
     if top_k is not None or (top_p is not None and top_p < 1):
         _keep_likeliest(weights, top_k, top_p)
     return weights
+
+
+def _powers(scores: np.ndarray, largest: np.ndarray, temperature: float) -> np.ndarray:
+    """Turn logits (..., V) float64 into weights, in place."""
+    scores -= largest
+    scores /= temperature
+    return np.exp(scores, out=scores)
 
 
 def _keep_likeliest(
@@ -159,5 +169,9 @@ def _keep_likeliest(
 
 def _check_largest(largest: np.ndarray) -> None:
     # A row's maximum is NaN if anything in the row is, and -inf if everything is.
-    if not np.isfinite(largest).all():
+    if largest.size == 1:  # a single stream: NumPy would take a microsecond
+        finite = math.isfinite(largest.item())
+    else:
+        finite = np.isfinite(largest).all()
+    if not finite:
         raise ValueError("expected finite logits, but received NaN or infinity")
