@@ -85,6 +85,13 @@ def test_the_same_seed_repeats_bit_for_bit_however_calls_are_cut(data):
             np.testing.assert_array_equal(one, two)
 
 
+def test_a_batch_in_which_nothing_counts_has_loss_zero(data):
+    inputs, targets, weights, rates = data
+    losses, after = run((inputs, targets, 0 * weights, rates))
+    np.testing.assert_array_equal(losses, np.zeros(K))
+    assert all(np.isfinite(x).all() for x in after)
+
+
 def test_dropout_depends_on_seed_and_step(data):
     losses = run(data, dropout=0.4)[0]
     assert (run(data, dropout=0.4, seed=1)[0] != losses).all()

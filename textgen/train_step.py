@@ -190,7 +190,7 @@ class TrainStep:
     def _replica_step(self, inputs, targets, weights, learning_rate, step):
         """Compute this replica's gradients and apply them."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        weights = weights / tf.reduce_sum(weights)
+        weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
         shares = [self._rows_of(x, replica) for x in (inputs, targets, weights)]
         seeds = [
             tf.stack([self._seed_word + number * DROPOUTS_AT_MOST, step])

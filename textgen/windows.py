@@ -3,9 +3,9 @@
 A window is a run of symbols ``ids[s : s + length + 1]``; its inputs are all but the
 last of them and its targets all but the first. Nothing is cut in advance: a batch is
 gathered by offset when it is asked for, and which windows it holds is computed from
-(seed, epoch, step) by a keyed permutation, so that memory is that of the batches asked
-for beyond the ids
-(and, for ``lines``, four bytes a line), and any step can be had at any time.
+(seed, epoch, step) by a keyed permutation, so that beyond the ids (and, for ``lines``,
+four bytes a line) only the batches asked for take memory, and any step can be had at
+any time.
 
     >>> ids = np.arange(10, dtype=np.uint8)
     >>> config = WindowConfig(window_chars=3, targets="last")
