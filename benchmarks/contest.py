@@ -98,7 +98,8 @@ def hold(
 
     Args:
         script: the script whose roles they play.
-        contestants: those whose libraries are missing are left out.
+        contestants: those whose libraries are missing are left out, and optional
+            ones that fail before they are ready.
         rounds: turns of each.
         seconds: about how long each turn takes.
 
@@ -106,13 +107,19 @@ def hold(
         A result for each that took part, in the contestants' order.
 
     Raises:
-        ContestError: if one of them fails.
+        ContestError: if another one fails.
     """
     with contextlib.ExitStack() as stack:
         workers, counts = [], []
         for contestant in filter(is_installed, contestants):
             say(f"  {contestant.name}: warming up")
-            worker, count = _fastest_variant(script, contestant, seconds, stack)
+            try:
+                worker, count = _fastest_variant(script, contestant, seconds, stack)
+            except ContestError as error:
+                if not contestant.optional:
+                    raise
+                say(f"  {contestant.name} is left out: {error}")
+                continue
             workers.append(worker)
             counts.append(count)
         turns = [[] for _ in workers]

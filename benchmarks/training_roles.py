@@ -61,6 +61,9 @@ def flop_per_step(size: Size) -> int:
 
 def textgen_role(size: dict) -> tuple[dict, Any]:
     """Train as train.py does, at its default precision and threads."""
+    from textgen.process import prepare_process
+
+    prepare_process()
     import tensorflow as tf
 
     from textgen.config import Config
@@ -205,7 +208,10 @@ def torch_role(size: dict, threads: int, precision: str) -> tuple[dict, Any]:
 
 
 def peak_role(precision: str) -> tuple[dict, Any]:
-    """Multiply large square matrices with TensorFlow, on all cores."""
+    """Multiply large square matrices with TensorFlow and oneDNN, on all cores."""
+    from textgen.process import prepare_process
+
+    prepare_process()
     import tensorflow as tf
 
     product = tf.function(tf.matmul)

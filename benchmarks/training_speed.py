@@ -61,6 +61,7 @@ def contestants_of(size: Size) -> list[Contestant]:
             settings | {"precision": precision},
             threads,
             needs=("torch",),
+            optional=precision == "bfloat16",  # not every processor has products for it
         )
         for precision in PRECISIONS
     ]

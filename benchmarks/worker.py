@@ -60,6 +60,8 @@ class Contestant:
         settings: keyword arguments of the role, plain JSON values.
         variants: further settings, of which the fastest are kept.
         needs: modules to be installed; else the contestant is left out.
+        optional: left out, too, where it fails before it is ready, as what a
+            processor lacks makes it.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Contestant:
     settings: Mapping[str, Any] = field(default_factory=dict)
     variants: tuple[Mapping[str, Any], ...] = ({},)
     needs: tuple[str, ...] = ()
+    optional: bool = False
 
 
 # In the worker process

@@ -18,6 +18,7 @@ class NumpyComes:
     def find_spec(name, path=None, target=None):
         if name == "numpy":
             print(os.environ.get("OPENBLAS_NUM_THREADS"), flush=True)
+            print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"), flush=True)
             print(signal.getsignal(signal.SIGINT).name, flush=True)
             os._exit(0)
 sys.meta_path.insert(0, NumpyComes)
@@ -25,12 +26,12 @@ runpy.run_path({script!r}, run_name="__main__")
 """
 
 
-def settled(script: str, handler: str) -> list[str]:
-    """Return threads and Ctrl-C handler as they are when NumPy is imported."""
+def settled(script: str, handler: str, **variables: str) -> list[str]:
+    """Return threads, oneDNN and Ctrl-C handler as they are when NumPy is imported."""
     program = SETTLED.format(
         root=str(ROOT), script=str(ROOT / script), handler=f"signal.{handler}"
     )
-    environment = {"PATH": ""}
+    environment = {"PATH": "", **variables}
     result = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
@@ -42,13 +43,19 @@ def settled(script: str, handler: str) -> list[str]:
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_one_thread_and_no_traceback_before_numpy_is_imported(script):
-    assert settled(script, "default_int_handler") == ["1", "SIG_DFL"]
+def test_one_thread_onednn_and_no_traceback_before_numpy_is_imported(script):
+    assert settled(script, "default_int_handler") == ["1", "1", "SIG_DFL"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_what_the_user_has_set_stays(script):
+    variables = {"OPENBLAS_NUM_THREADS": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
+    assert settled(script, "SIG_IGN", **variables) == ["2", "0", "SIG_IGN"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_an_ignored_ctrl_c_stays_ignored(script):
-    assert settled(script, "SIG_IGN") == ["1", "SIG_IGN"]
+    assert settled(script, "SIG_IGN") == ["1", "1", "SIG_IGN"]
 
 
 def test_in_this_process_nothing_of_it_happened_on_import():
