@@ -50,6 +50,8 @@ ORDER = (
     "model_file",
     "find_model",
     "generation",
+    "lanes",
+    "batch",
     "batch_generation",
     "printing",
     "interactive",
@@ -87,6 +89,7 @@ MAX_LINES = 320
 LONGER = {"numpy_rnn": "one exercise, whose functions and names are given"}
 TESTED_ELSEWHERE = {
     "config_options": "test_config.py",
+    "batch": "test_generation.py",
     "batch_generation": "test_generation.py",
     "checks": "test_config.py",
     "errors": "test_terminal.py",

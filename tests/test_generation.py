@@ -1,5 +1,6 @@
 import io
 import sys
+import threading
 import warnings
 from itertools import islice, repeat
 
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from textgen import batch_generation, generation
 from textgen.batch_generation import (
+    LANES,
+    LEAST_LANE_STREAMS,
     Completion,
     completion_seeds,
     distinct_lines,
@@ -297,6 +300,34 @@ def test_batch_equals_single_runs_whatever_its_size():
             model, prompts, seeds, config=config, streams=streams
         )
         assert list(completions) == expected
+
+
+def test_long_completions_in_batches_go_side_by_side_as_single_ones():
+    """Longer than the numbers drawn ahead and than the first arrays of what is made."""
+    model = whimsical_model()
+    streams = LANES * LEAST_LANE_STREAMS
+    count = streams + 9  # places for 68 in each half, and one that waits
+    prompts = ["", "abc", "fedcba" * 30] * (count // 3) + ["a"] * (count % 3)
+    completions = generate_many(
+        model, prompts, seeds=range(count), length=150, stop="aaa"
+    )
+    assert [len(stepper.read) for stepper in model.steppers] == [68, 68]
+    for number in (0, 1, 2, 63, 64, streams - 1, streams, count - 1):
+        text = generate_output(
+            model, prompts[number], seed=number, length=150, stop="aaa"
+        )
+        assert completions[number].prompt + completions[number].text == text
+    lengths = {len(completion.text) for completion in completions}
+    assert 150 in lengths
+    assert len(lengths) > 10
+
+
+def test_a_failure_side_by_side_is_told_and_leaves_no_threads():
+    before = threading.active_count()
+    seeds = [*range(130), -1, *range(200)]
+    with pytest.raises(OptionError, match="--seed"):
+        generate_many(whimsical_model(), ["a"] * len(seeds), seeds=seeds, length=9)
+    assert threading.active_count() == before
 
 
 def test_a_network_too_large_for_all_is_given_fewer_at_once():

@@ -12,26 +12,31 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import repeat
 
 import numpy as np
 
+from textgen.batch import Row, complete_rows
 from textgen.checks import check_number
 from textgen.config import CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation import (
     as_model,
     check_seed,
-    end_id_of,
     fresh_seed,
     opening_ids,
 )
-from textgen.sampling import sample_batch
+from textgen.lanes import deal, merge
 from textgen.trained_model import TrainedModel
 
 # Completions advanced together: more make the batch no faster, only larger.
 STREAMS = 256
+# So many halves of a large batch go side by side, in threads, on any number of cores,
+# so that a seed's completion is the same to the last bit. Small ones would spend more
+# time on waiting for Python's lock than they gain.
+LANES = 2
+LEAST_LANE_STREAMS = 64
 # After this many draws in a row without a new line, there are none left to find.
 FRUITLESS_DRAWS = 2_000
 MAX_COUNT = 1_000_000
@@ -132,13 +137,19 @@ def iterate_completions(
         lambda prompt: opening_ids(model, prompt, config.strict)
     )
     rows = (
-        _Row(index, prompt, opening(prompt), check_seed(seed))
+        Row(index, prompt, opening(prompt), check_seed(seed))
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=False))
     )
     waiting: dict[int, Completion] = {}
     due = 0
-    for row in _advance(model, rows, config, streams):
-        text = model.vocabulary.decode(np.array(row.made, model.vocabulary.dtype))
+    streams = min(streams, model.most_streams)
+    lanes = LANES if streams >= LANES * LEAST_LANE_STREAMS else 1
+    works = [
+        complete_rows(model, hand, config, streams // lanes)
+        for hand in deal(rows, lanes)
+    ]
+    for row in merge(works):
+        text = model.vocabulary.decode(row.made)
         waiting[row.index] = Completion(row.prompt, text, row.seed)
         while due in waiting:
             yield waiting.pop(due)
@@ -207,77 +218,3 @@ def completion_seeds(seed: int) -> Iterator[int]:
     yield check_seed(seed)
     for index in range(1, 2**62):
         yield int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
-
-
-@dataclass
-class _Row:
-    """One completion on its way through the batch."""
-
-    index: int
-    prompt: str
-    opening: np.ndarray
-    seed: int
-    read: int = 0
-    made: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.rng = np.random.default_rng(self.seed)
-
-    def next_input(self) -> int:
-        if self.read < len(self.opening):
-            self.read += 1
-            return self.opening[self.read - 1]
-        return self.made[-1]
-
-
-def _advance(
-    model: TrainedModel,
-    rows: Iterator[_Row],
-    config: CompletionConfig,
-    streams: int,
-) -> Iterator[_Row]:
-    """Yield rows as they are finished; the next in line takes a finished one's place.
-
-    Rows still reading their prompt and rows already drawing share each step.
-    """
-    end_id = end_id_of(model)
-    stop_ids = _stop_ids(model, config.stop)
-    streams = min(streams, model.most_streams)
-    stepper = model.stepper(streams)
-    inputs = np.zeros(streams, np.int64)
-    at_work: dict[int, _Row] = {}
-    while True:
-        free = [place for place in range(streams) if place not in at_work]
-        taken = dict(zip(free, rows, strict=False))
-        if taken:
-            stepper.reset(rows=list(taken))
-            at_work |= taken
-        if not at_work:
-            return
-        for place, row in at_work.items():
-            inputs[place] = row.next_input()
-        logits = stepper.step(inputs)
-        drawing = [p for p, row in at_work.items() if row.read == len(row.opening)]
-        if not drawing:
-            continue
-        rngs = [at_work[place].rng for place in drawing]
-        ids = sample_batch(
-            logits[drawing], rngs, config.temperature, config.top_k, config.top_p
-        )
-        for place, drawn in zip(drawing, ids.tolist(), strict=True):
-            row = at_work[place]
-            ended = drawn == end_id
-            if not ended:
-                row.made.append(drawn)
-            if stop_ids and row.made[-len(stop_ids) :] == stop_ids:
-                del row.made[-len(stop_ids) :]
-                ended = True
-            if ended or len(row.made) == config.length:
-                yield at_work.pop(place)
-
-
-def _stop_ids(model: TrainedModel, stop: str | None) -> list[int]:
-    """Return the ids of ``stop``; none if there is no stop, or it can't occur."""
-    if stop is None or not set(stop) <= set(model.vocabulary.symbols):
-        return []
-    return model.vocabulary.encode(stop).tolist()

@@ -17,7 +17,6 @@ power of two with the next smaller float just there. So it never rounds to the t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -90,16 +89,17 @@ def sample(
 
 def sample_batch(
     logits: np.ndarray,
-    rngs: Sequence[np.random.Generator],
+    uniforms: np.ndarray,
     temperature: float,
     top_k: int | None = None,
     top_p: float | None = None,
 ) -> np.ndarray:
-    """Draw one id from each row; row r is what `sample` draws with generator r.
+    """Draw one id from each row; row r is what `sample` draws by the number r.
 
     Args:
         logits: (B, V), any float dtype.
-        rngs: B generators, one for each row.
+        uniforms: (B,) float64, of each row's generator the number that `sample` would
+            take; not read at temperature 0.
         temperature: as for `probabilities`.
         top_k: likewise.
         top_p: likewise.
@@ -108,17 +108,13 @@ def sample_batch(
         (B,) int64 ids.
 
     Raises:
-        ValueError: as `probabilities`, or if there isn't one generator a row.
+        ValueError: as `probabilities`.
     """
-    if len(rngs) != len(logits):
-        raise ValueError(
-            f"expected {len(logits)} generators, one a row, but received {len(rngs)}"
-        )
     if temperature == 0:
         _check_largest(logits.max(axis=-1))
         return logits.argmax(axis=-1).astype(np.int64)
     cumulative = _weights(logits, temperature, top_k, top_p).cumsum(axis=-1)
-    points = np.array([rng.random() for rng in rngs]) * cumulative[:, -1]
+    points = uniforms * cumulative[:, -1]
     return (cumulative > points[:, None]).argmax(axis=-1)
 
 

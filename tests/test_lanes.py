@@ -1,0 +1,108 @@
+"""Work side by side in threads."""
+
+import itertools
+import threading
+import time
+
+import pytest
+
+from textgen.lanes import MOST_WAITING, deal, merge
+
+
+def lists(items):
+    return ([item] for item in items)
+
+
+def test_items_are_dealt_in_turn_whichever_hand_asks_first():
+    first, second, third = deal(range(8), 3)
+    assert list(third) == [2, 5]
+    assert list(first) == [0, 3, 6]
+    assert list(second) == [1, 4, 7]
+
+
+def test_no_more_is_taken_than_the_hand_that_asks_needs():
+    source = iter(range(100))
+    first, second = deal(source, 2)
+    assert (next(first), next(second), next(second)) == (0, 1, 3)
+    assert next(source) == 4
+
+
+def test_hands_may_be_emptied_from_several_threads():
+    hands = deal(iter(range(30_000)), 3)
+    received = [[], [], []]
+    threads = [
+        threading.Thread(target=into.extend, args=(hand,))
+        for into, hand in zip(received, hands, strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert received == [list(range(n, 30_000, 3)) for n in range(3)]
+
+
+def test_merged_is_everything_and_each_in_its_order():
+    merged = list(merge([lists(range(0, 5000, 2)), lists(range(1, 5000, 2))]))
+    assert sorted(merged) == list(range(5000))
+    assert [n for n in merged if n % 2] == list(range(1, 5000, 2))
+
+
+def test_works_run_at_the_same_time():
+    """Each waits for the other: one after the other they would wait forever."""
+    meeting = threading.Barrier(2, timeout=10)
+
+    def work(name):
+        meeting.wait()
+        yield [name]
+        meeting.wait()
+
+    assert sorted(merge([work("a"), work("b")])) == ["a", "b"]
+
+
+def test_a_single_work_needs_no_thread():
+    def work():
+        yield []
+        yield [threading.current_thread()]
+
+    assert list(merge([work()])) == [threading.current_thread()]
+    assert list(merge([])) == []
+
+
+def test_a_failure_is_raised_and_ends_the_others():
+    before = threading.active_count()
+
+    def failing():
+        yield [1]
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        list(merge([failing(), lists(itertools.count())]))
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("waiting_s", [0, 0.2])  # 0.2: both wait for room by then
+def test_closed_early_it_leaves_no_thread(waiting_s):
+    before = threading.active_count()
+    merged = merge([lists(itertools.count()), lists(itertools.count())])
+    next(merged)
+    time.sleep(waiting_s)
+    merged.close()
+    assert threading.active_count() == before
+
+
+def test_work_does_not_run_far_ahead_of_what_is_taken():
+    done = []
+
+    def work():
+        for number in itertools.count():
+            done.append(number)
+            yield [number]
+
+    merged = merge([work(), work()])
+    next(merged)
+    deadline = time.monotonic() + 10
+    while len(done) < MOST_WAITING and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.1)
+    merged.close()
+    assert MOST_WAITING <= len(done) <= MOST_WAITING + 4
