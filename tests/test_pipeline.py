@@ -64,6 +64,18 @@ def go_on(corpus, output, *, init_from, **options):
     return run_training(prepare(corpus, output=output, init_from=init_from, **options))
 
 
+def test_an_averaged_training_saves_the_average(prose, output):
+    run(prose, output, steps=30, schedule="averaged", learning_rate=0.05)
+    state = read_checkpoint(output)[0].state
+    count = len(keras.models.load_model(output).weights)
+    weights, averages = state.variables[:count], state.variables[-count:]
+    for saved, average, weight in zip(
+        keras.models.load_model(output).get_weights(), averages, weights, strict=True
+    ):
+        np.testing.assert_array_equal(saved, average)
+        assert not np.allclose(saved, weight, atol=1e-4)
+
+
 SAVED_FILES = ["model.checkpoint", "model.h5", "model.previous.checkpoint"]
 
 

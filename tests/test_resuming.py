@@ -18,7 +18,10 @@ from textgen.pipeline import run_training, train
 from textgen.preparation import prepare
 from textgen.terminal import Terminated
 
-TINY = {"layers": 1, "units": 8, "window_chars": 4, "batch_size": 8, "dropout": 0.3}
+TINY = {
+    "layers": 1, "units": 8, "window_chars": 4, "batch_size": 8, "dropout": 0.3,
+    "schedule": "averaged",
+}  # fmt: skip
 PROSE = "Now is the hour; the sea, the hill, and all between, lie still. " * 12
 STEPS = 50  # two epochs of 22 steps and a bit
 

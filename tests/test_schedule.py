@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from textgen.config import TrainingConfig
-from textgen.schedule import learning_rates, total_steps
+from textgen.schedule import averaging_shares, learning_rates, total_steps
+
+AVERAGED = TrainingConfig(schedule="averaged")
 
 
 def test_cosine_rises_peaks_and_falls_to_a_hundredth():
@@ -57,6 +59,40 @@ def test_length_is_the_first_that_is_set():
     # A text of 7 steps is known by heart after 60 epochs.
     assert total_steps(timed, 7, seconds_left=999.0, seconds_per_step=0.4) == 420
     assert total_steps(timed, 7, seconds_left=-3.0, seconds_per_step=0.4) == 1
+
+
+def test_shares_weigh_each_step_by_its_ninth_power():
+    """Against the integral of t⁹, of which each sampled step takes its interval."""
+    shares = averaging_shares(AVERAGED, 0, 400)
+    counted = np.zeros(400)
+    for step, share in enumerate(shares):
+        counted *= 1 - share
+        counted[step] += share
+    ends = np.array([*range(1, 9), *range(16, 401, 8)])
+    assert (counted.nonzero()[0] + 1 == ends).all()
+    begins = np.concatenate([[0], ends[:-1]])
+    expected = (ends / 400) ** 10 - (begins / 400) ** 10
+    np.testing.assert_allclose(counted[ends - 1], expected, rtol=1e-4, atol=1e-12)
+
+
+def test_shares_depend_on_the_step_alone_and_begin_with_the_first_weights():
+    whole = averaging_shares(AVERAGED, 0, 100)
+    assert whole[0] == 1
+    pieces = [averaging_shares(AVERAGED, first, 20) for first in range(0, 100, 20)]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "constant"])
+def test_other_schedules_average_nothing(kind):
+    assert not averaging_shares(TrainingConfig(schedule=kind), 0, 50).any()
+
+
+def test_averaged_has_the_rates_of_constant():
+    rates = [
+        learning_rates(TrainingConfig(schedule=kind, steps=50), 50, 0, 50)
+        for kind in ("averaged", "constant")
+    ]
+    np.testing.assert_array_equal(*rates)
 
 
 def test_a_budget_that_grows_does_not_see_the_text_more_often():

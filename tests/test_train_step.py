@@ -147,6 +147,32 @@ def test_neither_sums_nor_products_are_compiled():
             assert not NOT_ELEMENT_WISE.search(hlo), name
 
 
+def test_the_average_follows_the_weights(data):
+    """Step by step against NumPy; a share of 0 leaves it, one of 1 begins anew."""
+    model, average = network(), network()
+    options = {"precision": "float32", "seed": 0, "batch_size": B}
+    step = TrainStep(model, average=average, **options)
+    shares = np.array([1, 0, 0.25], np.float32)
+    step(*data, 0, shares)
+    single, seen = network(), []
+    alone = TrainStep(single, **options)
+    for k in range(K):
+        alone(*(x[k : k + 1] for x in data), k)
+        seen.append(single.get_weights())
+    assert_same_weights(model.get_weights(), seen[2])
+    expected = [0.75 * a + 0.25 * c for a, c in zip(seen[0], seen[2], strict=True)]
+    for ours, theirs in zip(average.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    step(*data, K)
+    for ours, theirs in zip(average.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+
+
+def assert_same_weights(ones, others):
+    for one, other in zip(ones, others, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 TWO_REPLICAS = """
 import numpy as np, sys, tensorflow as tf
 cpu = tf.config.list_physical_devices("CPU")[0]
@@ -159,11 +185,12 @@ from textgen.train_step import TrainStep
 data = np.load(sys.argv[2])
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
-    model = network()
-step = TrainStep(model, precision="float32", seed=0, batch_size=B, strategy=strategy)
+    model, average = network(), network()
+options = {"seed": 0, "batch_size": B, "strategy": strategy, "average": average}
+step = TrainStep(model, precision="float32", **options)
 assert step.replicas == 2
-losses = step(*data.values(), 0)
-np.savez(sys.argv[3], losses, *model.get_weights())
+losses = step(*data.values(), 0, np.array([1, 0, 1], np.float32))
+np.savez(sys.argv[3], losses, *model.get_weights(), *average.get_weights())
 """
 
 
@@ -178,7 +205,8 @@ def test_two_replicas_agree_with_one(data, tmp_path):
     losses, weights = run(data)
     results = list(np.load(after).values())
     np.testing.assert_allclose(results[0], losses, atol=1e-5)
-    for ours, theirs in zip(results[1:], weights, strict=True):
+    # After a last share of 1 the average is the weights.
+    for ours, theirs in zip(results[1:], [*weights, *weights], strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 

@@ -9,7 +9,7 @@ import pytest
 from textgen.config import ModelConfig, TrainingConfig, WindowConfig
 from textgen.errors import CheckpointError
 from textgen.model import build_model
-from textgen.schedule import learning_rates
+from textgen.schedule import averaging_shares, learning_rates
 from textgen.training import Training, TrainingError, pad, padded_length, stack
 from textgen.windows import Batch, make_windows
 
@@ -221,9 +221,11 @@ class Halving(keras.callbacks.Callback):
 
 
 @pytest.mark.parametrize("kind", ["stream", "lines"])
-def test_going_on_from_any_state_ends_the_same(kind):
+@pytest.mark.parametrize("schedule", ["cosine", "averaged"])
+def test_going_on_from_any_state_ends_the_same(kind, schedule):
     """Inside an epoch and at its end, with dropout and a rate that callbacks change."""
     options = {"kind": kind, "dropout": 0.3, "window_chars": 20, "weight_decay": 0.1}
+    options["schedule"] = schedule
     whole, states, recorder = make_training(**options), [], Recorder()
     per_epoch = whole.windows.steps_per_epoch
     steps = 3 * per_epoch + 1
@@ -258,25 +260,49 @@ def assert_same_state(one, two):
     np.testing.assert_array_equal(one.epoch_losses, two.epoch_losses)
 
 
-def test_everything_that_changes_while_training_is_in_the_state():
+@pytest.mark.parametrize("schedule", ["cosine", "averaged"])
+def test_everything_that_changes_while_training_is_in_the_state(schedule):
     """All variables there are, but for random generators that nothing asks."""
-    training = make_training(dropout=0.3)
+    training = make_training(dropout=0.3, schedule=schedule)
     held = {id(variable) for variable in training._variables}
-    left = [
-        variable.path
-        for variable in [*training.model.variables, *training.model.optimizer.variables]
-        if id(variable) not in held
+    variables = [
+        *training.model.variables,
+        *training.model.optimizer.variables,
+        *training.result.variables,
     ]
+    left = [variable.path for variable in variables if id(variable) not in held]
     assert left
     assert all("seed_generator_state" in path for path in left)
     before = training.state()
     training.run(2)
     after = training.state()
-    changed = [
-        not np.array_equal(a, b)
-        for a, b in zip(before.variables, after.variables, strict=True)
+    same = [
+        variable.path
+        for variable, a, b in zip(
+            training._variables, before.variables, after.variables, strict=True
+        )
+        if np.array_equal(a, b)
     ]
-    assert all(changed)
+    # Without a cosine the rate is the peak throughout.
+    rate = [] if schedule == "cosine" else [training.model.optimizer.learning_rate.path]
+    assert same == rate
+
+
+def test_the_result_is_the_average_of_the_weights_or_the_network_itself():
+    assert (plain := make_training()).result is plain.model
+    training, seen = make_training(schedule="averaged"), []
+    training._steps_per_call = 1
+    take = lambda ended: seen.append(training.model.get_weights())  # noqa: E731
+    training.run(24, after_call=take)
+    average = seen[0]
+    for step, share in enumerate(averaging_shares(training.config, 0, 24)):
+        average = [
+            mean + share * (weight - mean)
+            for mean, weight in zip(average, seen[step], strict=True)
+        ]
+    for ours, theirs in zip(training.result.get_weights(), average, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert not np.allclose(training.result.get_weights()[1], seen[-1][1], atol=1e-4)
 
 
 def test_calibrating_leaves_a_resumed_state_as_it_was():

@@ -49,7 +49,8 @@ class TrainingState:
         last_rate: rate of the last step, or None before the first.
         parts: parts that a batch is cut into; sums depend on it in the last bits.
         epoch_losses: (K,) float32, of the steps taken in the current epoch.
-        variables: all of the network and of the optimizer, in their order.
+        variables: all of the network, of the optimizer and of the average, if there
+            is one, in their order.
     """
 
     step: int

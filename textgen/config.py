@@ -93,8 +93,9 @@ class TrainingConfig:
     Attributes:
         batch_size: windows B in a batch.
         learning_rate: peak rate of the optimizer.
-        schedule: ``cosine``, a linear warm-up then a cosine to a hundredth of the
-            peak; ``constant``, the peak throughout.
+        schedule: after a linear warm-up, ``cosine`` to a hundredth of the peak;
+            ``constant``, the peak throughout; ``averaged``, the same, but what is
+            measured and saved is a running average of the weights.
         warmup_steps: steps of the warm-up (never more than a tenth of the run).
         optimizer: ``adamw`` or ``adam``.
         weight_decay: decoupled decay of AdamW.
@@ -124,7 +125,7 @@ class TrainingConfig:
         _make_plain(self)
         check_number("--batch-size", self.batch_size, 1, 65_536, whole=True)
         check_number("--learning-rate", self.learning_rate, 0, 100, above=True)
-        check_choice("--schedule", self.schedule, ("cosine", "constant"))
+        check_choice("--schedule", self.schedule, ("cosine", "constant", "averaged"))
         check_number("--warmup-steps", self.warmup_steps, 0, whole=True)
         check_choice("--optimizer", self.optimizer, ("adamw", "adam"))
         check_number("--weight-decay", self.weight_decay, 0, 100)

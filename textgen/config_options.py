@@ -31,7 +31,8 @@ def add_config_options(parser: Parser) -> None:
     add("--batch-size", metavar="N", type=whole_number, help=f"windows a step {usual}")
     add("--learning-rate", metavar="X", type=number, help=f"peak rate {usual}")
     add("--schedule", metavar="KIND", help="of the rate: cosine, down to a hundredth "
-        f"of the peak, or constant {usual}")
+        "of the peak; constant; or averaged, constant too, but the saved weights are "
+        f"a running average {usual}")
     add("--warmup-steps", metavar="N", type=whole_number, help="steps in which the "
         f"rate rises at first, a tenth of all at the most {usual}")
     add("--optimizer", metavar="KIND", help=f"adamw or adam {usual}")

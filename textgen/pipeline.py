@@ -150,7 +150,7 @@ def _run(
     precision = choose_precision(preparation.config.training.precision)
     config = preparation.config.override(precision=precision)
     training = make_training(config, preparation, strategy, say)
-    snapshot = functools.partial(trained_model, training.model, text, config)
+    snapshot = functools.partial(trained_model, training.result, text, config)
     step_s = training.calibrate()
     steps = plan_steps(preparation, training.step, step_s, snapshot, started_s)
     say(describe_start(config, training.step, steps, step_s))
@@ -201,7 +201,7 @@ def _save_model(
     """Save the network as it is now, which is that of the checkpoint."""
     config = checkpoint.config
     metadata = metadata_of(text, config, training_record(checkpoint, **outcome))
-    final = saved_form(training.model, text, config)
+    final = saved_form(training.result, text, config)
     return save_keeping_previous(final, metadata, path)
 
 

@@ -27,8 +27,8 @@ def choose_config(
     With a budget of minutes the network is sized for it, see `textgen.sizing`.
     Otherwise a named corpus without a preset of its name, and any file, takes
     ``dinos``' if it is made of lines and ``sonnets``' if not. Going on from a saved
-    model keeps its network, windows and schedule; with a cosine schedule the peak rate
-    is a tenth of the saved one, and with a constant one it stays.
+    model keeps its network, windows and schedule; the peak rate is a tenth of the
+    saved one, but with a constant schedule it stays.
 
     Args:
         corpus: what will be trained on.
@@ -71,7 +71,7 @@ def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Co
 
 def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
     config = saved
-    if saved.training.schedule == "cosine":
+    if saved.training.schedule != "constant":
         rate = saved.training.learning_rate * FINE_TUNING_SHARE
         config = saved.override(learning_rate=rate)
     config = config.override(**overrides)

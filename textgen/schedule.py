@@ -8,6 +8,8 @@ from textgen.config import TrainingConfig
 
 BUDGET_EPOCHS = 60  # beyond, a text is only learned by heart
 FINAL_SHARE = 0.01  # of the peak rate, at the last step of a cosine schedule
+AVERAGE_EVERY_STEPS = 8
+AVERAGING_POWER = 9
 
 
 def learning_rates(
@@ -30,11 +32,34 @@ def learning_rates(
     step = np.arange(first_step, first_step + count)
     warmup = min(config.warmup_steps, total_steps // 10)
     rising = np.minimum(1.0, (step + 1) / max(1, warmup))
-    if config.schedule == "constant":
+    if config.schedule != "cosine":
         return (config.learning_rate * rising).astype(np.float32)
     done = np.clip((step - warmup) / max(1, total_steps - 1 - warmup), 0, 1)
     falling = FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + np.cos(np.pi * done))
     return (config.learning_rate * np.minimum(rising, falling)).astype(np.float32)
+
+
+def averaging_shares(config: TrainingConfig, first_step: int, count: int) -> np.ndarray:
+    """Return the share of the weights after each step in their running average.
+
+    The weights after step t count in proportion to t⁹, so that most of what counts are
+    the last fifth of the steps, however many there are (polynomial-decay averaging,
+    Shamir & Zhang 2013). One set in eight stands for those before it, as well.
+
+    Args:
+        config: its schedule; 0 throughout unless that is ``averaged``.
+        first_step: number of the first step asked for, from 0.
+        count: how many.
+
+    Returns:
+        (count,) float32: average += share · (weights − average).
+    """
+    taken = np.arange(first_step + 1, first_step + count + 1)
+    if config.schedule != "averaged":
+        return np.zeros(count, np.float32)
+    interval = np.where(taken <= AVERAGE_EVERY_STEPS, 1, AVERAGE_EVERY_STEPS)
+    shares = 1 - (1 - interval / taken) ** (AVERAGING_POWER + 1)
+    return np.where(taken % interval == 0, shares, 0).astype(np.float32)
 
 
 def total_steps(

@@ -98,6 +98,8 @@ class TrainStep:
         seed: determines dropout, together with step, part and layer.
         batch_size: rows B of every batch.
         strategy: a `tf.distribute.Strategy`; None means the current one.
+        average: a network of the same form, made in the strategy's scope, whose
+            weights follow those of ``model`` as their average.
 
     Raises:
         OptionError: when the replicas can't share a batch evenly.
@@ -111,8 +113,10 @@ class TrainStep:
         seed: int,
         batch_size: int,
         strategy: tf.distribute.Strategy | None = None,
+        average: keras.Model | None = None,
     ) -> None:
         self.model = model
+        self._average = average
         self.strategy = strategy or tf.distribute.get_strategy()
         self.replicas = self.strategy.num_replicas_in_sync
         if batch_size % self.replicas:
@@ -136,6 +140,7 @@ class TrainStep:
         weights: np.ndarray,
         learning_rates: np.ndarray,
         first_step: int,
+        averaging_shares: np.ndarray | None = None,
     ) -> np.ndarray:
         """Take K optimizer steps.
 
@@ -145,6 +150,8 @@ class TrainStep:
             weights: (K, B, T) float32, 0 where a target doesn't count.
             learning_rates: (K,) float32.
             first_step: number of the first of these steps, from 0.
+            averaging_shares: (K,) float32, of the weights after each step in the
+                average; 0 leaves it as it is. None means 0.
 
         Returns:
             (K,) float32, mean loss of each batch in nats per counted target.
@@ -152,8 +159,13 @@ class TrainStep:
         form = self.parts, *inputs.shape[1:]
         if form not in self._compiled:
             self._compiled[form] = self._compile(*form[1:])
+        if averaging_shares is None:
+            averaging_shares = np.zeros_like(learning_rates)
+        rates, shares = (
+            x.astype(np.float32) for x in (learning_rates, averaging_shares)
+        )
         return self._compiled[form](
-            inputs, targets, weights, learning_rates.astype(np.float32), first_step
+            inputs, targets, weights, rates, shares, first_step
         ).numpy()
 
     def _most_parts(self, rows: int) -> int:
@@ -171,10 +183,10 @@ class TrainStep:
         ids = tf.TensorSpec([None, rows, length], tf.int32)
         weights = tf.TensorSpec([None, rows, length], tf.float32)
         rates, step = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)
-        signature = [ids, ids, weights, rates, step]
+        signature = [ids, ids, weights, rates, rates, step]
         return tf.function(self._run_steps, input_signature=signature)
 
-    def _run_steps(self, inputs, targets, weights, learning_rates, first_step):
+    def _run_steps(self, inputs, targets, weights, learning_rates, shares, first_step):
         steps = tf.shape(inputs)[0]
         losses = tf.TensorArray(tf.float32, steps)
         for k in tf.range(steps):
@@ -184,7 +196,20 @@ class TrainStep:
             )
             loss = self.strategy.reduce("SUM", replica_losses, axis=None)
             losses = losses.write(k, loss)
+            if self._average is not None and shares[k] > 0:
+                self._move_average(shares[k])
         return losses.stack()
+
+    @tf.autograph.experimental.do_not_convert
+    def _move_average(self, share):
+        """Take the average a share of the way to the weights."""
+        pairs = zip(self._average.weights, self.model.weights, strict=True)
+        for average, weight in pairs:
+            self.strategy.extended.update(
+                average.value,
+                lambda own, new: own.assign_add(share * (new - own)),
+                args=(weight.value,),
+            )
 
     @tf.autograph.experimental.do_not_convert
     def _replica_step(self, inputs, targets, weights, learning_rate, step):

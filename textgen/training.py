@@ -20,7 +20,7 @@ from textgen.checkpoint import TrainingState
 from textgen.config import TrainingConfig
 from textgen.errors import CheckpointError, TrainingError
 from textgen.optimizer import make_optimizer
-from textgen.schedule import learning_rates
+from textgen.schedule import averaging_shares, learning_rates
 from textgen.train_step import TrainStep
 from textgen.windows import Batch, LineWindows, StreamWindows
 
@@ -32,6 +32,11 @@ EXPLODED = 10.0  # times the loss of one who knows nothing: far from any that le
 
 class Training:
     """Train a network on windows; see `run`.
+
+    Attributes:
+        model: the network in training.
+        result: the network to measure and save: the same, or one whose weights are
+            its running averages.
 
     Args:
         model: a many-to-many network of `textgen.model.build_model`, built in the
@@ -65,12 +70,15 @@ class Training:
         with strategy.scope():
             model.optimizer = make_optimizer(config)
             model.optimizer.build(model.trainable_variables)
+            averaged = config.schedule == "averaged"
+            self.result = keras.models.clone_model(model) if averaged else model
         self._step = TrainStep(
             model,
             precision=precision,
             seed=config.seed,
             batch_size=windows.batch_size,
             strategy=strategy,
+            average=self.result if averaged else None,
         )
         model.stop_training = False
 
@@ -135,7 +143,8 @@ class Training:
 
     @property
     def _variables(self) -> list[keras.Variable]:
-        return [*self.model.weights, *self.model.optimizer.variables]
+        averages = self.result.weights if self.result is not self.model else []
+        return [*self.model.weights, *self.model.optimizer.variables, *averages]
 
     def _compile_lengths(self, steps: int) -> None:
         """Take one step of each padded length that occurs in the first ``steps``."""
@@ -224,12 +233,13 @@ class Training:
         batches = self._batches(epoch, at, count)
         rates = learning_rates(self.config, total_steps, first_step, count)
         rates *= self._callback_scale()
+        shares = averaging_shares(self.config, first_step, count)
         losses, step = [], first_step
         for _, same in itertools.groupby(batches, lambda batch: batch.inputs.shape):
             arrays = stack(list(same))
             ahead = len(arrays[0])
-            share = rates[step - first_step :][:ahead]
-            losses.append(self._step(*arrays, share, step))
+            at = slice(step - first_step, step - first_step + ahead)
+            losses.append(self._step(*arrays, rates[at], step, shares[at]))
             step += ahead
         self._last_rate = self._current_rate()
         return np.concatenate(losses)
