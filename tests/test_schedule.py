@@ -61,8 +61,8 @@ def test_length_is_the_first_that_is_set():
     assert total_steps(timed, 7, seconds_left=-3.0, seconds_per_step=0.4) == 1
 
 
-def test_shares_weigh_each_step_by_its_ninth_power():
-    """Against the integral of t⁹, of which each sampled step takes its interval."""
+def test_shares_weigh_each_step_by_its_twelfth_power():
+    """Against the integral of t¹², of which each sampled step takes its interval."""
     shares = averaging_shares(AVERAGED, 0, 400)
     counted = np.zeros(400)
     for step, share in enumerate(shares):
@@ -71,7 +71,7 @@ def test_shares_weigh_each_step_by_its_ninth_power():
     ends = np.array([*range(1, 9), *range(16, 401, 8)])
     assert (counted.nonzero()[0] + 1 == ends).all()
     begins = np.concatenate([[0], ends[:-1]])
-    expected = (ends / 400) ** 10 - (begins / 400) ** 10
+    expected = (ends / 400) ** 13 - (begins / 400) ** 13
     np.testing.assert_allclose(counted[ends - 1], expected, rtol=1e-4, atol=1e-12)
 
 

@@ -9,7 +9,7 @@ from textgen.config import TrainingConfig
 BUDGET_EPOCHS = 60  # beyond, a text is only learned by heart
 FINAL_SHARE = 0.01  # of the peak rate, at the last step of a cosine schedule
 AVERAGE_EVERY_STEPS = 8
-AVERAGING_POWER = 9
+AVERAGING_POWER = 12
 
 
 def learning_rates(
@@ -42,9 +42,9 @@ def learning_rates(
 def averaging_shares(config: TrainingConfig, first_step: int, count: int) -> np.ndarray:
     """Return the share of the weights after each step in their running average.
 
-    The weights after step t count in proportion to t⁹, so that most of what counts are
-    the last fifth of the steps, however many there are (polynomial-decay averaging,
-    Shamir & Zhang 2013). One set in eight stands for those before it, as well.
+    The weights after step t count in proportion to t¹², so that the last sixth of the
+    steps is nine tenths of what counts, however many there are (polynomial-decay
+    averaging, Shamir & Zhang 2013). One set in eight stands for those before it, too.
 
     Args:
         config: its schedule; 0 throughout unless that is ``averaged``.
