@@ -204,7 +204,7 @@ def test_the_command_that_repeats_a_budget_says_all_that_was_chosen():
     names = {"window": "window_chars"}
     options = {
         names.get(name, name.replace("-", "_")): value
-        if name == "precision"
+        if name in ("precision", "schedule")
         else float(value)
         if "." in value
         else int(value)

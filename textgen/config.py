@@ -236,19 +236,22 @@ class Config:
 PRESETS: Mapping[str, Config] = {
     "sonnets": Config(
         ModelConfig(layers=2, units=256, embedding=64, dropout=0.5, input_dropout=0.1),
-        WindowConfig(window_chars=64),
+        WindowConfig(window_chars=128),
         TrainingConfig(
             batch_size=16,
-            learning_rate=4e-3,
+            learning_rate=5e-3,
+            schedule="averaged",
             weight_decay=0.1,
             epochs=None,
-            steps=3200,
+            steps=2200,
         ),
     ),
     "dinos": Config(
-        ModelConfig(layers=2, units=128, embedding=32, dropout=0.3, input_dropout=0.1),
+        ModelConfig(layers=2, units=128, embedding=32, dropout=0.4, input_dropout=0.1),
         WindowConfig(window_chars=64),
-        TrainingConfig(batch_size=32, learning_rate=4e-3, epochs=40),
+        TrainingConfig(
+            batch_size=32, learning_rate=4e-3, schedule="averaged", epochs=40
+        ),
     ),
     "course": Config(
         ModelConfig(layers=2, units=128, embedding=0, dropout=0.5),

@@ -137,6 +137,7 @@ def describe_length(config: Config, steps: int, step_s: float) -> str:
             f" --window {config.windows.window_chars}"
             f" --batch-size {training.batch_size}"
             f" --learning-rate {training.learning_rate}"
+            f" --schedule {training.schedule}"
             f" --weight-decay {training.weight_decay}"
         )
     return line
