@@ -1,6 +1,8 @@
 """Work side by side in threads."""
 
 import itertools
+import subprocess
+import sys
 import threading
 import time
 
@@ -80,14 +82,48 @@ def test_a_failure_is_raised_and_ends_the_others():
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("waiting_s", [0, 0.2])  # 0.2: both wait for room by then
-def test_closed_early_it_leaves_no_thread(waiting_s):
+@pytest.mark.parametrize("waiting_s", [0, 0.3])  # 0.3: both wait for room by then
+def test_closed_early_it_leaves_no_thread_and_takes_no_time(waiting_s):
     before = threading.active_count()
-    merged = merge([lists(itertools.count()), lists(itertools.count())])
+    merged = merge([iter(lambda: [1] * 128, None), iter(lambda: [2] * 128, None)])
     next(merged)
     time.sleep(waiting_s)
+    began = time.monotonic()
     merged.close()
+    assert time.monotonic() - began < 0.5
     assert threading.active_count() == before
+
+
+def test_threads_that_can_not_be_started_leave_none(monkeypatch):
+    before, start = threading.active_count(), threading.Thread.start
+
+    def only_the_first(thread):
+        if threading.active_count() > before:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", only_the_first)
+    with pytest.raises(RuntimeError, match="can't start"):
+        list(merge([lists(itertools.count()), lists(itertools.count())]))
+    assert threading.active_count() == before
+
+
+LEFT_OPEN = """
+import itertools, sys
+from textgen.lanes import merge
+merged = merge([([n] for n in itertools.count()) for _ in range(2)])
+for number in merged:
+    raise ZeroDivisionError
+"""
+
+
+def test_a_program_that_fails_meanwhile_ends():
+    """The traceback keeps the iterator alive, and it the threads."""
+    ended = subprocess.run(
+        [sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.endswith("ZeroDivisionError\n")
 
 
 def test_work_does_not_run_far_ahead_of_what_is_taken():

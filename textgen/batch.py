@@ -28,7 +28,7 @@ class Row:
         index: its place among all completions.
         prompt: as it was given.
         opening: (N,) ids that are read before the first is drawn.
-        seed: determines what is drawn.
+        seed: determines what is drawn, by its generator ``rng``.
         read: how many of ``opening`` were read.
         made: the ids drawn, once it is finished.
     """
@@ -95,7 +95,7 @@ class Batch:
         if not self._drawing:
             return []
         self._draw(logits)
-        ended = self._ended()
+        ended = self._note_drawn()
         if not ended.any():
             return []
         return [self._finish(place) for place in ended.nonzero()[0].tolist()]
@@ -115,8 +115,8 @@ class Batch:
         self._uniforms_used += drawing
         self._inputs[drawing] = ids[drawing]
 
-    def _ended(self) -> np.ndarray:
-        """Note what was drawn; return which rows (B,) end with it."""
+    def _note_drawn(self) -> np.ndarray:
+        """Add what was drawn to what is made; return which rows (B,) end with it."""
         drawing, count = self._is_drawing, self._count
         if count.max() == self._made.shape[1]:
             self._made = np.concatenate([self._made, np.zeros_like(self._made)], 1)

@@ -120,7 +120,9 @@ def iterate_completions(
 ) -> Iterator[Completion]:
     """Yield the completions of `generate_many` in order, each as soon as it is done.
 
-    Prompts and seeds may be endless; no more are taken than are worked on.
+    Prompts and seeds may be endless; no more are taken than are worked on. Of a large
+    batch they are taken by the threads of its halves, each of which may leave some to
+    the other.
 
     Args:
         model: as for `generate_output`.

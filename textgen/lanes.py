@@ -20,9 +20,10 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-# Results that may wait to be taken; then the work waits.
-MOST_WAITING = 1024
-LOOK_AGAIN_S = 0.01
+# Lists that may wait to be taken; then the work waits.
+MOST_WAITING = 64
+LOOK_AGAIN_S = 0.1
+CLOSING_S = 1.0
 
 
 def deal(items: Iterable[T], hands: int) -> list[Iterator[T]]:
@@ -53,8 +54,8 @@ def merge(works: Sequence[Iterator[Sequence[T]]]) -> Iterator[T]:
     """Yield what is in the lists that several iterators give, in the order it comes.
 
     Each iterator runs in a thread of its own and ahead of what is taken, by
-    `MOST_WAITING` results at most. Closed early, this ends them after the list that
-    they are at; an empty list is a chance to be ended.
+    `MOST_WAITING` lists at most. Closed early, this ends them after the list that they
+    are at; an empty list is a chance to be ended. The threads keep no process alive.
 
     Args:
         works: a single one runs in the caller's thread.
@@ -67,40 +68,49 @@ def merge(works: Sequence[Iterator[Sequence[T]]]) -> Iterator[T]:
         return
     results: queue.Queue = queue.Queue(MOST_WAITING)
     ended = threading.Event()
-    arguments = [(work, results, ended) for work in works]
-    threads = [threading.Thread(target=_run, args=each) for each in arguments]
-    for thread in threads:
-        thread.start()
+    started = []
     try:
-        at_work = len(threads)
+        for work in works:
+            arguments = work, results, ended
+            thread = threading.Thread(target=_run, args=arguments, daemon=True)
+            thread.start()
+            started.append(thread)
+        at_work = len(works)
         while at_work:
-            kind, result = results.get()
-            if kind == "result":
-                yield result
-            elif result is None:
+            try:  # for so long: on Windows no Ctrl-C ends a wait
+                some, failure = results.get(timeout=LOOK_AGAIN_S)
+            except queue.Empty:
+                continue
+            if failure is not None:
+                raise failure
+            if some is None:
                 at_work -= 1
             else:
-                raise result
+                yield from some
     finally:
         ended.set()
-        for thread in threads:
-            while thread.is_alive():
-                with contextlib.suppress(queue.Empty):
-                    results.get_nowait()  # one may wait for room
-                thread.join(LOOK_AGAIN_S)
+        for thread in started:
+            thread.join(CLOSING_S)
 
 
 def _run(
     work: Iterator[Sequence], results: queue.Queue, ended: threading.Event
 ) -> None:
-    """Put what a work gives in the queue, and at last what it failed with, or None."""
-    failure = None
+    """Put a work's lists in the queue, and at last None and what it failed with."""
+
+    def put(some: Sequence | None, failure: BaseException | None = None) -> None:
+        while not ended.is_set():
+            with contextlib.suppress(queue.Full):
+                results.put((some, failure), timeout=LOOK_AGAIN_S)
+                return
+
     try:
         for some in work:
-            for result in some:
-                results.put(("result", result))
+            if some:
+                put(some)
             if ended.is_set():
-                break
+                return
     except BaseException as error:
-        failure = error
-    results.put(("end", failure))
+        put(None, error)
+    else:
+        put(None)

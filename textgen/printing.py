@@ -10,6 +10,7 @@ U+FFFD. Lone surrogates, as which Python has them, are what many readers refuse
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -95,18 +96,19 @@ class Printer:
             config=self._config,
             streams=min(count, STREAMS),
         )
-        for number, completion in enumerate(completions):
-            if number and not self._jsonl:
-                self._write("\n")
-            self._print(completion)
+        with contextlib.closing(completions):
+            for number, completion in enumerate(completions):
+                if number and not self._jsonl:
+                    self._write("\n")
+                self._print(completion)
 
     def _print_distinct(self, prompt: str, count: int, seed: int) -> None:
         found = 0
-        for completion in distinct_lines(
-            self._model, prompt, count, seed, config=self._config
-        ):
-            self._print(completion)
-            found += 1
+        lines = distinct_lines(self._model, prompt, count, seed, config=self._config)
+        with contextlib.closing(lines):
+            for completion in lines:
+                self._print(completion)
+                found += 1
         if found < count:
             say(
                 f"note: {count:,} different lines were wanted, but no more than "

@@ -8,8 +8,11 @@ from textgen.config import TrainingConfig
 
 BUDGET_EPOCHS = 60  # beyond, a text is only learned by heart
 FINAL_SHARE = 0.01  # of the peak rate, at the last step of a cosine schedule
-AVERAGE_EVERY_STEPS = 8
+# Averaged weights: what they gain hardly depends on the power (docs/experiments.md);
+# a pass over all weights at each step would cost a tenth of a small step.
 AVERAGING_POWER = 12
+AVERAGE_EVERY_STEPS = 8
+EACH_STEP_UNTIL = 64
 
 
 def learning_rates(
@@ -44,7 +47,8 @@ def averaging_shares(config: TrainingConfig, first_step: int, count: int) -> np.
 
     The weights after step t count in proportion to t¹², so that the last sixth of the
     steps is nine tenths of what counts, however many there are (polynomial-decay
-    averaging, Shamir & Zhang 2013). One set in eight stands for those before it, too.
+    averaging, Shamir & Zhang 2013). From step 64 on, one set in eight stands for those
+    before it, too; the up to seven after the last one are in no average.
 
     Args:
         config: its schedule; 0 throughout unless that is ``averaged``.
@@ -57,7 +61,7 @@ def averaging_shares(config: TrainingConfig, first_step: int, count: int) -> np.
     taken = np.arange(first_step + 1, first_step + count + 1)
     if config.schedule != "averaged":
         return np.zeros(count, np.float32)
-    interval = np.where(taken <= AVERAGE_EVERY_STEPS, 1, AVERAGE_EVERY_STEPS)
+    interval = np.where(taken <= EACH_STEP_UNTIL, 1, AVERAGE_EVERY_STEPS)
     shares = 1 - (1 - interval / taken) ** (AVERAGING_POWER + 1)
     return np.where(taken % interval == 0, shares, 0).astype(np.float32)
 

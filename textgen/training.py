@@ -36,7 +36,7 @@ class Training:
     Attributes:
         model: the network in training.
         result: the network to measure and save: the same, or one whose weights are
-            its running averages.
+            its running averages, which callbacks that set weights don't reach.
 
     Args:
         model: a many-to-many network of `textgen.model.build_model`, built in the
@@ -71,7 +71,7 @@ class Training:
             model.optimizer = make_optimizer(config)
             model.optimizer.build(model.trainable_variables)
             averaged = config.schedule == "averaged"
-            self.result = keras.models.clone_model(model) if averaged else model
+            self.result = _copy_of(model) if averaged else model
         self._step = TrainStep(
             model,
             precision=precision,
@@ -238,8 +238,8 @@ class Training:
         for _, same in itertools.groupby(batches, lambda batch: batch.inputs.shape):
             arrays = stack(list(same))
             ahead = len(arrays[0])
-            at = slice(step - first_step, step - first_step + ahead)
-            losses.append(self._step(*arrays, rates[at], step, shares[at]))
+            these = slice(step - first_step, step - first_step + ahead)
+            losses.append(self._step(*arrays, rates[these], step, shares[these]))
             step += ahead
         self._last_rate = self._current_rate()
         return np.concatenate(losses)
@@ -282,6 +282,12 @@ class Training:
 
     def _current_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+
+
+def _copy_of(model: keras.Model) -> keras.Model:
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def padded_length(length: int, longest: int) -> int:
