@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from textgen import batch_generation, generation
+from textgen.batch import Row, complete_rows
 from textgen.batch_generation import (
     LANES,
     LEAST_LANE_STREAMS,
@@ -320,6 +321,15 @@ def test_long_completions_in_batches_go_side_by_side_as_single_ones():
     lengths = {len(completion.text) for completion in completions}
     assert 150 in lengths
     assert len(lengths) > 10
+
+
+def test_what_a_finished_row_has_made_stays_when_its_place_is_taken():
+    model, config = whimsical_model(), CompletionConfig(length=20)
+    rows = (Row(n, "a", opening_ids(model, "a", True), seed=n) for n in range(9))
+    finished = [row for some in complete_rows(model, rows, config, 2) for row in some]
+    alone = generate_many(model, ["a"] * 9, seeds=range(9), length=20)
+    made = [model.vocabulary.decode(row.made) for row in finished]
+    assert made == [alone[row.index].text for row in finished]
 
 
 def test_a_failure_side_by_side_is_told_and_leaves_no_threads():

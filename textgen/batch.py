@@ -113,7 +113,7 @@ class Batch:
             logits, uniforms, config.temperature, config.top_k, config.top_p
         )
         self._uniforms_used += drawing
-        self._inputs[drawing] = ids[drawing]
+        self._inputs = ids  # a row still reading is given its next one all the same
 
     def _note_drawn(self) -> np.ndarray:
         """Add what was drawn to what is made; return which rows (B,) end with it."""
