@@ -6,14 +6,14 @@
   one      one stream, at 2×128 and 2×512: textgen; PyTorch's loop, which carries the
            state; and the course's loop, which runs a window of 40 through Keras's
            `predict` for every character
-  many     64 streams together beside one, at 2×128
+  many     64 and 256 streams together, each beside one, at 2×128
   process  generate.py from start to end, timed from outside: the first character of a
            poem, and 10,000 different names
 
 All draw at temperature 0.7 from 65 symbols, with random weights, and make a text of
 what they draw. textgen runs with generate.py's own thread setting; the others with
 one thread or all cores, whichever is faster. Speeds are characters a second, those of
-64 streams counted together. The figures are medians of the rounds, with lowest and
+many streams counted together. The figures are medians of the rounds, with lowest and
 highest; the last column is how many times as fast the first contestant is, round by
 round. The processes run the pretrained models where there are any, and otherwise
 random ones of the same shape.
@@ -36,7 +36,7 @@ from worker import ROOT, Contestant, ContestError, thread_variants, worker_envir
 
 SIZES = ((2, 128), (2, 512))
 PARTS = ("one", "many", "process")
-MANY_STREAMS = 64
+MANY_STREAMS = (64, 256)
 NAMES_COUNT = 10_000
 HEADINGS = ("contestant", "threads", "characters/s", "first ÷ this")
 
@@ -54,19 +54,19 @@ def contest_of_one_stream(layers: int, units: int, folder: Path, **length) -> di
     return run_contest(f"one stream, {layers}×{units}", contestants, **length)
 
 
-def contest_of_many_streams(folder: Path, **length) -> dict:
+def contest_of_many_streams(streams: int, folder: Path, **length) -> dict:
     """Compare many streams of textgen with one and print the table."""
     layers, units = SIZES[0]
     model = folder / "many.h5"
     save_random_model(model, "stream", layers=layers, units=units)
     contestants = [
-        Contestant(name, "textgen", {"model": str(model), "streams": streams})
-        for name, streams in (
-            (f"textgen, {MANY_STREAMS} streams", MANY_STREAMS),
+        Contestant(name, "textgen", {"model": str(model), "streams": count})
+        for name, count in (
+            (f"textgen, {streams} streams", streams),
             ("textgen, one stream", 1),
         )
     ]
-    title = f"{MANY_STREAMS} streams, {layers}×{units}"
+    title = f"{streams} streams, {layers}×{units}"
     return run_contest(title, contestants, **length)
 
 
@@ -186,7 +186,10 @@ def main() -> None:
                 for layers, units in SIZES
             }
         if "many" in arguments.part:
-            record["many"] = contest_of_many_streams(folder, **length)
+            record["many"] = {
+                streams: contest_of_many_streams(streams, folder, **length)
+                for streams in MANY_STREAMS
+            }
         if "process" in arguments.part:
             record["process_seconds"] = time_processes(folder, arguments.rounds)
     report.write_json(arguments.json, record)

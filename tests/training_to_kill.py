@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from textgen import atomic_file
+from textgen.process import prepare_process
 
 PIECES = 20
 PIECE_S = 0.005  # a file takes a tenth of a second to be written …
@@ -50,6 +51,7 @@ def announced(pipe):
 
 
 def main():
+    prepare_process()  # as train.py: other products are rounded in another way
     _, pipe, *options = sys.argv
     sys.argv = ["train.py", *options]
     os.replace, os.link = slowly(os.replace), slowly(os.link)
