@@ -8,7 +8,7 @@ from textgen.config import TrainingConfig
 
 BUDGET_EPOCHS = 60  # beyond, a text is only learned by heart
 FINAL_SHARE = 0.01  # of the peak rate, at the last step of a cosine schedule
-# Averaged weights: what they gain hardly depends on the power (docs/experiments.md), and
+# Averaged weights: what they gain hardly depends on the power (docs/experiments.md);
 # neighbouring steps differ too little to be worth a pass over all weights at each.
 AVERAGING_POWER = 12
 AVERAGE_EVERY_STEPS = 8
