@@ -1,6 +1,8 @@
 """The shape of the code: what may import what, sizes, docstrings, tests."""
 
 import ast
+import doctest
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +28,7 @@ ORDER = (
     "corpus",
     "permutation",
     "line_bounds",
+    "window_batch",
     "windows",
     "metrics",
     "sampling",
@@ -69,6 +72,7 @@ ORDER = (
     "preparation",
     "model",
     "record",
+    "elementwise",
     "dropout",
     "recurrent",
     "output_layer",
@@ -197,6 +201,17 @@ def test_everything_public_has_a_docstring(name):
     assert ast.get_docstring(tree)
     parts = public_parts(tree.body)
     assert not [part for part, node in parts if not ast.get_docstring(node)]
+
+
+WITH_EXAMPLES = [x for x in MODULES if ">>>" in (PACKAGE / f"{x}.py").read_text()]
+
+
+@pytest.mark.parametrize("name", WITH_EXAMPLES)
+def test_examples_in_docstrings_are_true(name):
+    module = importlib.import_module(f"textgen.{name}")
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -1,7 +1,6 @@
 """Corpus: finding, reading, normalising, guessing the kind, splitting."""
 
 import codecs
-import doctest
 import hashlib
 import os
 import random
@@ -62,10 +61,6 @@ def lines_of(corpus: Corpus, ids: np.ndarray) -> list[str]:
     assert text.startswith("\n")
     assert text.endswith("\n")
     return text[1:-1].split("\n")
-
-
-def test_example_in_the_module():
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """Bounds of lines against loops in plain Python."""
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,10 +7,6 @@ from hypothesis import strategies as st
 
 from textgen import line_bounds as module
 from textgen.line_bounds import places_of, with_bounds_between
-
-
-def test_example_in_the_module():
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize("block", [1, 3, 1 << 20])

@@ -1,6 +1,5 @@
 """Permutation: each number once, mixed, in O(batch) whatever the domain."""
 
-import doctest
 import math
 import time
 import tracemalloc
@@ -8,16 +7,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from textgen import permutation as module
 from textgen.permutation import ROUNDS, permute
 
 
 def keys(*entropy: int) -> np.ndarray:
     return np.random.SeedSequence(entropy).generate_state(ROUNDS, np.uint64)
-
-
-def test_example_in_the_module():
-    assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The compiled step against a plain eager one, and its exact repetition."""
 
 import itertools
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen import dropout, forward, output_layer, recurrent, train_step
+from textgen import forward, train_step
 from textgen.config import ModelConfig, TrainingConfig
 from textgen.errors import OptionError
 from textgen.model import build_model
@@ -108,43 +107,6 @@ def test_the_path_of_keras_layers_equals_the_fast_one(data):
     np.testing.assert_allclose(losses, expected_losses, atol=1e-6)
     for ours, theirs in zip(model.get_weights(), expected_weights, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
-
-
-# What XLA leaves to libraries, in which it has crashed (docs/experiments.md).
-NOT_ELEMENT_WISE = re.compile(r" (reduce|reduce-window|dot|convolution|sort|while)\(")
-
-
-def compiled_functions():
-    """The compiled functions of all modules that have any, with arguments for them."""
-    x = tf.ones([4, 3])
-    bits, gates = tf.zeros([4, 3], tf.uint16), tf.ones([4, 12])
-    wide, ids, row = tf.cast(gates, tf.bfloat16), tf.zeros([4], tf.int32), tf.ones([4])
-    h = wide[:, :3]
-    return {
-        recurrent: {
-            "_cell": (wide, wide, tf.ones([12]), x),
-            "_cell_gradient": (gates, x, x, h, h, x),
-        },
-        output_layer: {
-            "_powers": (x, x[:, :1]),
-            "_logits_gradient": (x, x[:, :1], ids, row),
-        },
-        dropout: {"_mask": (x, bits, 0.5)},
-    }
-
-
-def test_neither_sums_nor_products_are_compiled():
-    found = set()
-    for path in Path(train_step.__file__).parent.glob("*.py"):
-        found |= set(re.findall(r"^@.*ompile.*\ndef (\w+)", path.read_text(), re.M))
-    functions = compiled_functions()
-    assert found == {name for names in functions.values() for name in names}
-    for module, names in functions.items():
-        for name, arguments in names.items():
-            lowered = getattr(module, name).experimental_get_compiler_ir(*arguments)
-            hlo = lowered(stage="hlo")
-            assert "multiply(" in hlo or "exponential(" in hlo
-            assert not NOT_ELEMENT_WISE.search(hlo), name
 
 
 def test_the_average_follows_the_weights(data):

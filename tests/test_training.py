@@ -1,4 +1,4 @@
-"""The loop: its place in an epoch, callbacks, stopping and padding."""
+"""The loop: its place in an epoch, callbacks, stopping."""
 
 import dataclasses
 
@@ -10,8 +10,9 @@ from textgen.config import ModelConfig, TrainingConfig, WindowConfig
 from textgen.errors import CheckpointError
 from textgen.model import build_model
 from textgen.schedule import averaging_shares, learning_rates
-from textgen.training import Training, TrainingError, pad, padded_length, stack
-from textgen.windows import Batch, make_windows
+from textgen.training import Training, TrainingError
+from textgen.window_batch import padded_length
+from textgen.windows import make_windows
 
 V = 5
 
@@ -158,19 +159,6 @@ def test_a_loss_that_is_no_number_stops():
     kernel.assign(np.full(kernel.shape, np.nan))
     with pytest.raises(TrainingError, match=r"loss must be .*, but was nan at step 1"):
         training.run(3)
-
-
-def test_a_batch_is_padded_with_weight_zero_to_one_of_few_lengths():
-    def batch(length):
-        ids = np.ones((2, length), np.int32)
-        return Batch(ids, ids, np.ones((2, length), np.float32))
-
-    padded = pad(batch(3), 5)
-    assert [x.tolist() for x in padded] == [[[1, 1, 1, 0, 0]] * 2] * 3
-    assert [x.shape for x in stack([padded, batch(5)])] == [(2, 2, 5)] * 3
-    lengths = {padded_length(length, 27): length for length in range(1, 28)}
-    assert lengths == {27: 27, 14: 14, 7: 7, 4: 4, 2: 2, 1: 1}
-    assert {padded_length(length, 1) for length in (0, 1)} == {1}
 
 
 def test_steps_in_a_call_change_nothing():

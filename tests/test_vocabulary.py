@@ -1,6 +1,5 @@
 """Vocabulary: ids, unknown symbols, folding."""
 
-import doctest
 import time
 import tracemalloc
 
@@ -14,10 +13,6 @@ from textgen.errors import VocabularyError
 from textgen.vocabulary import Fitted, Vocabulary
 
 ANY_UNICODE = st.text(st.characters(exclude_categories=()))  # surrogates included
-
-
-def test_example_in_the_module():
-    assert doctest.testmod(module).failed == 0
 
 
 def test_from_text_is_sorted_and_distinct():

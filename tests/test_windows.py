@@ -1,6 +1,5 @@
 """Windows: contents against naive loops, order, padding, leaks, memory."""
 
-import doctest
 import time
 import tracemalloc
 from collections import Counter
@@ -54,10 +53,6 @@ def examples(windows: Windows, epoch: int = 0) -> Counter:
         counted = targets[:real][weights[:real] == 1]
         found[tuple(inputs[:real].tolist()), tuple(counted.tolist())] += 1
     return found
-
-
-def test_example_in_the_module():
-    assert doctest.testmod(module).failed == 0
 
 
 # Streams

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from textgen.elementwise import elementwise
+
 
 def drop(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     """Inverted dropout that depends on ``seed`` (2,) int32 and on nothing else.
@@ -20,7 +22,7 @@ def drop(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
     return _mask(x, tf.reshape(bits, x.shape), rate)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@elementwise
 def _mask(x, bits, rate):
     kept = tf.cast(bits, tf.int32) >= round(rate * 65536)
     return tf.where(kept, x * tf.cast(1 / (1 - rate), x.dtype), tf.zeros_like(x))

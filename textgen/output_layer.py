@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-# Nothing that sums may be compiled (docs/experiments.md); a product with ones sums.
-_compiled = tf.function(jit_compile=True, autograph=False)
+from textgen.elementwise import elementwise
 
 
 @tf.custom_gradient
@@ -58,12 +57,12 @@ def cross_entropy(
     return tf.tensordot(nats, weights, 1), gradient
 
 
-@_compiled
+@elementwise
 def _powers(logits, largest):
     return tf.exp(logits - largest)
 
 
-@_compiled
+@elementwise
 def _logits_gradient(powers, total, targets, weights):
     is_target = tf.range(powers.shape[1]) == targets[:, tf.newaxis]
     weights = weights[:, tf.newaxis]

@@ -16,9 +16,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-# The cells are element-wise: XLA makes few passes over memory of them. The products
-# stay outside, where oneDNN is faster than XLA.
-_compiled = tf.function(jit_compile=True, autograph=False)
+from textgen.elementwise import elementwise
 
 
 def tanh_gates(kernel: tf.Tensor) -> tf.Tensor:
@@ -31,7 +29,7 @@ def tanh_gates(kernel: tf.Tensor) -> tf.Tensor:
     return tf.concat([i / 2, f / 2, o / 2, c], axis=-1)
 
 
-@_compiled
+@elementwise
 def _cell(x, recurrent, bias, c_prev):
     units = c_prev.shape[-1]
     z = tf.cast(x, tf.float32) + tf.cast(recurrent, tf.float32) + bias
@@ -42,7 +40,7 @@ def _cell(x, recurrent, bias, c_prev):
     return gates, c, tanh_c, tf.cast(o * tanh_c, x.dtype)
 
 
-@_compiled
+@elementwise
 def _cell_gradient(gates, c_prev, tanh_c, dh, dh_next, dc_next):
     units, dtype = tanh_c.shape[-1], dh.dtype
     tanh_i, tanh_f, tanh_o, g = (

@@ -10,7 +10,7 @@ import itertools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -22,7 +22,8 @@ from textgen.errors import CheckpointError, TrainingError
 from textgen.optimizer import make_optimizer
 from textgen.schedule import averaging_shares, learning_rates
 from textgen.train_step import TrainStep
-from textgen.windows import Batch, LineWindows, StreamWindows
+from textgen.window_batch import WindowBatch, pad, padded_length, stack
+from textgen.windows import LineWindows, StreamWindows
 
 CALL_SECONDS = 0.5  # aim for one compiled call; how long Ctrl-C may have to wait
 MAX_STEPS_PER_CALL = 64
@@ -244,7 +245,7 @@ class Training:
         self._last_rate = self._current_rate()
         return np.concatenate(losses)
 
-    def _batches(self, epoch: int, at: int, count: int) -> list[Batch]:
+    def _batches(self, epoch: int, at: int, count: int) -> list[WindowBatch]:
         """Make batches, each padded to a length that depends on nothing but itself.
 
         Each length is compiled once, and dropout depends on it: so there are few, and
@@ -288,28 +289,3 @@ def _copy_of(model: keras.Model) -> keras.Model:
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def padded_length(length: int, longest: int) -> int:
-    """Return the shortest of ``longest``, its half, its quarter … to hold ``length``.
-
-    >>> padded_length(14, 27), padded_length(15, 27)
-    (14, 27)
-    """
-    while length <= (half := -(-longest // 2)) < longest:
-        longest = half
-    return longest
-
-
-def pad(batch: Batch, length: int) -> Batch:
-    """Pad a batch to (B, length), with weight 0 on what is added."""
-    missing = length - batch.inputs.shape[1]
-    if not missing:  # most often; `np.pad` would take a hundredth of a small step
-        return batch
-    more = ((0, 0), (0, missing))
-    return Batch(*(np.pad(x, more) for x in batch))
-
-
-def stack(batches: Sequence[Batch]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Stack K batches of one shape into (K, B, T) inputs, targets and weights."""
-    return tuple(np.stack(arrays) for arrays in zip(*batches, strict=True))

@@ -22,7 +22,6 @@ any time.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
 
 import numpy as np
 
@@ -30,22 +29,9 @@ from textgen.config import WindowConfig
 from textgen.errors import CorpusError
 from textgen.line_bounds import places_of, with_bounds_between
 from textgen.permutation import ROUNDS, permute
+from textgen.window_batch import WindowBatch
 
 BLOCK_WINDOWS = 4096  # gathered together by `arrays`
-
-
-class Batch(NamedTuple):
-    """B windows; T is the length of the longest among them.
-
-    Attributes:
-        inputs: (B, T) int32 ids.
-        targets: (B, T) int32 ids, each the symbol after its input.
-        weights: (B, T) float32, 1 where the target counts and 0 elsewhere.
-    """
-
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
 
 
 class Windows(ABC):
@@ -88,7 +74,7 @@ class Windows(ABC):
             randoms: uint64, what is random about this epoch.
         """
 
-    def batch(self, epoch: int, step: int) -> Batch:
+    def batch(self, epoch: int, step: int) -> WindowBatch:
         """Return a batch: a function of its arguments and the seed alone.
 
         The last batch of an epoch is filled up with rows of weight 0.
@@ -103,7 +89,7 @@ class Windows(ABC):
         (batch,) = self.batches(epoch, step, 1)
         return batch
 
-    def batches(self, epoch: int, first_step: int, count: int) -> list[Batch]:
+    def batches(self, epoch: int, first_step: int, count: int) -> list[WindowBatch]:
         """Return the batches of ``count`` steps running, each as `batch` has it.
 
         Gathering them together takes a seventh of the time. They are views of arrays
@@ -128,7 +114,7 @@ class Windows(ABC):
         batches = []
         for n, width in enumerate(longest):
             block = np.s_[n * size : (n + 1) * size, :width]
-            batches.append(Batch(inputs[block], targets[block], weights[block]))
+            batches.append(WindowBatch(inputs[block], targets[block], weights[block]))
         return batches
 
     def arrays(self, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
