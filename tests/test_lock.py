@@ -44,7 +44,7 @@ def test_a_second_one_is_refused_until_the_first_is_released(output):
 def test_one_that_is_forgotten_is_released(output):
     OutputLock(output)
     gc.collect()
-    OutputLock(output).release()
+    assert os.listdir(output.parent) == []
 
 
 def test_it_vanishes_with_its_process(output):
@@ -80,7 +80,8 @@ def test_a_disk_without_locks_is_written_to_without_one(output, monkeypatch):
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(lock.fcntl, "flock", refuse)
-    OutputLock(output).release()
+    with OutputLock(output), OutputLock(output) as second:
+        assert second.output == output
 
 
 def test_a_folder_that_can_not_be_written(tmp_path):
