@@ -17,12 +17,13 @@ def weights_of(config):
 @pytest.mark.parametrize(
     ("chars", "minutes", "layers", "units", "dropout", "batch_size"),
     [
-        (MILLION, 0.4, 1, 144, 0.0, 32),
-        (MILLION, 1.2, 1, 224, 0.09, 32),
-        (MILLION, 20, 2, 480, 0.47, 32),
+        (MILLION, 0.4, 1, 208, 0.05, 32),
+        (MILLION, 1.2, 1, 320, 0.21, 32),
+        (MILLION, 3, 2, 240, 0.33, 32),
+        (MILLION, 20, 2, 480, 0.5, 32),
         (85_000, 1.2, 2, 256, 0.5, 16),
         (15_000, 0.4, 1, 272, 0.5, 16),
-        (1000 * MILLION, 40, 2, 384, 0.0, 32),
+        (1000 * MILLION, 40, 2, 544, 0.0, 32),
     ],
 )
 def test_known_sizes(chars, minutes, layers, units, dropout, batch_size):
@@ -41,7 +42,7 @@ def test_windows_are_longer_from_ten_minutes_on(minutes, window_chars):
 
 
 def test_dropout_below_a_twentieth_is_none():
-    dropouts = {size_for(MILLION, n / 100).model.dropout for n in range(40, 120)}
+    dropouts = {size_for(2 * MILLION, n / 100).model.dropout for n in range(40, 180)}
     assert min(dropouts - {0}) == 0.05
     assert 0 in dropouts
 
@@ -67,19 +68,25 @@ def test_more_time_is_worth_a_larger_network_up_to_what_the_text_is_worth():
     assert sizes[-1] == pytest.approx(800e3 * (MILLION / 85e3) ** 0.6, rel=0.1)
 
 
-def test_a_long_text_gets_sixty_characters_a_weight():
+def test_a_long_text_gets_twenty_characters_a_weight():
     for minutes in (0.5, 2, 20):
         weights = weights_of(size_for(10**9, minutes))
         speed = 27e9 * (weights / 66e3) ** (1 / 3)
         chars = (60 * minutes - 8) * speed / weights
-        assert chars / weights == pytest.approx(60, rel=0.25)
+        assert chars / weights == pytest.approx(20, rel=0.25)
 
 
 def test_a_short_text_is_not_seen_more_than_forty_times_while_size_can_help():
-    weights = weights_of(size_for(MILLION, 10))
+    chars, minutes = 300_000, 2
+    config = size_for(chars, minutes)
+    weights = weights_of(config)
     speed = 27e9 * (weights / 66e3) ** (1 / 3)
-    passes = (600 - 8) * speed / weights / MILLION
+    passes = (60 * minutes - 8) * speed / weights / chars
     assert passes == pytest.approx(40, rel=0.25)
-    assert size_for(MILLION, 10).model.dropout == pytest.approx(
-        0.1 * math.log(weights * passes / MILLION), abs=0.03
+    assert config.model.dropout == pytest.approx(
+        0.1 + 0.1 * math.log(weights * passes / chars), abs=0.03
     )
+
+
+def test_units_have_a_limit():
+    assert size_for(10**12, 1e7).model.units == 4096

@@ -10,16 +10,16 @@ machine (docs/experiments.md), in terms of
 1. **Work.** A machine does more multiplications a second in larger networks: about
    S(P) = 27·10⁹·(P / 66,000)^⅓ weights × characters a second. So a network sees
    t·S(P)/P characters, its *passes* over the text are that through n.
-2. **Size.** As long as the text is long enough, 60 characters seen for each weight.
+2. **Size.** As long as the text is long enough, 20 characters seen for each weight.
    Where that would be more than 40 passes, a larger network that makes 40; but never
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
-3. **Layers.** One up to 300,000 weights, then two.
+3. **Layers.** One up to 400,000 weights, then two.
 4. **Rate.** Peak 0.014 for one layer, and 0.008·(128 / U)^0.8 for two.
-5. **Regularisation.** Dropout 0.1·ln(P·passes / n), from 0.05 to 0.5, or none where
-   that is less; a fifth of that number for the input symbols, and as the weight decay,
-   which is 0.01 at least.
-6. **Batches** of 32 windows of 64 characters, of 128 from 10 minutes on; of 16 where
-   that would be less than 2,000 steps.
+5. **Regularisation.** Dropout 0.1·(1 + ln(P·passes / n)), from 0.05 to 0.5, or none
+   where that is less; a fifth of that number for the input symbols, and as the weight
+   decay, which is 0.01 at least.
+6. **Batches** of 32 windows of 64 characters, of 128 from 10 minutes on; of 16 where 40
+   passes would be less than 2,000 steps.
 
 None of it looks at the held-out part.
 """
@@ -32,13 +32,13 @@ from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
 
 WORK_PER_S = 27e9  # weights × characters, at REFERENCE_WEIGHTS
 REFERENCE_WEIGHTS = 66e3
-CHARS_PER_WEIGHT = 60
+CHARS_PER_WEIGHT = 20
 USEFUL_PASSES = 40
 MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
-ONE_LAYER_WEIGHTS = 300e3
+ONE_LAYER_WEIGHTS = 400e3
 LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
 LEAST_DECAY = 0.01
-UNITS_MULTIPLE = 16
+UNITS_MULTIPLE, MOST_UNITS = 16, 4096
 STARTING_S = 8.0  # imports, compiling and measuring
 LONG_BUDGET_MINUTES = 10
 FEWEST_STEPS = 2000
@@ -56,13 +56,14 @@ def size_for(chars: int, minutes: float) -> Config:
     layers = 1 if weights <= ONE_LAYER_WEIGHTS else 2
     units = math.sqrt(weights / (4 if layers == 1 else 12))
     units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
+    units = min(units, MOST_UNITS)
     seen = min(_chars_seen(weights, seconds), USEFUL_PASSES * chars)
-    dropout = round(0.1 * math.log(max(1.0, weights * seen / chars**2)), 2)
+    dropout = round(0.1 + 0.1 * math.log(weights * seen / chars**2), 2)
     dropout = min(MOST_DROPOUT, dropout) if dropout >= LEAST_DROPOUT else 0.0
     a_fifth = round(dropout / 5, 2)
     window = 128 if minutes >= LONG_BUDGET_MINUTES else 64
     rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
-    few = seen < FEWEST_STEPS * 32 * window
+    few = USEFUL_PASSES * chars < FEWEST_STEPS * 32 * window
     return Config(
         ModelConfig(
             layers=layers,
