@@ -203,6 +203,7 @@ def main(report: Callable[[], None], roles: Mapping[str, Role]) -> None:
     try:
         report()
     except (ContestError, TextgenError) as error:
-        sys.exit(f"error: {error}")
+        say(f"error: {error}")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

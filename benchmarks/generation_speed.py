@@ -21,10 +21,12 @@ random ones of the same shape.
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -160,8 +162,8 @@ def time_generate(options: list[str], characters: int) -> float:
     return seconds
 
 
-def main() -> None:
-    """Do what the command line says."""
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, or these words."""
     parser = report.make_parser(__doc__)
     report.add_contest_options(parser)
     parser.add_argument(
@@ -171,7 +173,12 @@ def main() -> None:
         default=list(PARTS),
         help="some of one,many,process (default: all)",
     )
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    arguments = parse_arguments()
     environment = report.environment()
     print(report.describe(environment))
     length = {"rounds": arguments.rounds, "seconds": arguments.seconds}

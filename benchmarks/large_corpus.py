@@ -16,13 +16,14 @@ Memory-mapped pages count as resident, too.
 
 from __future__ import annotations
 
+import argparse
 import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -151,17 +152,22 @@ def gnu_time_mib(accounts: str) -> float | None:
     return int(found[1]) / 1024 if found else None
 
 
-def run() -> None:
-    """Do what the command line says."""
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, or these words."""
     parser = report.make_parser(__doc__)
     parser.add_argument(
         "--megabytes",
         metavar="N",
-        type=int,
+        type=report.positive(int),
         default=1000,
         help="size of the text, in millions of bytes (default: %(default)s)",
     )
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def run() -> None:
+    """Do what the command line says."""
+    arguments = parse_arguments()
     environment = report.environment()
     print(report.describe(environment))
     with tempfile.TemporaryDirectory() as name:

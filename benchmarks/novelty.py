@@ -33,6 +33,7 @@ import os
 # Measuring and generating are fastest with one thread; NumPy reads this at its import.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import islice
@@ -170,14 +171,15 @@ def judge_file(path: Path, options: Any) -> dict[str, Any]:
     }
 
 
-def parse_arguments():
-    """Read the command line."""
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, or these words."""
     parser = report.make_parser(__doc__)
     add = parser.add_argument
     # fmt: off
-    add("models", metavar="MODEL.h5", nargs="*", type=Path,
+    add("models", metavar="MODEL.h5", nargs="*", type=report.existing_file,
         help="(default: the pretrained models)")
-    add("--text", metavar="FILE", action="append", help="a text that the model was "
+    add("--text", metavar="FILE", type=report.existing_file, action="append",
+        help="a text that the model was "
         "trained on, if it is no named corpus or was not the last one; may be given "
         "again (default: of a long text, corpora/shakespeare.txt)")
     add("--temperatures", metavar="LIST", type=report.positives,
@@ -186,9 +188,10 @@ def parse_arguments():
         help="characters of each text (default: %(default)s)")
     add("--count", metavar="N", type=report.positive(int), default=NAMES,
         help="names drawn (default: %(default)s)")
-    add("--seed", metavar="N", type=int, default=SEED, help="(default: %(default)s)")
+    add("--seed", metavar="N", type=report.seed, default=SEED,
+        help="(default: %(default)s)")
     # fmt: on
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def run() -> None:
@@ -198,9 +201,8 @@ def run() -> None:
     environment = report.environment()
     print(report.describe(environment))
     record = {"benchmark": "novelty", "environment": environment, "seed": options.seed}
-    models = {
-        path.name: judge_file(path, options) for path in options.models or pretrained
-    }
+    paths = [Path(name) for name in options.models] or pretrained
+    models = {path.name: judge_file(path, options) for path in paths}
     report.write_json(options.json, record | {"models": models})
 
 

@@ -38,6 +38,7 @@ import os
 # Measuring and generating are fastest with one thread; NumPy reads this at its import.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import argparse
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -180,25 +181,27 @@ def show(title: str, outcomes: list[Outcome]) -> list[dict[str, Any]]:
     return [asdict(outcome) for outcome in outcomes]
 
 
-def parse_arguments():
-    """Read the command line."""
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, or these words."""
     parser = report.make_parser(__doc__)
     add = parser.add_argument
     # fmt: off
     add("--part", metavar="LIST", type=report.choices(PARTS), default=list(PARTS),
         help=f"some of {','.join(PARTS)} (default: all)")
-    add("--text", metavar="FILE", default=str(ROOT / "corpora" / "shakespeare.txt"),
+    add("--text", metavar="FILE", type=report.existing_file,
+        default=str(ROOT / "corpora" / "shakespeare.txt"),
         help="the text of `text` (default: corpora/shakespeare.txt)")
     add("--minutes", metavar="LIST", type=report.positives, default=[0.4, 1.2],
         help="budgets on the reference machine (default: 0.4,1.2)")
     add("--scale", metavar="X", type=report.positive(float),
         help="minutes here for one there (default: measured by the reference step)")
-    add("--course-epochs", metavar="N", type=int, default=40,
+    add("--course-epochs", metavar="N", type=report.positive(int), default=40,
         help="length of the course's form (default: %(default)s)")
     add("--no-peers", action="store_true", help="leave PyTorch out")
-    add("--seed", metavar="N", type=int, default=0, help="(default: %(default)s)")
+    add("--seed", metavar="N", type=report.seed, default=0,
+        help="(default: %(default)s)")
     # fmt: on
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 import os
 import platform
 import re
@@ -25,7 +26,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--json", metavar="FILE", type=Path, help="write everything there, too"
+        "--json", metavar="FILE", type=new_file, help="write everything there, too"
     )
     return parser
 
@@ -62,22 +63,54 @@ def choices(known: Sequence[str]):
     return parse
 
 
-def positive(kind: type):
-    """Return an argparse type: a number above zero."""
+def number(kind: type, *, above: int):
+    """Return an argparse type: a finite number above a bound."""
+    name = "a whole number" if kind is int else "a number"
 
     def parse(text: str):
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"must be above 0, but was {text!r}")
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not above < value < math.inf:
+            raise argparse.ArgumentTypeError(
+                f"must be {name} above {above}, but was {text!r}"
+            )
         return value
 
-    parse.__name__ = f"positive {kind.__name__}"
     return parse
+
+
+def positive(kind: type):
+    """Return an argparse type: a finite number above zero."""
+    return number(kind, above=0)
 
 
 def positives(text: str) -> list[float]:
     """Read numbers above zero, parted by commas (an argparse type)."""
     return [positive(float)(part) for part in text.split(",")]
+
+
+def seed(text: str) -> int:
+    """Read a seed (an argparse type)."""
+    return number(int, above=-1)(text)
+
+
+def existing_file(text: str) -> str:
+    """Check that a file can be read (an argparse type)."""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"must be a file, but {text!r} is none")
+    return text
+
+
+def new_file(text: str) -> Path:
+    """Check, before hours of work, that a file can be written (an argparse type)."""
+    path = Path(text)
+    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+        raise argparse.ArgumentTypeError(
+            f"must be a file in a folder that can be written, but was {text!r}"
+        )
+    return path
 
 
 def environment() -> dict[str, Any]:

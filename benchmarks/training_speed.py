@@ -31,6 +31,8 @@ embedding is a look-up, and element-wise work isn't counted.
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -175,8 +177,8 @@ def run_size(name: str, rounds: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Do what the command line says."""
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, or these words."""
     parser = report.make_parser(__doc__)
     report.add_contest_options(parser)
     parser.add_argument(
@@ -186,7 +188,12 @@ def main() -> None:
         default=list(SIZES),
         help="some of a,b,c,d (default: all)",
     )
-    arguments = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    arguments = parse_arguments()
     environment = report.environment()
     print(report.describe(environment))
     sizes = {

@@ -18,6 +18,8 @@ sys.path.insert(0, str(BENCHMARKS))
 import contest  # noqa: E402
 import generation_speed  # noqa: E402
 import large_corpus  # noqa: E402
+import novelty  # noqa: E402
+import quality  # noqa: E402
 import report  # noqa: E402
 import training_speed  # noqa: E402
 from contest import Result, Spread, ratio, spread  # noqa: E402
@@ -184,9 +186,44 @@ def test_options():
     parser = report.make_parser("what it does")
     report.add_contest_options(parser)
     assert parser.parse_args(["--rounds", "3"]).rounds == 3
-    for wrong in (["--rounds", "0"], ["--seconds", "-1"], ["--rounds", "many"]):
+    for wrong in (["--rounds", "0"], ["--seconds", "-1"], ["--seconds", "inf"]):
         with pytest.raises(SystemExit):
             parser.parse_args(wrong)
+
+
+@pytest.mark.parametrize(
+    ("script", "words", "message"),
+    [
+        (training_speed, "--rounds many", "--rounds: must be a whole number above 0"),
+        (generation_speed, "--json missing/x.json", "must be a file in a folder"),
+        (large_corpus, "--megabytes -1", "above 0, but was '-1'"),
+        (quality, "--text missing.txt", "must be a file, but 'missing.txt' is none"),
+        (quality, "--minutes abc", "must be a number above 0, but was 'abc'"),
+        (quality, "--course-epochs 0", "above 0"),
+        (quality, "--seed -1", "above -1"),
+        (novelty, "missing.h5", "must be a file"),
+        (novelty, "--text missing.txt", "must be a file"),
+    ],
+)
+def test_bad_options_are_one_line_before_any_work(
+    script, words, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        script.parse_arguments(words.split())
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_what_fails_later_is_one_line_too(monkeypatch, capsys):
+    def fail():
+        raise ContestError("expected more")
+
+    monkeypatch.setattr(sys, "argv", ["benchmark"])
+    with pytest.raises(SystemExit) as ended:
+        contest.main(fail, {})
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "error: expected more\n"
 
 
 # Contests

@@ -3,6 +3,7 @@
 Trainings are cut to a few steps; the test command itself is what `.ci/run` calls.
 """
 
+import importlib
 import re
 import shlex
 import subprocess
@@ -146,6 +147,32 @@ def test_every_option_anywhere_in_the_readme_exists(tmp_path):
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
     assert len(named) > 20
     assert named <= known
+
+
+def benchmark_commands() -> list[str]:
+    """Commands that the documents give for their figures, each on one line."""
+    files = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    found = re.findall(r"`(?:python\s+)?(?:benchmarks/)?(\w+\.py\s[^`]*)`", text)
+    names = {path.name for path in (ROOT / "benchmarks").glob("*.py")}
+    joined = sorted({" ".join(command.split()) for command in found})
+    return [command for command in joined if command.split()[0] in names]
+
+
+def test_benchmarks_are_named_rightly():
+    scripts = re.findall(r"benchmarks/(\w+\.py)", README)
+    assert scripts
+    assert all((ROOT / "benchmarks" / script).exists() for script in scripts)
+
+
+@pytest.mark.parametrize("command", benchmark_commands())
+def test_benchmark_commands_are_understood(command, tmp_path, monkeypatch):
+    """Of each only the command line is read."""
+    script, *words = shlex.split(command)
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tinyshakespeare.txt").touch()
+    assert importlib.import_module(Path(script).stem).parse_arguments(words)
 
 
 def test_no_placeholder_is_left():

@@ -15,9 +15,9 @@ machine (docs/experiments.md), in terms of
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
 3. **Layers.** One up to 400,000 weights, then two.
 4. **Rate.** Peak 0.014 for one layer, and 0.008·(128 / U)^0.8 for two.
-5. **Regularisation.** Dropout 0.1·(1 + ln(P·passes / n)), from 0.05 to 0.5, or none
-   where that is less; a fifth of that number for the input symbols, and as the weight
-   decay, which is 0.01 at least.
+5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
+   to 0.5; none where the text is not seen once. A fifth of that number for the input
+   symbols, and as the weight decay, which is 0.01 at least.
 6. **Batches** of 32 windows of 64 characters, of 128 from 10 minutes on; of 16 where 40
    passes would be less than 2,000 steps.
 
@@ -55,11 +55,8 @@ def size_for(chars: int, minutes: float) -> Config:
     weights = _weights(chars, seconds)
     layers = 1 if weights <= ONE_LAYER_WEIGHTS else 2
     units = math.sqrt(weights / (4 if layers == 1 else 12))
-    units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
-    units = min(units, MOST_UNITS)
-    seen = min(_chars_seen(weights, seconds), USEFUL_PASSES * chars)
-    dropout = round(0.1 + 0.1 * math.log(weights * seen / chars**2), 2)
-    dropout = min(MOST_DROPOUT, dropout) if dropout >= LEAST_DROPOUT else 0.0
+    units = min(MOST_UNITS, round(units / UNITS_MULTIPLE) * UNITS_MULTIPLE)
+    dropout = _dropout(chars, weights, seconds)
     a_fifth = round(dropout / 5, 2)
     window = 128 if minutes >= LONG_BUDGET_MINUTES else 64
     rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
@@ -92,6 +89,11 @@ def _weights(chars: int, seconds: float) -> float:
     return min(max(for_the_time, for_the_text), most)
 
 
-def _chars_seen(weights: float, seconds: float) -> float:
+def _dropout(chars: int, weights: float, seconds: float) -> float:
+    """Follow rule 5, to two digits."""
     speed = WORK_PER_S * (weights / REFERENCE_WEIGHTS) ** (1 / 3)
-    return seconds * speed / weights
+    passes = min(seconds * speed / weights / chars, USEFUL_PASSES)
+    if passes < 1:
+        return 0.0
+    by_rule = round(0.1 * math.log(weights * passes / chars), 2)
+    return min(max(by_rule, LEAST_DROPOUT), MOST_DROPOUT)
