@@ -68,9 +68,9 @@ def alphabet_model(symbols: str = "\nabcdef", **options) -> FakeModel:
 
 
 def whimsical_model(symbols: str = "\nabcdef", **options) -> FakeModel:
-    """Return a model whose logits depend on everything read, in order."""
+    """Return a model whose logits depend on the place and the last symbols read."""
 
     def rule(read: tuple[int, ...]) -> np.ndarray:
-        return np.random.default_rng((len(read), *read)).normal(size=len(symbols))
+        return np.random.default_rng((len(read), *read[-8:])).normal(size=len(symbols))
 
     return FakeModel(symbols, rule, **options)

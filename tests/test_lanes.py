@@ -30,7 +30,12 @@ def test_no_more_is_taken_than_the_hand_that_asks_needs():
 
 
 def test_hands_may_be_emptied_from_several_threads():
-    hands = deal(iter(range(30_000)), 3)
+    def slow():
+        for number in range(60):
+            time.sleep(1e-3)
+            yield number
+
+    hands = deal(slow(), 3)
     received = [[], [], []]
     threads = [
         threading.Thread(target=into.extend, args=(hand,))
@@ -40,7 +45,7 @@ def test_hands_may_be_emptied_from_several_threads():
         thread.start()
     for thread in threads:
         thread.join()
-    assert received == [list(range(n, 30_000, 3)) for n in range(3)]
+    assert received == [list(range(n, 60, 3)) for n in range(3)]
 
 
 def test_merged_is_everything_and_each_in_its_order():

@@ -62,9 +62,9 @@ def test_a_huge_domain_costs_no_more(count):
     places = np.arange(count - 128, count)
     permute(places, count, keys(0))
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     order = permute(places, count, keys(0))
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(set(order.tolist())) == 128

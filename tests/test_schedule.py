@@ -22,12 +22,12 @@ def test_cosine_rises_peaks_and_falls_to_a_hundredth():
 
 def test_cosine_equals_the_formula_written_out():
     config = TrainingConfig(learning_rate=0.3, warmup_steps=10)
-    for step, rate in enumerate(learning_rates(config, 60, 0, 60)):
-        warmup = 6  # a tenth of the run
+    for step, rate in enumerate(learning_rates(config, 59, 0, 59)):
+        warmup = 5  # a tenth of the run, rounded down
         if step < warmup:
             expected = 0.3 * (step + 1) / warmup
         else:
-            angle = math.pi * (step - warmup) / (59 - warmup)
+            angle = math.pi * (step - warmup) / (58 - warmup)
             expected = 0.3 * (0.01 + 0.99 * (1 + math.cos(angle)) / 2)
         assert rate == pytest.approx(expected, rel=1e-5)
 
@@ -55,7 +55,9 @@ def test_length_is_the_first_that_is_set():
     assert total_steps(TrainingConfig(epochs=3), 7) == 21
     assert total_steps(TrainingConfig(steps=5), 7) == 5
     timed = TrainingConfig(minutes=1.0)
-    assert total_steps(timed, 7, seconds_left=50.0, seconds_per_step=0.4) == 125
+    assert total_steps(timed, 7, seconds_left=50.3, seconds_per_step=0.4) == 125
+    both = TrainingConfig(minutes=1.0, steps=5)
+    assert total_steps(both, 7, seconds_left=50.3, seconds_per_step=0.4) == 125
     # A text of 7 steps is known by heart after 60 epochs.
     assert total_steps(timed, 7, seconds_left=999.0, seconds_per_step=0.4) == 420
     assert total_steps(timed, 7, seconds_left=-3.0, seconds_per_step=0.4) == 1

@@ -262,31 +262,13 @@ def _symbols(
 
 
 def _until(symbols: Iterator[str], stop: str) -> Iterator[str]:
-    """Pass symbols on until ``stop`` occurs, holding back what may be its beginning.
-
-    What is held back is always the beginning of ``stop``, so its length says it all
-    (Knuth, Morris and Pratt, "Fast Pattern Matching in Strings", 1977).
-    """
-    borders = _borders(stop)
-    held = 0
+    """Pass symbols on until ``stop`` occurs, holding back what may be its beginning."""
+    held = ""
     for symbol in symbols:
-        text = stop[:held] + symbol
-        while held and stop[held] != symbol:
-            held = borders[held - 1]
-        held += stop[held] == symbol
-        if held == len(stop):
+        held += symbol
+        if held == stop:
             return
-        yield from text[: len(text) - held]
-    yield from stop[:held]
-
-
-def _borders(text: str) -> list[int]:
-    """Return, for each beginning of ``text``, how much of it is also its end."""
-    borders = [0] * len(text)
-    length = 0
-    for place in range(1, len(text)):
-        while length and text[length] != text[place]:
-            length = borders[length - 1]
-        length += text[length] == text[place]
-        borders[place] = length
-    return borders
+        while not stop.startswith(held):
+            yield held[0]
+            held = held[1:]
+    yield from held

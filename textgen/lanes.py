@@ -32,19 +32,18 @@ def deal(items: Iterable[T], hands: int) -> list[Iterator[T]]:
     An item is taken when it is asked for, or one after it is. The iterators may be
     used from different threads.
     """
-    source, lock = iter(items), threading.Lock()
     held: list[deque[T]] = [deque() for _ in range(hands)]
-    turns = itertools.cycle(held)
+    dealt, lock = zip(itertools.cycle(held), items, strict=False), threading.Lock()
 
     def hand(own: deque[T]) -> Iterator[T]:
         while True:
             with lock:
                 while not own:
-                    try:
-                        item = next(source)
-                    except StopIteration:
+                    pair = next(dealt, None)
+                    if pair is None:
                         return
-                    next(turns).append(item)
+                    whose, item = pair
+                    whose.append(item)
             yield own.popleft()
 
     return [hand(own) for own in held]
