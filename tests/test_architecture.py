@@ -61,6 +61,7 @@ ORDER = (
     "evaluation",
     "held_out",
     "schedule",
+    "processor",
     "sizing",
     "interrupt",
     "checkpoint",

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textgen import preparation
+from textgen import preparation, recipe
 from textgen.config import PRESETS, Config
 from textgen.corpus import Corpus, load_corpus, named_corpora
 from textgen.errors import OptionError
@@ -214,10 +214,12 @@ def test_the_command_that_repeats_a_budget_says_all_that_was_chosen():
     assert again == budget.override(steps=1200)
 
 
-def test_a_budget_without_a_preset_sizes_the_network():
+def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):
+    monkeypatch.setattr(recipe, "relative_speed", lambda: 0.001)
     sized = choose_config(corpus(), None, None, {"minutes": 3, "units": 40})
-    assert sized == size_for(900, 3).override(units=40)
+    assert sized == size_for(900, 3, 0.001).override(units=40)
+    assert sized != size_for(900, 3).override(units=40)
     all_of_it = choose_config(corpus(), None, None, {"minutes": 3, "held_out": 0})
-    assert all_of_it == size_for(1000, 3).override(held_out=0)
+    assert all_of_it == size_for(1000, 3, 0.001).override(held_out=0)
     preset = choose_config(corpus(), "course", None, {"minutes": 3})
     assert preset == PRESETS["course"].override(minutes=3)

@@ -19,8 +19,10 @@ def weights_of(config):
     [
         (MILLION, 0.4, 1, 208, 0.05, 32),
         (MILLION, 1.2, 1, 320, 0.11, 32),
-        (MILLION, 1.3, 2, 192, 0.13, 32),
-        (MILLION, 3, 2, 240, 0.23, 32),
+        (MILLION, 3, 1, 416, 0.23, 32),
+        (MILLION, 4, 2, 272, 0.27, 32),
+        (200_000, 0.6, 1, 240, 0.34, 32),
+        (200_000, 1.2, 2, 176, 0.44, 32),
         (MILLION, 20, 2, 480, 0.47, 32),
         (85_000, 1.2, 2, 256, 0.5, 16),
         (15_000, 0.4, 1, 272, 0.5, 16),
@@ -87,6 +89,13 @@ def test_a_short_text_is_not_seen_more_than_forty_times_while_size_can_help():
     assert config.model.dropout == pytest.approx(
         0.1 * math.log(weights * passes / chars), abs=0.03
     )
+
+
+@pytest.mark.parametrize("minutes", [0.5, 3, 20])
+def test_half_the_speed_is_half_the_time(minutes):
+    half = (minutes - 8 / 60) / 2 + 8 / 60
+    slow, short = size_for(MILLION, minutes, 0.5), size_for(MILLION, half)
+    assert slow == short.override(minutes=minutes)
 
 
 def test_units_have_a_limit():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen import forward, train_step
+from textgen import forward, processor, train_step
 from textgen.config import ModelConfig, TrainingConfig
 from textgen.errors import OptionError
 from textgen.model import build_model
@@ -253,8 +253,8 @@ def test_precision_follows_the_processor(
     cpuinfo = tmp_path / "cpuinfo"
     if flags is not None:
         cpuinfo.write_text(flags)
-    monkeypatch.setattr(train_step, "CPU_FLAGS", cpuinfo)
-    monkeypatch.setattr(train_step.platform, "system", lambda: system)
+    monkeypatch.setattr(processor, "CPU_FLAGS", cpuinfo)
+    monkeypatch.setattr(processor.platform, "system", lambda: system)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: gpus)
     assert choose_precision("auto") == expected
     assert choose_precision("float32") == "float32"

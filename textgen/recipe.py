@@ -8,6 +8,7 @@ from textgen.checks import check_choice
 from textgen.config import PRESETS, Config
 from textgen.corpus import Corpus
 from textgen.errors import OptionError
+from textgen.processor import relative_speed
 from textgen.sizing import size_for
 from textgen.trained_model import TrainedModel
 from textgen.windows import Windows
@@ -63,7 +64,7 @@ def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Co
     if preset is None and minutes is not None:
         asked = Config().override(minutes=minutes, held_out=overrides.get("held_out"))
         trained_on = len(corpus.ids) * (1 - asked.training.held_out)
-        return size_for(round(trained_on), minutes)
+        return size_for(round(trained_on), minutes, relative_speed())
     own = corpus.name if corpus.named and corpus.name in PRESETS else None
     usual = "dinos" if corpus.kind == "lines" else "sonnets"
     return PRESETS[preset or own or usual]

@@ -4,7 +4,7 @@ A few rules of thumb, fitted to trainings of some seconds to an hour on a 2-core
 machine (docs/experiments.md), in terms of
 
     n  characters of the text
-    t  seconds of the budget
+    t  seconds of the budget, times the speed of the machine (1: two cores of Zen 5)
     P  weights of the recurrent layers, 4U² for one layer and 12U² for two
 
 1. **Work.** A machine does more multiplications a second in larger networks: about
@@ -13,13 +13,14 @@ machine (docs/experiments.md), in terms of
 2. **Size.** As long as the text is long enough, 20 characters seen for each weight.
    Where that would be more than 40 passes, a larger network that makes 40; but never
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
-3. **Layers.** One up to 400,000 weights, then two.
+3. **Layers.** One up to 300,000 weights, and up to 800,000 where that is less than 20
+   passes; then two.
 4. **Rate.** Peak 0.014 for one layer, and 0.008·(128 / U)^0.8 for two.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
    to 0.5; none where the text is not seen once. A fifth of that number for the input
    symbols, and as the weight decay, which is 0.01 at least.
-6. **Batches** of 32 windows of 64 characters, of 128 from 10 minutes on; of 16 where 40
-   passes would be less than 2,000 steps.
+6. **Batches** of 32 windows of 64 characters, of 128 where t is 590 s or more; of 16
+   where 40 passes would be less than 2,000 steps.
 
 None of it looks at the held-out part.
 """
@@ -35,30 +36,33 @@ REFERENCE_WEIGHTS = 66e3
 CHARS_PER_WEIGHT = 20
 USEFUL_PASSES = 40
 MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
-ONE_LAYER_WEIGHTS = 400e3
+ONE_LAYER_WEIGHTS, MOST_IN_ONE_LAYER, MANY_PASSES = 300e3, 800e3, 20
 LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
 LEAST_DECAY = 0.01
 UNITS_MULTIPLE, MOST_UNITS = 16, 4096
 STARTING_S = 8.0  # imports, compiling and measuring
-LONG_BUDGET_MINUTES = 10
+LONG_BUDGET_S = 590.0
 FEWEST_STEPS = 2000
 
 
-def size_for(chars: int, minutes: float) -> Config:
+def size_for(chars: int, minutes: float, speed: float = 1.0) -> Config:
     """Return the configuration for a budget.
 
     Args:
         chars: characters of the training part, n.
         minutes: the budget, of the whole process.
+        speed: of the machine, see `textgen.processor.relative_speed`.
     """
-    chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S)
+    chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
     weights = _weights(chars, seconds)
-    layers = 1 if weights <= ONE_LAYER_WEIGHTS else 2
+    passes = _passes(chars, weights, seconds)
+    most_in_one = ONE_LAYER_WEIGHTS if passes >= MANY_PASSES else MOST_IN_ONE_LAYER
+    layers = 1 if weights <= most_in_one else 2
     units = math.sqrt(weights / (4 if layers == 1 else 12))
     units = min(MOST_UNITS, round(units / UNITS_MULTIPLE) * UNITS_MULTIPLE)
-    dropout = _dropout(chars, weights, seconds)
+    dropout = _dropout(chars, weights, passes)
     a_fifth = round(dropout / 5, 2)
-    window = 128 if minutes >= LONG_BUDGET_MINUTES else 64
+    window = 128 if seconds >= LONG_BUDGET_S else 64
     rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
     few = USEFUL_PASSES * chars < FEWEST_STEPS * 32 * window
     return Config(
@@ -89,11 +93,15 @@ def _weights(chars: int, seconds: float) -> float:
     return min(max(for_the_time, for_the_text), most)
 
 
-def _dropout(chars: int, weights: float, seconds: float) -> float:
-    """Follow rule 5, to two digits."""
+def _passes(chars: int, weights: float, seconds: float) -> float:
     speed = WORK_PER_S * (weights / REFERENCE_WEIGHTS) ** (1 / 3)
-    passes = min(seconds * speed / weights / chars, USEFUL_PASSES)
+    return seconds * speed / weights / chars
+
+
+def _dropout(chars: int, weights: float, passes: float) -> float:
+    """Follow rule 5, to two digits."""
     if passes < 1:
         return 0.0
-    by_rule = round(0.1 * math.log(weights * passes / chars), 2)
+    seen_by_weight = weights * min(passes, USEFUL_PASSES) / chars
+    by_rule = round(0.1 * math.log(seen_by_weight), 2)
     return min(max(by_rule, LEAST_DROPOUT), MOST_DROPOUT)

@@ -9,10 +9,7 @@ takes its share of the rows first.
 from __future__ import annotations
 
 import itertools
-import os
-import platform
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -29,17 +26,10 @@ from textgen.forward import (
 )
 from textgen.memory import keep_freed_memory
 from textgen.output_layer import cross_entropy
+from textgen.processor import available_cores, has_bfloat16
 
 DROPOUTS_AT_MOST = 17  # input and 16 layers; spaces the dropout seeds of parts
-CPU_FLAGS = Path("/proc/cpuinfo")
 MIN_PART_ROWS = 4  # below, cutting a batch costs more than the second core gives
-
-
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def configure_process() -> None:
@@ -58,10 +48,7 @@ def configure_process() -> None:
 
 
 def choose_precision(wanted: str) -> str:
-    """Resolve ``auto``: bfloat16 products where the processor has them, by its flags.
-
-    Flags rather than a timing, so that the same machine always chooses the same and
-    a seed repeats a run.
+    """Resolve ``auto``: bfloat16 products where the processor has them.
 
     Args:
         wanted: ``auto``, ``float32`` or ``bfloat16``.
@@ -80,12 +67,7 @@ def choose_precision(wanted: str) -> str:
         return "float32"
     if wanted != "auto":
         return wanted
-    native = (
-        platform.system() == "Linux"
-        and CPU_FLAGS.exists()
-        and bool({"avx512_bf16", "amx_bf16"} & set(CPU_FLAGS.read_text().split()))
-    )
-    return "bfloat16" if native else "float32"
+    return "bfloat16" if has_bfloat16() else "float32"
 
 
 class TrainStep:

@@ -1,0 +1,35 @@
+"""The processor's speed, by a clock and products that are made up."""
+
+import numpy as np
+import pytest
+
+from textgen import processor
+from textgen.processor import available_cores, has_bfloat16, relative_speed
+
+
+def pretend(monkeypatch, *, product_s, cores, bfloat16):
+    """Let each product take so long, of a clock that stands still otherwise."""
+    clock = {"now": 5.0}
+
+    def dot(one, other, out):
+        assert one.shape == other.shape == out.shape == (512, 512)
+        assert one.dtype == np.float32
+        clock["now"] += product_s
+
+    monkeypatch.setattr(processor.np, "dot", dot)
+    monkeypatch.setattr(processor.time, "process_time", lambda: clock["now"])
+    monkeypatch.setattr(processor, "available_cores", lambda: cores)
+    monkeypatch.setattr(processor, "has_bfloat16", lambda: bfloat16)
+
+
+@pytest.mark.parametrize("product_s", [1e-4, 1e-3, 2.0])
+def test_speed_is_that_of_products_on_all_cores(monkeypatch, product_s):
+    for cores, bfloat16, gain in [(1, False, 1), (3, False, 3), (2, True, 3.5)]:
+        pretend(monkeypatch, product_s=product_s, cores=cores, bfloat16=bfloat16)
+        flop_per_s = gain * 2 * 512**3 / product_s
+        assert relative_speed() == pytest.approx(flop_per_s / 660e9)
+
+
+def test_this_machine_is_no_miracle():
+    assert 0.001 < relative_speed() / available_cores() < 10
+    assert has_bfloat16() in (True, False)
