@@ -215,11 +215,11 @@ def test_the_command_that_repeats_a_budget_says_all_that_was_chosen():
 
 
 def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):
-    monkeypatch.setattr(recipe, "relative_speed", lambda: 0.001)
+    monkeypatch.setattr(recipe, "relative_speed", lambda: 1e-6)
     sized = choose_config(corpus(), None, None, {"minutes": 3, "units": 40})
-    assert sized == size_for(900, 3, 0.001).override(units=40)
-    assert sized != size_for(900, 3).override(units=40)
+    assert sized == size_for(900, 3, 1e-6).override(units=40)
     all_of_it = choose_config(corpus(), None, None, {"minutes": 3, "held_out": 0})
-    assert all_of_it == size_for(1000, 3, 0.001).override(held_out=0)
+    assert all_of_it == size_for(1000, 3, 1e-6).override(held_out=0)
+    assert all_of_it != size_for(1000, 3).override(held_out=0)
     preset = choose_config(corpus(), "course", None, {"minutes": 3})
     assert preset == PRESETS["course"].override(minutes=3)
