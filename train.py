@@ -21,7 +21,7 @@ STARTED_S = time.monotonic()  # before the slow imports: --minutes counts them
 if __name__ == "__main__":
     prepare_process()
 
-from textgen import metrics
+from textgen import metrics, schedule
 from textgen.config import DEFAULT_CORPUS, PRESETS
 from textgen.config_options import add_config_options
 from textgen.preparation import prepare
@@ -66,7 +66,7 @@ def main():
         say(f"held out: {metrics.describe(report.held_out_nats)}")
     if report.previous is not None:
         say(f"the earlier model is kept as {str(report.previous)!r}")
-    say(f"{report.steps:,} steps in {report.seconds:,.0f} s; saved:")
+    say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")
     writer(sys.stdout)(f"{report.path}\n")
     if report.interrupted:
         say("the same command with --resume goes on from here")

@@ -114,7 +114,7 @@ def test_the_length_may_grow(began, asked, steps):
             "at least the 900 steps planned, but 899",
         ),
         ({"steps": 900}, {"epochs": 8}, "900 steps planned, but 800 were asked for"),
-        ({"steps": 900}, {"minutes": 9}, "900 steps planned, but --minutes 9 was"),
+        ({"steps": 900}, {"minutes": 9}, "planned as 900 steps, but --minutes 9 was"),
         ({"minutes": 2}, {"minutes": 1.5}, "2 minutes planned, but --minutes 1.5 was"),
         ({"minutes": 2}, {"steps": 800}, "900 steps planned, but 800 were asked for"),
     ],

@@ -100,6 +100,12 @@ def test_offset_of_what_is_not_utf8(
     assert f"byte {byte} at offset {offset}," in message
 
 
+def test_a_file_cut_within_a_symbol_is_told_from_another_encoding(written):
+    cut, other = (failure(written(x)) for x in ("née é".encode()[:-1], b"n\xe9e \xe9"))
+    assert "ends after the byte 0xc3 at offset 5, within a symbol: give the" in cut
+    assert "byte 0xe9 at offset 1, which begins no UTF-8 symbol: convert it" in other
+
+
 def test_offset_far_into_a_file(written):
     text = "é" * 300_000
     message = failure(written(b"x" + text.encode() + b"\xc3\x28"))

@@ -499,7 +499,7 @@ def test_resuming_as_documented(train, tmp_path):
         (("--steps", 1), "at least the 2 steps planned, but 1 were asked for"),
         (("--kind", "lines"), "--kind must be what this training began with, stream"),
         (("--init-from", "x.h5"), "give --resume or --init-from, not both"),
-        (("--minutes", 1), "the 2 steps planned, but --minutes 1 was asked for"),
+        (("--minutes", 1), "planned as 2 steps, but --minutes 1 was asked for"),
     ],
 )
 def test_what_can_not_be_resumed_so(train, trained, arguments, expected):

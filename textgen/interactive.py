@@ -87,7 +87,7 @@ class Conversation:
         while True:
             try:
                 line = ask(self._question)
-                if line.strip() == "/quit":
+                if line.split()[:1] == ["/quit"]:
                     return
                 self._answer(line)
             except KeyboardInterrupt:

@@ -174,5 +174,5 @@ def _check_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ModelFileError(
-            f"expected a model file, but {reason}: {ADVICE}, or train one"
+            f"expected a model file, but it can't be read ({reason}): {ADVICE}"
         ) from error

@@ -9,6 +9,7 @@ from textgen.config import PRESETS, Config
 from textgen.corpus import Corpus
 from textgen.errors import OptionError
 from textgen.processor import relative_speed
+from textgen.schedule import shown_steps
 from textgen.sizing import size_for
 from textgen.trained_model import TrainedModel
 from textgen.windows import Windows
@@ -115,19 +116,19 @@ def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
     model = config.model
     # The end symbol that lines begin with is not in the text.
     characters = len(corpus.ids) - (corpus.kind == "lines")
+    steps = shown_steps(windows.steps_per_epoch)
     return (
         f"{corpus.name}: {characters:,} characters, {len(corpus.vocabulary)} "
         f"symbols, {corpus.kind} ({corpus.kind_reason}); {model.layers}×{model.units} "
         f"LSTM, batches of {windows.batch_size} windows, "
-        f"{windows.steps_per_epoch:,} steps an epoch"
+        f"{steps} an epoch"
     )
 
 
 def describe_length(config: Config, steps: int, step_s: float) -> str:
     """Say in one line how long the training is and, for a budget, how to repeat it."""
     training = config.training
-    noun = "step" if steps == 1 else "steps"
-    line = f"{steps:,} {noun}, about {steps * step_s:,.0f} s"
+    line = f"{shown_steps(steps)}, about {steps * step_s:,.0f} s"
     if training.minutes is not None:
         line += (
             f"; to repeat it exactly, in place of --minutes: --steps {steps}"

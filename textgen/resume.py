@@ -115,14 +115,15 @@ def planned_steps(
                 f"{steps:,} were asked for: leave the length out to go on as planned"
             )
         return steps
-    if began.minutes is None or asked.minutes < began.minutes:
-        planned = (
-            f"{checkpoint.total_steps:,} steps"
-            if began.minutes is None
-            else f"{began.minutes:g} minutes"
-        )
+    if began.minutes is None:
         raise CheckpointError(
-            f"expected a length of at least the {planned} planned, but --minutes "
+            "expected --steps or --epochs, since this training was planned as "
+            f"{checkpoint.total_steps:,} steps, but --minutes {asked.minutes:g} was "
+            "asked for: leave it out to go on as planned"
+        )
+    if asked.minutes < began.minutes:
+        raise CheckpointError(
+            f"expected at least the {began.minutes:g} minutes planned, but --minutes "
             f"{asked.minutes:g} was asked for: leave it out to go on as planned"
         )
     return None

@@ -91,3 +91,12 @@ def total_steps(
     if config.steps is not None:
         return config.steps
     return config.epochs * steps_per_epoch
+
+
+def shown_steps(count: int) -> str:
+    """Return a number of steps in words.
+
+    >>> shown_steps(1), shown_steps(2000)
+    ('1 step', '2,000 steps')
+    """
+    return f"{count:,} {'step' if count == 1 else 'steps'}"

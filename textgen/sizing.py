@@ -59,7 +59,8 @@ def size_for(chars: int, minutes: float, speed: float = 1.0) -> Config:
     most_in_one = ONE_LAYER_WEIGHTS if passes >= MANY_PASSES else MOST_IN_ONE_LAYER
     layers = 1 if weights <= most_in_one else 2
     units = math.sqrt(weights / (4 if layers == 1 else 12))
-    units = min(MOST_UNITS, round(units / UNITS_MULTIPLE) * UNITS_MULTIPLE)
+    units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
+    units = min(units, MOST_UNITS)
     dropout = _dropout(chars, weights, passes)
     a_fifth = round(dropout / 5, 2)
     window = 128 if seconds >= LONG_BUDGET_S else 64

@@ -113,8 +113,12 @@ def _decoded(
         return decoder.decode(chunk, final)
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
+        where = f"0x{byte:02x} at offset {offset - len(unfinished) + error.start}"
+        fault, remedy = f"has the byte {where}, which begins no UTF-8 symbol", ""
+        if error.reason == "unexpected end of data":
+            fault = f"ends after the byte {where}, within a symbol"
+            remedy = "give the whole file or, if it is not UTF-8, "
         raise CorpusError(
-            f"expected UTF-8 text, but {str(path)!r} has the byte 0x{byte:02x} at "
-            f"offset {offset - len(unfinished) + error.start}, which begins no UTF-8 "
-            "symbol: convert it, say with 'iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW'"
+            f"expected UTF-8 text, but {str(path)!r} {fault}: {remedy}convert it, say "
+            "with 'iconv -f WINDOWS-1252 -t UTF-8 OLD > NEW'"
         ) from None

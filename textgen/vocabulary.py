@@ -181,7 +181,7 @@ class Vocabulary:
         unknown = [repr(s) for s in dict.fromkeys(text) if s not in self]
         return (
             f"expected only the {len(self):,} symbols that the model knows, but "
-            f"received {_listed(unknown)}: leave them out, or don't ask for strict "
+            f"received {_listed(unknown)}: leave them out, or leave out --strict, "
             "so that they are folded or skipped"
         )
 
