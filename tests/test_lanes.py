@@ -54,6 +54,21 @@ def test_merged_is_everything_and_each_in_its_order():
     assert [n for n in merged if n % 2] == list(range(1, 5000, 2))
 
 
+def test_empty_lists_take_no_room_among_those_that_wait():
+    far = threading.Event()
+
+    def mostly_empty():
+        for _ in range(2 * MOST_WAITING):
+            yield []
+        far.set()
+        yield [1]
+
+    merged = merge([mostly_empty(), iter([[2]])])
+    first = next(merged)
+    assert far.wait(timeout=10)
+    assert {first, *merged} == {1, 2}
+
+
 def test_works_run_at_the_same_time():
     """Each waits for the other: one after the other they would wait forever."""
     meeting = threading.Barrier(2, timeout=10)

@@ -17,6 +17,7 @@ def weights_of(config):
 @pytest.mark.parametrize(
     ("chars", "minutes", "layers", "units", "dropout", "batch_size"),
     [
+        (MILLION, 0.2, 1, 144, 0.05, 32),
         (MILLION, 0.4, 1, 208, 0.05, 32),
         (MILLION, 1.2, 1, 320, 0.11, 32),
         (MILLION, 3, 1, 416, 0.23, 32),
