@@ -26,6 +26,8 @@ from contest import Result, Spread, ratio, spread  # noqa: E402
 from training_roles import SIZES, Size, flop_per_step  # noqa: E402
 from worker import Contestant, ContestError, Turn, Worker  # noqa: E402
 
+from textgen.errors import TextgenError  # noqa: E402
+
 # A worker whose clock is made up: a contest of such ones has a known outcome.
 CLOCKWORK = f"""
 import os, sys
@@ -215,9 +217,10 @@ def test_bad_options_are_one_line_before_any_work(
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_what_fails_later_is_one_line_too(monkeypatch, capsys):
+@pytest.mark.parametrize("kind", [ContestError, TextgenError])
+def test_what_fails_later_is_one_line_too(kind, monkeypatch, capsys):
     def fail():
-        raise ContestError("expected more")
+        raise kind("expected more")
 
     monkeypatch.setattr(sys, "argv", ["benchmark"])
     with pytest.raises(SystemExit) as ended:
