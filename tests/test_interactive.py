@@ -197,7 +197,7 @@ def test_slashes_seeds_and_unknown_symbols(open_terminal, prose_model):
     assert re.search(r"fresh each time; the last was \d+", terminal.ask("/seed"))
     assert "'é' (folded to 'e')" in terminal.ask("né")
     assert "folded" not in terminal.ask("/more")
-    terminal.type("/quit\n")
+    terminal.type("/quit now\n")
     assert terminal.leave() == 0
 
 

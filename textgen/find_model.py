@@ -40,8 +40,7 @@ def resolve_model(
     listed = ", ".join(map(repr, sorted(present)[:10])) or "no model at all"
     raise ModelFileError(
         f"expected a model for {shown_path(corpus)} at {shown_path(candidates[0])}, "
-        f"but found {listed}: train one with train.py, "
-        "or name a file with --model"
+        f"but found {listed}: train one with train.py, or name a file with --model"
     )
 
 
