@@ -1,5 +1,9 @@
 """The processor's speed, by a clock and products that are made up."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -16,6 +20,7 @@ def pretend(monkeypatch, *, product_s, cores, bfloat16):
         assert one.dtype == np.float32
         clock["now"] += product_s
 
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.setattr(processor.np, "dot", dot)
     monkeypatch.setattr(processor.time, "process_time", lambda: clock["now"])
     monkeypatch.setattr(processor, "available_cores", lambda: cores)
@@ -30,6 +35,18 @@ def test_speed_is_that_of_products_on_all_cores(monkeypatch, product_s):
         assert relative_speed() == pytest.approx(flop_per_s / 660e9)
 
 
+@pytest.mark.parametrize("threads", [None, "2", ""])
+def test_more_threads_are_not_measured(monkeypatch, threads):
+    pretend(monkeypatch, product_s=1e-9, cores=1, bfloat16=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    if threads is not None:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
+    assert relative_speed() == 1.0
+
+
 def test_this_machine_is_no_miracle():
-    assert 0.001 < relative_speed() / available_cores() < 10
+    code = "from textgen.processor import *; print(relative_speed())"
+    one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    printed = subprocess.check_output([sys.executable, "-c", code], env=one_thread)
+    assert 0.001 < float(printed) / available_cores() < 10
     assert has_bfloat16() in (True, False)

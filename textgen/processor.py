@@ -40,10 +40,14 @@ def relative_speed() -> float:
     """Measure how fast this machine trains, roughly: 1 is the one in the rules.
 
     By the processor time of float32 products, so that other programs at work change
-    little. Takes some hundredths of a second.
+    little. Takes some hundredths of a second. Threads of OpenBLAS that wait would count
+    as work, so that nothing is measured, and the answer is 1, unless
+    ``OPENBLAS_NUM_THREADS`` is 1, as the command lines set it.
     """
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        return 1.0
     matrix, product = np.ones((2, SIDE, SIDE), np.float32)
-    np.dot(matrix, matrix, out=product)  # the first one starts threads
+    np.dot(matrix, matrix, out=product)  # the first one takes longer
     count, spent_s, started_s = 0, 0.0, time.process_time()
     while spent_s < MEASURED_S:
         np.dot(matrix, matrix, out=product)
