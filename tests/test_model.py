@@ -1,5 +1,7 @@
 """The Keras network: shapes, seeds, and weights that go in and out."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -90,10 +92,21 @@ def test_dropout_follows_each_lstm_layer_and_only_if_asked_for():
 
 def test_input_dropout_hides_whole_symbols():
     model = build_model(small(input_dropout=0.5), V)
-    embedded = model.layers[1](np.arange(V)[None])
+    embedded = model.layers[1](np.arange(V)[None].repeat(40, axis=0))
     hidden = np.array(model.layers[2](embedded, training=True) == 0)
     assert (hidden.all(-1) == hidden.any(-1)).all()
-    assert 0 < hidden.mean() < 1
+    assert 0.3 < hidden.mean() < 0.7
+
+
+def test_a_seed_determines_the_dropout_of_keras_layers_too():
+    def dropped(seed: int) -> np.ndarray:
+        model = build_model(small(dropout=0.5, input_dropout=0.5), V, seed=seed)
+        same_weights = build_model(small(), V, seed=1)
+        set_network(model, network_of(same_weights))
+        return np.array(model(np.arange(V)[None].repeat(9, axis=0), training=True))
+
+    np.testing.assert_array_equal(dropped(1), dropped(1))
+    assert np.abs(dropped(1) - dropped(2)).max() > 1e-3
 
 
 def test_starting_weights_are_those_of_keras():
@@ -120,12 +133,12 @@ def test_a_seed_repeats_and_another_differs_in_every_random_array():
     assert not np.array_equal(one[2], one[5])
 
 
-def test_building_leaves_the_global_random_state_alone():
+def test_building_leaves_the_global_random_states_alone():
     keras.utils.set_random_seed(1)
-    expected = np.random.random()  # noqa: NPY002
+    expected = np.random.random(), random.random()  # noqa: NPY002
     keras.utils.set_random_seed(1)
-    build_model(small(), V, seed=9)
-    assert np.random.random() == expected  # noqa: NPY002
+    build_model(small(dropout=0.5, input_dropout=0.5), V, seed=9)
+    assert (np.random.random(), random.random()) == expected  # noqa: NPY002
 
 
 @pytest.mark.parametrize("embedding", [0, 3])

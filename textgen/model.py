@@ -7,6 +7,8 @@ Only standard layers, so that `keras.models.load_model` opens a saved model as i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 
@@ -28,22 +30,24 @@ def build_model(
         vocabulary_size: V, number of symbols.
         targets: ``all``, output (B, T, V), a prediction at each position; ``last``,
             output (B, V), one prediction after the window.
-        seed: determines the initial weights.
+        seed: determines the initial weights, and the dropout of Keras' own layers.
 
     Returns:
         A Keras model from int32 ids (B, T), any T, to float32 probabilities.
     """
-    seeds = iter(np.random.SeedSequence(seed).generate_state(2 * config.layers + 2))
-
-    def next_seed() -> int:
-        return int(next(seeds) & 0x7FFFFFFF)
-
+    of_weights = np.random.SeedSequence(seed)
+    next_seed = _seeds(of_weights, 2 * config.layers + 2)
+    # Layers without a seed would take theirs from Python's global random state.
+    next_layer_seed = _seeds(of_weights.spawn(1)[0], 2 * config.layers + 1)
     ids = keras.Input((None,), dtype="int32", name="ids")
     x = _input_layer(config, vocabulary_size, next_seed())(ids)
     if config.input_dropout:
         whole_symbols = (None, None, 1)  # not single entries of their embedding
         x = keras.layers.Dropout(
-            config.input_dropout, noise_shape=whole_symbols, name="dropout_0"
+            config.input_dropout,
+            noise_shape=whole_symbols,
+            seed=next_layer_seed(),
+            name="dropout_0",
         )(x)
     for number in range(1, config.layers + 1):
         x = keras.layers.LSTM(
@@ -51,10 +55,13 @@ def build_model(
             return_sequences=targets == "all" or number < config.layers,
             kernel_initializer=keras.initializers.GlorotUniform(next_seed()),
             recurrent_initializer=keras.initializers.Orthogonal(seed=next_seed()),
+            seed=next_layer_seed(),
             name=f"lstm_{number}",
         )(x)
         if config.dropout:
-            x = keras.layers.Dropout(config.dropout, name=f"dropout_{number}")(x)
+            x = keras.layers.Dropout(
+                config.dropout, seed=next_layer_seed(), name=f"dropout_{number}"
+            )(x)
     probabilities = keras.layers.Dense(
         vocabulary_size,
         activation="softmax",
@@ -108,6 +115,12 @@ def _fill(variable: keras.Variable, start: np.ndarray, known: np.ndarray) -> Non
     start = np.array(start)
     start[tuple(slice(n) for n in known.shape)] = known
     variable.assign(start)
+
+
+def _seeds(sequence: np.random.SeedSequence, count: int) -> Callable[[], int]:
+    """Return a function that gives the next of ``count`` seeds at each call."""
+    words = iter(sequence.generate_state(count))
+    return lambda: int(next(words) & 0x7FFFFFFF)
 
 
 def _input_layer(config: ModelConfig, vocabulary_size: int, seed: int) -> keras.Layer:
