@@ -35,6 +35,7 @@ ORDER = (
     "network",
     "activations",
     "recurrence",
+    "aligned",
     "lstm_stack",
     "mixed_stack",
     "stepper",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from textgen.aligned import aligned_copies, aligned_zeros
 from textgen.network import Network
 from textgen.recurrence import Recurrence, State, input_table
 
@@ -46,9 +47,9 @@ class _Layer:
         rows, units = output.shape
         self._kernel, self._bias = kernel, bias
         self._inputs, self._output = inputs, output
-        self.cell = np.zeros((rows, units), np.float32)
-        self._scratch = np.empty((rows, units), np.float32)
-        self._gates = np.empty((rows, 4 * units), np.float32)
+        self.cell = aligned_zeros((rows, units))
+        self._scratch = aligned_zeros((rows, units))
+        self._gates = aligned_zeros((rows, 4 * units))
         self._sigmoids = self._gates[:, : 3 * units]
         self._i, self._f, self._o, self._g = np.split(self._gates, 4, axis=1)
 
@@ -79,16 +80,19 @@ class LSTMStack(Recurrence):
         )
         units = [layer.units for layer in network.layers]
         ends = np.cumsum(units)
-        self._hidden = np.zeros((rows, ends[-1]), np.float32)
+        self._hidden = aligned_zeros((rows, ends[-1]))
+        kernels = [first.recurrent_kernel]
+        for layer in network.layers[1:]:
+            kernels.append(np.concatenate([layer.kernel, layer.recurrent_kernel]))
+        kernels = aligned_copies([_gate_order(kernel) for kernel in kernels])
         self._layers = []
         below = 0
-        for layer, start, end in zip(network.layers, ends - units, ends, strict=True):
-            kernel = layer.recurrent_kernel
-            if start > 0:
-                kernel = np.concatenate([layer.kernel, kernel])
+        for layer, kernel, start, end in zip(
+            network.layers, kernels, ends - units, ends, strict=True
+        ):
             self._layers.append(
                 _Layer(
-                    _gate_order(kernel),
+                    kernel,
                     _gate_order(layer.bias),
                     self._hidden[:, below:end],
                     self._hidden[:, start:end],
