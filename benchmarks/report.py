@@ -106,9 +106,10 @@ def existing_file(text: str) -> str:
 def new_file(text: str) -> Path:
     """Check, before hours of work, that a file can be written (an argparse type)."""
     path = Path(text)
-    if path.is_dir() or not os.access(path.absolute().parent, os.W_OK):
+    written_to = path if path.exists() else path.absolute().parent
+    if path.is_dir() or not os.access(written_to, os.W_OK):
         raise argparse.ArgumentTypeError(
-            f"must be a file in a folder that can be written, but was {text!r}"
+            f"must be a file, in a folder, that can be written, but was {text!r}"
         )
     return path
 

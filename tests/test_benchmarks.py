@@ -197,7 +197,7 @@ def test_options():
     ("script", "words", "message"),
     [
         (training_speed, "--rounds many", "--rounds: must be a whole number above 0"),
-        (generation_speed, "--json missing/x.json", "must be a file in a folder"),
+        (generation_speed, "--json missing/x.json", "must be a file, in a folder"),
         (large_corpus, "--megabytes -1", "above 0, but was '-1'"),
         (quality, "--text missing.txt", "must be a file, but 'missing.txt' is none"),
         (quality, "--minutes abc", "must be a number above 0, but was 'abc'"),
@@ -215,6 +215,16 @@ def test_bad_options_are_one_line_before_any_work(
         script.parse_arguments(words.split())
     assert ended.value.code == 2
     assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_record_that_may_not_be_replaced_is_refused(tmp_path, monkeypatch):
+    kept = tmp_path / "kept.json"
+    kept.touch()
+    # The superuser may write anywhere, so that permissions alone would show nothing.
+    monkeypatch.setattr(report.os, "access", lambda path, mode: Path(path) != kept)
+    with pytest.raises(argparse.ArgumentTypeError, match="that can be written"):
+        report.new_file(str(kept))
+    assert report.new_file(str(tmp_path / "new.json")) == tmp_path / "new.json"
 
 
 @pytest.mark.parametrize("kind", [ContestError, TextgenError])
