@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -141,6 +140,8 @@ def tells_of_steps(line: str) -> bool:
 
 def peak_of_children_mib() -> float:
     """Return the most that any ended child process of this one had resident."""
+    import resource  # not on Windows
+
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     unit_bytes = 1 if sys.platform == "darwin" else 1024
     return peak * unit_bytes / MIB

@@ -140,11 +140,16 @@ def find_corpus(model: TrainedModel, texts: Sequence[str]) -> tuple[Corpus, list
     for candidate in (*named, *texts):
         corpus = load_corpus(candidate, model.kind, model.vocabulary)
         if corpus.sha256 == trained_on["sha256"]:
-            return corpus, [text for text in texts if Path(text).stem != corpus.name]
+            own = corpus.sha256
+            return corpus, [text for text in texts if _sha256_of(text, model) != own]
     raise ContestError(
         f"{str(model.path)!r} was trained on {trained_on['name']!r}: give that file "
         "with --text"
     )
+
+
+def _sha256_of(text: str, model: TrainedModel) -> str:
+    return load_corpus(text, model.kind, model.vocabulary).sha256
 
 
 def judge_file(path: Path, options: Any) -> dict[str, Any]:

@@ -173,7 +173,8 @@ def with_range(value: Spread) -> str:
 def write_json(path: Path | None, record: dict[str, Any]) -> None:
     """Write a record, if there is a path to write it to."""
     if path is not None:
-        path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(record, indent=1, ensure_ascii=False)
+        path.write_text(f"{text}\n", encoding="utf-8")
         say(f"written: {str(path)!r}")
 
 

@@ -369,6 +369,14 @@ def test_many_of_nothing_and_seeds_that_do_not_fit():
         generate_many(model, ["a"], seeds=[-1])
 
 
+@pytest.mark.parametrize("prompt", [b"a", None, ["a"], 3])
+def test_a_prompt_that_is_no_text_is_refused(prompt):
+    for make in (generate_many, stream_output):
+        argument = [prompt] if make is generate_many else prompt
+        with pytest.raises(OptionError, match="prompt must be text, but was"):
+            make(whimsical_model(), argument)
+
+
 def test_no_more_prompts_are_taken_than_are_worked_on():
     taken = []
 

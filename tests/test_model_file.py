@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from textgen import atomic_file, trained_model
+from textgen import atomic_file, model_file, trained_model
 from textgen.config import Config, ModelConfig, WindowConfig
 from textgen.errors import ModelFileError, OutputError
 from textgen.hdf5_contents import METADATA_PATH
@@ -587,6 +587,21 @@ def test_a_failing_write_leaves_the_earlier_file(
         assert "\n" not in message
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["m.h5"]
+
+
+def test_a_file_too_large_to_be_opened_is_not_written(tmp_path, monkeypatch):
+    path = tmp_path / "m.h5"
+    make_file(path)
+    size = path.stat().st_size
+    monkeypatch.setattr(model_file, "MAX_FILE_BYTES", size)
+    make_file(path)
+    monkeypatch.setattr(model_file, "MAX_FILE_BYTES", size - 1)
+    path.unlink()
+    with pytest.raises(
+        OutputError, match=f"at most {size - 1:,} bytes, but .* {size:,}"
+    ):
+        make_file(path)
+    assert os.listdir(tmp_path) == []
 
 
 def test_half_a_write_leaves_the_earlier_file(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+import re
 import signal
 import time
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from textgen.errors import OptionError, OutputError
 from textgen.evaluation import held_out_nats
 from textgen.generation import generate_output
 from textgen.held_out import HeldOut
+from textgen.model import build_model
 from textgen.model_file import load_model
 from textgen.pipeline import run_training, train
 from textgen.preparation import prepare
@@ -194,7 +196,7 @@ def test_the_recorded_precision_is_the_one_trained_in(
         return round_kernels(weights, precision)
 
     monkeypatch.setattr(train_step, "round_kernels", note)
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
     run(prose, output, precision=wanted)
     chosen = train_step.choose_precision(wanted)
     assert seen == {chosen}
@@ -449,6 +451,17 @@ def test_a_budget_that_is_over_before_the_first_step_is_refused(names, output):
     assert not output.exists()
 
 
+def test_the_least_budget_that_is_named_is_enough(names, output, monkeypatch):
+    monkeypatch.setattr(start.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(Training, "calibrate", lambda self: 1.2345)
+    with pytest.raises(OptionError) as caught:
+        run(names, output, steps=None, minutes=0.001)
+    least = float(re.search(r"at least (\d+\.\d\d) for", str(caught.value))[1])
+    assert run(names, output, steps=None, minutes=least).steps == 1
+    with pytest.raises(OptionError):
+        run(names, output, steps=None, minutes=least - 0.01)
+
+
 def test_what_is_said_and_shown(prose, output, capsys):
     lines = []
     run(prose, output, show=True, say=lines.append)
@@ -461,6 +474,27 @@ def test_what_is_said_and_shown(prose, output, capsys):
     assert "held-out " in first
     assert set("".join(sample)) <= set(PROSE)
     assert len("\n".join(sample)) > 100
+
+
+def test_the_library_tells_what_there_is_to_tell_if_it_may_show(prose, output, capsys):
+    options = TINY | {"steps": 3, "output": output, "resume": True}
+    train(prose, **options, show=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("there is no checkpoint ")
+    assert lines[1].startswith("hour: 768 characters, ")
+    train(prose, **options, show=True)  # nothing is left to do
+    assert "this training is finished" in capsys.readouterr().err
+    train(prose, **options)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_saved_has_the_dropout_seeds_of_its_training(prose, output):
+    run(prose, output, seed=5, dropout=0.5)
+    model = keras.models.load_model(output)
+    expected = build_model(load_model(output).config.model, 2, seed=5)
+    seeds = [getattr(layer, "seed", None) for layer in model.layers]
+    assert seeds == [getattr(layer, "seed", None) for layer in expected.layers]
+    assert len({seed for seed in seeds if seed is not None}) == 2
 
 
 def test_nothing_is_shown_unless_asked_for(prose, output, capsys):

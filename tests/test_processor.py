@@ -11,6 +11,11 @@ from textgen import processor
 from textgen.processor import available_cores, has_bfloat16, relative_speed
 
 
+def config(blas):
+    """Return what NumPy says of how it was built."""
+    return {"Build Dependencies": {"blas": {"name": blas}}}
+
+
 def pretend(monkeypatch, *, product_s, cores, bfloat16):
     """Let each product take so long, of a clock that stands still otherwise."""
     clock = {"now": 5.0}
@@ -21,6 +26,8 @@ def pretend(monkeypatch, *, product_s, cores, bfloat16):
         clock["now"] += product_s
 
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    openblas = config("scipy-openblas")
+    monkeypatch.setattr(processor.np, "show_config", lambda mode: openblas)
     monkeypatch.setattr(processor.np, "dot", dot)
     monkeypatch.setattr(processor.time, "process_time", lambda: clock["now"])
     monkeypatch.setattr(processor, "available_cores", lambda: cores)
@@ -42,6 +49,12 @@ def test_more_threads_are_not_measured(monkeypatch, threads):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS")
     if threads is not None:
         monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
+    assert relative_speed() == 1.0
+
+
+def test_another_blas_is_not_measured(monkeypatch):
+    pretend(monkeypatch, product_s=1e-9, cores=1, bfloat16=False)
+    monkeypatch.setattr(processor.np, "show_config", lambda mode: config("accelerate"))
     assert relative_speed() == 1.0
 
 

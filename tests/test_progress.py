@@ -4,11 +4,14 @@ import io
 import re
 import time
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from textgen import progress
+from textgen.config import WindowConfig
 from textgen.progress import ProgressDisplay
+from textgen.windows import make_windows
 
 
 class Clock:
@@ -80,6 +83,14 @@ def test_the_last_epoch_may_be_cut_short(clock):
     display.on_epoch_end(2, {"loss": 1.0})
     assert written.getvalue().startswith("step 12/12  epoch 3/3 ")
     assert "0:00 left" in written.getvalue()
+
+
+def test_speed_is_that_of_an_average_batch():
+    lengths = [3, 3, 3, 99]
+    ids = np.concatenate([[0], *[[1] * length + [0] for length in lengths]])
+    windows = make_windows(ids, "lines", WindowConfig(200), 1, 0, end_id=0)
+    display = progress.make_display(0, 4, windows, snapshot=None)
+    assert display._chars_per_step == (3 * 4 + 100) / 4
 
 
 def test_a_long_wait_is_in_minutes(clock):

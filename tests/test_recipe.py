@@ -1,21 +1,35 @@
 """Which configuration a training runs with, and how that is said."""
 
 import re
+from argparse import ArgumentParser
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from textgen import preparation, recipe
-from textgen.config import PRESETS, Config
+from textgen.config import PRESETS, Config, ModelConfig
+from textgen.config_options import add_config_options
 from textgen.corpus import Corpus, load_corpus, named_corpora
 from textgen.errors import OptionError
+from textgen.model import build_model
 from textgen.model_file import load_model
 from textgen.recipe import choose_config, describe, describe_length
 from textgen.sizing import size_for
 from textgen.vocabulary import Vocabulary
 from textgen.windows import make_windows
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def options_of(words):
+    parser = ArgumentParser()
+    parser.add_argument("--corpus")
+    parser.add_argument("--init-from")
+    add_config_options(parser)
+    return parser.parse_args(words)
 
 
 def corpus(name="letters", kind="stream", **fields):
@@ -96,12 +110,21 @@ def test_going_on_takes_a_tenth_of_the_peak_rate_of_a_cosine(saved):
     assert start.config.training.schedule == "cosine"
     config = choose_config(corpus(), None, start, {})
     assert config.training.learning_rate == pytest.approx(4e-4)
-    assert config == start.config.override(learning_rate=config.training.learning_rate)
+    rate = config.training.learning_rate
+    assert config == start.config.override(learning_rate=rate, precision="auto")
 
 
 def test_going_on_keeps_a_constant_rate(saved):
     start = with_config(saved, learning_rate=4e-3, schedule="constant")
-    assert choose_config(corpus(), None, start, {}) == start.config
+    expected = start.config.override(precision="auto")
+    assert choose_config(corpus(), None, start, {}) == expected
+
+
+def test_going_on_chooses_the_precision_for_this_machine(saved):
+    start = with_config(saved, precision="bfloat16")
+    assert choose_config(corpus(), None, start, {}).training.precision == "auto"
+    asked = choose_config(corpus(), None, start, {"precision": "bfloat16"})
+    assert asked.training.precision == "bfloat16"
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
@@ -109,7 +132,7 @@ def test_going_on_takes_what_is_asked_for(saved, schedule):
     start = with_config(saved, schedule=schedule)
     overrides = {"learning_rate": 0.5, "epochs": 1, "batch_size": 128, "dropout": 0.4}
     config = choose_config(corpus(), None, start, overrides)
-    assert config == start.config.override(**overrides)
+    assert config == start.config.override(**overrides, precision="auto")
 
 
 def test_going_on_holds_nothing_out_that_was_trained_on(saved):
@@ -163,6 +186,59 @@ def test_one_hot_input_is_not_for_any_number_of_symbols(saved):
     assert choose_config(many, "course", None, {"embedding": 9}).model.embedding == 9
     fewer = replace(many, vocabulary=Vocabulary(vocabulary.symbols[1:]))
     assert choose_config(fewer, "course", None, {}).model.embedding == 0
+
+
+@pytest.mark.parametrize("embedding", [0, 8])
+def test_a_model_too_large_for_its_file_is_refused_before_the_work(
+    embedding, monkeypatch
+):
+    shape = {"layers": 3, "units": 24, "embedding": embedding}
+    weights = build_model(ModelConfig(**shape), 3).count_params()
+    file_bytes = 4 * weights + recipe.RECORD_BYTES
+    monkeypatch.setattr(recipe, "MAX_FILE_BYTES", file_bytes)
+    assert choose_config(corpus(), None, None, shape).model.units == 24
+    monkeypatch.setattr(recipe, "MAX_FILE_BYTES", file_bytes - 1)
+    with pytest.raises(OptionError) as caught:
+        choose_config(corpus(), None, None, shape)
+    assert str(caught.value) == (
+        "--units must be fewer for 3 layers and 3 symbols, but was 24: the model file "
+        f"would have {file_bytes:,} bytes, of which at most {file_bytes - 1:,} are "
+        "opened"
+    )
+
+
+def test_windows_too_long_to_be_completed_are_refused_before_the_work():
+    shape = {"layers": 2, "units": 512, "targets": "last", "window_chars": 8192}
+    assert choose_config(corpus(), None, None, shape).windows.window_chars == 8192
+    with pytest.raises(OptionError) as caught:
+        choose_config(corpus(), None, None, shape | {"window_chars": 8193})
+    assert str(caught.value) == (
+        "--window must be at most 8,192 for --targets last and 2×512 units, but was "
+        "8193"
+    )
+    choose_config(
+        corpus(), None, None, shape | {"window_chars": 9000, "targets": "all"}
+    )
+
+
+def test_the_commands_of_the_model_card_are_what_the_files_record():
+    """But for the precision, which is the machine's."""
+    card = (ROOT / "models" / "README.md").read_text("utf-8")
+    commands = re.findall(r"^python train\.py (.*)$", card, flags=re.M)
+    assert len(commands) == 3
+    made = {}
+    for words in commands:
+        options = vars(options_of(words.split()))
+        name, start = options.pop("corpus"), options.pop("init_from")
+        if start is not None:
+            start = made[Path(start).stem]
+        text = load_corpus(name)
+        config = choose_config(text, None, start, options)
+        made[name] = SimpleNamespace(config=config, metadata={}, kind=text.kind)
+    for name in ("sonnets", "dinos"):
+        recorded = load_model(ROOT / "models" / f"{name}-pretrained.h5").config
+        precision = recorded.training.precision
+        assert made[name].config.override(precision=precision) == recorded
 
 
 def test_a_preset_and_a_saved_model_at_once(saved):

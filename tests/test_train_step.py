@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from textgen import forward, processor, train_step
 from textgen.config import ModelConfig, TrainingConfig
-from textgen.errors import OptionError
+from textgen.errors import CheckpointError, OptionError
 from textgen.model import build_model
 from textgen.optimizer import make_optimizer
 from textgen.train_step import TrainStep, choose_precision
@@ -192,13 +192,34 @@ def test_replicas_cut_their_rows_evenly(monkeypatch, cores, batch_size, parts):
     assert TrainStep(network(), batch_size=batch_size, **options).parts == parts
 
 
+def test_replicas_go_on_with_parts_that_they_can_make():
+    options = {"precision": "float32", "seed": 0, "strategy": ThreeReplicas()}
+    step = TrainStep(network(), batch_size=24, **options)  # of 8 rows each
+    step.cut_as_before(4)
+    assert step.parts == 4
+    with pytest.raises(CheckpointError, match="3 parts, which the 8 rows of each of 3"):
+        step.cut_as_before(3)
+    assert step.parts == 4
+    alone = TrainStep(network(), batch_size=8, precision="float32", seed=0)
+    alone.cut_as_before(3)
+    assert alone.parts == 3
+
+
+def test_any_seed_gives_dropout_to_every_part(data):
+    step = TrainStep(network(0.5), precision="float32", seed=0, batch_size=B)
+    step._seed_word = 2**31 - 1  # the largest
+    step.parts = 2
+    assert np.isfinite(step(*data, 0)).all()
+
+
 def test_on_a_gpu_keras_layers_run_in_one_part(monkeypatch):
-    gpu = [tf.config.LogicalDevice("GPU:0", "GPU")]
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: gpu)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpu)
+    gpu = [tf.config.PhysicalDevice("GPU:0", "GPU")]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpu)
     step = TrainStep(network(), precision="float32", seed=0, batch_size=64)
     assert step.parts == 1
     assert step._gradients == step._layer_gradients
+    step.cut_as_before(2)  # as a training that began on two cores
+    assert step.parts == 1
     assert choose_precision("auto") == "float32"
     with pytest.raises(OptionError, match="on a GPU, but was bfloat16"):
         choose_precision("bfloat16")
@@ -253,9 +274,9 @@ def test_precision_follows_the_processor(
     cpuinfo = tmp_path / "cpuinfo"
     if flags is not None:
         cpuinfo.write_text(flags)
-    monkeypatch.setattr(processor, "CPU_FLAGS", cpuinfo)
+    monkeypatch.setattr(processor, "CPU_INFO", cpuinfo)
     monkeypatch.setattr(processor.platform, "system", lambda: system)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: gpus)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: gpus)
     assert choose_precision("auto") == expected
     assert choose_precision("float32") == "float32"
     if not gpus:

@@ -9,7 +9,6 @@ that is most of the time of a text that is made alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,36 +16,23 @@ CACHE_LINE_BYTES = 64
 HUGE_PAGE_BYTES = 2 << 20  # of x86-64 and most ARM systems
 
 
-def aligned_zeros(shape: tuple[int, ...]) -> np.ndarray:
-    """Return float32 zeros of this shape."""
-    (array,) = _side_by_side([shape])
-    array[...] = 0
-    return array
+def aligned_zeros(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+    """Return float32 zeros, side by side in one piece of memory.
 
+    From two megabytes on, it begins at a huge page. NumPy advises Linux to use such
+    pages for arrays of more than four megabytes, but that goes for whole ones only.
 
-def aligned_copies(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return float32 copies, C-contiguous, side by side in one piece of memory.
-
-    From two megabytes on, it begins at a huge page; NumPy advises Linux to use such
-    pages for arrays of more than four megabytes, but can only for whole ones.
+    Args:
+        *shapes: of the arrays, each of which begins at a cache line.
     """
-    copies = _side_by_side([array.shape for array in arrays])
-    for copy, array in zip(copies, arrays, strict=True):
-        copy[...] = array
-    return copies
-
-
-def _side_by_side(shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
-    sizes_bytes = [4 * math.prod(shape) for shape in shapes]
-    places_bytes = [
-        -(-size // CACHE_LINE_BYTES) * CACHE_LINE_BYTES for size in sizes_bytes
-    ]
-    total_bytes = sum(places_bytes)
+    lines = [-(-4 * math.prod(shape) // CACHE_LINE_BYTES) for shape in shapes]
+    total_bytes = CACHE_LINE_BYTES * sum(lines)
     alignment = HUGE_PAGE_BYTES if total_bytes >= HUGE_PAGE_BYTES else CACHE_LINE_BYTES
-    memory = np.empty(total_bytes + alignment, np.uint8)
+    memory = np.zeros(total_bytes + alignment, np.uint8)
     start = -memory.ctypes.data % alignment
     arrays = []
-    for shape, size, place in zip(shapes, sizes_bytes, places_bytes, strict=True):
-        arrays.append(memory[start : start + size].view(np.float32).reshape(shape))
-        start += place
+    for shape, count in zip(shapes, lines, strict=True):
+        array = memory[start : start + 4 * math.prod(shape)].view(np.float32)
+        arrays.append(array.reshape(shape))
+        start += CACHE_LINE_BYTES * count
     return arrays

@@ -23,6 +23,7 @@ from textgen.config import CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation import (
     as_model,
+    check_prompt,
     check_seed,
     fresh_seed,
     opening_ids,
@@ -129,7 +130,8 @@ def iterate_completions(
         prompts: what to complete.
         seeds: one for each prompt.
         config: how each is completed.
-        streams: rows B of the batch, fewer where a large network has no more.
+        streams: rows B of the batch; more than the model's ``most_streams`` are not
+            taken.
 
     Raises:
         TextgenError: as `generate_output`, once the prompt at fault is reached.
@@ -139,7 +141,7 @@ def iterate_completions(
         lambda prompt: opening_ids(model, prompt, config.strict)
     )
     rows = (
-        Row(index, prompt, opening(prompt), check_seed(seed))
+        Row(index, prompt, opening(check_prompt(prompt)), check_seed(seed))
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=False))
     )
     waiting: dict[int, Completion] = {}

@@ -12,6 +12,7 @@ import keras
 import tensorflow as tf
 
 from textgen.dropout import drop
+from textgen.model import lstm_layers
 from textgen.output_layer import dense
 from textgen.recurrent import look_up, lstm_sequence, rows, tanh_gates
 
@@ -42,7 +43,7 @@ def read_weights(model: keras.Model) -> StackWeights:
     back to the variables.
     """
     layers = []
-    for lstm in _lstm_layers(model):
+    for lstm in lstm_layers(model):
         kernel = tanh_gates(lstm.cell.kernel.value)
         if not layers:
             # The embedding folded into the first kernel: a look-up, not a product.
@@ -133,7 +134,7 @@ def layer_logits(
     if dropout_seed is not None and rates[0]:
         shown = drop(tf.ones([*tf.transpose(ids).shape, 1]), rates[0], dropout_seed)
         x *= tf.transpose(shown, [1, 0, 2])
-    for number, lstm in enumerate(_lstm_layers(model), start=1):
+    for number, lstm in enumerate(lstm_layers(model), start=1):
         x = tf.transpose(lstm(x), [1, 0, 2])
         x = tf.transpose(_dropped(x, rates, number, dropout_seed), [1, 0, 2])
     head = model.layers[-1]
@@ -159,7 +160,3 @@ def _dropped(
     if seed is None or not rates[number]:
         return x
     return drop(x, rates[number], seed + tf.constant([number, 0]))
-
-
-def _lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
-    return [x for x in model.layers if isinstance(x, keras.layers.LSTM)]

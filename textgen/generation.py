@@ -197,6 +197,13 @@ def check_seed(seed: int) -> int:
     return check_number("--seed", seed, 0, MAX_SEED, whole=True)
 
 
+def check_prompt(prompt: str) -> str:
+    """Return a prompt as it is; raise `OptionError` unless it is text."""
+    if not isinstance(prompt, str):
+        raise OptionError(f"prompt must be text, but was {type(prompt).__name__}")
+    return prompt
+
+
 def end_id_of(model: TrainedModel) -> int | None:
     """Return the id that ends a completion, or None."""
     return model.end_id if model.kind == "lines" else None
@@ -217,8 +224,7 @@ def opening_ids(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
         OptionError: if ``prompt`` is no text.
         VocabularyError: for unknown symbols if ``strict``.
     """
-    if not isinstance(prompt, str):
-        raise OptionError(f"prompt must be text, but was {type(prompt).__name__}")
+    check_prompt(prompt)
     vocabulary = model.vocabulary
     if strict:
         ids = vocabulary.encode(prompt)

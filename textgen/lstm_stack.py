@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from textgen.aligned import aligned_copies, aligned_zeros
+from textgen.aligned import aligned_zeros
 from textgen.network import Network
 from textgen.recurrence import Recurrence, State, input_table
 
@@ -47,9 +47,9 @@ class _Layer:
         rows, units = output.shape
         self._kernel, self._bias = kernel, bias
         self._inputs, self._output = inputs, output
-        self.cell = aligned_zeros((rows, units))
-        self._scratch = aligned_zeros((rows, units))
-        self._gates = aligned_zeros((rows, 4 * units))
+        self.cell, self._scratch, self._gates = aligned_zeros(
+            (rows, units), (rows, units), (rows, 4 * units)
+        )
         self._sigmoids = self._gates[:, : 3 * units]
         self._i, self._f, self._o, self._g = np.split(self._gates, 4, axis=1)
 
@@ -79,27 +79,28 @@ class LSTMStack(Recurrence):
             network.embedding, _gate_order(first.kernel), _gate_order(first.bias)
         )
         units = [layer.units for layer in network.layers]
-        ends = np.cumsum(units)
-        self._hidden = aligned_zeros((rows, ends[-1]))
-        kernels = [first.recurrent_kernel]
-        for layer in network.layers[1:]:
-            kernels.append(np.concatenate([layer.kernel, layer.recurrent_kernel]))
-        kernels = aligned_copies([_gate_order(kernel) for kernel in kernels])
+        widths = [below + own for below, own in zip([0, *units], units, strict=False)]
+        kernels = aligned_zeros(
+            *((width, 4 * own) for width, own in zip(widths, units, strict=True))
+        )
+        (self._hidden,) = aligned_zeros((rows, sum(units)))
         self._layers = []
-        below = 0
-        for layer, kernel, start, end in zip(
-            network.layers, kernels, ends - units, ends, strict=True
+        for layer, kernel, end in zip(
+            network.layers, kernels, np.cumsum(units), strict=True
         ):
+            width, own = len(kernel), layer.units
+            if width > own:  # not the first, whose input comes by the table
+                kernel[:-own] = _gate_order(layer.kernel)
+            kernel[-own:] = _gate_order(layer.recurrent_kernel)
             self._layers.append(
                 _Layer(
                     kernel,
                     _gate_order(layer.bias),
-                    self._hidden[:, below:end],
-                    self._hidden[:, start:end],
+                    self._hidden[:, end - width : end],
+                    self._hidden[:, end - own : end],
                 )
             )
-            below = start
-        self.top = self._hidden[:, start:end]
+        self.top = self._hidden[:, -units[-1] :]
 
     def advance(self, ids: np.ndarray | int) -> None:
         """Take every row one symbol further; see `Recurrence.advance`."""

@@ -71,6 +71,11 @@ def build_model(
     return keras.Model(ids, probabilities, name="textgen")
 
 
+def lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
+    """Return the LSTM layers of a network of `build_model`, first to last."""
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.LSTM)]
+
+
 def network_of(model: keras.Model) -> Network:
     """Copy a network's weights out of Keras, for the NumPy stepper.
 
@@ -78,11 +83,7 @@ def network_of(model: keras.Model) -> Network:
         model: a network of `build_model`, or one with the same chain of layers.
     """
     arrays = {layer.name: layer.get_weights() for layer in model.layers}
-    cells = [
-        LSTMWeights(*arrays[layer.name])
-        for layer in model.layers
-        if isinstance(layer, keras.layers.LSTM)
-    ]
+    cells = [LSTMWeights(*arrays[layer.name]) for layer in lstm_layers(model)]
     kernel, bias = arrays["probabilities"]
     return Network(arrays[model.layers[1].name][0], tuple(cells), kernel, bias)
 
@@ -99,8 +100,9 @@ def set_network(model: keras.Model, network: Network) -> None:
     """
     fresh = network_of(model)
     _fill(model.layers[1].embeddings, fresh.embedding, network.embedding)
-    lstms = [x for x in model.layers if isinstance(x, keras.layers.LSTM)]
-    for layer, ours, theirs in zip(lstms, fresh.layers, network.layers, strict=True):
+    for layer, ours, theirs in zip(
+        lstm_layers(model), fresh.layers, network.layers, strict=True
+    ):
         _fill(layer.cell.kernel, ours.kernel, theirs.kernel)
         layer.cell.recurrent_kernel.assign(theirs.recurrent_kernel)
         layer.cell.bias.assign(theirs.bias)

@@ -54,7 +54,8 @@ def save_model(
         previous: under this name the earlier file is kept, if given.
 
     Raises:
-        OutputError: if the weights aren't finite, or the file can't be written.
+        OutputError: if the weights aren't finite, the file would be larger than
+            `load_model` takes, or it can't be written.
         ModelFileError: if `load_model` would not take the result.
     """
     for weights in keras_model.get_weights():
@@ -69,8 +70,14 @@ def save_model(
 
     path = Path(path)
     hdf5 = _hdf5_bytes(keras_model, metadata)
+    file = user_block(hdf5) + hdf5
+    if len(file) > MAX_FILE_BYTES:
+        raise OutputError(
+            f"expected a model file of at most {MAX_FILE_BYTES:,} bytes, but it would "
+            f"have {len(file):,}; nothing was saved: train a smaller network"
+        )
     model_of_contents(replace(read_contents(hdf5), hashed=True), path)
-    write_atomically(user_block(hdf5) + hdf5, path, previous=previous)
+    write_atomically(file, path, previous=previous)
 
 
 def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:

@@ -26,6 +26,7 @@ from textgen.progress import make_display
 from textgen.recipe import describe
 from textgen.record import metadata_of, saved_form, trained_model, training_record
 from textgen.start import checkpoint_maker, describe_start, make_training, plan_steps
+from textgen.terminal import say as say_on_stderr
 from textgen.train_step import choose_precision, configure_process
 from textgen.trained_model import TrainedModel
 from textgen.training import Training
@@ -58,6 +59,10 @@ class Report:
         return self.interruption is not None
 
 
+def _say_nothing(line: str) -> None:
+    pass
+
+
 def train(
     corpus: str | os.PathLike = DEFAULT_CORPUS,
     *,
@@ -68,11 +73,16 @@ def train(
 ) -> Path:
     """Train a model and save it; the library's form of ``train.py``.
 
+    For speed it settles two things for the whole process: TensorFlow's operations
+    take one thread each, and as many run as there are cores (unless TensorFlow has
+    run already); and freed memory is kept for later arrays.
+
     Args:
         corpus: a named corpus or the path of a UTF-8 text file.
         callbacks: Keras callbacks; see `run_training`.
         strategy: a `tf.distribute.Strategy`; None means the current one.
-        show: show progress and samples of text on standard error.
+        show: show progress, samples of text and whatever there is to be told on
+            standard error.
         **options: as for `textgen.preparation.prepare`: ``preset``, ``kind``,
             ``output``, ``init_from``, ``resume``, and any field of
             `textgen.config.Config`.
@@ -87,6 +97,9 @@ def train(
     """
     started_s = time.monotonic()
     preparation = prepare(corpus, **options)
+    say = say_on_stderr if show else _say_nothing
+    for note in preparation.notes:
+        say(note)
     if preparation.finished:
         return preparation.path
     report = run_training(
@@ -94,6 +107,7 @@ def train(
         callbacks=callbacks,
         strategy=strategy,
         show=show,
+        say=say,
         started_s=started_s,
     )
     if report.interruption is not None:
@@ -107,7 +121,7 @@ def run_training(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     show: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Callable[[str], None] = _say_nothing,
     started_s: float | None = None,
 ) -> Report:
     """Run a prepared training and save its model.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-CPU_FLAGS = Path("/proc/cpuinfo")
+CPU_INFO = Path("/proc/cpuinfo")
 # The machine that the rules of `textgen.sizing` were fitted on: two cores, bfloat16.
 REFERENCE_FLOP_PER_S = 660e9
 BFLOAT16_GAIN = 1.75
@@ -32,8 +32,8 @@ def has_bfloat16() -> bool:
     """
     return (
         platform.system() == "Linux"
-        and CPU_FLAGS.exists()
-        and bool({"avx512_bf16", "amx_bf16"} & set(CPU_FLAGS.read_text().split()))
+        and CPU_INFO.exists()
+        and bool({"avx512_bf16", "amx_bf16"} & set(CPU_INFO.read_text().split()))
     )
 
 
@@ -41,11 +41,13 @@ def relative_speed() -> float:
     """Measure how fast this machine trains, roughly: 1 is the one in the rules.
 
     By the processor time of float32 products, so that other programs at work change
-    little. Takes some hundredths of a second. Threads of OpenBLAS that wait would count
-    as work, so that nothing is measured, and the answer is 1, unless
-    ``OPENBLAS_NUM_THREADS`` is 1, as the command lines set it.
+    little. Takes some hundredths of a second. Threads of a BLAS that wait would count
+    as work, so that nothing is measured, and the answer is 1, unless NumPy multiplies
+    by OpenBLAS and ``OPENBLAS_NUM_THREADS`` is 1, as the command lines set it where it
+    isn't set.
     """
-    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    if "openblas" not in blas or os.environ.get("OPENBLAS_NUM_THREADS") != "1":
         return 1.0
     matrix, product = np.ones((2, SIDE, SIDE), np.float32)
     np.dot(matrix, matrix, out=product)  # the first one takes longer

@@ -20,6 +20,7 @@ LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
 SAMPLE_CHARS = 160
 SAMPLE_NAMES = 5
+AVERAGED_BATCHES = 16
 
 
 class ProgressDisplay(keras.callbacks.Callback):
@@ -131,10 +132,17 @@ def make_display(
     return ProgressDisplay(
         total_steps,
         windows.steps_per_epoch,
-        float(windows.batch(0, 0).weights.sum()),
+        _chars_per_step(windows),
         lambda: _sample(snapshot()),
         first_step=first_step,
     )
+
+
+def _chars_per_step(windows: Windows) -> float:
+    """Return about how many symbols count in a step; batches of lines differ."""
+    count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
+    batches = windows.batches(0, 0, count)
+    return sum(float(batch.weights.sum()) for batch in batches) / count
 
 
 def _sample(model: TrainedModel) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from textgen.checks import check_choice
-from textgen.config import PRESETS, Config
+from textgen.config import PRESETS, Config, ModelConfig
 from textgen.corpus import Corpus
 from textgen.errors import OptionError
+from textgen.model_file import MAX_FILE_BYTES
 from textgen.processor import relative_speed
 from textgen.schedule import shown_steps
 from textgen.sizing import size_for
-from textgen.trained_model import TrainedModel
+from textgen.trained_model import MAX_STAGGERED_UNITS, TrainedModel
 from textgen.windows import Windows
 
 FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model
 MAX_ONE_HOT_SYMBOLS = 8192  # the identity that gives them takes a quarter of a GiB
+RECORD_BYTES = 16 << 20  # of a model file, at most, for what is no weight
 
 
 def choose_config(
@@ -30,7 +32,8 @@ def choose_config(
     Otherwise a named corpus without a preset of its name, and any file, takes
     ``dinos``' if it is made of lines and ``sonnets``' if not. Going on from a saved
     model keeps its network, windows and schedule; the peak rate is a tenth of the
-    saved one, but with a constant schedule it stays.
+    saved one, but with a constant schedule it stays. Its precision is chosen anew,
+    for this machine.
 
     Args:
         corpus: what will be trained on.
@@ -41,13 +44,13 @@ def choose_config(
     Raises:
         OptionError: unknown preset; preset and saved model at once; a value out of
             bounds; a network that differs from the saved model's; a part held out
-            that the saved model was trained on; one-hot input of too many symbols.
+            that the saved model was trained on; a model too large for its file.
     """
     if preset is not None:
         check_choice("--preset", preset, tuple(PRESETS))
     if start is None:
         config = _afresh(corpus, preset, overrides).override(**overrides)
-        _check_one_hot(config, corpus)
+        _check_size(config, corpus)
         return config
     if preset is not None:
         raise OptionError(
@@ -56,7 +59,7 @@ def choose_config(
         )
     config = _go_on(start.config, overrides)
     _check_held_out(config, corpus, start)
-    _check_one_hot(config, corpus)
+    _check_size(config, corpus)
     return config
 
 
@@ -72,10 +75,10 @@ def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Co
 
 
 def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
-    config = saved
+    config = saved.override(precision="auto")
     if saved.training.schedule != "constant":
         rate = saved.training.learning_rate * FINE_TUNING_SHARE
-        config = saved.override(learning_rate=rate)
+        config = config.override(learning_rate=rate)
     config = config.override(**overrides)
     for name in ("layers", "units", "embedding"):
         ours, wanted = getattr(saved.model, name), getattr(config.model, name)
@@ -101,14 +104,35 @@ def _check_held_out(config: Config, corpus: Corpus, start: TrainedModel) -> None
         )
 
 
-def _check_one_hot(config: Config, corpus: Corpus) -> None:
-    """Raise `OptionError` for one-hot input of more symbols than memory is for."""
-    symbols = len(corpus.vocabulary)
-    if not config.model.embedding and symbols > MAX_ONE_HOT_SYMBOLS:
+def _check_size(config: Config, corpus: Corpus) -> None:
+    """Raise `OptionError`, before the work, for what could not be saved or opened."""
+    model, windows, symbols = config.model, config.windows, len(corpus.vocabulary)
+    if not model.embedding and symbols > MAX_ONE_HOT_SYMBOLS:
         raise OptionError(
             f"--embedding must be at least 1 for a text of {symbols:,} symbols, but "
             f"was 0: one-hot input is for at most {MAX_ONE_HOT_SYMBOLS:,}"
         )
+    file_bytes = 4 * _weights(model, symbols) + RECORD_BYTES
+    if file_bytes > MAX_FILE_BYTES:
+        raise OptionError(
+            f"--units must be fewer for {model.layers} layers and {symbols:,} symbols, "
+            f"but was {model.units}: the model file would have {file_bytes:,} bytes, "
+            f"of which at most {MAX_FILE_BYTES:,} are opened"
+        )
+    most = MAX_STAGGERED_UNITS // (model.layers * model.units)
+    if windows.targets == "last" and windows.window_chars > most:
+        raise OptionError(
+            f"--window must be at most {most:,} for --targets last and "
+            f"{model.layers}×{model.units} units, but was {windows.window_chars}"
+        )
+
+
+def _weights(model: ModelConfig, symbols: int) -> int:
+    """Count the weights of a network; a one-hot table counts, as it is saved."""
+    units, embedding = model.units, model.embedding or symbols
+    first = 4 * units * (embedding + units + 1)
+    others = 4 * units * (2 * units + 1) * (model.layers - 1)
+    return symbols * embedding + first + others + symbols * (units + 1)
 
 
 def describe(corpus: Corpus, config: Config, windows: Windows) -> str:

@@ -45,7 +45,10 @@ def saved_form(model: keras.Model, corpus: Corpus, config: Config) -> keras.Mode
         config: how.
     """
     final = build_model(
-        config.model, len(corpus.vocabulary), targets=config.windows.targets
+        config.model,
+        len(corpus.vocabulary),
+        targets=config.windows.targets,
+        seed=config.training.seed,
     )
     final.set_weights(model.get_weights())
     return final

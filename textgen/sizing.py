@@ -4,7 +4,8 @@ A few rules of thumb, fitted to trainings of some seconds to an hour on a 2-core
 machine (docs/experiments.md), in terms of
 
     n  characters of the text
-    t  seconds of the budget, times the speed of the machine (1: two cores of Zen 5)
+    t  seconds of the budget, less 8 for starting, times the speed of the machine
+       (1: two cores of Zen 5)
     P  weights of the recurrent layers, 4U² for one layer and 12U² for two
 
 1. **Work.** A machine does more multiplications a second in larger networks: about
@@ -19,8 +20,8 @@ machine (docs/experiments.md), in terms of
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
    to 0.5; none where the text is not seen once. A fifth of that number for the input
    symbols, and as the weight decay, which is 0.01 at least.
-6. **Batches** of 32 windows of 64 characters, of 128 where t is 590 s or more; of 16
-   where 40 passes would be less than 2,000 steps.
+6. **Windows** of 64 characters; of 128 where t is 590 s or more. **Batches** of 32
+   windows; of 16 where 40 passes would be less than 2,000 steps.
 
 None of it looks at the held-out part.
 """

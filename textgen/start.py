@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -53,12 +54,17 @@ def make_training(
         strategy=strategy,
     )
     if preparation.checkpoint is not None:
-        usual = training.parts
+        usual, before = training.parts, preparation.checkpoint.state.parts
         training.restore(preparation.checkpoint.state)
-        if training.parts != usual:
+        if training.parts != before:
             say(
-                f"batches are cut into {training.parts} parts as before, so that sums "
-                f"are the same; for this machine's cores it would be {usual}"
+                f"batches aren't cut into {before} parts as before, since this is a "
+                "GPU: the training goes on, but not bit for bit as it would have"
+            )
+        elif before != usual:
+            say(
+                f"batches are cut into {before} parts as before, so that sums are the "
+                f"same; for this machine's cores it would be {usual}"
             )
     return training
 
@@ -97,6 +103,7 @@ def plan_steps(
     step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / steps_per_epoch
     if left_s < step_s and not done:
         needed = config.minutes + (step_s - left_s) / 60
+        needed = math.ceil(100 * needed) / 100
         raise OptionError(
             f"--minutes must leave time to train, here at least {needed:.2f} for "
             f"starting, measuring and one step, but was {config.minutes:g}"

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from textgen.aligned import aligned_zeros
 from textgen.config import WindowConfig
 from textgen.errors import ModelFileError
 from textgen.lstm_stack import LSTMStack
@@ -141,9 +142,11 @@ class _Output:
 
     def __init__(self, network: Network, streams: int):
         self._head = network.head
-        self._kernel = network.dense_kernel
         self._bias = network.dense_bias
-        self._logits = np.empty((streams, len(self._bias)), np.float32)
+        self._kernel, self._logits = aligned_zeros(
+            network.dense_kernel.shape, (streams, len(self._bias))
+        )
+        self._kernel[:] = network.dense_kernel
         # Plain LSTM layers can't overflow, whatever their weights.
         self._may_overflow = not network.is_plain_lstm
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from textgen.errors import OptionError
+from textgen.errors import CheckpointError, OptionError
 from textgen.forward import (
     StackWeights,
     dropout_rates,
@@ -59,10 +59,11 @@ def choose_precision(wanted: str) -> str:
     Raises:
         OptionError: bfloat16 on a GPU, where Keras' own layers run in float32.
     """
-    if tf.config.list_physical_devices("GPU"):
+    if _on_gpu():
         if wanted == "bfloat16":
             raise OptionError(
-                "--precision must be float32 or auto on a GPU, but was bfloat16"
+                "--precision must be float32 or auto on a GPU, but was bfloat16: a "
+                "training that began so goes on without (CUDA_VISIBLE_DEVICES=-1)"
             )
         return "float32"
     if wanted != "auto":
@@ -70,8 +71,16 @@ def choose_precision(wanted: str) -> str:
     return "bfloat16" if has_bfloat16() else "float32"
 
 
+def _on_gpu() -> bool:
+    # Those that are visible: asking for logical devices would settle the threads.
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
 class TrainStep:
     """Train a many-to-many network of `textgen.model` on stacks of batches.
+
+    Attributes:
+        parts: into how many a replica's rows are cut.
 
     Args:
         model: network whose ``optimizer`` is set and built, made in the strategy's
@@ -106,11 +115,14 @@ class TrainStep:
                 f"--batch-size must be a multiple of the {self.replicas} replicas, "
                 f"but was {batch_size} (a small text has smaller batches)"
             )
-        on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        self.parts = 1 if on_gpu else self._most_parts(batch_size // self.replicas)
+        self._rows = batch_size // self.replicas
+        self._on_gpu = _on_gpu()
+        self.parts = 1 if self._on_gpu else self._most_parts(self._rows)
         self._seed_word = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
         # A GPU has kernels for Keras' own LSTM layers that no loop of ours beats.
-        self._gradients = self._layer_gradients if on_gpu else self._part_gradients
+        self._gradients = (
+            self._layer_gradients if self._on_gpu else self._part_gradients
+        )
         self._precision = precision
         self._compiled: dict[tuple[int, ...], Callable] = {}
         self._traced_parts: dict[tuple[int, int], Callable] = {}
@@ -149,6 +161,27 @@ class TrainStep:
         return self._compiled[form](
             inputs, targets, weights, rates, shares, first_step
         ).numpy()
+
+    def cut_as_before(self, parts: int) -> None:
+        """Cut batches as another process did, so that sums are the same to the bit.
+
+        Not on a GPU, where they are never cut.
+
+        Args:
+            parts: of the other process.
+
+        Raises:
+            CheckpointError: when several replicas' rows can't be cut so.
+        """
+        if self._on_gpu:
+            return
+        if self.replicas > 1 and self._rows % parts:
+            raise CheckpointError(
+                f"this training cut its batches into {parts} parts, which the "
+                f"{self._rows} rows of each of {self.replicas} replicas can't be: go "
+                "on with it on one device, or train anew"
+            )
+        self.parts = parts
 
     def _most_parts(self, rows: int) -> int:
         """Return how many parts a replica's rows are cut into, one for each core.
@@ -199,8 +232,9 @@ class TrainStep:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
         shares = [self._rows_of(x, replica) for x in (inputs, targets, weights)]
+        seed_word = tf.constant(self._seed_word)  # its sums may go round, as int32 do
         seeds = [
-            tf.stack([self._seed_word + number * DROPOUTS_AT_MOST, step])
+            tf.stack([seed_word + number * DROPOUTS_AT_MOST, step])
             for number in (replica * self.parts + part for part in range(self.parts))
         ]
         loss, gradients = self._gradients(list(zip(*shares, seeds, strict=True)))

@@ -38,6 +38,10 @@ class Training:
         model: the network in training.
         result: the network to measure and save: the same, or one whose weights are
             its running averages, which callbacks that set weights don't reach.
+        windows: as given.
+        config: as given.
+        step: optimizer steps taken so far.
+        stop_requested: whether `request_stop` was called.
 
     Args:
         model: a many-to-many network of `textgen.model.build_model`, built in the
@@ -127,7 +131,8 @@ class Training:
             state: of `state`, of a training with the same network and configuration.
 
         Raises:
-            CheckpointError: it is of another network.
+            CheckpointError: it is of another network, or of parts that the replicas
+                can't make.
         """
         forms = [(x.shape, x.dtype.name) for x in state.variables]
         if forms != [(tuple(x.shape), x.dtype) for x in self._variables]:
@@ -140,7 +145,7 @@ class Training:
             variable.assign(value)
         self.step, self._epoch_losses = state.step, list(state.epoch_losses)
         self._rate_scale, self._last_rate = state.rate_scale, state.last_rate
-        self._step.parts = state.parts
+        self._step.cut_as_before(state.parts)
 
     @property
     def _variables(self) -> list[keras.Variable]:
@@ -176,8 +181,9 @@ class Training:
             total_steps: length of the schedule.
             measure: called at the end of each epoch; what it returns joins the logs.
             callbacks: Keras callbacks. Batch hooks fire once per compiled call, with
-                the number of the last step in it. An epoch that is gone on with
-                begins again for them.
+                the number of its first step before it and of its last one after it.
+                An epoch that is gone on with begins again for them. A rate that they
+                set scales all later ones; set to 0, it stays there.
             after_call: called after each compiled call and its callbacks, with
                 whether it ended an epoch; `state` then holds all that matters.
 
@@ -233,7 +239,8 @@ class Training:
         epoch, at = divmod(first_step, self.windows.steps_per_epoch)
         batches = self._batches(epoch, at, count)
         rates = learning_rates(self.config, total_steps, first_step, count)
-        rates *= self._callback_scale()
+        self._follow_callbacks()
+        rates *= self._rate_scale
         shares = averaging_shares(self.config, first_step, count)
         losses, step = [], first_step
         for _, same in itertools.groupby(batches, lambda batch: batch.inputs.shape):
@@ -270,8 +277,8 @@ class Training:
                 f"{losses[bad]:g} at step {self.step + bad + 1}"
             )
 
-    def _callback_scale(self) -> float:
-        """Factor by which callbacks (ReduceLROnPlateau, say) changed the rate.
+    def _follow_callbacks(self) -> None:
+        """Note by what factor callbacks (ReduceLROnPlateau, say) changed the rate.
 
         They assign ``model.optimizer.learning_rate``; the schedule goes on from there
         in proportion.
@@ -279,7 +286,6 @@ class Training:
         current = self._current_rate()
         if self._last_rate and current != self._last_rate:
             self._rate_scale *= current / self._last_rate
-        return self._rate_scale
 
     def _current_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
