@@ -10,7 +10,14 @@ import keras
 import numpy as np
 import pytest
 
-from textgen import atomic_file, autosave, pipeline, preparation, schedule
+from textgen import (
+    atomic_file,
+    autosave,
+    pipeline,
+    preparation,
+    schedule,
+    train_step,
+)
 from textgen.checkpoint import checkpoint_paths, read_checkpoint
 from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
 from textgen.model_file import load_model
@@ -500,3 +507,21 @@ def test_stopped_while_it_compiles_nothing_changes(corpus, output, number):
         run(corpus, output, resume=True, say=say)
     assert {path: path.read_bytes() for path in output.parent.iterdir()} == files
     assert signal.getsignal(number) is before
+
+
+def test_parts_are_what_they_were_where_that_can_be(corpus, output, monkeypatch):
+    lines = []
+    monkeypatch.setattr(train_step, "available_cores", lambda: 2)
+    run(corpus, output, steps=3, precision="float32", **TINY)
+    monkeypatch.setattr(train_step, "available_cores", lambda: 1)
+    run(corpus, output, lines.append, resume=True, steps=4)
+    (line,) = [line for line in lines if "parts as before" in line]
+    assert line.startswith("batches are cut into 2 parts as before")
+    assert line.endswith("for this machine's cores it would be 1")
+    assert read_checkpoint(output)[0].state.parts == 2
+    lines.clear()
+    monkeypatch.setattr(train_step, "_on_gpu", lambda: True)
+    run(corpus, output, lines.append, resume=True, steps=5)
+    (line,) = [line for line in lines if "parts as before" in line]
+    assert line.startswith("batches aren't cut into 2 parts as before")
+    assert read_checkpoint(output)[0].state.parts == 1

@@ -207,7 +207,7 @@ def test_replicas_go_on_with_parts_that_they_can_make():
 
 def test_any_seed_gives_dropout_to_every_part(data):
     step = TrainStep(network(0.5), precision="float32", seed=0, batch_size=B)
-    step._seed_word = 2**31 - 1  # the largest
+    step._seed_word = 2**31 - 1  # the largest: sums of it go round
     step.parts = 2
     assert np.isfinite(step(*data, 0)).all()
 

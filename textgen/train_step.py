@@ -232,9 +232,8 @@ class TrainStep:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
         shares = [self._rows_of(x, replica) for x in (inputs, targets, weights)]
-        seed_word = tf.constant(self._seed_word)  # its sums may go round, as int32 do
         seeds = [
-            tf.stack([seed_word + number * DROPOUTS_AT_MOST, step])
+            tf.stack([self._seed_word + number * DROPOUTS_AT_MOST, step])
             for number in (replica * self.parts + part for part in range(self.parts))
         ]
         loss, gradients = self._gradients(list(zip(*shares, seeds, strict=True)))
