@@ -13,13 +13,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from textgen import reader_process
 from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
 
-# How fast an example is depends on what else the machine does.
-settings.register_profile("textgen", deadline=None)
+# How fast an example is depends on what else the machine does. The examples are the
+# same each time; with --hypothesis-profile=explore they are new ones.
+settings.register_profile("textgen", deadline=None, derandomize=True, database=None)
+settings.register_profile("explore", deadline=None, derandomize=False)
 settings.load_profile("textgen")
 # Processes that tests start buffer their output, as everybody's do.
 os.environ.pop("PYTHONUNBUFFERED", None)
+# What is shown depends on the terminal that a test makes, not on the one it runs on.
+os.environ["TERM"] = "xterm"
+for _set in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_set, None)
 
 PROSE = "\n " + string.punctuation + string.ascii_letters
 NAMES = "\n" + string.ascii_lowercase
@@ -104,6 +111,14 @@ def small_disk(tmp_path, request):
         pytest.skip("needs the right to mount a tmpfs")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _wall_clock_of_a_busy_machine() -> None:
+    """Leave the limit to the reading process's own, of processor time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader_process, "WALL_S", 200)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -64,9 +64,9 @@ def test_outputs_and_gradients_equal_the_keras_layers(data, layers, embedding):
         loss = -tf.reduce_mean(tf.math.log(picked))
     expected = tape.gradient(loss, variables)
     ours = tf.reshape(tf.nn.softmax(logits), [T, B, V])
-    np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), probabilities, atol=1e-6)
+    np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), probabilities, atol=3e-6)
     for ours, theirs in zip(gradients, expected, strict=True):
-        np.testing.assert_allclose(ours, tf.convert_to_tensor(theirs), atol=1e-6)
+        np.testing.assert_allclose(ours, tf.convert_to_tensor(theirs), atol=3e-6)
 
 
 @pytest.mark.parametrize("input_dropout", [0.0, 0.3])
@@ -98,7 +98,7 @@ def test_hidden_symbols_are_zeros_and_the_others_larger(data):
     for layer in model.layers[3:]:
         x = layer(x)
     ours = tf.reshape(tf.nn.softmax(logits), [T, B, V])
-    np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), x, atol=1e-6)
+    np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), x, atol=3e-6)
 
 
 def test_rates_are_read_from_the_network():

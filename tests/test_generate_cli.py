@@ -317,7 +317,11 @@ def test_tensorflow_is_never_imported(prose_model, tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX resource usage")
 def test_first_character_takes_less_than_a_second(prose_model):
-    """Of processor time: other work on the machine is not what is measured."""
+    """Of processor time: other work on the machine is not what is measured.
+
+    A slow machine may take four times as long as for the libraries that it needs;
+    TensorFlow alone takes more than ten times as long.
+    """
     import resource
 
     def spent_s():
@@ -325,9 +329,14 @@ def test_first_character_takes_less_than_a_second(prose_model):
         return usage.ru_utime + usage.ru_stime
 
     before_s = spent_s()
+    one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", "import numpy, h5py"]
+    subprocess.run(command, check=True, env=one_thread)
+    libraries_s = spent_s() - before_s
     result = generate("--model", prose_model, "--prompt", "", "--length", 1)
     assert len(result.stdout) == 2
-    assert 0 < spent_s() - before_s < 1
+    took_s = spent_s() - before_s - libraries_s
+    assert 0 < took_s < max(1, 4 * libraries_s)
 
 
 def test_a_reader_that_has_had_enough_is_no_error(prose_model):
@@ -357,17 +366,22 @@ def test_ctrl_c_is_status_130(prose_model):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_ctrl_c_while_it_starts_shows_no_traceback(prose_model):
-    command = [sys.executable, "-X", "importtime", str(SCRIPT), "--prompt", "x"]
+def test_ctrl_c_while_it_starts_shows_no_traceback(tmp_path):
+    """Some way into the imports: at a library that says so, and takes its time."""
+    slow = "import os, time\nos.write(2, b'importing\\n')\ntime.sleep(60)"
+    (tmp_path / "numpy.py").write_text(slow)
+    paths = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(SCRIPT), "--prompt", "x"]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **FOREGROUND
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": paths},
+        **FOREGROUND,
     ) as process:
-        for line in process.stderr:
-            if b"numpy" in line:  # some way into the imports
-                break
+        assert process.stderr.readline() == b"importing\n"
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
     assert out == b""
-    assert b"Traceback" not in err
-    assert b"KeyboardInterrupt" not in err
+    assert err == b""

@@ -10,7 +10,7 @@ from fakes import FakeModel, alphabet_model, certain, whimsical_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen import batch_generation, generation
+from textgen import batch_generation, generation, lanes
 from textgen.batch import Row, complete_rows
 from textgen.batch_generation import (
     LANES,
@@ -332,7 +332,8 @@ def test_what_a_finished_row_has_made_stays_when_its_place_is_taken():
     assert made == [alone[row.index].text for row in finished]
 
 
-def test_a_failure_side_by_side_is_told_and_leaves_no_threads():
+def test_a_failure_side_by_side_is_told_and_leaves_no_threads(monkeypatch):
+    monkeypatch.setattr(lanes, "CLOSING_S", 60)  # for a busy machine
     before = threading.active_count()
     seeds = [*range(130), -1, *range(200)]
     with pytest.raises(OptionError, match="--seed"):

@@ -26,7 +26,7 @@ from keras_fixtures import (
     write_file,
 )
 
-from textgen import hdf5_contents, reader_process
+from textgen import hdf5_contents
 from textgen.errors import ModelFileError
 from textgen.model_file import load_model
 from textgen.reader_child import MEMORY_BYTES
@@ -42,12 +42,6 @@ def text(tmp_path):
     path = tmp_path / "text.txt"
     path.write_text(keras_2_lstm().symbols, newline="")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _wall_clock_of_a_busy_machine(monkeypatch):
-    """Leave the limit to the reading process's own, of processor time."""
-    monkeypatch.setattr(reader_process, "WALL_S", 200)
 
 
 def refused(path, text, match: str) -> str:

@@ -66,7 +66,7 @@ def test_predictions_are_those_of_the_formulas(name, tmp_path, text_of):
         for stream in range(2):
             expected = fixture.net.predict(ids[start:end, stream])
             ours = logits[stream] if "logits" in name else softmax(logits[stream])
-            np.testing.assert_allclose(ours, expected, atol=1e-6, rtol=2e-6)
+            np.testing.assert_allclose(ours, expected, atol=3e-6, rtol=1e-5)
             spread.append(ours)
     assert np.std(spread, axis=0).max() > 0.01  # it does depend on the text
 
@@ -108,7 +108,8 @@ def test_one_id_goes_to_every_stream(tmp_path, text_of):
     stepper, one = model.stepper(2), model.stepper()
     for symbol in (2, 0, 3):
         logits = stepper.step(symbol)
-        np.testing.assert_allclose(logits, np.repeat(one.step([symbol]), 2, 0), 1e-6)
+        expected = np.repeat(one.step([symbol]), 2, 0)
+        np.testing.assert_allclose(logits, expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("limit", ["MAX_TABLE_FLOATS", "MAX_TABLE_PRODUCTS"])
@@ -120,7 +121,8 @@ def test_large_tables_are_made_row_by_row(limit, tmp_path, text_of, monkeypatch)
     first = model.network.layers[0]
     table = recurrence.input_table(model.network.embedding, first.kernel, first.bias)
     assert not isinstance(table, np.ndarray)
-    np.testing.assert_allclose(model.stepper(2).step([1, 2]), expected, rtol=1e-5)
+    received = model.stepper(2).step([1, 2])
+    np.testing.assert_allclose(received, expected, atol=1e-6, rtol=1e-5)
 
 
 # With the Keras that is installed
@@ -174,7 +176,7 @@ def test_files_of_the_keras_that_is_installed(tmp_path, text_of):
                 continue  # Keras takes whole windows only
             given = np.eye(9, dtype="f4")[seen] if one_hot else seen
             expected = np.asarray(theirs(given[None])).reshape(-1, 9)[-1]
-            np.testing.assert_allclose(ours, expected, atol=1e-6, rtol=1e-5)
+            np.testing.assert_allclose(ours, expected, atol=1e-5, rtol=1e-5)
 
 
 # The vocabulary

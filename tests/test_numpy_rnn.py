@@ -91,10 +91,11 @@ def test_optimize_gives_the_published_numbers():
     parameters = random_parameters(100, 27)
     X, Y = [12, 3, 5, 11, 22, 3], [4, 14, 11, 22, 25, 26]
     loss, gradients, a_last = optimize(X, Y, a_prev, parameters, learning_rate=0.01)
-    assert f"{loss:.9f}" == "126.503975722"
-    assert f"{gradients['dWaa'][1][2]:.12f}" == "0.194709315347"
+    # Orders of summation differ in the last digits that were published.
+    assert loss == pytest.approx(126.503975722, abs=1e-8, rel=0)
+    assert gradients["dWaa"][1][2] == pytest.approx(0.194709315347, abs=1e-10, rel=0)
     assert np.argmax(gradients["dWax"]) == 93
-    assert f"{gradients['dWya'][1][2]:.12f}" == "-0.007773876032"
+    assert gradients["dWya"][1][2] == pytest.approx(-0.007773876032, abs=1e-10, rel=0)
     assert f"{gradients['db'][4][0]:.8f}" == "-0.06809825"
     assert f"{gradients['dby'][1][0]:.8f}" == "0.01538192"
     assert f"{a_last[4][0]:.8f}" == "-1.00000000"

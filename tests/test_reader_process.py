@@ -126,7 +126,10 @@ def test_an_error_is_not_believed_to_be_one_short_line(monkeypatch, tmp_path, pa
 def test_no_processor_time_left_is_no_damage(monkeypatch, tmp_path, path):
     code = "import os, signal\nos.kill(os.getpid(), signal.SIGXCPU)"
     answering(monkeypatch, tmp_path, code)
-    with Reader() as reader, pytest.raises(ModelFileError, match="took more than 10 s"):
+    with (
+        Reader() as reader,
+        pytest.raises(ModelFileError, match=r"took more than \d+ s"),
+    ):
         reader.read(path)
 
 
@@ -177,7 +180,8 @@ def test_memory_and_processor_time_are_limited(path):
     )
     file_bytes = path.stat().st_size
     assert int(memory) == reader_child.MEMORY_BYTES + 6 * file_bytes
-    assert reader_child.CPU_S <= int(cpu_s) <= reader_child.CPU_S + 2
+    # And what it has spent on starting.
+    assert reader_child.CPU_S <= int(cpu_s) <= reader_child.CPU_S + 60
     assert (core, size) == ("0", "0")
     assert "tensorflow" not in modules
 
@@ -194,7 +198,8 @@ def test_the_child_goes_with_its_parent(path):
     )
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True)
     child = int(done.stdout)
-    for _ in range(100):
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
         try:
             os.kill(child, 0)
         except ProcessLookupError:

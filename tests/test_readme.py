@@ -5,13 +5,18 @@ Trainings are cut to a few steps; the test command itself is what `.ci/run` call
 
 import importlib
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from keras_fixtures import keras_2_lstm
+
+from textgen import batch, generation
+from textgen.sampling import probabilities, sample_batch
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -196,3 +201,29 @@ def test_samples_are_what_the_models_write(tmp_path):
     for command, output in samples:
         result = run(shlex.split(command), tmp_path)
         assert result.stdout == output
+
+
+def test_no_last_bit_decides_a_symbol_of_the_samples(tmp_path, monkeypatch):
+    """Those of logits differ between processors: no draw may be near a boundary."""
+    margins = []
+
+    def draw_batch(logits, uniforms, *drawing):
+        bounds = probabilities(logits, *drawing).cumsum(axis=-1)
+        margins.append(np.abs(bounds - uniforms[:, None]).min())
+        return sample_batch(logits, uniforms, *drawing)
+
+    def draw(logits, rng, *drawing):
+        return draw_batch(logits[None], np.array([rng.random()]), *drawing)[0]
+
+    monkeypatch.setattr(batch, "sample_batch", draw_batch)
+    monkeypatch.setattr(generation, "sample", draw)
+    monkeypatch.chdir(tmp_path)
+    samples = re.findall(r"^\$ python (generate\.py .*)", README, re.MULTILINE)
+    assert len(samples) >= 2
+    for command in samples:
+        script, *arguments = shlex.split(command)
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        margins.clear()
+        runpy.run_path(str(ROOT / script))["main"]()
+        assert len(margins) >= 9
+        assert min(margins) > 1e-5

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from textgen.sampling import probabilities, sample, sample_batch
+from textgen.sampling import _weights, probabilities, sample, sample_batch
 
 
 class FixedUniform:
@@ -120,6 +120,15 @@ FINITE_FLOATS = st.floats(
     top_p=st.one_of(st.none(), st.floats(1e-9, 1)),
     uniform=st.floats(0, LARGEST_UNIFORM),
 )
+@example(
+    logits=np.array([-744.44, 0, 0], np.float32),
+    temperature=1.0,
+    top_k=None,
+    top_p=None,
+    uniform=0.0,
+)
+@example(logits=np.zeros(2), temperature=1.0, top_k=1, top_p=None, uniform=0.9)
+@example(logits=np.zeros(2), temperature=1.0, top_k=None, top_p=0.5, uniform=0.9)
 def test_nothing_finite_gives_nan_or_an_excluded_symbol(
     logits, temperature, top_k, top_p, uniform
 ):
@@ -128,7 +137,8 @@ def test_nothing_finite_gives_nan_or_an_excluded_symbol(
         drawn = sample(logits, FixedUniform(uniform), temperature, top_k, top_p)
     assert np.isfinite(received).all()
     assert received.sum() == pytest.approx(1)
-    assert received[drawn] > 0
+    # Not its probability: of the smallest weight there is, that is rounded to 0.
+    assert _weights(logits, temperature, top_k, top_p)[drawn] > 0
 
 
 @pytest.mark.parametrize("uniform", [0.0, 5e-324, 0.5, LARGEST_UNIFORM])

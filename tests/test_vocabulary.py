@@ -192,12 +192,13 @@ def test_whatever_is_fitted_can_be_encoded(known, text):
 def test_a_hundred_thousand_symbols_are_quick():
     symbols = tuple(chr(0x10000 + i) for i in range(100_000))
     text = "".join(symbols) * 10
-    start = time.perf_counter()
+    start_s = time.process_time()
     vocabulary = Vocabulary.from_text(text)
     ids = vocabulary.encode(text)
     assert vocabulary.decode(ids) == text
     assert vocabulary.extended(["a"]).symbols[-1] == "a"
-    assert time.perf_counter() - start < 2
+    # Looking through all symbols for each would take many minutes.
+    assert time.process_time() - start_s < 30
 
 
 def test_encode_needs_little_more_than_its_result():
