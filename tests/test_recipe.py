@@ -201,9 +201,9 @@ def test_a_model_too_large_for_its_file_is_refused_before_the_work(
     with pytest.raises(OptionError) as caught:
         choose_config(corpus(), None, None, shape)
     assert str(caught.value) == (
-        "--units must be fewer for 3 layers and 3 symbols, but was 24: the model file "
-        f"would have {file_bytes:,} bytes, of which at most {file_bytes - 1:,} are "
-        "opened"
+        "--units must be fewer for --layers 3 and 3 symbols, but was 24: the model "
+        f"file would have {file_bytes:,} bytes, of which at most {file_bytes - 1:,} "
+        "are opened"
     )
 
 

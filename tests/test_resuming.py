@@ -246,10 +246,15 @@ def test_minutes_go_on_counting(corpus, output, monkeypatch):
 
 def test_more_minutes_do_not_go_beyond_what_is_worth_it(corpus, output, monkeypatch):
     monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 1)
-    first = run(corpus, output, minutes=30, **TINY)
+    lines = []
+    first = run(corpus, output, lines.append, minutes=30, **TINY)
     assert first.steps == 22
-    longer = run(corpus, output, minutes=40, resume=True)
-    assert longer.steps == 22
+    assert lines[-1].startswith("the text is short, 1 epochs are all that it is worth")
+    again = prepare(corpus, output=output, minutes=40, resume=True)
+    assert again.finished
+    assert "finished, all its 22 steps are in" in again.notes[0]
+    output.unlink()  # with the checkpoint alone it is saved once more
+    assert run(corpus, output, minutes=40, resume=True).steps == 22
 
 
 # What is refused

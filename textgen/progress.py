@@ -19,6 +19,7 @@ from textgen.windows import Windows
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
 SAMPLE_CHARS = 160
+WIDE_COLUMNS = 100  # of a terminal that has room for the speed beside the bar
 SAMPLE_NAMES = 5
 AVERAGED_BATCHES = 16
 
@@ -74,8 +75,10 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Update the bar, or print a line when the last one is long ago."""
-        text = self._status(batch + 1, logs["loss"])
-        if self._console.is_terminal:
+        on_terminal = self._console.is_terminal
+        whole = not on_terminal or self._console.width >= WIDE_COLUMNS
+        text = self._status(batch + 1, logs["loss"], speed=whole)
+        if on_terminal:
             self._bar.update(self._task, completed=batch + 1, description=text)
         elif time.monotonic() - self._last_line > LINE_INTERVAL_S:
             self._print_line(text)
@@ -101,16 +104,17 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._last_line = time.monotonic()
         self._console.print(Text(text), soft_wrap=True)
 
-    def _status(self, step: int, loss: float) -> str:
+    def _status(self, step: int, loss: float, *, speed: bool = True) -> str:
         seconds = max(time.monotonic() - self._started, 1e-6)
         taken = step - self._first_step
         left = seconds / taken * (self._total_steps - step)
         epoch = -(-step // self._steps_per_epoch)
         held_out = "" if self._held_out is None else f"  held-out {self._held_out:.3f}"
+        chars_per_s = taken * self._chars_per_step / seconds
+        shown_speed = f"  {chars_per_s:,.0f} chars/s" if speed else ""
         return (
             f"step {step:,}/{self._total_steps:,}  epoch {epoch}/{self._epochs}"
-            f"  loss {loss:.3f}{held_out}"
-            f"  {taken * self._chars_per_step / seconds:,.0f} chars/s"
+            f"  loss {loss:.3f}{held_out}{shown_speed}"
             f"  {int(left) // 60}:{int(left) % 60:02d} left"
         )
 

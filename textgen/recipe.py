@@ -115,9 +115,9 @@ def _check_size(config: Config, corpus: Corpus) -> None:
     file_bytes = 4 * _weights(model, symbols) + RECORD_BYTES
     if file_bytes > MAX_FILE_BYTES:
         raise OptionError(
-            f"--units must be fewer for {model.layers} layers and {symbols:,} symbols, "
-            f"but was {model.units}: the model file would have {file_bytes:,} bytes, "
-            f"of which at most {MAX_FILE_BYTES:,} are opened"
+            f"--units must be fewer for --layers {model.layers} and {symbols:,} "
+            f"symbols, but was {model.units}: the model file would have "
+            f"{file_bytes:,} bytes, of which at most {MAX_FILE_BYTES:,} are opened"
         )
     most = MAX_STAGGERED_UNITS // (model.layers * model.units)
     if windows.targets == "last" and windows.window_chars > most:

@@ -13,7 +13,7 @@ from textgen.checks import check_choice
 from textgen.config import PRESETS, Config
 from textgen.corpus import Corpus
 from textgen.errors import CheckpointError
-from textgen.schedule import total_steps
+from textgen.schedule import most_steps, total_steps
 
 LENGTHS = ("minutes", "steps", "epochs")
 OPTION_NAMES = {"window_chars": "window", "stride_chars": "stride"}
@@ -97,8 +97,8 @@ def planned_steps(
         steps_per_epoch: steps that see each training window once.
 
     Returns:
-        Steps in all; None if it is a greater number of minutes, whose steps are yet
-        to be measured.
+        Steps in all; None if it is a greater number of minutes that may come to
+        more, which is yet to be measured.
 
     Raises:
         CheckpointError: less than planned is asked for, or minutes of a training
@@ -126,6 +126,8 @@ def planned_steps(
             f"expected at least the {began.minutes:g} minutes planned, but --minutes "
             f"{asked.minutes:g} was asked for: leave it out to go on as planned"
         )
+    if checkpoint.total_steps >= most_steps(steps_per_epoch):
+        return checkpoint.total_steps  # more minutes add nothing
     return None
 
 

@@ -87,10 +87,15 @@ def total_steps(
     """
     if config.minutes is not None:
         fitting = max(1, int(seconds_left / seconds_per_step))
-        return min(done + fitting, BUDGET_EPOCHS * steps_per_epoch)
+        return min(done + fitting, most_steps(steps_per_epoch))
     if config.steps is not None:
         return config.steps
     return config.epochs * steps_per_epoch
+
+
+def most_steps(steps_per_epoch: int) -> int:
+    """Return the most steps that any budget in minutes comes to."""
+    return BUDGET_EPOCHS * steps_per_epoch
 
 
 def shown_steps(count: int) -> str:

@@ -17,7 +17,7 @@ from textgen.model import build_model, set_network
 from textgen.preparation import Preparation
 from textgen.recipe import describe_length
 from textgen.record import identity_of
-from textgen.schedule import total_steps
+from textgen.schedule import most_steps, total_steps
 from textgen.trained_model import TrainedModel
 from textgen.training import Training
 
@@ -111,12 +111,19 @@ def plan_steps(
     return total_steps(config, steps_per_epoch, left_s, step_s, done)
 
 
-def describe_start(config: Config, done: int, steps: int, step_s: float) -> str:
+def describe_start(
+    preparation: Preparation, config: Config, done: int, steps: int, step_s: float
+) -> str:
     """Say in one line what is ahead."""
-    if not done:
-        return describe_length(config, steps, step_s)
-    left_s = (steps - done) * step_s
-    return f"going on at step {done:,} of {steps:,}, about {left_s:,.0f} s left"
+    if done:
+        left_s = (steps - done) * step_s
+        return f"going on at step {done:,} of {steps:,}, about {left_s:,.0f} s left"
+    line = describe_length(config, steps, step_s)
+    steps_per_epoch = preparation.windows.steps_per_epoch
+    if config.training.minutes is not None and steps == most_steps(steps_per_epoch):
+        epochs = steps // steps_per_epoch
+        line = f"the text is short, {epochs} epochs are all that it is worth: {line}"
+    return line
 
 
 def checkpoint_maker(
