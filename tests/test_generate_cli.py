@@ -22,7 +22,7 @@ SCRIPT = ROOT / "generate.py"
 
 def generate(*arguments, **options) -> subprocess.CompletedProcess:
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    defaults = {"capture_output": True, "timeout": 120}
+    defaults = {"capture_output": True, "timeout": 600}
     if "input" not in options:
         defaults["stdin"] = subprocess.DEVNULL
     return subprocess.run(command, **(defaults | options))
@@ -162,12 +162,12 @@ def test_an_argument_that_is_not_utf8_comes_out_as_it_went_in(prose_model):
     prompt = b"a\xe9 \xed\xa0\x80\xf0\x9f"
     options = ("--model", prose_model, "--length", "5", "--seed", "1", "--prompt")
     command = [sys.executable, str(SCRIPT), *map(os.fsencode, options), prompt]
-    result = subprocess.run(command, capture_output=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, timeout=600)
     assert result.returncode == 0
     assert result.stdout.startswith(prompt)
     assert len(result.stdout) == len(prompt) + 6
     assert rb"'\udce9' (skipped)" in result.stderr
-    refused = subprocess.run([*command, "--strict"], capture_output=True, timeout=120)
+    refused = subprocess.run([*command, "--strict"], capture_output=True, timeout=600)
     assert_one_line_error(refused, r"'\udce9'", r"'\udced'")
 
 
