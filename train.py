@@ -43,7 +43,7 @@ def parse_arguments():
     add("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: the "
         "corpus' own; for your own text dinos for lines and sonnets otherwise)")
     add("--init-from", metavar="FILE", help="go on from a saved model, with its "
-        "network and settings")
+        "network and settings, but the precision")
     add("--resume", action="store_true", help="go on with an unfinished training, or "
         "to a greater length; options that aren't given are what they were")
     # fmt: on

@@ -57,7 +57,7 @@ def test_broken_rules_are_noticed(opened, monkeypatch):
         patch.setattr(script, "LAYERS", {"LSTM"})
         assert "layers" in opened(kind)
     with monkeypatch.context() as patch:
-        patch.setattr(script, "MARGIN_S", -script.WALL_S)
+        patch.setattr(script, "MARGIN_S", -script.reader_process.WALL_S)
         assert opened(kind) == "too slow"
     with monkeypatch.context() as patch:
         patch.setattr(trained_model, "build_model", lambda contents: 1 / 0)

@@ -52,10 +52,21 @@ def test_more_threads_are_not_measured(monkeypatch, threads):
     assert relative_speed() == 1.0
 
 
-def test_another_blas_is_not_measured(monkeypatch):
+@pytest.mark.parametrize(
+    ("built_with", "measured"),
+    [
+        (config("accelerate"), False),
+        (config("mkl-sdl"), False),
+        (config("blas"), True),  # whichever stands behind that
+        ({}, True),
+    ],
+)
+def test_a_blas_with_settings_of_its_own_is_not_measured(
+    monkeypatch, built_with, measured
+):
     pretend(monkeypatch, product_s=1e-9, cores=1, bfloat16=False)
-    monkeypatch.setattr(processor.np, "show_config", lambda mode: config("accelerate"))
-    assert relative_speed() == 1.0
+    monkeypatch.setattr(processor.np, "show_config", lambda mode: built_with)
+    assert (relative_speed() != 1.0) == measured
 
 
 def test_this_machine_is_no_miracle():

@@ -177,18 +177,19 @@ def test_a_narrow_terminal_still_shows_the_figures():
     assert "loss 2.500" in re.sub(r"\s+", " ", written.getvalue())
 
 
-def test_eighty_columns_show_the_time_that_is_left():
+def test_eighty_columns_show_the_time_that_is_left(clock):
     written = io.StringIO()
     console = Console(file=written, force_terminal=True, width=80)
     display = ProgressDisplay(13_586, 491, 2048.0, lambda: "a sample", console)
     display.on_train_begin()
     display.on_epoch_end(9, {"loss": 1.5, "held_out_loss": 1.525})
     written.truncate(0)
+    clock.now_s += 10
     display.on_train_batch_end(5_000, {"loss": 1.5})
     display._bar.refresh()
     display.on_train_end()
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
-    line = "step 5,001/13,586  epoch 11/28  loss 1.500  held-out 1.525  0:00 left"
+    line = "step 5,001/13,586  epoch 11/28  loss 1.500  held-out 1.525  0:17 left"
     assert line in shown
     assert "chars/s" not in shown
 

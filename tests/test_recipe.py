@@ -194,16 +194,16 @@ def test_a_model_too_large_for_its_file_is_refused_before_the_work(
 ):
     shape = {"layers": 3, "units": 24, "embedding": embedding}
     weights = build_model(ModelConfig(**shape), 3).count_params()
-    file_bytes = 4 * weights + recipe.RECORD_BYTES
+    file_bytes = 4 * weights + recipe.RECORD_BYTES + 3 * recipe.SYMBOL_BYTES
     monkeypatch.setattr(recipe, "MAX_FILE_BYTES", file_bytes)
     assert choose_config(corpus(), None, None, shape).model.units == 24
     monkeypatch.setattr(recipe, "MAX_FILE_BYTES", file_bytes - 1)
     with pytest.raises(OptionError) as caught:
         choose_config(corpus(), None, None, shape)
     assert str(caught.value) == (
-        "--units must be fewer for --layers 3 and 3 symbols, but was 24: the model "
-        f"file would have {file_bytes:,} bytes, of which at most {file_bytes - 1:,} "
-        "are opened"
+        "--units or --embedding must be less, with --layers 3 and 3 symbols, but were "
+        f"24 and {embedding}: the model file would have about {file_bytes:,} bytes, "
+        f"and at most {file_bytes - 1:,} are opened"
     )
 
 

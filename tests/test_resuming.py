@@ -252,7 +252,8 @@ def test_more_minutes_do_not_go_beyond_what_is_worth_it(corpus, output, monkeypa
     assert lines[-1].startswith("the text is short, 1 epochs are all that it is worth")
     again = prepare(corpus, output=output, minutes=40, resume=True)
     assert again.finished
-    assert "finished, all its 22 steps are in" in again.notes[0]
+    assert "1 epochs are all that a budget comes to" in again.notes[0]
+    assert "finished, all its 22 steps are in" in again.notes[1]
     output.unlink()  # with the checkpoint alone it is saved once more
     assert run(corpus, output, minutes=40, resume=True).steps == 22
 
@@ -528,12 +529,12 @@ def test_parts_are_what_they_were_where_that_can_be(corpus, output, monkeypatch)
     monkeypatch.setattr(train_step, "available_cores", lambda: 1)
     run(corpus, output, lines.append, resume=True, steps=4)
     (line,) = [line for line in lines if "parts as before" in line]
-    assert line.startswith("batches are cut into 2 parts as before")
+    assert line.startswith("batches are cut into as many parts as before, 2;")
     assert line.endswith("for this machine's cores it would be 1")
     assert read_checkpoint(output)[0].state.parts == 2
     lines.clear()
     monkeypatch.setattr(train_step, "_on_gpu", lambda: True)
     run(corpus, output, lines.append, resume=True, steps=5)
     (line,) = [line for line in lines if "parts as before" in line]
-    assert line.startswith("batches aren't cut into 2 parts as before")
+    assert line.startswith("batches aren't cut into as many parts as before, 2,")
     assert read_checkpoint(output)[0].state.parts == 1

@@ -29,7 +29,7 @@ from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.keras_weights import MAX_WEIGHT
 from textgen.reader_process import Reader
 from textgen.trained_model import TrainedModel, check_trainable, model_of_contents
-from textgen.user_block import user_block
+from textgen.user_block import BLOCK_BYTES, user_block
 
 MAX_FILE_BYTES = 1 << 30
 
@@ -70,14 +70,14 @@ def save_model(
 
     path = Path(path)
     hdf5 = _hdf5_bytes(keras_model, metadata)
-    file = user_block(hdf5) + hdf5
-    if len(file) > MAX_FILE_BYTES:
+    file_bytes = BLOCK_BYTES + len(hdf5)
+    if file_bytes > MAX_FILE_BYTES:
         raise OutputError(
             f"expected a model file of at most {MAX_FILE_BYTES:,} bytes, but it would "
-            f"have {len(file):,}; nothing was saved: train a smaller network"
+            f"have {file_bytes:,}; nothing was saved: train a smaller network"
         )
     model_of_contents(replace(read_contents(hdf5), hashed=True), path)
-    write_atomically(file, path, previous=previous)
+    write_atomically(user_block(hdf5) + hdf5, path, previous=previous)
 
 
 def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:

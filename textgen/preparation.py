@@ -163,6 +163,14 @@ def _resumed(
     text = replace(text, kind_reason="as before")
     windows, held_out = _cut(text, config)
     steps = planned_steps(checkpoint, config, windows.steps_per_epoch)
+    asked, began = config.training.minutes, checkpoint.config.training.minutes
+    if steps is not None and asked is not None and asked != began:
+        epochs = steps // windows.steps_per_epoch
+        notes = [
+            *notes,
+            f"more minutes add nothing: the text is short, and {epochs} epochs are all "
+            "that a budget comes to",
+        ]
     done, path = checkpoint.state.step, lock.output
     finished = done == steps and is_model_of(path, checkpoint.run, done)
     if finished:

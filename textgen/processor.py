@@ -14,6 +14,7 @@ CPU_INFO = Path("/proc/cpuinfo")
 REFERENCE_FLOP_PER_S = 660e9
 BFLOAT16_GAIN = 1.75
 MOST_CORES = 8  # a step of the rules' 32 windows is cut into no more parts
+OTHER_BLAS = ("accelerate", "mkl")  # whose threads other variables set, or none
 SIDE = 512  # of the measured product's matrices
 MEASURED_S = 0.06
 
@@ -42,12 +43,14 @@ def relative_speed() -> float:
 
     By the processor time of float32 products, so that other programs at work change
     little. Takes some hundredths of a second. Threads of a BLAS that wait would count
-    as work, so that nothing is measured, and the answer is 1, unless NumPy multiplies
-    by OpenBLAS and ``OPENBLAS_NUM_THREADS`` is 1, as the command lines set it where it
-    isn't set.
+    as work, so that nothing is measured, and the answer is 1, unless
+    ``OPENBLAS_NUM_THREADS`` is 1, as the command lines set it where it isn't set; nor
+    with a NumPy of Accelerate or MKL, which pay no heed to it.
     """
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
-    if "openblas" not in blas or os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+    built_with = np.show_config(mode="dicts").get("Build Dependencies", {})
+    blas = built_with.get("blas", {}).get("name", "")
+    threads = os.environ.get("OPENBLAS_NUM_THREADS")
+    if threads != "1" or any(other in blas for other in OTHER_BLAS):
         return 1.0
     matrix, product = np.ones((2, SIDE, SIDE), np.float32)
     np.dot(matrix, matrix, out=product)  # the first one takes longer

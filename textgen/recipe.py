@@ -17,7 +17,8 @@ from textgen.windows import Windows
 
 FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model
 MAX_ONE_HOT_SYMBOLS = 8192  # the identity that gives them takes a quarter of a GiB
-RECORD_BYTES = 16 << 20  # of a model file, at most, for what is no weight
+# Of a model file, at most, what is no weight, and what each symbol adds to that.
+RECORD_BYTES, SYMBOL_BYTES = 1 << 20, 16
 
 
 def choose_config(
@@ -112,12 +113,13 @@ def _check_size(config: Config, corpus: Corpus) -> None:
             f"--embedding must be at least 1 for a text of {symbols:,} symbols, but "
             f"was 0: one-hot input is for at most {MAX_ONE_HOT_SYMBOLS:,}"
         )
-    file_bytes = 4 * _weights(model, symbols) + RECORD_BYTES
+    file_bytes = 4 * _weights(model, symbols) + RECORD_BYTES + SYMBOL_BYTES * symbols
     if file_bytes > MAX_FILE_BYTES:
         raise OptionError(
-            f"--units must be fewer for --layers {model.layers} and {symbols:,} "
-            f"symbols, but was {model.units}: the model file would have "
-            f"{file_bytes:,} bytes, of which at most {MAX_FILE_BYTES:,} are opened"
+            f"--units or --embedding must be less, with --layers {model.layers} and "
+            f"{symbols:,} symbols, but were {model.units} and {model.embedding}: the "
+            f"model file would have about {file_bytes:,} bytes, and at most "
+            f"{MAX_FILE_BYTES:,} are opened"
         )
     most = MAX_STAGGERED_UNITS // (model.layers * model.units)
     if windows.targets == "last" and windows.window_chars > most:

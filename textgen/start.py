@@ -58,13 +58,13 @@ def make_training(
         training.restore(preparation.checkpoint.state)
         if training.parts != before:
             say(
-                f"batches aren't cut into {before} parts as before, since this is a "
-                "GPU: the training goes on, but not bit for bit as it would have"
+                f"batches aren't cut into as many parts as before, {before}, on a GPU: "
+                "the training goes on, but not bit for bit as it would have"
             )
         elif before != usual:
             say(
-                f"batches are cut into {before} parts as before, so that sums are the "
-                f"same; for this machine's cores it would be {usual}"
+                f"batches are cut into as many parts as before, {before}; for this "
+                f"machine's cores it would be {usual}"
             )
     return training
 
