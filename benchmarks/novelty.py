@@ -137,19 +137,18 @@ def find_corpus(model: TrainedModel, texts: Sequence[str]) -> tuple[Corpus, list
     """
     trained_on = model.metadata["corpus"]
     named = [trained_on["name"]] if trained_on["name"] in named_corpora() else []
-    for candidate in (*named, *texts):
-        corpus = load_corpus(candidate, model.kind, model.vocabulary)
-        if corpus.sha256 == trained_on["sha256"]:
-            own = corpus.sha256
-            return corpus, [text for text in texts if _sha256_of(text, model) != own]
+    candidates = {
+        candidate: load_corpus(candidate, model.kind, model.vocabulary)
+        for candidate in (*named, *texts)
+    }
+    own = trained_on["sha256"]
+    for corpus in candidates.values():
+        if corpus.sha256 == own:
+            return corpus, [text for text in texts if candidates[text].sha256 != own]
     raise ContestError(
         f"{str(model.path)!r} was trained on {trained_on['name']!r}: give that file "
         "with --text"
     )
-
-
-def _sha256_of(text: str, model: TrainedModel) -> str:
-    return load_corpus(text, model.kind, model.vocabulary).sha256
 
 
 def judge_file(path: Path, options: Any) -> dict[str, Any]:

@@ -79,7 +79,7 @@ class LSTMStack(Recurrence):
             network.embedding, _gate_order(first.kernel), _gate_order(first.bias)
         )
         units = [layer.units for layer in network.layers]
-        widths = [below + own for below, own in zip([0, *units], units, strict=False)]
+        widths = np.add(units, [0, *units[:-1]])  # of what each layer reads
         kernels = aligned_zeros(
             *((width, 4 * own) for width, own in zip(widths, units, strict=True))
         )

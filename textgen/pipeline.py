@@ -167,7 +167,8 @@ def _run(
     snapshot = functools.partial(trained_model, training.result, text, config)
     step_s = training.calibrate()
     steps = plan_steps(preparation, training.step, step_s, snapshot, started_s)
-    say(describe_start(preparation, config, training.step, steps, step_s))
+    per_epoch = windows.steps_per_epoch
+    say(describe_start(config, per_epoch, training.step, steps, step_s))
     checkpoint_of = checkpoint_maker(preparation, config, steps, started_s)
     saves = Autosave(
         training.state, lambda state: write_checkpoint(checkpoint_of(state), path), say

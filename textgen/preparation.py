@@ -21,7 +21,13 @@ from textgen.lock import OutputLock
 from textgen.model_file import load_trainable
 from textgen.output import is_model_of, prepare_output
 from textgen.recipe import choose_config
-from textgen.resume import check_corpus, planned_steps, resumed_config, version_notes
+from textgen.resume import (
+    check_corpus,
+    length_notes,
+    planned_steps,
+    resumed_config,
+    version_notes,
+)
 from textgen.schedule import total_steps
 from textgen.trained_model import TrainedModel
 from textgen.vocabulary import END_SYMBOL, Vocabulary
@@ -163,14 +169,7 @@ def _resumed(
     text = replace(text, kind_reason="as before")
     windows, held_out = _cut(text, config)
     steps = planned_steps(checkpoint, config, windows.steps_per_epoch)
-    asked, began = config.training.minutes, checkpoint.config.training.minutes
-    if steps is not None and asked is not None and asked != began:
-        epochs = steps // windows.steps_per_epoch
-        notes = [
-            *notes,
-            f"more minutes add nothing: the text is short, and {epochs} epochs are all "
-            "that a budget comes to",
-        ]
+    notes = [*notes, *length_notes(checkpoint, config, steps, windows.steps_per_epoch)]
     done, path = checkpoint.state.step, lock.output
     finished = done == steps and is_model_of(path, checkpoint.run, done)
     if finished:

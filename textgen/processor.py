@@ -43,9 +43,9 @@ def relative_speed() -> float:
 
     By the processor time of float32 products, so that other programs at work change
     little. Takes some hundredths of a second. Threads of a BLAS that wait would count
-    as work, so that nothing is measured, and the answer is 1, unless
-    ``OPENBLAS_NUM_THREADS`` is 1, as the command lines set it where it isn't set; nor
-    with a NumPy of Accelerate or MKL, which pay no heed to it.
+    as work: so nothing is measured, and the answer is 1, unless
+    ``OPENBLAS_NUM_THREADS`` is 1 (as the command lines set it where it isn't set) and
+    NumPy pays heed to it, which with Accelerate or MKL it doesn't.
     """
     built_with = np.show_config(mode="dicts").get("Build Dependencies", {})
     blas = built_with.get("blas", {}).get("name", "")

@@ -12,7 +12,11 @@ from textgen.model_file import MAX_FILE_BYTES
 from textgen.processor import relative_speed
 from textgen.schedule import shown_steps
 from textgen.sizing import size_for
-from textgen.trained_model import MAX_STAGGERED_UNITS, TrainedModel
+from textgen.trained_model import (
+    MAX_STAGGERED_UNITS,
+    TrainedModel,
+    staggered_units,
+)
 from textgen.windows import Windows
 
 FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model
@@ -121,8 +125,9 @@ def _check_size(config: Config, corpus: Corpus) -> None:
             f"model file would have about {file_bytes:,} bytes, and at most "
             f"{MAX_FILE_BYTES:,} are opened"
         )
-    most = MAX_STAGGERED_UNITS // (model.layers * model.units)
-    if windows.targets == "last" and windows.window_chars > most:
+    units = model.layers * model.units
+    if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
+        most = MAX_STAGGERED_UNITS // units
         raise OptionError(
             f"--window must be at most {most:,} for --targets last and "
             f"{model.layers}×{model.units} units, but was {windows.window_chars}"

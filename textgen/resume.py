@@ -131,6 +131,26 @@ def planned_steps(
     return None
 
 
+def length_notes(
+    checkpoint: Checkpoint, config: Config, steps: int | None, steps_per_epoch: int
+) -> list[str]:
+    """Say in one line that a greater number of minutes comes to no more steps.
+
+    Args:
+        checkpoint: of the training.
+        config: of `resumed_config`.
+        steps: of `planned_steps`.
+        steps_per_epoch: steps that see each training window once.
+    """
+    asked, began = config.training.minutes, checkpoint.config.training.minutes
+    if steps is None or asked in (None, began):
+        return []
+    return [
+        f"more minutes add nothing: the text is short, and {steps // steps_per_epoch} "
+        "epochs are all that a budget comes to"
+    ]
+
+
 def version_notes(checkpoint: Checkpoint) -> list[str]:
     """Say in one line which libraries are others now, since results may be too."""
     now = library_versions()

@@ -112,14 +112,21 @@ def plan_steps(
 
 
 def describe_start(
-    preparation: Preparation, config: Config, done: int, steps: int, step_s: float
+    config: Config, steps_per_epoch: int, done: int, steps: int, step_s: float
 ) -> str:
-    """Say in one line what is ahead."""
+    """Say in one line what is ahead.
+
+    Args:
+        config: everything resolved.
+        steps_per_epoch: steps that see each training window once.
+        done: steps taken already.
+        steps: planned in all.
+        step_s: seconds of one, as measured.
+    """
     if done:
         left_s = (steps - done) * step_s
         return f"going on at step {done:,} of {steps:,}, about {left_s:,.0f} s left"
     line = describe_length(config, steps, step_s)
-    steps_per_epoch = preparation.windows.steps_per_epoch
     if config.training.minutes is not None and steps == most_steps(steps_per_epoch):
         epochs = steps // steps_per_epoch
         line = f"the text is short, {epochs} epochs are all that it is worth: {line}"

@@ -85,7 +85,8 @@ class TrainedModel:
         """How many texts can be advanced together without taking a lot of memory."""
         network = self.network
         head = sum(layer.units or 0 for layer in network.head)
-        units = _staggered_units(network, self.windows) + head + len(network.dense_bias)
+        units = staggered_units(_units(network), self.windows)
+        units += head + len(network.dense_bias)
         return max(1, MAX_STAGGERED_UNITS // units)
 
     def stepper(self, streams: int = 1) -> Stepper | WindowStepper:
@@ -187,18 +188,23 @@ def _foreign_model(
 
 
 def _check_window(network: Network, windows: WindowConfig) -> None:
-    if _staggered_units(network, windows) > MAX_STAGGERED_UNITS:
-        units = _units(network)
+    units = _units(network)
+    if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
         raise ModelFileError(
             f"expected windows of at most {MAX_STAGGERED_UNITS // units:,} symbols for "
             f"{units:,} units, but received window {windows.window_chars:,}: {ADVICE}"
         )
 
 
-def _staggered_units(network: Network, windows: WindowConfig) -> int:
-    """Return how many units are computed at each step of one text."""
+def staggered_units(units: int, windows: WindowConfig) -> int:
+    """Return how many units are computed at each step of one text.
+
+    Args:
+        units: of all layers.
+        windows: how the training windows were cut.
+    """
     windows_at_once = windows.window_chars if windows.targets == "last" else 1
-    return windows_at_once * _units(network)
+    return windows_at_once * units
 
 
 def _units(network: Network) -> int:
