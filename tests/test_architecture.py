@@ -19,6 +19,7 @@ ORDER = (
     "errors",
     "checks",
     "config",
+    "cpu_info",
     "process",
     "terminal",
     "config_options",

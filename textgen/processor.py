@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
-from pathlib import Path
 
 import numpy as np
 
-CPU_INFO = Path("/proc/cpuinfo")
+from textgen.cpu_info import cpu_flags
+
 # The machine that the rules of `textgen.sizing` were fitted on: two cores, bfloat16.
 REFERENCE_FLOP_PER_S = 660e9
 BFLOAT16_GAIN = 1.75
@@ -31,11 +30,7 @@ def has_bfloat16() -> bool:
 
     Flags rather than a timing, so that the same machine always says the same.
     """
-    return (
-        platform.system() == "Linux"
-        and CPU_INFO.exists()
-        and bool({"avx512_bf16", "amx_bf16"} & set(CPU_INFO.read_text().split()))
-    )
+    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
 
 
 def relative_speed() -> float:
