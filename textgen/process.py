@@ -17,9 +17,9 @@ def prepare_process() -> None:
     """Choose how matrices are multiplied, and let Ctrl-C end the imports quietly.
 
     One stream of text is fastest with one thread, and more of them thrash beside
-    TensorFlow's; with AVX-512 an AMD processor is fastest with kernels that OpenBLAS has
-    for Intel's. NumPy reads both settings when it is first imported. TensorFlow, when
-    it is, reads whether to multiply by oneDNN, which it leaves off by itself on
+    TensorFlow's; AMD's processors with AVX-512 are fastest with kernels that OpenBLAS
+    has for Intel's. NumPy reads both settings when it is first imported. TensorFlow
+    then reads whether to multiply by oneDNN, which it leaves off by itself on
     processors without instructions for neural networks, though it is faster there too.
     What the user has set stays. Until `textgen.terminal.run` takes over, Ctrl-C ends
     the process without a traceback.
