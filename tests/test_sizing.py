@@ -23,12 +23,12 @@ def weights_of(config):
         (MILLION, 3, 1, 416, 0.23, 32),
         (MILLION, 4, 2, 272, 0.27, 32),
         (200_000, 0.6, 1, 240, 0.34, 32),
-        (200_000, 1.2, 2, 176, 0.44, 32),
-        (MILLION, 20, 2, 480, 0.47, 32),
-        (85_000, 1.2, 2, 256, 0.5, 16),
+        (200_000, 1.2, 1, 320, 0.44, 32),
+        (MILLION, 20, 1, 832, 0.47, 32),
+        (85_000, 1.2, 1, 448, 0.5, 16),
         (15_000, 0.4, 1, 272, 0.5, 16),
         (1000 * MILLION, 40, 2, 544, 0.0, 32),
-        (10 * MILLION, 1e5, 2, 1072, 0.4, 32),
+        (10 * MILLION, 1e5, 1, 1872, 0.4, 32),
     ],
 )
 def test_known_sizes(chars, minutes, layers, units, dropout, batch_size):
@@ -77,7 +77,27 @@ def test_any_text_and_any_budget(chars, minutes):
     assert config.training.weight_decay == max(0.01, a_fifth)
     one, two = 0.014, 0.008 * (128 / config.model.units) ** 0.8
     expected = one if config.model.layers == 1 else two
+    often = config.training.schedule == "averaged"
+    if often:
+        expected = 0.02
     assert config.training.learning_rate == pytest.approx(expected, abs=6e-5)
+    assert (config.model.layers == 1) == (often or weights_of(config) < 830e3)
+
+
+@pytest.mark.parametrize("chars", [300_000, MILLION, 10 * MILLION])
+def test_weights_are_averaged_where_a_text_is_seen_twenty_times(chars):
+    schedules = set()
+    for minutes in (2.0**n for n in range(-2, 13)):
+        config = size_for(chars, minutes)
+        weights = weights_of(config)
+        passes = (
+            (60 * minutes - 8) * 27e9 * (weights / 66e3) ** (1 / 3) / weights / chars
+        )
+        if abs(passes / 20 - 1) > 0.1:  # units are rounded, and passes with them
+            often = passes > 20
+            assert config.training.schedule == ("averaged" if often else "cosine")
+            schedules.add(config.training.schedule)
+    assert schedules == {"averaged", "cosine"}
 
 
 def test_more_time_is_worth_a_larger_network_up_to_what_the_text_is_worth():

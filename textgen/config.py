@@ -247,10 +247,14 @@ PRESETS: Mapping[str, Config] = {
         ),
     ),
     "dinos": Config(
-        ModelConfig(layers=2, units=128, embedding=32, dropout=0.4, input_dropout=0.1),
+        ModelConfig(layers=1, units=256, embedding=64, dropout=0.5, input_dropout=0.1),
         WindowConfig(window_chars=64),
         TrainingConfig(
-            batch_size=32, learning_rate=4e-3, schedule="averaged", epochs=40
+            batch_size=16,
+            learning_rate=0.02,
+            schedule="averaged",
+            weight_decay=0.1,
+            epochs=30,
         ),
     ),
     "course": Config(
