@@ -14,10 +14,11 @@ machine (docs/experiments.md), in terms of
 2. **Size.** As long as the text is long enough, 20 characters seen for each weight.
    Where that would be more than 40 passes, a larger network that makes 40; but never
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
-3. **Layers.** One up to 800,000 weights, or where there are 20 passes and more; else
+3. **Layers.** One up to 800,000 weights, and up to 1,500,000 from 20 passes on; then
    two.
-4. **Rate.** From 20 passes on, 0.02 all the way, and averaged weights. For fewer a
-   cosine, from 0.014 for one layer, and from 0.008·(128 / U)^0.8 for two.
+4. **Rate.** A cosine, from 0.014 for one layer, and from 0.008·(128 / U)^0.8 for two.
+   From 20 passes on the rate is half as much again and constant, and the weights are
+   averaged.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
    to 0.5; none where the text is not seen once. A fifth of that number for the input
    symbols, and as the weight decay, which is 0.01 at least.
@@ -38,8 +39,8 @@ REFERENCE_WEIGHTS = 66e3
 CHARS_PER_WEIGHT = 20
 USEFUL_PASSES = 40
 MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
-MOST_IN_ONE_LAYER = 800e3
-MANY_PASSES, AVERAGED_RATE = 20, 0.02
+MANY_PASSES, AVERAGED_RATE = 20, 1.5
+MOST_IN_ONE_LAYER, MOST_IN_ONE_OFTEN_SEEN = 800e3, 1.5e6
 LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
 LEAST_DECAY = 0.01
 UNITS_MULTIPLE, MOST_UNITS = 16, 4096
@@ -60,14 +61,17 @@ def size_for(chars: int, minutes: float, speed: float = 1.0) -> Config:
     weights = _weights(chars, seconds)
     passes = _passes(chars, weights, seconds)
     often = passes >= MANY_PASSES
-    layers = 1 if often or weights <= MOST_IN_ONE_LAYER else 2
+    most_in_one = MOST_IN_ONE_OFTEN_SEEN if often else MOST_IN_ONE_LAYER
+    layers = 1 if weights <= most_in_one else 2
     units = math.sqrt(weights / (4 if layers == 1 else 12))
     units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
     units = min(units, MOST_UNITS)
     dropout = _dropout(chars, weights, passes)
     a_fifth = round(dropout / 5, 2)
     window = 128 if seconds >= LONG_BUDGET_S else 64
-    peak = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
+    rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
+    if often:
+        rate *= AVERAGED_RATE
     few = USEFUL_PASSES * chars < FEWEST_STEPS * 32 * window
     return Config(
         ModelConfig(
@@ -80,7 +84,7 @@ def size_for(chars: int, minutes: float, speed: float = 1.0) -> Config:
         WindowConfig(window_chars=window),
         TrainingConfig(
             batch_size=16 if few else 32,
-            learning_rate=AVERAGED_RATE if often else round(peak, 4),
+            learning_rate=round(rate, 4),
             schedule="averaged" if often else "cosine",
             weight_decay=max(LEAST_DECAY, a_fifth),
             epochs=None,
