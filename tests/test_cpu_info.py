@@ -33,6 +33,16 @@ def test_the_first_cores_entry_is_read(file):
     assert cpu_flags() == {"fpu", "avx2", "avx512_bf16"}
 
 
+def test_no_more_is_read_than_an_entry_may_take(file, monkeypatch):
+    """Each further one would cost a large machine time."""
+    many = " ".join(f"flag{number}" for number in range(400))  # twice what there are
+    file.write_text(CORE.format(number=0).replace("fpu", many) * 9)
+    assert len(cpu_flags()) == 402
+    whole = file.read_text()
+    monkeypatch.setattr(module, "FIRST_CHARS", whole.index("avx2"))
+    assert len(cpu_flags()) == 400
+
+
 @pytest.mark.parametrize("text", [None, b"", b"\n\n", b"Features: neon\n", b"\xff\n"])
 def test_without_flags_there_are_none(file, text):
     if text is not None:

@@ -20,6 +20,7 @@ from textgen.sampling import probabilities, sample_batch
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODEL_CARD = (ROOT / "models" / "README.md").read_text(encoding="utf-8")
 SHORT = ["--steps", "2", "--units", "8"]
 PROGRAMS = (
     "train.py",
@@ -195,9 +196,10 @@ def test_files_in_the_map_exist():
 
 
 def test_samples_are_what_the_models_write(tmp_path):
-    """The samples at the top repeat, command and output."""
-    samples = re.findall(r"```console\n\$ python (.*?)\n(.*?)```", README, re.DOTALL)
-    assert len(samples) >= 2
+    """The samples at the top and in the model card repeat, command and output."""
+    text = README + MODEL_CARD
+    samples = re.findall(r"```console\n\$ python (.*?)\n(.*?)```", text, re.DOTALL)
+    assert len(samples) >= 8
     for command, output in samples:
         result = run(shlex.split(command), tmp_path)
         assert result.stdout == output
@@ -218,8 +220,9 @@ def test_no_last_bit_decides_a_symbol_of_the_samples(tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "sample_batch", draw_batch)
     monkeypatch.setattr(generation, "sample", draw)
     monkeypatch.chdir(tmp_path)
-    samples = re.findall(r"^\$ python (generate\.py .*)", README, re.MULTILINE)
-    assert len(samples) >= 2
+    text = README + MODEL_CARD
+    samples = re.findall(r"^\$ python (generate\.py .*)", text, re.MULTILINE)
+    assert len(samples) >= 8
     for command in samples:
         script, *arguments = shlex.split(command)
         monkeypatch.setattr(sys, "argv", [script, *arguments])

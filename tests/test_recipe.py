@@ -105,9 +105,10 @@ def test_an_unknown_preset_lists_what_there_is(saved):
         )
 
 
-def test_going_on_takes_a_tenth_of_the_peak_rate_of_a_cosine(saved):
-    start = with_config(saved, learning_rate=4e-3, window_chars=12, seed=9)
-    assert start.config.training.schedule == "cosine"
+@pytest.mark.parametrize("schedule", ["cosine", "averaged"])
+def test_going_on_takes_a_tenth_of_a_high_peak_rate(saved, schedule):
+    own = {"learning_rate": 4e-3, "window_chars": 12, "seed": 9}
+    start = with_config(saved, schedule=schedule, **own)
     config = choose_config(corpus(), None, start, {})
     assert config.training.learning_rate == pytest.approx(4e-4)
     rate = config.training.learning_rate
@@ -127,7 +128,7 @@ def test_going_on_chooses_the_precision_for_this_machine(saved):
     assert asked.training.precision == "bfloat16"
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "averaged"])
 def test_going_on_takes_what_is_asked_for(saved, schedule):
     start = with_config(saved, schedule=schedule)
     overrides = {"learning_rate": 0.5, "epochs": 1, "batch_size": 128, "dropout": 0.4}
@@ -299,3 +300,18 @@ def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):
     assert all_of_it != size_for(1000, 3).override(held_out=0)
     preset = choose_config(corpus(), "course", None, {"minutes": 3})
     assert preset == PRESETS["course"].override(minutes=3)
+
+
+@pytest.mark.parametrize(
+    ("own", "rate"),
+    [
+        ({}, 0.021),
+        ({"schedule": "cosine"}, 0.014),
+        ({"layers": 2, "units": 128}, 0.012),
+        ({"layers": 2, "units": 256, "schedule": "cosine"}, 0.0046),
+        ({"layers": 2, "learning_rate": 0.5}, 0.5),
+    ],
+)
+def test_a_budgets_rate_is_that_of_the_network_that_is_asked_for(own, rate):
+    config = choose_config(corpus(), None, None, {"minutes": 3, **own})
+    assert config.training.learning_rate == rate

@@ -21,7 +21,10 @@ def weights_of(config):
         (MILLION, 0.4, 1, 208, 0.05, 32),
         (MILLION, 1.2, 1, 320, 0.11, 32),
         (MILLION, 3, 1, 416, 0.23, 32),
-        (MILLION, 4, 2, 272, 0.27, 32),
+        (MILLION, 4, 1, 464, 0.27, 32),
+        (MILLION, 7, 1, 544, 0.34, 32),
+        (MILLION, 9.5, 1, 608, 0.38, 32),
+        (MILLION, 10, 2, 352, 0.38, 32),
         (200_000, 0.6, 1, 240, 0.34, 32),
         (200_000, 1.2, 1, 320, 0.44, 32),
         (MILLION, 20, 2, 480, 0.47, 32),
@@ -38,12 +41,7 @@ def test_known_sizes(chars, minutes, layers, units, dropout, batch_size):
     assert config.training.batch_size == batch_size
     assert config.training.minutes == minutes
     assert config.model.embedding == 64
-    assert config.windows.window_chars == (64 if minutes < 10 else 128)
-
-
-@pytest.mark.parametrize(("minutes", "window_chars"), [(9.9, 64), (10, 128)])
-def test_windows_are_longer_from_ten_minutes_on(minutes, window_chars):
-    assert size_for(MILLION, minutes).windows.window_chars == window_chars
+    assert config.windows.window_chars == (64 if layers == 1 else 128)
 
 
 def test_there_is_no_dropout_before_the_text_was_seen_once():
@@ -78,11 +76,10 @@ def test_any_text_and_any_budget(chars, minutes):
     one, two = 0.014, 0.008 * (128 / config.model.units) ** 0.8
     expected = one if config.model.layers == 1 else two
     often = config.training.schedule == "averaged"
-    most_in_one = 1.53e6 if often else 0.83e6
     if often:
         expected *= 1.5
     assert config.training.learning_rate == pytest.approx(expected, abs=6e-5)
-    assert (config.model.layers == 1) == (weights_of(config) < most_in_one)
+    assert (config.model.layers == 1) == (weights_of(config) < 1.53e6)
 
 
 @pytest.mark.parametrize("chars", [300_000, MILLION, 10 * MILLION])

@@ -10,6 +10,7 @@ from textgen.config import ModelConfig, TrainingConfig, WindowConfig
 from textgen.errors import CheckpointError
 from textgen.model import build_model
 from textgen.schedule import averaging_shares, learning_rates
+from textgen.train_step import TrainStep
 from textgen.training import Training, TrainingError
 from textgen.window_batch import padded_length
 from textgen.windows import make_windows
@@ -115,6 +116,23 @@ def test_calibrating_changes_nothing():
         plain.model.get_weights(), timed.model.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(one, two)
+
+
+def test_calibrating_times_steps_that_hardly_ever_average(monkeypatch):
+    """The first ones average each time, which would take from a budget's steps."""
+    training, seen = make_training(schedule="averaged"), []
+    take = TrainStep.__call__
+
+    def note(self, *arguments):
+        seen.append(arguments[-1])
+        return take(self, *arguments)
+
+    monkeypatch.setattr(TrainStep, "__call__", note)
+    monkeypatch.setattr(training, "_compile_lengths", lambda most: None)
+    training.calibrate()
+    steps = np.concatenate(seen)
+    assert len(steps) >= 3
+    assert np.count_nonzero(steps) <= len(steps) / 8
 
 
 def test_stops_on_request_and_when_a_callback_says_so():

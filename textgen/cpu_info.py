@@ -9,7 +9,7 @@ FIRST_CHARS = 8192  # the first core's entry; on large machines all of them take
 def cpu_info() -> dict[str, str]:
     """Return the first core's entry: ``vendor_id``, ``flags`` and what else there is.
 
-    Empty on other systems, which have no such file.
+    Empty where there is no such file.
     """
     try:
         with open(CPU_INFO, encoding="utf-8", errors="replace") as file:

@@ -9,7 +9,7 @@ import numpy as np
 
 from textgen.cpu_info import cpu_flags
 
-# The machine that the rules of `textgen.sizing` were fitted on: two cores, bfloat16.
+# Of two cores that train as the rules of `textgen.sizing` say, in bfloat16.
 REFERENCE_FLOP_PER_S = 660e9
 BFLOAT16_GAIN = 1.75
 MOST_CORES = 8  # a step of the rules' 32 windows is cut into no more parts
@@ -40,7 +40,8 @@ def relative_speed() -> float:
     little. Takes some hundredths of a second. Threads of a BLAS that wait would count
     as work: so nothing is measured, and the answer is 1, unless
     ``OPENBLAS_NUM_THREADS`` is 1 (as the command lines set it where it isn't set) and
-    NumPy pays heed to it, which with Accelerate or MKL it doesn't.
+    NumPy pays heed to it, which with Accelerate or MKL it doesn't. The products are by
+    the kernels of `textgen.process`, in the command lines; the library's may be slower.
     """
     built_with = np.show_config(mode="dicts").get("Build Dependencies", {})
     blas = built_with.get("blas", {}).get("name", "")

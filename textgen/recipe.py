@@ -11,7 +11,7 @@ from textgen.errors import OptionError
 from textgen.model_file import MAX_FILE_BYTES
 from textgen.processor import relative_speed
 from textgen.schedule import shown_steps
-from textgen.sizing import size_for
+from textgen.sizing import peak_rate, size_for
 from textgen.trained_model import (
     MAX_STAGGERED_UNITS,
     TrainedModel,
@@ -33,7 +33,8 @@ def choose_config(
 ) -> Config:
     """Choose a preset, or the configuration of the model to go on from.
 
-    With a budget of minutes the network is sized for it, see `textgen.sizing`.
+    With a budget of minutes the network is sized for it, see `textgen.sizing`; the rate
+    is that of the network and schedule that are asked for.
     Otherwise a named corpus without a preset of its name, and any file, takes
     ``dinos``' if it is made of lines and ``sonnets``' if not. Going on from a saved
     model keeps its network, windows and schedule; the peak rate is a tenth of the
@@ -73,7 +74,10 @@ def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Co
     if preset is None and minutes is not None:
         asked = Config().override(minutes=minutes, held_out=overrides.get("held_out"))
         trained_on = len(corpus.ids) * (1 - asked.training.held_out)
-        return size_for(round(trained_on), minutes, relative_speed())
+        sized = size_for(round(trained_on), minutes, relative_speed())
+        own = sized.override(**overrides)
+        rate = peak_rate(own.model.layers, own.model.units, own.training.schedule)
+        return sized.override(learning_rate=rate)
     own = corpus.name if corpus.named and corpus.name in PRESETS else None
     usual = "dinos" if corpus.kind == "lines" else "sonnets"
     return PRESETS[preset or own or usual]

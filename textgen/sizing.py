@@ -5,7 +5,7 @@ machine (docs/experiments.md), in terms of
 
     n  characters of the text
     t  seconds of the budget, less 8 for starting, times the speed of the machine
-       (two cores of Zen 5 have 1.3 by now)
+       (1.3 for two cores of Zen 5)
     P  weights of the recurrent layers, 4U² for one layer and 12U² for two
 
 1. **Work.** A machine does more multiplications a second in larger networks: about
@@ -14,16 +14,15 @@ machine (docs/experiments.md), in terms of
 2. **Size.** As long as the text is long enough, 20 characters seen for each weight.
    Where that would be more than 40 passes, a larger network that makes 40; but never
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time.
-3. **Layers.** One up to 800,000 weights, and up to 1,500,000 from 20 passes on; then
-   two.
+3. **Layers.** One up to 1,500,000 weights; then two.
 4. **Rate.** A cosine, from 0.014 for one layer, and from 0.008·(128 / U)^0.8 for two.
    From 20 passes on the rate is half as much again and constant, and the weights are
    averaged.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
    to 0.5; none where the text is not seen once. A fifth of that number for the input
    symbols, and as the weight decay, which is 0.01 at least.
-6. **Windows** of 64 characters; of 128 where t is 590 s or more. **Batches** of 32
-   windows; of 16 where 40 passes would be less than 2,000 steps.
+6. **Windows** of 64 characters; of 128 for two layers. **Batches** of 32 windows; of
+   16 where 40 passes would be less than 2,000 steps.
 
 None of it looks at the held-out part.
 """
@@ -39,13 +38,12 @@ REFERENCE_WEIGHTS = 66e3
 CHARS_PER_WEIGHT = 20
 USEFUL_PASSES = 40
 MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
-MANY_PASSES, AVERAGED_RATE = 20, 1.5
-MOST_IN_ONE_LAYER, MOST_IN_ONE_OFTEN_SEEN = 800e3, 1.5e6
+MOST_IN_ONE_LAYER = 1.5e6
+MANY_PASSES, RATE_FACTOR = 20, 1.5
 LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
 LEAST_DECAY = 0.01
 UNITS_MULTIPLE, MOST_UNITS = 16, 4096
 STARTING_S = 8.0  # imports, compiling and measuring
-LONG_BUDGET_S = 590.0
 FEWEST_STEPS = 2000
 
 
@@ -60,18 +58,14 @@ def size_for(chars: int, minutes: float, speed: float = 1.0) -> Config:
     chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
     weights = _weights(chars, seconds)
     passes = _passes(chars, weights, seconds)
-    often = passes >= MANY_PASSES
-    most_in_one = MOST_IN_ONE_OFTEN_SEEN if often else MOST_IN_ONE_LAYER
-    layers = 1 if weights <= most_in_one else 2
+    layers = 1 if weights <= MOST_IN_ONE_LAYER else 2
     units = math.sqrt(weights / (4 if layers == 1 else 12))
     units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
     units = min(units, MOST_UNITS)
     dropout = _dropout(chars, weights, passes)
     a_fifth = round(dropout / 5, 2)
-    window = 128 if seconds >= LONG_BUDGET_S else 64
-    rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
-    if often:
-        rate *= AVERAGED_RATE
+    window = 64 if layers == 1 else 128
+    schedule = "averaged" if passes >= MANY_PASSES else "cosine"
     few = USEFUL_PASSES * chars < FEWEST_STEPS * 32 * window
     return Config(
         ModelConfig(
@@ -84,13 +78,19 @@ def size_for(chars: int, minutes: float, speed: float = 1.0) -> Config:
         WindowConfig(window_chars=window),
         TrainingConfig(
             batch_size=16 if few else 32,
-            learning_rate=round(rate, 4),
-            schedule="averaged" if often else "cosine",
+            learning_rate=peak_rate(layers, units, schedule),
+            schedule=schedule,
             weight_decay=max(LEAST_DECAY, a_fifth),
             epochs=None,
             minutes=minutes,
         ),
     )
+
+
+def peak_rate(layers: int, units: int, schedule: str) -> float:
+    """Return the learning rate of rule 4, to four digits after the point."""
+    rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
+    return round(rate if schedule == "cosine" else RATE_FACTOR * rate, 4)
 
 
 def _weights(chars: int, seconds: float) -> float:

@@ -20,7 +20,7 @@ from textgen.checkpoint import TrainingState
 from textgen.config import TrainingConfig
 from textgen.errors import CheckpointError, TrainingError
 from textgen.optimizer import make_optimizer
-from textgen.schedule import averaging_shares, learning_rates
+from textgen.schedule import EACH_STEP_UNTIL, averaging_shares, learning_rates
 from textgen.train_step import TrainStep
 from textgen.window_batch import WindowBatch, pad, padded_length, stack
 from textgen.windows import LineWindows, StreamWindows
@@ -159,9 +159,13 @@ class Training:
             self._take_steps(lengths.index(length), 1, total_steps=steps)
 
     def _timed_call(self, count: int) -> float:
-        """Return the seconds that a call of so many steps takes."""
+        """Return the seconds that a call of so many steps takes, but early ones.
+
+        Those average the weights each time.
+        """
+        shares = averaging_shares(self.config, EACH_STEP_UNTIL, count)
         started = time.perf_counter()
-        self._take_steps(0, count, total_steps=count)
+        self._take_steps(0, count, total_steps=count, shares=shares)
         return time.perf_counter() - started
 
     def run(
@@ -234,14 +238,24 @@ class Training:
     def _stopping(self) -> bool:
         return self.stop_requested or self.model.stop_training
 
-    def _take_steps(self, first_step: int, count: int, total_steps: int) -> np.ndarray:
-        """Run steps of one epoch, those of one length together; return their losses."""
+    def _take_steps(
+        self,
+        first_step: int,
+        count: int,
+        total_steps: int,
+        shares: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Run steps of one epoch, those of one length together; return their losses.
+
+        Their shares in the average are by the schedule, unless others are given.
+        """
         epoch, at = divmod(first_step, self.windows.steps_per_epoch)
         batches = self._batches(epoch, at, count)
         rates = learning_rates(self.config, total_steps, first_step, count)
         self._follow_callbacks()
         rates *= self._rate_scale
-        shares = averaging_shares(self.config, first_step, count)
+        if shares is None:
+            shares = averaging_shares(self.config, first_step, count)
         losses, step = [], first_step
         for _, same in itertools.groupby(batches, lambda batch: batch.inputs.shape):
             arrays = stack(list(same))
