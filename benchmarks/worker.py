@@ -24,12 +24,14 @@ from typing import Any, NamedTuple, TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
 # What users may have set for themselves would hold for some contestants only.
-THREAD_VARIABLES = (
+LIBRARY_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
     "TF_NUM_INTEROP_THREADS",
+    "OPENBLAS_CORETYPE",
+    "OPENBLAS_L2_SIZE",
 )
 WARM_UP_TURNS = 2
 CLOSING_S = 10.0
@@ -177,8 +179,8 @@ class Worker:
 
 
 def worker_environment() -> dict[str, str]:
-    """Return this process's environment without thread settings and GPUs."""
-    kept = {k: v for k, v in os.environ.items() if k not in THREAD_VARIABLES}
+    """Return this process's environment without settings of libraries and GPUs."""
+    kept = {k: v for k, v in os.environ.items() if k not in LIBRARY_VARIABLES}
     return kept | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 

@@ -19,7 +19,6 @@ ORDER = (
     "errors",
     "checks",
     "config",
-    "cpu_info",
     "process",
     "terminal",
     "config_options",

@@ -1,13 +1,10 @@
-"""What is settled before the slow imports, mostly in fresh processes."""
+"""What is settled before the slow imports, in fresh processes."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from textgen import process
-from textgen.process import prepare_process
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = ("train.py", "generate.py")
@@ -69,29 +66,3 @@ assert (signal.getsignal(signal.SIGINT), dict(os.environ)) == before
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr
-
-
-AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
-
-
-@pytest.mark.parametrize(
-    ("vendor", "flags", "set_before", "expected"),
-    [
-        ("AuthenticAMD", AVX512 | {"fpu"}, None, "SkylakeX"),
-        ("AuthenticAMD", AVX512, "Zen", "Zen"),
-        ("AuthenticAMD", AVX512 - {"avx512vl"}, None, None),
-        ("AuthenticAMD", {"avx2"}, None, None),
-        ("GenuineIntel", AVX512, None, None),
-        (None, None, None, None),
-    ],
-)
-def test_kernels_with_long_vectors_where_openblas_would_take_short_ones(
-    vendor, flags, set_before, expected, monkeypatch
-):
-    environment = {"OPENBLAS_CORETYPE": set_before} if set_before else {}
-    monkeypatch.setattr(process.os, "environ", environment)
-    monkeypatch.setattr(process.signal, "getsignal", lambda _: None)
-    cpu = {"vendor_id": vendor, "flags": " ".join(flags)} if vendor else {}
-    monkeypatch.setattr(process, "cpu_info", lambda: cpu)
-    prepare_process()
-    assert environment.get("OPENBLAS_CORETYPE") == expected

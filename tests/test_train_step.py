@@ -258,17 +258,24 @@ def test_parts_of_one_shape_are_traced_once(data):
 
 
 @pytest.mark.parametrize(
-    ("flags", "gpus", "expected"),
+    ("system", "flags", "gpus", "expected"),
     [
-        ({"fpu", "avx512_bf16", "sse"}, [], "bfloat16"),
-        ({"amx_bf16"}, [], "bfloat16"),
-        ({"fpu", "avx512f", "avx2"}, [], "float32"),
-        ({"fpu", "avx512_bf16", "sse"}, ["GPU:0"], "float32"),
-        (set(), [], "float32"),
+        ("Linux", "flags : fpu avx512_bf16 sse", [], "bfloat16"),
+        ("Linux", "flags : amx_bf16", [], "bfloat16"),
+        ("Linux", "flags : fpu avx512f avx2", [], "float32"),
+        ("Linux", "flags : fpu avx512_bf16 sse", ["GPU:0"], "float32"),
+        ("Linux", None, [], "float32"),
+        ("Darwin", "flags : avx512_bf16", [], "float32"),
     ],
 )
-def test_precision_follows_the_processor(flags, gpus, expected, monkeypatch):
-    monkeypatch.setattr(processor, "cpu_flags", lambda: flags)
+def test_precision_follows_the_processor(
+    system, flags, gpus, expected, tmp_path, monkeypatch
+):
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(flags)
+    monkeypatch.setattr(processor, "CPU_INFO", cpuinfo)
+    monkeypatch.setattr(processor.platform, "system", lambda: system)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: gpus)
     assert choose_precision("auto") == expected
     assert choose_precision("float32") == "float32"

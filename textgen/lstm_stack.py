@@ -9,8 +9,7 @@ buffer made beforehand.
 The products are BLAS calls of a few microseconds. For a single stream one BLAS thread
 is as fast as several up to some 256 units and leaves the other cores alone; a program
 that wants that sets the environment variable OPENBLAS_NUM_THREADS to 1 before NumPy is
-first imported (`textgen.process` has that, and one more that helps on Zen 5). Nothing
-here changes such settings.
+first imported. Nothing here changes such settings.
 """
 
 from __future__ import annotations

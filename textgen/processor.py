@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import time
+from pathlib import Path
 
 import numpy as np
 
-from textgen.cpu_info import cpu_flags
-
+CPU_INFO = Path("/proc/cpuinfo")
 # Of two cores that train as the rules of `textgen.sizing` say, in bfloat16.
 REFERENCE_FLOP_PER_S = 660e9
 BFLOAT16_GAIN = 1.75
@@ -30,7 +31,11 @@ def has_bfloat16() -> bool:
 
     Flags rather than a timing, so that the same machine always says the same.
     """
-    return bool({"avx512_bf16", "amx_bf16"} & cpu_flags())
+    return (
+        platform.system() == "Linux"
+        and CPU_INFO.exists()
+        and bool({"avx512_bf16", "amx_bf16"} & set(CPU_INFO.read_text().split()))
+    )
 
 
 def relative_speed() -> float:
@@ -40,8 +45,7 @@ def relative_speed() -> float:
     little. Takes some hundredths of a second. Threads of a BLAS that wait would count
     as work: so nothing is measured, and the answer is 1, unless
     ``OPENBLAS_NUM_THREADS`` is 1 (as the command lines set it where it isn't set) and
-    NumPy pays heed to it, which with Accelerate or MKL it doesn't. The products are by
-    the kernels of `textgen.process`, in the command lines; the library's may be slower.
+    NumPy pays heed to it, which with Accelerate or MKL it doesn't.
     """
     built_with = np.show_config(mode="dicts").get("Build Dependencies", {})
     blas = built_with.get("blas", {}).get("name", "")
