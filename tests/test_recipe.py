@@ -54,7 +54,7 @@ def with_config(saved, **overrides):
         ("dinos", "lines", "dinos"),
         ("dinos", "stream", "dinos"),  # by its name, however it is read
         ("letters", "stream", "sonnets"),
-        ("letters", "lines", "dinos"),
+        ("letters", "lines", "lines"),
         ("course", "stream", "sonnets"),  # a preset's name, but no named corpus
     ],
 )
@@ -101,7 +101,8 @@ def test_an_unknown_preset_lists_what_there_is(saved):
         with pytest.raises(OptionError) as caught:
             choose_config(corpus(), "sonets\x1b", start, {})
         assert str(caught.value) == (
-            r"--preset must be one of sonnets, dinos, course, but was 'sonets\x1b'"
+            "--preset must be one of sonnets, dinos, lines, course, "
+            r"but was 'sonets\x1b'"
         )
 
 

@@ -98,6 +98,15 @@ def test_weights_are_averaged_where_a_text_is_seen_twenty_times(chars):
     assert schedules == {"averaged", "cosine"}
 
 
+def test_many_lines_are_no_text_to_average_on():
+    schedules = [
+        size_for(chars, 2, kind=kind).training.schedule
+        for chars in (12_000, 180_000)
+        for kind in ("lines", "stream")
+    ]
+    assert schedules == ["averaged", "averaged", "cosine", "averaged"]
+
+
 def test_more_time_is_worth_a_larger_network_up_to_what_the_text_is_worth():
     sizes = [weights_of(size_for(MILLION, 2.0**k)) for k in range(-2, 12)]
     assert sizes == sorted(sizes)

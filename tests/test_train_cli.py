@@ -386,7 +386,7 @@ def test_no_model_at_all_to_go_on_from(train, tmp_path):
 def test_a_preset_with_a_saved_model(train, prose_model):
     result = train("--init-from", prose_model, "--preset", "sonnets")
     assert_refused(result, "give --preset or --init-from, not both")
-    assert_refused(train("--preset", "sonets"), "sonnets, dinos, course")
+    assert_refused(train("--preset", "sonets"), "sonnets, dinos, lines, course")
 
 
 @pytest.mark.parametrize(

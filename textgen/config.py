@@ -257,6 +257,13 @@ PRESETS: Mapping[str, Config] = {
             epochs=30,
         ),
     ),
+    "lines": Config(
+        ModelConfig(layers=2, units=128, embedding=32, dropout=0.4, input_dropout=0.1),
+        WindowConfig(window_chars=64),
+        TrainingConfig(
+            batch_size=32, learning_rate=4e-3, schedule="averaged", epochs=40
+        ),
+    ),
     "course": Config(
         ModelConfig(layers=2, units=128, embedding=0, dropout=0.5),
         WindowConfig(window_chars=40, stride_chars=3, targets="last"),

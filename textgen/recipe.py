@@ -36,7 +36,7 @@ def choose_config(
     With a budget of minutes the network is sized for it, see `textgen.sizing`; the rate
     is that of the network and schedule that are asked for.
     Otherwise a named corpus without a preset of its name, and any file, takes
-    ``dinos``' if it is made of lines and ``sonnets``' if not. Going on from a saved
+    ``lines``' if it is made of lines and ``sonnets``' if not. Going on from a saved
     model keeps its network, windows and schedule; the peak rate is a tenth of the
     saved one, but with a constant schedule it stays. Its precision is chosen anew,
     for this machine.
@@ -74,12 +74,12 @@ def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Co
     if preset is None and minutes is not None:
         asked = Config().override(minutes=minutes, held_out=overrides.get("held_out"))
         trained_on = len(corpus.ids) * (1 - asked.training.held_out)
-        sized = size_for(round(trained_on), minutes, relative_speed())
+        sized = size_for(round(trained_on), minutes, relative_speed(), corpus.kind)
         own = sized.override(**overrides)
         rate = peak_rate(own.model.layers, own.model.units, own.training.schedule)
         return sized.override(learning_rate=rate)
     own = corpus.name if corpus.named and corpus.name in PRESETS else None
-    usual = "dinos" if corpus.kind == "lines" else "sonnets"
+    usual = "lines" if corpus.kind == "lines" else "sonnets"
     return PRESETS[preset or own or usual]
 
 

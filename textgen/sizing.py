@@ -17,7 +17,7 @@ machine (docs/experiments.md), in terms of
 3. **Layers.** One up to 1,500,000 weights; then two.
 4. **Rate.** A cosine, from 0.014 for one layer, and from 0.008·(128 / U)^0.8 for two.
    From 20 passes on the rate is half as much again and constant, and the weights are
-   averaged.
+   averaged; but not for many lines, whose batches have few characters.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
    to 0.5; none where the text is not seen once. A fifth of that number for the input
    symbols, and as the weight decay, which is 0.01 at least.
@@ -47,13 +47,16 @@ STARTING_S = 8.0  # imports, compiling and measuring
 FEWEST_STEPS = 2000
 
 
-def size_for(chars: int, minutes: float, speed: float = 1.0) -> Config:
+def size_for(
+    chars: int, minutes: float, speed: float = 1.0, kind: str = "stream"
+) -> Config:
     """Return the configuration for a budget.
 
     Args:
         chars: characters of the training part, n.
         minutes: the budget, of the whole process.
         speed: of the machine, see `textgen.processor.relative_speed`.
+        kind: ``lines`` or ``stream``.
     """
     chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
     weights = _weights(chars, seconds)
@@ -65,8 +68,9 @@ def size_for(chars: int, minutes: float, speed: float = 1.0) -> Config:
     dropout = _dropout(chars, weights, passes)
     a_fifth = round(dropout / 5, 2)
     window = 64 if layers == 1 else 128
-    schedule = "averaged" if passes >= MANY_PASSES else "cosine"
     few = USEFUL_PASSES * chars < FEWEST_STEPS * 32 * window
+    averaged = passes >= MANY_PASSES and (few or kind == "stream")
+    schedule = "averaged" if averaged else "cosine"
     return Config(
         ModelConfig(
             layers=layers,
