@@ -41,7 +41,7 @@ def parse_arguments():
     add("--output", metavar="FILE", help="the .h5 file to write (default: "
         "models/NAME.h5); one that exists is kept as NAME.previous.h5")
     add("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: the "
-        "corpus' own; for your own text dinos for lines and sonnets otherwise)")
+        "corpus' own; for your own text lines if it is made of them, else sonnets)")
     add("--init-from", metavar="FILE", help="go on from a saved model, with its "
         "network and settings, but the precision")
     add("--resume", action="store_true", help="go on with an unfinished training, or "
