@@ -7,7 +7,7 @@
 
 Results go to standard output and everything else to standard error. On a terminal,
 control characters are shown escaped. Exit status: 0 done, 2 for an error that one
-line explains, 130 after Ctrl-C.
+line explains, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import sys
@@ -23,7 +23,7 @@ if __name__ == "__main__":
 from textgen.batch_generation import check_count
 from textgen.config import DEFAULT_CORPUS, CompletionConfig
 from textgen.errors import OptionError
-from textgen.find_model import resolve_model
+from textgen.find_model import resolve_model, what_it_hides
 from textgen.generation import check_seed, fresh_seed
 from textgen.interactive import Conversation
 from textgen.model_file import load_model
@@ -36,9 +36,10 @@ def parse_arguments():
     parser = Parser(__doc__)
     add, default = parser.add_argument, CompletionConfig
     # fmt: off
-    add("--model", metavar="FILE", help="the model file to use")
-    add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="without --model: "
-        "models/NAME.h5, or else models/NAME-pretrained.h5 (default: %(default)s)")
+    add_one_of = parser.add_mutually_exclusive_group().add_argument
+    add_one_of("--model", metavar="FILE", help="the model file to use")
+    add_one_of("--corpus", metavar="NAME", help="in place of --model: models/NAME.h5, "
+        f"or else models/NAME-pretrained.h5 (default: {DEFAULT_CORPUS})")
     add("--prompt", metavar="TEXT", type=utf8, help="the beginning; without it, it is "
         "asked for on a terminal, and elsewhere each line of standard input is one")
     add("--length", metavar="N", type=whole_number, default=default.length,
@@ -73,9 +74,9 @@ def main():
     """Do what the command line says."""
     say_warnings()
     arguments = parse_arguments()
-    path = resolve_model(arguments.model, arguments.corpus)
+    path = resolve_model(arguments.model, arguments.corpus or DEFAULT_CORPUS)
     model = load_model(path, arguments.vocabulary_from, reader=READER)
-    say(f"model: {str(path)!r}{model.remark}")
+    say(f"model: {str(path)!r}{model.remark}{what_it_hides(path)}")
     has_prompt = arguments.prompt is not None or arguments.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not arguments.jsonl:
         Conversation(model, arguments.config, seed=arguments.seed).run()

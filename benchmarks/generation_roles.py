@@ -61,7 +61,7 @@ def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
     from textgen.model_file import load_model
 
     trained = load_model(model)
-    facts = {"threads": os.environ.get("OPENBLAS_NUM_THREADS", "all")}
+    facts = {"threads": "1 or 2, chosen on the way"}
 
     def one(count: int) -> None:
         options = {"length": count, "temperature": TEMPERATURE, "seed": 0}

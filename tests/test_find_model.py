@@ -4,7 +4,7 @@ import pytest
 
 from textgen import find_model
 from textgen.errors import ModelFileError
-from textgen.find_model import resolve_model
+from textgen.find_model import resolve_model, what_it_hides
 
 
 def test_resolve_model_prefers_the_users_own(tmp_path, monkeypatch):
@@ -56,3 +56,13 @@ def test_a_suffix_is_cut_from_paths_alone(corpus, name, tmp_path, monkeypatch):
     for existing in ("story", "story.v2", "letters", "missing", "missing.md"):
         (tmp_path / "models" / f"{existing}.h5").touch()
     assert resolve_model(corpus=corpus) == Path("models", f"{name}.h5")
+
+
+def test_a_model_of_ones_own_hides_the_pretrained_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(find_model, "data_folder", lambda kind: tmp_path)
+    pretrained = tmp_path / "sonnets-pretrained.h5"
+    assert what_it_hides(Path("models/sonnets.h5")) == ""
+    pretrained.touch()
+    assert repr(str(pretrained)) in what_it_hides(Path("models/sonnets.h5"))
+    assert what_it_hides(Path("models/odes.h5")) == ""
+    assert what_it_hides(pretrained) == ""

@@ -5,7 +5,7 @@ import pytest
 
 from textgen import held_out as module
 from textgen.evaluation import held_out_nats
-from textgen.held_out import HeldOut
+from textgen.held_out import RISE_WORTH_TELLING, HeldOut, Lowest
 from textgen.model_file import load_model
 
 
@@ -97,3 +97,31 @@ def test_the_cost_grows_with_what_will_be_measured(model, asked, monkeypatch):
     assert HeldOut(ids, 0, whole=False).cost_s(model) == pytest.approx(0.2)
     assert asked[-1] == (1_000_000, 200_000)  # all that will be
     assert HeldOut(ids[:0], 0, whole=True).cost_s(model) == 0
+
+
+def lowest_of(*figures, steps_per_epoch=10):
+    lowest = Lowest(steps_per_epoch)
+    for epoch, figure in enumerate(figures, 1):
+        logs = {"held_out_loss": figure}
+        assert lowest.note(epoch * steps_per_epoch, logs) is logs
+    return lowest
+
+
+def test_a_figure_that_rose_is_told_with_the_epoch_before_it_did():
+    advice = lowest_of(2.0, 1.5, 1.6, 1.7).advice()
+    assert "after 2 epochs (1.500)" in advice
+    assert "--epochs 2 " in advice
+    assert lowest_of(1.5, 1.501 * RISE_WORTH_TELLING).advice() is not None
+
+
+@pytest.mark.parametrize(
+    "figures", [(), (2.0,), (2.0, 1.5), (1.5, 1.499 * RISE_WORTH_TELLING)]
+)
+def test_a_figure_that_fell_or_hardly_rose_is_not_told(figures):
+    assert lowest_of(*figures).advice() is None
+
+
+def test_nothing_measured_is_nothing_told():
+    lowest = Lowest(10)
+    assert lowest.note(10, {}) == {}
+    assert lowest.advice() is None

@@ -3,8 +3,10 @@
 import contextlib
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ from test_atomic_file import FailingCall, Killed
 
 from textgen import atomic_file
 from textgen.atomic_file import remove_leftovers
+from textgen.checkpoint import checkpoint_paths
 from textgen.errors import OutputError
 from textgen.model import build_model, network_of
 from textgen.model_file import load_model
-from textgen.output import prepare_output, save_keeping_previous
+from textgen.output import check_room, prepare_output, save_keeping_previous
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,31 @@ def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "models").write_text("")
     with pytest.raises(OutputError, match=r"models' can't be written .*--output"):
         prepare_output(tmp_path / "models" / "mine.h5", "any")
+
+
+@pytest.mark.parametrize("checkpoints", [0, 1, 2])
+def test_a_disk_too_full_for_all_that_will_be_written(
+    tmp_path, monkeypatch, checkpoints
+):
+    path = tmp_path / "mine.h5"
+    for file in checkpoint_paths(path)[:checkpoints]:
+        file.touch()
+    needed = 100 + (3 - checkpoints) * 1000
+    usage = SimpleNamespace(free=needed)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+    check_room(path, 100, 1000)
+    usage.free -= 1
+    with pytest.raises(OutputError, match=f"about {needed:,} bytes free") as caught:
+        check_room(path, 100, 1000)
+    assert f"there are {needed - 1:,}: make room" in str(caught.value)
+
+
+def test_a_disk_that_does_not_tell_its_room_is_tried(tmp_path, monkeypatch):
+    def fail(folder):
+        raise OSError(errno.ENOSYS, "not known here")
+
+    monkeypatch.setattr(shutil, "disk_usage", fail)
+    check_room(tmp_path / "mine.h5", 10**18, 10**18)
 
 
 def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):

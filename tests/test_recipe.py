@@ -1,5 +1,6 @@
 """Which configuration a training runs with, and how that is said."""
 
+import math
 import re
 from argparse import ArgumentParser
 from dataclasses import replace
@@ -17,6 +18,7 @@ from textgen.errors import OptionError
 from textgen.model import build_model
 from textgen.model_file import load_model
 from textgen.recipe import choose_config, describe, describe_length
+from textgen.schedule import BUDGET_EPOCHS
 from textgen.sizing import size_for
 from textgen.vocabulary import Vocabulary
 from textgen.windows import make_windows
@@ -32,9 +34,9 @@ def options_of(words):
     return parser.parse_args(words)
 
 
-def corpus(name="letters", kind="stream", **fields):
+def corpus(name="letters", kind="stream", characters=100_000, **fields):
     vocabulary = Vocabulary(("\n", "a", "b"))
-    ids = np.arange(1000, dtype=np.uint8) % 3
+    ids = (np.arange(characters) % 3).astype(np.uint8)
     return Corpus(name, kind, "1" * 64, vocabulary, ids, **fields)
 
 
@@ -86,6 +88,19 @@ def test_a_preset_that_is_asked_for_goes_before_the_corpus_own(preset):
         assert (
             choose_config(corpus(name, named=True), preset, None, {}) == PRESETS[preset]
         )
+
+
+@pytest.mark.parametrize("preset", [None, "sonnets"])
+def test_a_short_text_is_seen_no_more_often_than_it_is_worth(preset):
+    usual = PRESETS["sonnets"]
+    read = usual.training.steps * usual.training.batch_size * usual.windows.window_chars
+    enough = math.ceil(read / BUDGET_EPOCHS / (1 - usual.training.held_out))
+    assert choose_config(corpus(characters=enough), preset, None, {}) == usual
+    short = corpus(characters=enough - 1)
+    capped = choose_config(short, preset, None, {})
+    assert capped == usual.override(epochs=BUDGET_EPOCHS)
+    asked = choose_config(short, preset, None, {"steps": 9_999})
+    assert asked == usual.override(steps=9_999)
 
 
 def test_overrides_go_before_the_preset():
@@ -249,7 +264,7 @@ def test_a_preset_and_a_saved_model_at_once(saved):
 
 
 def test_what_is_trained_on_what_is_said_in_one_line():
-    text = corpus()
+    text = corpus(characters=1000)
     config = Config().override(layers=2, units=64, window_chars=9, batch_size=4)
     windows = make_windows(text.ids, "stream", config.windows, 4, 0)
     # 110 windows of 9 symbols and the one after fit into 1000, 4 to a batch.
@@ -294,9 +309,10 @@ def test_the_command_that_repeats_a_budget_says_all_that_was_chosen():
 
 def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):
     monkeypatch.setattr(recipe, "relative_speed", lambda: 1e-6)
-    sized = choose_config(corpus(), None, None, {"minutes": 3, "units": 40})
+    text = corpus(characters=1000)
+    sized = choose_config(text, None, None, {"minutes": 3, "units": 40})
     assert sized == size_for(900, 3, 1e-6).override(units=40)
-    all_of_it = choose_config(corpus(), None, None, {"minutes": 3, "held_out": 0})
+    all_of_it = choose_config(text, None, None, {"minutes": 3, "held_out": 0})
     assert all_of_it == size_for(1000, 3, 1e-6).override(held_out=0)
     assert all_of_it != size_for(1000, 3).override(held_out=0)
     preset = choose_config(corpus(), "course", None, {"minutes": 3})

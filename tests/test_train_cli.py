@@ -530,6 +530,19 @@ def trained(train):
 
 
 @pytest.mark.parametrize("small_disk", ["512k"], indirect=True)
+def test_a_disk_with_room_for_a_checkpoint_but_no_model(train, small_disk):
+    """Refused before anything is trained, so that nothing is lost."""
+    Path("letters.txt").write_text(TEXT)
+    options = ("--units", 80, "--layers", 1, "--steps", 5)
+    output = small_disk / "mine.h5"
+    result = train("--corpus", "letters.txt", *options, "--output", output)
+    assert result.status == 2
+    assert "bytes free" in result.err
+    assert "step" not in result.err
+    assert list(small_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize("small_disk", ["512k"], indirect=True)
 def test_a_small_disk_that_is_full(train, small_disk):
     """One line, and the model and the checkpoint that were there."""
     Path("letters.txt").write_text(TEXT)
@@ -541,8 +554,8 @@ def test_a_small_disk_that_is_full(train, small_disk):
     (small_disk / "filler").write_bytes(bytes(max(0, room - 4096)))
     result = train(*small, "--resume", "--steps", 9)
     assert result.status == 2
-    assert result.err.splitlines()[-1].startswith("error: expected to write")
-    assert "No space left on device" in result.err
+    assert result.err.splitlines()[-1].startswith("error: expected ")
+    assert "bytes free" in result.err
     (small_disk / "filler").unlink()
     assert {path: path.read_bytes() for path in small_disk.iterdir()} == before
     assert train(*small, "--resume", "--steps", 9).status == 0

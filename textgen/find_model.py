@@ -9,6 +9,8 @@ from textgen.config import DEFAULT_CORPUS
 from textgen.corpus import data_folder
 from textgen.errors import ModelFileError, shown_path
 
+PRETRAINED = "-pretrained.h5"
+
 
 def resolve_model(
     model: str | os.PathLike[str] | None = None, corpus: str = DEFAULT_CORPUS
@@ -30,7 +32,7 @@ def resolve_model(
     candidates = [
         own / f"{name}.h5",
         shipped / f"{name}.h5",
-        shipped / f"{name}-pretrained.h5",
+        shipped / f"{name}{PRETRAINED}",
     ]
     for candidate in candidates:
         if os.path.isfile(candidate):  # unlike pathlib's, it takes any text
@@ -42,6 +44,21 @@ def resolve_model(
         f"expected a model for {shown_path(corpus)} at {shown_path(candidates[0])}, "
         f"but found {listed}: train one with train.py, or name a file with --model"
     )
+
+
+def what_it_hides(path: Path) -> str:
+    """Name the pretrained model in whose place another one of its name is used.
+
+    Args:
+        path: of `resolve_model`.
+
+    Returns:
+        The end of a line about that model; empty if there is nothing to be said.
+    """
+    pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
+    if path.name.endswith(PRETRAINED) or not os.path.isfile(pretrained):
+        return ""
+    return f", not the one that comes with the program, {str(pretrained)!r}"
 
 
 def _corpus_name(corpus: str) -> str:

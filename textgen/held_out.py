@@ -14,7 +14,38 @@ MAX_MEASURED_SYMBOLS = 200_000
 MIN_MEASURED_SYMBOLS = 1_000
 FIRST_TIMED_SYMBOLS = 500
 TIMED_S = 0.2  # a part that takes so long tells how long the whole takes
+RISE_WORTH_TELLING = 1.03  # of the held-out loss, above its lowest
 MEASURED_SHARE = 0.002  # symbols measured after an epoch, per symbol trained on in it
+
+
+class Lowest:
+    """Remembers after how many steps the held-out text was predicted best.
+
+    Args:
+        steps_per_epoch: steps that see each training window once.
+    """
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self._steps_per_epoch = steps_per_epoch
+        self._lowest, self._at_step, self._latest = math.inf, 0, math.inf
+
+    def note(self, step: int, logs: dict[str, float]) -> dict[str, float]:
+        """Take note of what `HeldOut.measure_briefly` gave after so many steps."""
+        self._latest = logs.get("held_out_loss", self._latest)
+        if self._latest < self._lowest:
+            self._lowest, self._at_step = self._latest, step
+        return logs
+
+    def advice(self) -> str | None:
+        """Say in one line that fewer epochs serve better, if they clearly do."""
+        if not self._latest > RISE_WORTH_TELLING * self._lowest:
+            return None
+        epochs = -(-self._at_step // self._steps_per_epoch)
+        return (
+            f"the held-out part was predicted best after {epochs:,} epochs "
+            f"({self._lowest:.3f}), since when the text is learned by heart "
+            f"({self._latest:.3f}): --epochs {epochs} serves it better"
+        )
 
 
 class HeldOut:

@@ -6,10 +6,8 @@ the layers' hidden states lie side by side in one buffer, so that a deeper layer
 and its own state are one slice and go through one product; every result goes to a
 buffer made beforehand.
 
-The products are BLAS calls of a few microseconds. For a single stream one BLAS thread
-is as fast as several up to some 256 units and leaves the other cores alone; a program
-that wants that sets the environment variable OPENBLAS_NUM_THREADS to 1 before NumPy is
-first imported. Nothing here changes such settings.
+The products are BLAS calls of a few microseconds, by as many threads as BLAS is set to;
+nothing here changes that (`textgen.blas_threads` does, for the command lines).
 """
 
 from __future__ import annotations

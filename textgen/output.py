@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,34 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
             f"can't be written ({reason or error}); choose another with --output"
         ) from error
     return path
+
+
+def check_room(path: Path, model_bytes: int, checkpoint_bytes: int) -> None:
+    """Find out before training whether there is room for all that it will write.
+
+    That is the model and, at worst, three checkpoints: the newest, the one before it,
+    and the next, which is written beside them.
+
+    Args:
+        path: of `prepare_output`.
+        model_bytes: about what the model file takes.
+        checkpoint_bytes: about what a checkpoint takes.
+
+    Raises:
+        OutputError: the disk is too full.
+    """
+    there_already = sum(file.exists() for file in checkpoint_paths(path))
+    needed = model_bytes + (3 - there_already) * checkpoint_bytes
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError:  # a disk that doesn't tell
+        return
+    if free < needed:
+        raise OutputError(
+            f"expected about {needed:,} bytes free in {shown_path(path.parent)} for "
+            f"the model and its checkpoints, but there are {free:,}: make room, or "
+            "choose another folder with --output"
+        )
 
 
 def _check_replaceable(path: Path) -> None:

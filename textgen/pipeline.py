@@ -18,7 +18,7 @@ from textgen.checkpoint import Checkpoint, TrainingState, write_checkpoint
 from textgen.config import DEFAULT_CORPUS
 from textgen.corpus import Corpus
 from textgen.errors import OutputError, TrainingError
-from textgen.held_out import HeldOut
+from textgen.held_out import HeldOut, Lowest
 from textgen.interrupt import on_interrupt, raised_on_interrupt
 from textgen.output import save_keeping_previous
 from textgen.preparation import Preparation, prepare
@@ -173,6 +173,7 @@ def _run(
     saves = Autosave(
         training.state, lambda state: write_checkpoint(checkpoint_of(state), path), say
     )
+    lowest = Lowest(per_epoch)
     save = functools.partial(_save_model, training, text, path)
     display = [make_display(training.step, steps, windows, snapshot)] if show else []
     try:
@@ -180,7 +181,9 @@ def _run(
             saves.begin()
             training.run(
                 steps,
-                measure=lambda: held_out.measure_briefly(snapshot()),
+                measure=lambda: lowest.note(
+                    training.step, held_out.measure_briefly(snapshot())
+                ),
                 callbacks=[*callbacks, *display],
                 after_call=saves.look,
             )
@@ -196,6 +199,8 @@ def _run(
             "nothing was saved"
         )
     if interruption is None:
+        if (advice := lowest.advice()) is not None:
+            say(advice)
         interruption, nats = _measure_at_the_end(held_out, snapshot())
     else:
         say("stopped; saving what was learned, which one more Ctrl-C would give up")

@@ -19,8 +19,8 @@ from textgen.errors import CheckpointError, OptionError
 from textgen.held_out import HeldOut
 from textgen.lock import OutputLock
 from textgen.model_file import load_trainable
-from textgen.output import is_model_of, prepare_output
-from textgen.recipe import choose_config
+from textgen.output import check_room, is_model_of, prepare_output
+from textgen.recipe import choose_config, file_sizes
 from textgen.resume import (
     check_corpus,
     length_notes,
@@ -133,6 +133,7 @@ def _afresh(
     config = choose_config(text, preset, start, overrides)
     windows, held_out = _cut(text, config)
     path = prepare_output(output, text.name)
+    check_room(path, *file_sizes(config, len(text.vocabulary)))
     steps = None
     if config.training.minutes is None:
         steps = total_steps(config.training, windows.steps_per_epoch)
@@ -163,6 +164,7 @@ def _resumed(
 ) -> Preparation:
     _remove_leftovers(lock.output)
     config = resumed_config(checkpoint, preset, overrides)
+    check_room(lock.output, *file_sizes(config, len(checkpoint.symbols)))
     vocabulary = Vocabulary(checkpoint.symbols)
     text = load_corpus(corpus, checkpoint.corpus["kind"], vocabulary)
     check_corpus(checkpoint, text, kind)

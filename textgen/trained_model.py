@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from textgen.blas_threads import PacedStepper, with_best_threads
 from textgen.config import PRESETS, Config, WindowConfig
 from textgen.contents import ADVICE, Contents
 from textgen.corpus import KINDS
@@ -89,9 +90,11 @@ class TrainedModel:
         units += head + len(network.dense_bias)
         return max(1, MAX_STAGGERED_UNITS // units)
 
-    def stepper(self, streams: int = 1) -> Stepper | WindowStepper:
+    def stepper(self, streams: int = 1) -> Stepper | WindowStepper | PacedStepper:
         """Return the stepper that shows the network what it was trained on."""
-        return make_stepper(self.network, self.windows, streams)
+        stepper = make_stepper(self.network, self.windows, streams)
+        rows = streams * staggered_units(1, self.windows)
+        return with_best_threads(stepper, rows * self.network.recurrent_weights)
 
 
 def model_of_contents(

@@ -83,7 +83,7 @@ class Fitted:
     def describe(self) -> str | None:
         """Return one line that says what was changed; None when nothing was."""
         changes = [f"{old!r} (folded to {new!r})" for old, new in self.folded]
-        changes += [f"{symbol!r} (skipped)" for symbol in self.skipped]
+        changes += [f"{_named(symbol)} (skipped)" for symbol in self.skipped]
         return f"the model has never seen {_listed(changes)}" if changes else None
 
 
@@ -178,7 +178,7 @@ class Vocabulary:
         return ids
 
     def _unknown_message(self, text: str) -> str:
-        unknown = [repr(s) for s in dict.fromkeys(text) if s not in self]
+        unknown = [_named(s) for s in dict.fromkeys(text) if s not in self]
         return (
             f"expected only the {len(self):,} symbols that the model knows, but "
             f"received {_listed(unknown)}: leave them out, or leave out --strict, "
@@ -264,3 +264,9 @@ def _listed(items: Sequence[str]) -> str:
     more = len(items) - SHOWN_SYMBOLS
     named = ", ".join(items[:SHOWN_SYMBOLS])
     return f"{named} and {more:,} more" if more > 0 else named
+
+
+def _named(symbol: str) -> str:
+    """Name a symbol; what stands for a byte that isn't UTF-8 is named as the byte."""
+    byte = ord(symbol) - 0xDC00  # how Python reads such bytes
+    return f"byte 0x{byte:02x}" if 0x80 <= byte <= 0xFF else repr(symbol)

@@ -1,0 +1,144 @@
+"""A stepper whose products take one thread or two, whichever is faster at the moment.
+
+OpenBLAS' threads wait for each other in a loop. On an idle machine two of them make a
+lone text of a large network nearly twice as fast; beside another program they wait for
+its time slices, and are twice as slow. No rule can tell, so both are timed on the way.
+
+The setting is the process's. It is changed only where `textgen.process` has chosen it,
+in the main thread, and within a step: between two steps there is one thread, as ever.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from textgen import process
+from textgen.processor import available_cores
+from textgen.stepper import Stepper, WindowStepper
+
+ONE, TWO = 1, 2
+# Below, in a step, OpenBLAS takes one thread in any case, or gains nothing by two.
+LEAST_MULTIPLICATIONS = 1 << 19
+# Long enough for another program's turn on the second core, some 4 to 8 ms, to fall
+# into it.
+STRETCH_S = 0.03
+# Stretches by one thread before two are tried again: doubled each time that fails, up
+# to two seconds.
+FIRST_PATIENCE, MOST_PATIENCE = 1, 64
+
+
+def with_best_threads(
+    stepper: Stepper | WindowStepper, multiplications: int
+) -> Stepper | WindowStepper | PacedStepper:
+    """Return a stepper that does the same, faster where a second thread helps.
+
+    Args:
+        stepper: at the beginning of its texts.
+        multiplications: of a step's products, all rows together.
+
+    Returns:
+        The stepper itself where threads aren't ours to choose, or wouldn't help.
+    """
+    if (
+        multiplications < LEAST_MULTIPLICATIONS
+        or not process.has_chosen_threads()
+        or threading.current_thread() is not threading.main_thread()
+        or available_cores() < TWO
+    ):
+        return stepper
+    set_threads = _openblas_setter()
+    return stepper if set_threads is None else PacedStepper(stepper, set_threads)
+
+
+class PacedStepper:
+    """Steps by one thread or by two, and times which is faster.
+
+    Two are used only if they give the same result to the last bit, so that a seed's
+    text doesn't depend on what else the machine does.
+    """
+
+    def __init__(
+        self,
+        stepper: Stepper | WindowStepper,
+        set_threads: Callable[[int], None],
+        clock: Callable[[], float] = time.perf_counter,
+    ):
+        """Begin with one thread.
+
+        Args:
+            stepper: what is advanced.
+            set_threads: sets how many threads products take from now on.
+            clock: gives seconds.
+        """
+        self._stepper, self._set_threads, self._clock = stepper, set_threads, clock
+        self.streams, self.reset = stepper.streams, stepper.reset
+        self._threads = ONE
+        self._may_take_two: bool | None = None  # not known yet
+        self._steps, self._spent_s = 0, 0.0
+        self._one_mean_s = 0.0  # of a step by one thread, when last measured
+        self._stretches, self._patience = 0, FIRST_PATIENCE
+
+    def step(self, ids: np.ndarray | int) -> np.ndarray:
+        """Take each stream one symbol further; as `Stepper.step`."""
+        if self._spent_s >= STRETCH_S:
+            self._choose(ids)
+        started_s = self._clock()
+        logits = self._step_by(self._threads, ids)
+        self._spent_s += self._clock() - started_s
+        self._steps += 1
+        return logits
+
+    def _step_by(self, threads: int, ids: np.ndarray | int) -> np.ndarray:
+        if threads == ONE:
+            return self._stepper.step(ids)
+        self._set_threads(threads)
+        try:
+            return self._stepper.step(ids)
+        finally:
+            self._set_threads(ONE)
+
+    def _choose(self, ids: np.ndarray | int) -> None:
+        """Decide by the stretch that has ended with how many threads the next goes."""
+        mean_s = self._spent_s / self._steps
+        self._steps, self._spent_s = 0, 0.0
+        if self._may_take_two is None:
+            self._may_take_two = self._gives_same_bits(ids)
+        if self._threads == ONE:
+            self._one_mean_s = mean_s
+            self._stretches += 1
+            if self._may_take_two and self._stretches >= self._patience:
+                self._threads = TWO
+        elif mean_s < self._one_mean_s:
+            self._patience = FIRST_PATIENCE
+        else:
+            self._threads, self._stretches = ONE, 0
+            self._patience = min(2 * self._patience, MOST_PATIENCE)
+
+    def _gives_same_bits(self, ids: np.ndarray | int) -> bool:
+        """Tell whether a step from here is the same by two threads as by one."""
+        before = self._stepper.state
+        results = []
+        for threads in (ONE, TWO):
+            logits = self._step_by(threads, ids)
+            results.append((logits.copy(), *self._stepper.state))
+            self._stepper.restore(before)
+        return all(map(np.array_equal, *results))
+
+
+def _openblas_setter() -> Callable[[int], None] | None:
+    """Return what sets how many threads OpenBLAS takes; None if there is none."""
+    from threadpoolctl import ThreadpoolController  # late: it takes some milliseconds
+
+    found = ThreadpoolController().select(internal_api="openblas").lib_controllers
+    if not found:
+        return None
+
+    def set_threads(threads: int) -> None:
+        for library in found:  # one, unless a package beside NumPy brings its own
+            library.set_num_threads(threads)
+
+    return set_threads
