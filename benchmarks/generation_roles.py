@@ -57,11 +57,14 @@ def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
     prepare_process()  # sets the threads before NumPy is imported, as generate.py does
 
     from textgen.batch_generation import generate_many
+    from textgen.blas_threads import PacedStepper
     from textgen.generation import stream_output
     from textgen.model_file import load_model
 
     trained = load_model(model)
-    facts = {"threads": "1 or 2, chosen on the way"}
+    paced = isinstance(trained.stepper(streams), PacedStepper)
+    threads = "1 or 2" if paced else os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    facts = {"threads": threads}
 
     def one(count: int) -> None:
         options = {"length": count, "temperature": TEMPERATURE, "seed": 0}

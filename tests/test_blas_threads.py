@@ -23,6 +23,7 @@ class Machine:
 
     Attributes:
         step_s: seconds of a step by one thread and by two.
+        idle: whether a core seems to be.
         taken: the threads of each step that counted.
     """
 
@@ -31,7 +32,7 @@ class Machine:
     def __init__(self, one: float = 1.0, two: float = 1.0, same_bits: bool = True):
         self.step_s = {ONE: STRETCH_S / STEPS_A_STRETCH * one}
         self.step_s[TWO] = STRETCH_S / STEPS_A_STRETCH * two
-        self.threads, self.now_s, self.taken = ONE, 0.0, []
+        self.threads, self.now_s, self.taken, self.idle = ONE, 0.0, [], True
         self._same_bits, self._total = same_bits, 0
 
     def set_threads(self, threads: int) -> None:
@@ -61,7 +62,7 @@ class Machine:
         del self.taken[int(state[1]) :]
 
     def stepper(self) -> PacedStepper:
-        return PacedStepper(self, self.set_threads, self.clock)
+        return PacedStepper(self, self.set_threads, self.clock, lambda: self.idle)
 
     def share_by_two(self, stepper: PacedStepper, steps: int) -> float:
         """Step on, checking what comes and what is left; the share by two threads."""
@@ -101,6 +102,16 @@ def test_another_program_that_comes_and_goes_is_noticed():
     assert machine.share_by_two(stepper, 1000) == 1
 
 
+def test_two_threads_are_not_tried_while_no_core_is_idle():
+    machine = Machine(two=0.6)
+    machine.idle = False
+    stepper = machine.stepper()
+    assert machine.share_by_two(stepper, 1000) == 0
+    machine.idle = True
+    machine.share_by_two(stepper, 2 * STEPS_A_STRETCH)
+    assert machine.share_by_two(stepper, 1000) == 1
+
+
 def test_two_threads_that_give_other_bits_are_not_taken():
     machine = Machine(two=0.1, same_bits=False)
     assert machine.share_by_two(machine.stepper(), 1000) == 0
@@ -128,7 +139,9 @@ def test_a_real_stepper_gives_the_same_with_threads_chosen(units):
         pytest.skip("NumPy multiplies by another library than OpenBLAS")
     network = random_network(units)
     now_s = iter(np.arange(10_000) * STRETCH_S)  # each step is a stretch
-    paced = PacedStepper(Stepper(network, 2), set_threads, lambda: next(now_s))
+    paced = PacedStepper(
+        Stepper(network, 2), set_threads, lambda: next(now_s), lambda: True
+    )
     plain = Stepper(network, 2)
     for ids in np.random.default_rng(0).integers(VOCABULARY_SIZE, size=(50, 2)):
         np.testing.assert_array_equal(paced.step(ids), plain.step(ids))

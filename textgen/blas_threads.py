@@ -1,8 +1,9 @@
 """A stepper whose products take one thread or two, whichever is faster at the moment.
 
 OpenBLAS' threads wait for each other in a loop. On an idle machine two of them make a
-lone text of a large network nearly twice as fast; beside another program they wait for
-its time slices, and are twice as slow. No rule can tell, so both are timed on the way.
+lone text of a large network half as fast again; beside another program they wait for
+its time slices, and are twice as slow. So both are timed on the way, two only while a
+core seems to be idle.
 
 The setting is the process's. It is changed only where `textgen.process` has chosen it,
 in the main thread, and within a step: between two steps there is one thread, as ever.
@@ -17,17 +18,16 @@ from collections.abc import Callable
 import numpy as np
 
 from textgen import process
-from textgen.processor import available_cores
+from textgen.processor import available_cores, has_idle_core
 from textgen.stepper import Stepper, WindowStepper
 
 ONE, TWO = 1, 2
 # Below, in a step, OpenBLAS takes one thread in any case, or gains nothing by two.
 LEAST_MULTIPLICATIONS = 1 << 19
-# Long enough for another program's turn on the second core, some 4 to 8 ms, to fall
-# into it.
-STRETCH_S = 0.03
+# Another program's turn on the second core, some 4 to 30 ms, mostly falls into it.
+STRETCH_S = 0.015
 # Stretches by one thread before two are tried again: doubled each time that fails, up
-# to two seconds.
+# to a second.
 FIRST_PATIENCE, MOST_PATIENCE = 1, 64
 
 
@@ -66,6 +66,7 @@ class PacedStepper:
         stepper: Stepper | WindowStepper,
         set_threads: Callable[[int], None],
         clock: Callable[[], float] = time.perf_counter,
+        idle: Callable[[], bool] = has_idle_core,
     ):
         """Begin with one thread.
 
@@ -73,8 +74,10 @@ class PacedStepper:
             stepper: what is advanced.
             set_threads: sets how many threads products take from now on.
             clock: gives seconds.
+            idle: tells whether a trial of two threads may be worth it.
         """
-        self._stepper, self._set_threads, self._clock = stepper, set_threads, clock
+        self._stepper, self._set_threads = stepper, set_threads
+        self._clock, self._has_idle_core = clock, idle
         self.streams, self.reset = stepper.streams, stepper.reset
         self._threads = ONE
         self._may_take_two: bool | None = None  # not known yet
@@ -110,7 +113,8 @@ class PacedStepper:
         if self._threads == ONE:
             self._one_mean_s = mean_s
             self._stretches += 1
-            if self._may_take_two and self._stretches >= self._patience:
+            patient = self._stretches < self._patience
+            if self._may_take_two and not patient and self._has_idle_core():
                 self._threads = TWO
         elif mean_s < self._one_mean_s:
             self._patience = FIRST_PATIENCE

@@ -235,15 +235,15 @@ class Config:
 
 PRESETS: Mapping[str, Config] = {
     "sonnets": Config(
-        ModelConfig(layers=2, units=256, embedding=64, dropout=0.5, input_dropout=0.1),
-        WindowConfig(window_chars=128),
+        ModelConfig(layers=2, units=256, embedding=64, dropout=0.4, input_dropout=0.1),
+        WindowConfig(window_chars=64),
         TrainingConfig(
-            batch_size=16,
-            learning_rate=5e-3,
+            batch_size=64,
+            learning_rate=0.016,
             schedule="averaged",
             weight_decay=0.1,
             epochs=None,
-            steps=2200,
+            steps=1240,
         ),
     ),
     "dinos": Config(

@@ -160,6 +160,7 @@ def _run(
     text, held_out = preparation.corpus, preparation.held_out
     windows, path = preparation.windows, preparation.path
     say(describe(text, preparation.config, windows))
+    say("compiling the training step …")
     configure_process()
     precision = choose_precision(preparation.config.training.precision)
     config = preparation.config.override(precision=precision)
