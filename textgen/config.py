@@ -235,13 +235,13 @@ class Config:
 
 PRESETS: Mapping[str, Config] = {
     "sonnets": Config(
-        ModelConfig(layers=2, units=256, embedding=64, dropout=0.4, input_dropout=0.1),
+        ModelConfig(layers=2, units=224, embedding=64, dropout=0.35, input_dropout=0.1),
         WindowConfig(window_chars=64),
         TrainingConfig(
             batch_size=64,
-            learning_rate=0.016,
+            learning_rate=0.02,
             schedule="averaged",
-            weight_decay=0.1,
+            weight_decay=0.2,
             epochs=None,
             steps=1240,
         ),
