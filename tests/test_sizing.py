@@ -143,3 +143,11 @@ def test_half_the_speed_is_half_the_time(minutes):
 
 def test_units_have_a_limit():
     assert size_for(10**12, 1e7).model.units == 4096
+
+
+def test_no_network_has_a_width_that_is_slow_in_float32():
+    units = {
+        size_for(MILLION, minutes / 100).model.units for minutes in range(20, 3000)
+    }
+    assert {240, 272, 496, 528} < units
+    assert not {256, 512} & units
