@@ -76,7 +76,7 @@ def main():
     arguments = parse_arguments()
     path = resolve_model(arguments.model, arguments.corpus or DEFAULT_CORPUS)
     model = load_model(path, arguments.vocabulary_from, reader=READER)
-    say(f"model: {str(path)!r}{model.remark}{what_it_hides(path)}")
+    say(f"model: {str(path)!r}{model.remark}{what_it_hides(path, arguments.model)}")
     has_prompt = arguments.prompt is not None or arguments.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not arguments.jsonl:
         Conversation(model, arguments.config, seed=arguments.seed).run()

@@ -469,7 +469,8 @@ def test_what_is_said_and_shown(prose, output, capsys):
     lines = []
     run(prose, output, show=True, say=lines.append)
     assert lines[0].startswith("hour: 768 characters, ")
-    assert lines[1].startswith("3 steps, about ")
+    assert lines[1] == "compiling the training step …"
+    assert lines[2].startswith("3 steps, about ")
     captured = capsys.readouterr()
     assert captured.out == ""
     first, *sample = captured.err.splitlines()

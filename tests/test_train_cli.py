@@ -307,8 +307,8 @@ def test_an_unknown_corpus_lists_what_there_is(train, tmp_path):
         (b"ab\0cd" * 100, "is binary (a zero byte at offset 2)"),
         (TEXT.encode() + b"caf\xe9 au lait", f"0xe9 at offset {len(TEXT) + 3}"),
         (TEXT.encode("utf-16"), "begins with the mark of UTF-16"),
-        (b"abcde", "expected at least 129 symbols"),
-        ("é☃".encode(), "expected at least 129 symbols"),
+        (b"abcde", "expected at least 65 symbols"),
+        ("é☃".encode(), "expected at least 65 symbols"),
     ],
 )
 def test_corpora_that_can_not_be_used(train, tmp_path, content, expected):

@@ -46,17 +46,19 @@ def resolve_model(
     )
 
 
-def what_it_hides(path: Path) -> str:
+def what_it_hides(path: Path, model: str | os.PathLike[str] | None = None) -> str:
     """Name the pretrained model in whose place another one of its name is used.
 
     Args:
         path: of `resolve_model`.
+        model: the file asked for, which hides nothing.
 
     Returns:
         The end of a line about that model; empty if there is nothing to be said.
     """
     pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
-    if path.name.endswith(PRETRAINED) or not os.path.isfile(pretrained):
+    own = model is None and not path.name.endswith(PRETRAINED)
+    if not (own and os.path.isfile(pretrained)):
         return ""
     return f", not the one that comes with the program, {str(pretrained)!r}"
 
