@@ -44,7 +44,7 @@ class Lowest:
         return (
             f"the held-out part was predicted best after {epochs:,} epochs "
             f"({self._lowest:.3f}), since when the text is learned by heart "
-            f"({self._latest:.3f}): --epochs {epochs} serves it better"
+            f"({self._latest:.3f}): give it less, --epochs {epochs}"
         )
 
 
