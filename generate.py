@@ -38,8 +38,8 @@ def parse_arguments():
     # fmt: off
     add_one_of = parser.add_mutually_exclusive_group().add_argument
     add_one_of("--model", metavar="FILE", help="the model file to use")
-    add_one_of("--corpus", metavar="NAME", help="in place of --model: models/NAME.h5, "
-        f"or else models/NAME-pretrained.h5 (default: {DEFAULT_CORPUS})")
+    add_one_of("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="or models/"
+        "NAME.h5, or else models/NAME-pretrained.h5 (default: %(default)s)")
     add("--prompt", metavar="TEXT", type=utf8, help="the beginning; without it, it is "
         "asked for on a terminal, and elsewhere each line of standard input is one")
     add("--length", metavar="N", type=whole_number, default=default.length,
@@ -74,7 +74,7 @@ def main():
     """Do what the command line says."""
     say_warnings()
     arguments = parse_arguments()
-    path = resolve_model(arguments.model, arguments.corpus or DEFAULT_CORPUS)
+    path = resolve_model(arguments.model, arguments.corpus)
     model = load_model(path, arguments.vocabulary_from, reader=READER)
     say(f"model: {str(path)!r}{model.remark}{what_it_hides(path, arguments.model)}")
     has_prompt = arguments.prompt is not None or arguments.count is not None

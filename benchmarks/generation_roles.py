@@ -56,14 +56,17 @@ def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
 
     prepare_process()  # sets the threads before NumPy is imported, as generate.py does
 
-    from textgen.batch_generation import generate_many
+    from textgen.batch_generation import LANES, LEAST_LANE_STREAMS, generate_many
     from textgen.blas_threads import PacedStepper
     from textgen.generation import stream_output
     from textgen.model_file import load_model
 
     trained = load_model(model)
-    paced = isinstance(trained.stepper(streams), PacedStepper)
-    threads = "1 or 2" if paced else os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    if streams >= LANES * LEAST_LANE_STREAMS:
+        threads = f"{LANES} × {threads}"
+    elif isinstance(trained.stepper(streams), PacedStepper):
+        threads = "1 or 2"
     facts = {"threads": threads}
 
     def one(count: int) -> None:

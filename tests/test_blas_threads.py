@@ -1,18 +1,22 @@
+import dataclasses
 import threading
 
 import numpy as np
 import pytest
+import threadpoolctl
 from test_stepper import VOCABULARY_SIZE, random_network
 
 from textgen import blas_threads, process
 from textgen.blas_threads import (
-    LEAST_MULTIPLICATIONS,
+    MOST_PATIENCE,
     ONE,
     STRETCH_S,
     TWO,
     PacedStepper,
     with_best_threads,
 )
+from textgen.config import WindowConfig
+from textgen.model_file import load_model
 from textgen.stepper import Stepper
 
 STEPS_A_STRETCH = 10
@@ -33,6 +37,7 @@ class Machine:
         self.step_s = {ONE: STRETCH_S / STEPS_A_STRETCH * one}
         self.step_s[TWO] = STRETCH_S / STEPS_A_STRETCH * two
         self.threads, self.now_s, self.taken, self.idle = ONE, 0.0, [], True
+        self.tried = 0  # steps by two threads, those of comparisons among them
         self._same_bits, self._total = same_bits, 0
 
     def set_threads(self, threads: int) -> None:
@@ -45,6 +50,7 @@ class Machine:
         if ids < 0:
             raise KeyboardInterrupt
         self.now_s += self.step_s[self.threads]
+        self.tried += self.threads == TWO
         self.taken.append(self.threads)
         self._total += ids
         wrong = 0 if self._same_bits or self.threads == ONE else 1e-7
@@ -78,7 +84,7 @@ def test_two_threads_are_taken_where_they_are_faster():
     machine = Machine(two=0.6)
     stepper = machine.stepper()
     assert machine.share_by_two(stepper, STEPS_A_STRETCH + 1) == 0
-    assert machine.share_by_two(stepper, 1000) == 1
+    assert machine.share_by_two(stepper, 1000) > 0.95
 
 
 def test_where_they_are_slower_they_are_tried_ever_more_rarely():
@@ -99,7 +105,35 @@ def test_another_program_that_comes_and_goes_is_noticed():
     assert machine.share_by_two(stepper, 1000 * STEPS_A_STRETCH) < 0.05
     machine.step_s[TWO] = quick
     machine.share_by_two(stepper, 100 * STEPS_A_STRETCH)
-    assert machine.share_by_two(stepper, 1000) == 1
+    assert machine.share_by_two(stepper, 1000) > 0.95
+
+
+def test_after_a_success_a_failure_is_soon_tried_again():
+    machine = Machine(two=2)
+    stepper = machine.stepper()
+    machine.share_by_two(stepper, 500 * STEPS_A_STRETCH)  # patience has grown
+    machine.step_s[TWO] /= 4
+    machine.share_by_two(stepper, 100 * STEPS_A_STRETCH)
+    machine.step_s[TWO] *= 4
+    machine.share_by_two(stepper, 3 * STEPS_A_STRETCH)  # back to one
+    machine.step_s[TWO] /= 4
+    assert machine.share_by_two(stepper, 10 * STEPS_A_STRETCH) > 0.5
+
+
+def test_a_slow_beginning_by_one_thread_is_not_believed_for_ever():
+    machine = Machine(one=3, two=2)
+    stepper = machine.stepper()
+    machine.share_by_two(stepper, 2 * STEPS_A_STRETCH)
+    machine.step_s[ONE] /= 3
+    machine.share_by_two(stepper, MOST_PATIENCE * 2 * STEPS_A_STRETCH)
+    assert machine.share_by_two(stepper, 1000 * STEPS_A_STRETCH) < 0.05
+
+
+def test_a_little_faster_is_enough():
+    machine = Machine(two=0.9)
+    stepper = machine.stepper()
+    machine.share_by_two(stepper, 2 * STEPS_A_STRETCH)
+    assert machine.share_by_two(stepper, 1000 * STEPS_A_STRETCH) > 0.95
 
 
 def test_two_threads_are_not_tried_while_no_core_is_idle():
@@ -107,9 +141,10 @@ def test_two_threads_are_not_tried_while_no_core_is_idle():
     machine.idle = False
     stepper = machine.stepper()
     assert machine.share_by_two(stepper, 1000) == 0
+    assert machine.tried == 0
     machine.idle = True
     machine.share_by_two(stepper, 2 * STEPS_A_STRETCH)
-    assert machine.share_by_two(stepper, 1000) == 1
+    assert machine.share_by_two(stepper, 1000) > 0.95
 
 
 def test_two_threads_that_give_other_bits_are_not_taken():
@@ -132,22 +167,52 @@ def test_an_interrupted_step_leaves_one_thread():
     assert (machine.threads, machine.taken[-1]) == (ONE, TWO)
 
 
-@pytest.mark.parametrize("units", [(512,), (256, 256)])
+@pytest.mark.parametrize("units", [(512,), (224, 224)])
 def test_a_real_stepper_gives_the_same_with_threads_chosen(units):
     set_threads = blas_threads._openblas_setter()
     if set_threads is None:
         pytest.skip("NumPy multiplies by another library than OpenBLAS")
+    asked = []
+
+    def note_and_set(threads):
+        asked.append(threads)
+        set_threads(threads)
+
     network = random_network(units)
     now_s = iter(np.arange(10_000) * STRETCH_S)  # each step is a stretch
     paced = PacedStepper(
-        Stepper(network, 2), set_threads, lambda: next(now_s), lambda: True
+        Stepper(network), note_and_set, lambda: next(now_s), lambda: True
     )
-    plain = Stepper(network, 2)
-    for ids in np.random.default_rng(0).integers(VOCABULARY_SIZE, size=(50, 2)):
+    plain = Stepper(network)
+    for ids in np.random.default_rng(0).integers(VOCABULARY_SIZE, size=(50, 1)):
         np.testing.assert_array_equal(paced.step(ids), plain.step(ids))
-    paced.reset(rows=[1])
-    plain.reset(rows=[1])
+    assert asked.count(TWO) > 5
+    assert asked[-1] == ONE
+    assert paced.streams == 1
+    paced.reset(rows=[0])
+    plain.reset(rows=[0])
     np.testing.assert_array_equal(paced.step(0), plain.step(0))
+
+
+def test_openblas_is_found_where_numpy_was_built_with_it():
+    build = np.show_config(mode="dicts")["Build Dependencies"]["blas"]["name"]
+    if "openblas" not in build:
+        pytest.skip(f"NumPy was built with {build}")
+    set_threads = blas_threads._openblas_setter()
+    before = openblas_threads()
+    try:
+        for threads in (TWO, ONE):
+            set_threads(threads)
+            assert openblas_threads() == threads
+    finally:
+        set_threads(before)
+
+
+def openblas_threads() -> int:
+    (library,) = (
+        x for x in threadpoolctl.threadpool_info() if x["internal_api"] == "openblas"
+    )
+    return library["num_threads"]
 
 
 @pytest.fixture
@@ -159,13 +224,41 @@ def ours(monkeypatch):
     return monkeypatch
 
 
-def test_a_large_network_is_paced(ours):
-    assert isinstance(with_best_threads(Machine(), LEAST_MULTIPLICATIONS), PacedStepper)
-
-
-def test_a_small_network_is_not(ours):
+def is_paced(units, rows=1, **changes) -> bool:
     machine = Machine()
-    assert with_best_threads(machine, LEAST_MULTIPLICATIONS - 1) is machine
+    network = dataclasses.replace(random_network(units), **changes)
+    chosen = with_best_threads(machine, network, rows)
+    assert isinstance(chosen, PacedStepper) or chosen is machine
+    return isinstance(chosen, PacedStepper)
+
+
+@pytest.mark.parametrize(
+    ("units", "rows", "paced"),
+    [
+        ((128, 128), 1, False),  # 3 · 4 · 128², 197 thousand
+        ((128, 128), 2, False),
+        ((128, 128), 3, True),  # above 2¹⁹
+        ((352,), 1, False),  # 4 · 352², 496 thousand
+        ((368,), 1, True),  # 542 thousand
+        ((208, 208), 1, False),  # 519 thousand
+        ((224, 224), 1, True),
+        ((420,), 1, False),  # doesn't fall into even halves
+        ((300, 300), 1, False),
+        ((400, 300), 64, False),
+    ],
+)
+def test_what_is_large_and_falls_into_even_halves_is_paced(ours, units, rows, paced):
+    assert is_paced(units, rows) == paced
+
+
+@pytest.mark.parametrize(("symbols", "paced"), [(255, True), (300, False), (320, True)])
+def test_a_large_dense_layer_must_fall_into_even_halves_too(ours, symbols, paced):
+    kernel = np.zeros((512, symbols), np.float32)
+    assert is_paced((512,), dense_kernel=kernel) == paced
+
+
+def test_networks_of_other_programs_are_not_paced(ours):
+    assert not is_paced((512,), masked=np.zeros(VOCABULARY_SIZE, bool))
 
 
 @pytest.mark.parametrize(
@@ -178,15 +271,25 @@ def test_a_small_network_is_not(ours):
 )
 def test_none_is_where_threads_are_not_ours_or_cannot_help(ours, module, name, value):
     ours.setattr(module, name, value)
-    machine = Machine()
-    assert with_best_threads(machine, LEAST_MULTIPLICATIONS) is machine
+    assert not is_paced((512,))
 
 
 def test_none_is_in_another_thread(ours):
-    machine, made = Machine(), []
-    thread = threading.Thread(
-        target=lambda: made.append(with_best_threads(machine, LEAST_MULTIPLICATIONS))
-    )
+    made = []
+    thread = threading.Thread(target=lambda: made.append(is_paced((512,))))
     thread.start()
     thread.join()
-    assert made == [machine]
+    assert made == [False]
+
+
+def test_a_models_stepper_is_paced_by_its_rows(ours, prose_model):
+    small = load_model(prose_model)
+    large = dataclasses.replace(small, network=random_network((224, 224)))
+    assert isinstance(large.stepper(), PacedStepper)
+    middle = dataclasses.replace(small, network=random_network((128, 128)))
+    assert not isinstance(middle.stepper(), PacedStepper)
+    assert isinstance(middle.stepper(64), PacedStepper)
+    windows = WindowConfig(window_chars=40, targets="last")
+    config = dataclasses.replace(middle.config, windows=windows)
+    of_windows = dataclasses.replace(middle, config=config)
+    assert isinstance(of_windows.stepper(), PacedStepper)

@@ -66,4 +66,4 @@ def test_a_model_of_ones_own_hides_the_pretrained_one(tmp_path, monkeypatch):
     assert repr(str(pretrained)) in what_it_hides(Path("models/sonnets.h5"))
     assert what_it_hides(Path("models/sonnets.h5"), "models/sonnets.h5") == ""
     assert what_it_hides(Path("models/odes.h5")) == ""
-    assert what_it_hides(pretrained) == ""
+    assert what_it_hides(pretrained) == ""  # it hides no other

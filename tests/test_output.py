@@ -82,20 +82,22 @@ def test_a_file_in_place_of_the_folder(tmp_path):
         prepare_output(tmp_path / "models" / "mine.h5", "any")
 
 
-@pytest.mark.parametrize("checkpoints", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("there", "needed"),
+    [((), 3000), ((1000,), 2000), ((9000, 9000), 1000), ((100, 10), 2890)],
+)
 def test_a_disk_too_full_for_all_that_will_be_written(
-    tmp_path, monkeypatch, checkpoints
+    tmp_path, monkeypatch, there, needed
 ):
     path = tmp_path / "mine.h5"
-    for file in checkpoint_paths(path)[:checkpoints]:
-        file.touch()
-    needed = 100 + (3 - checkpoints) * 1000
-    usage = SimpleNamespace(free=needed)
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
-    check_room(path, 100, 1000)
-    usage.free -= 1
+    for file, size in zip(checkpoint_paths(path), there, strict=False):
+        file.write_bytes(bytes(size))
+    room = SimpleNamespace(total=10**6, free=needed)
+    monkeypatch.setattr(shutil, "disk_usage", {tmp_path: room}.__getitem__)
+    check_room(path, (300, 1000))
+    room.free -= 1
     with pytest.raises(OutputError, match=f"about {needed:,} bytes free") as caught:
-        check_room(path, 100, 1000)
+        check_room(path, (300, 1000))
     assert f"there are {needed - 1:,}: make room" in str(caught.value)
 
 
@@ -103,8 +105,10 @@ def test_a_disk_that_does_not_tell_its_room_is_tried(tmp_path, monkeypatch):
     def fail(folder):
         raise OSError(errno.ENOSYS, "not known here")
 
-    monkeypatch.setattr(shutil, "disk_usage", fail)
-    check_room(tmp_path / "mine.h5", 10**18, 10**18)
+    nothing = SimpleNamespace(total=0, free=0)
+    for disk_usage in (fail, lambda folder: nothing):
+        monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+        check_room(tmp_path / "mine.h5", (10**18, 10**18))
 
 
 def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):

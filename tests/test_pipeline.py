@@ -465,6 +465,24 @@ def test_the_least_budget_that_is_named_is_enough(names, output, monkeypatch):
         run(names, output, steps=None, minutes=least - 0.01)
 
 
+def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
+    prose, output, monkeypatch
+):
+    figures = iter([2.0, 1.5, 1.6, 1.7, 1.8, 1.4, 1.9])
+    monkeypatch.setattr(
+        HeldOut, "measure_briefly", lambda *_: {"held_out_loss": next(figures)}
+    )
+    lines = []
+    steps = {"steps": None, "batch_size": 64}
+    run(prose, output, **steps, epochs=4, say=lines.append)
+    (told,) = (line for line in lines if "shorter training" in line)
+    assert "about epoch 2, 1.500, and then less and less well, 1.700" in told
+    lines.clear()
+    run(prose, output, **steps, epochs=7, resume=True, say=lines.append)
+    assert next(figures, None) is None
+    assert not any("shorter training" in line for line in lines)
+
+
 def test_what_is_said_and_shown(prose, output, capsys):
     lines = []
     run(prose, output, show=True, say=lines.append)

@@ -1,6 +1,5 @@
 """Which configuration a training runs with, and how that is said."""
 
-import math
 import re
 from argparse import ArgumentParser
 from dataclasses import replace
@@ -90,17 +89,56 @@ def test_a_preset_that_is_asked_for_goes_before_the_corpus_own(preset):
         )
 
 
-@pytest.mark.parametrize("preset", [None, "sonnets"])
-def test_a_short_text_is_seen_no_more_often_than_it_is_worth(preset):
-    usual = PRESETS["sonnets"]
-    read = usual.training.steps * usual.training.batch_size * usual.windows.window_chars
-    enough = math.ceil(read / BUDGET_EPOCHS / (1 - usual.training.held_out))
-    assert choose_config(corpus(characters=enough), preset, None, {}) == usual
-    short = corpus(characters=enough - 1)
-    capped = choose_config(short, preset, None, {})
-    assert capped == usual.override(epochs=BUDGET_EPOCHS)
-    asked = choose_config(short, preset, None, {"steps": 9_999})
-    assert asked == usual.override(steps=9_999)
+def steps_of(corpus, output, **options):
+    prepared = preparation.prepare(corpus, output=output, **options)
+    prepared.lock.release()
+    return prepared.total_steps, prepared.windows.steps_per_epoch
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"preset": "sonnets", "batch_size": 8},
+        {"window_chars": 20},
+        {"held_out": 0.5},
+        {"init_from": "models/sonnets-pretrained.h5"},
+    ],
+)
+def test_without_a_length_a_short_text_is_seen_no_more_often_than_it_is_worth(
+    tmp_path, options, monkeypatch
+):
+    text = tmp_path / "short.txt"
+    text.write_text("Shall I compare thee to a summer's day?\n" * 50)
+    output = tmp_path / "mine.h5"
+    monkeypatch.chdir(ROOT)
+    steps, per_epoch = steps_of(text, output, **options)
+    assert steps == BUDGET_EPOCHS * per_epoch
+    for given, expected in (({"steps": 9_999}, 9_999), ({"epochs": 61}, 61)):
+        steps, per_epoch = steps_of(text, output, **options, **given)
+        assert steps == expected * (per_epoch if "epochs" in given else 1)
+
+
+def test_a_long_text_is_trained_on_for_the_presets_steps(tmp_path):
+    assert steps_of("sonnets", tmp_path / "mine.h5") == (1240, 21)
+    steps, per_epoch = steps_of("shakespeare", tmp_path / "mine.h5")
+    assert steps == 1240 < 2 * per_epoch
+
+
+@pytest.mark.parametrize("embedding", [0, 5])
+@pytest.mark.parametrize("schedule", ["cosine", "averaged"])
+def test_files_are_about_as_large_as_said(tmp_path, embedding, schedule):
+    from textgen.pipeline import train
+
+    text = tmp_path / "short.txt"
+    text.write_text("Shall I compare thee to a summer's day?\n" * 50)
+    options = {"units": 96, "embedding": embedding, "schedule": schedule, "steps": 1}
+    path = train(text, output=tmp_path / "mine.h5", **options)
+    model = load_model(path)
+    sizes = recipe.file_sizes(model.config, len(model.vocabulary))
+    files = path, path.with_suffix(".checkpoint")
+    for said, file in zip(sizes, files, strict=True):
+        assert 0.8 < said / file.stat().st_size <= 1
 
 
 def test_overrides_go_before_the_preset():

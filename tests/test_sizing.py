@@ -142,7 +142,7 @@ def test_half_the_speed_is_half_the_time(minutes):
 
 
 def test_units_have_a_limit():
-    assert size_for(10**12, 1e7).model.units == 4096
+    assert size_for(10**12, 1e7).model.units == 4080
 
 
 def test_no_network_has_a_width_that_is_slow_in_float32():

@@ -122,6 +122,7 @@ def test_parser_raises_one_line():
         (["--leng", "5"], "unrecognized arguments: --leng 5"),
         (["--length"], "--length: expected one argument"),
         (["--length", "-x"], "a dash is given as --length=-…"),
+        (["expected one argument"], r"arguments: expected one argument \("),
         (["a\n\x1b[2J", "b"], r"unrecognized arguments: a\\n\\x1b\[2J b"),
         (["x" * 100_000], r"unrecognized arguments: x+ \.\.\. \("),
     ]:

@@ -18,12 +18,16 @@ from collections.abc import Callable
 import numpy as np
 
 from textgen import process
+from textgen.network import Network, Pointwise
 from textgen.processor import available_cores, has_idle_core
 from textgen.stepper import Stepper, WindowStepper
 
 ONE, TWO = 1, 2
 # Below, in a step, OpenBLAS takes one thread in any case, or gains nothing by two.
 LEAST_MULTIPLICATIONS = 1 << 19
+# A product whose columns fall into halves of such multiples is the same to the last bit
+# by two threads; so is one of so few weights, which one thread does.
+EVEN_COLUMNS, FEW_WEIGHTS = 64, 1 << 17
 # Another program's turn on the second core, some 4 to 30 ms, mostly falls into it.
 STRETCH_S = 0.015
 # Stretches by one thread before two are tried again: doubled each time that fails, up
@@ -32,19 +36,22 @@ FIRST_PATIENCE, MOST_PATIENCE = 1, 64
 
 
 def with_best_threads(
-    stepper: Stepper | WindowStepper, multiplications: int
+    stepper: Stepper | WindowStepper, network: Network, rows: int
 ) -> Stepper | WindowStepper | PacedStepper:
     """Return a stepper that does the same, faster where a second thread helps.
 
     Args:
         stepper: at the beginning of its texts.
-        multiplications: of a step's products, all rows together.
+        network: its weights.
+        rows: of its products.
 
     Returns:
-        The stepper itself where threads aren't ours to choose, or wouldn't help.
+        The stepper itself where threads aren't ours to choose, wouldn't help, or might
+        change a bit.
     """
     if (
-        multiplications < LEAST_MULTIPLICATIONS
+        rows * _recurrent_weights(network) < LEAST_MULTIPLICATIONS
+        or not _splits_evenly(network)
         or not process.has_chosen_threads()
         or threading.current_thread() is not threading.main_thread()
         or available_cores() < TWO
@@ -54,11 +61,30 @@ def with_best_threads(
     return stepper if set_threads is None else PacedStepper(stepper, set_threads)
 
 
+def _recurrent_weights(network: Network) -> int:
+    """Count the weights that a row is multiplied with, but for the dense layers."""
+    first, *deeper = (x for x in network.layers if not isinstance(x, Pointwise))
+    return first.recurrent_kernel.size + sum(
+        layer.kernel.size + layer.recurrent_kernel.size for layer in deeper
+    )
+
+
+def _splits_evenly(network: Network) -> bool:
+    """Tell whether two threads can give the bits that one gives."""
+    dense = network.dense_kernel
+    return (
+        network.is_plain_lstm
+        and all(4 * x.units % EVEN_COLUMNS == 0 for x in network.layers)
+        and (dense.size <= FEW_WEIGHTS or dense.shape[1] % EVEN_COLUMNS == 0)
+    )
+
+
 class PacedStepper:
     """Steps by one thread or by two, and times which is faster.
 
     Two are used only if they give the same result to the last bit, so that a seed's
-    text doesn't depend on what else the machine does.
+    text doesn't depend on what else the machine does: a step is tried both ways first.
+    (For eight rows and more some of OpenBLAS' kernels never do.)
     """
 
     def __init__(
@@ -80,10 +106,11 @@ class PacedStepper:
         self._clock, self._has_idle_core = clock, idle
         self.streams, self.reset = stepper.streams, stepper.reset
         self._threads = ONE
-        self._may_take_two: bool | None = None  # not known yet
+        self._same_bits: bool | None = None  # not known yet
         self._steps, self._spent_s = 0, 0.0
         self._one_mean_s = 0.0  # of a step by one thread, when last measured
         self._stretches, self._patience = 0, FIRST_PATIENCE
+        set_threads(ONE)  # whatever an interrupted step has left
 
     def step(self, ids: np.ndarray | int) -> np.ndarray:
         """Take each stream one symbol further; as `Stepper.step`."""
@@ -98,8 +125,8 @@ class PacedStepper:
     def _step_by(self, threads: int, ids: np.ndarray | int) -> np.ndarray:
         if threads == ONE:
             return self._stepper.step(ids)
-        self._set_threads(threads)
         try:
+            self._set_threads(threads)
             return self._stepper.step(ids)
         finally:
             self._set_threads(ONE)
@@ -108,19 +135,25 @@ class PacedStepper:
         """Decide by the stretch that has ended with how many threads the next goes."""
         mean_s = self._spent_s / self._steps
         self._steps, self._spent_s = 0, 0.0
-        if self._may_take_two is None:
-            self._may_take_two = self._gives_same_bits(ids)
+        self._stretches += 1
         if self._threads == ONE:
             self._one_mean_s = mean_s
-            self._stretches += 1
-            patient = self._stretches < self._patience
-            if self._may_take_two and not patient and self._has_idle_core():
-                self._threads = TWO
-        elif mean_s < self._one_mean_s:
-            self._patience = FIRST_PATIENCE
-        else:
+            if self._stretches >= self._patience and self._may_take_two(ids):
+                self._threads, self._stretches = TWO, 0
+        elif mean_s >= self._one_mean_s:
             self._threads, self._stretches = ONE, 0
             self._patience = min(2 * self._patience, MOST_PATIENCE)
+        else:
+            self._patience = FIRST_PATIENCE
+            if self._stretches >= MOST_PATIENCE:  # one thread is to be timed again
+                self._threads, self._stretches = ONE, 0
+
+    def _may_take_two(self, ids: np.ndarray | int) -> bool:
+        if not self._has_idle_core():
+            return False
+        if self._same_bits is None:
+            self._same_bits = self._gives_same_bits(ids)
+        return self._same_bits
 
     def _gives_same_bits(self, ids: np.ndarray | int) -> bool:
         """Tell whether a step from here is the same by two threads as by one."""

@@ -261,7 +261,7 @@ PRESETS: Mapping[str, Config] = {
         ModelConfig(layers=2, units=128, embedding=32, dropout=0.4, input_dropout=0.1),
         WindowConfig(window_chars=64),
         TrainingConfig(
-            batch_size=32, learning_rate=4e-3, schedule="averaged", epochs=40
+            batch_size=64, learning_rate=6e-3, schedule="averaged", epochs=40
         ),
     ),
     "course": Config(

@@ -57,8 +57,7 @@ def what_it_hides(path: Path, model: str | os.PathLike[str] | None = None) -> st
         The end of a line about that model; empty if there is nothing to be said.
     """
     pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
-    own = model is None and not path.name.endswith(PRETRAINED)
-    if not (own and os.path.isfile(pretrained)):
+    if model is not None or not os.path.isfile(pretrained):
         return ""
     return f", not the one that comes with the program, {str(pretrained)!r}"
 

@@ -37,14 +37,14 @@ class Lowest:
         return logs
 
     def advice(self) -> str | None:
-        """Say in one line that fewer epochs serve better, if they clearly do."""
+        """Say in one line that less would serve better, if it clearly would."""
         if not self._latest > RISE_WORTH_TELLING * self._lowest:
             return None
-        epochs = -(-self._at_step // self._steps_per_epoch)
+        epoch = -(-self._at_step // self._steps_per_epoch)
         return (
-            f"the held-out part was predicted best after {epochs:,} epochs "
-            f"({self._lowest:.3f}), since when the text is learned by heart "
-            f"({self._latest:.3f}): give it less, --epochs {epochs}"
+            f"the held-out part was predicted best at about epoch {epoch:,}, "
+            f"{self._lowest:.3f}, and then less and less well, {self._latest:.3f}: a "
+            "shorter training may serve better"
         )
 
 

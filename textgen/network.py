@@ -146,14 +146,6 @@ class Network:
         return len(self.dense_bias)
 
     @property
-    def recurrent_weights(self) -> int:
-        """How many weights a step of one row multiplies, but for the dense layers."""
-        first, *deeper = (x for x in self.layers if not isinstance(x, Pointwise))
-        return first.recurrent_kernel.size + sum(
-            layer.kernel.size + layer.recurrent_kernel.size for layer in deeper
-        )
-
-    @property
     def is_plain_lstm(self) -> bool:
         """Whether it is what we train: stacked plain LSTM layers, one dense layer."""
         plain = all(

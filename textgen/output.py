@@ -49,31 +49,33 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
     return path
 
 
-def check_room(path: Path, model_bytes: int, checkpoint_bytes: int) -> None:
+def check_room(path: Path, sizes: tuple[int, int]) -> None:
     """Find out before training whether there is room for all that it will write.
 
-    That is the model and, at worst, three checkpoints: the newest, the one before it,
-    and the next, which is written beside them.
+    At the most that is three checkpoints: the newest, the one before it, and the next,
+    which is written beside them. The model is no larger than one, and comes later.
 
     Args:
         path: of `prepare_output`.
-        model_bytes: about what the model file takes.
-        checkpoint_bytes: about what a checkpoint takes.
+        sizes: about how many bytes a model file and a checkpoint take.
 
     Raises:
         OutputError: the disk is too full.
     """
-    there_already = sum(file.exists() for file in checkpoint_paths(path))
-    needed = model_bytes + (3 - there_already) * checkpoint_bytes
+    model_bytes, checkpoint_bytes = sizes
+    needed = 3 * max(model_bytes, checkpoint_bytes)
+    for file in checkpoint_paths(path):
+        if file.exists():  # and will be replaced
+            needed -= min(file.stat().st_size, checkpoint_bytes)
     try:
-        free = shutil.disk_usage(path.parent).free
-    except OSError:  # a disk that doesn't tell
+        room = shutil.disk_usage(path.parent)
+    except OSError:
         return
-    if free < needed:
+    if room.total and room.free < needed:  # some disks don't tell, and say 0
         raise OutputError(
             f"expected about {needed:,} bytes free in {shown_path(path.parent)} for "
-            f"the model and its checkpoints, but there are {free:,}: make room, or "
-            "choose another folder with --output"
+            f"the model and its checkpoints, but there are {room.free:,}: make room, "
+            "or choose another folder with --output"
         )
 
 

@@ -200,7 +200,8 @@ def _run(
             "nothing was saved"
         )
     if interruption is None:
-        if (advice := lowest.advice()) is not None:
+        # Of a resumed training, what went before isn't known.
+        if preparation.checkpoint is None and (advice := lowest.advice()) is not None:
             say(advice)
         interruption, nats = _measure_at_the_end(held_out, snapshot())
     else:

@@ -22,13 +22,14 @@ from textgen.model_file import load_trainable
 from textgen.output import check_room, is_model_of, prepare_output
 from textgen.recipe import choose_config, file_sizes
 from textgen.resume import (
+    LENGTHS,
     check_corpus,
     length_notes,
     planned_steps,
     resumed_config,
     version_notes,
 )
-from textgen.schedule import total_steps
+from textgen.schedule import most_steps, total_steps
 from textgen.trained_model import TrainedModel
 from textgen.vocabulary import END_SYMBOL, Vocabulary
 from textgen.windows import Windows, make_windows
@@ -133,12 +134,18 @@ def _afresh(
     config = choose_config(text, preset, start, overrides)
     windows, held_out = _cut(text, config)
     path = prepare_output(output, text.name)
-    check_room(path, *file_sizes(config, len(text.vocabulary)))
     steps = None
     if config.training.minutes is None:
         steps = total_steps(config.training, windows.steps_per_epoch)
+        if all(overrides.get(name) is None for name in LENGTHS):
+            steps = min(steps, most_steps(windows.steps_per_epoch))
     lock = lock or OutputLock(path)
-    _remove_leftovers(path)
+    try:
+        _remove_leftovers(path)
+        check_room(path, file_sizes(config, len(text.vocabulary)))
+    except BaseException:
+        lock.release()
+        raise
     return Preparation(
         text,
         config,
@@ -164,7 +171,6 @@ def _resumed(
 ) -> Preparation:
     _remove_leftovers(lock.output)
     config = resumed_config(checkpoint, preset, overrides)
-    check_room(lock.output, *file_sizes(config, len(checkpoint.symbols)))
     vocabulary = Vocabulary(checkpoint.symbols)
     text = load_corpus(corpus, checkpoint.corpus["kind"], vocabulary)
     check_corpus(checkpoint, text, kind)
@@ -181,6 +187,8 @@ def _resumed(
             f"this training is finished, all its {done:,} steps are in {str(path)!r}: "
             f"for more give a greater length, --steps {2 * done} say",
         ]
+    else:
+        check_room(path, file_sizes(config, len(checkpoint.symbols)))
     return Preparation(
         text,
         config,

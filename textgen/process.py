@@ -23,8 +23,8 @@ def prepare_process() -> None:
     other programs' (`textgen.blas_threads` tries two later on, where they may help); it
     reads the setting when it is first imported. TensorFlow, when it is, reads whether
     to multiply by oneDNN, which it leaves off by itself on processors without
-    instructions for neural networks, though it is faster there too. What the user has
-    set stays. Until `textgen.terminal.run` takes over, Ctrl-C ends
+    instructions for neural networks, though it is faster there too. Of these two what
+    the user has set stays. Until `textgen.terminal.run` takes over, Ctrl-C ends
     the process without a traceback.
     """
     global _chosen_threads

@@ -10,7 +10,7 @@ from textgen.corpus import Corpus
 from textgen.errors import OptionError
 from textgen.model_file import MAX_FILE_BYTES
 from textgen.processor import relative_speed
-from textgen.schedule import BUDGET_EPOCHS, shown_steps
+from textgen.schedule import shown_steps
 from textgen.sizing import peak_rate, size_for
 from textgen.trained_model import (
     MAX_STAGGERED_UNITS,
@@ -36,11 +36,10 @@ def choose_config(
     With a budget of minutes the network is sized for it, see `textgen.sizing`; the rate
     is that of the network and schedule that are asked for.
     Otherwise a named corpus without a preset of its name, and any file, takes
-    ``lines``' if it is made of lines and ``sonnets``' if not. A preset's steps are
-    those of a text that is long enough: a shorter one is seen `BUDGET_EPOCHS` times.
-    Going on from a saved model keeps its network, windows and schedule; the peak rate
-    is a tenth of the saved one, but with a constant schedule it stays. Its precision is
-    chosen anew, for this machine.
+    ``lines``' if it is made of lines and ``sonnets``' if not. Going on from a saved
+    model keeps its network, windows and schedule; the peak rate is a tenth of the
+    saved one, but with a constant schedule it stays. Its precision is chosen anew,
+    for this machine.
 
     Args:
         corpus: what will be trained on.
@@ -81,18 +80,7 @@ def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Co
         return sized.override(learning_rate=rate)
     own = corpus.name if corpus.named and corpus.name in PRESETS else None
     usual = "lines" if corpus.kind == "lines" else "sonnets"
-    return _as_long_as_it_is_worth(PRESETS[preset or own or usual], corpus)
-
-
-def _as_long_as_it_is_worth(config: Config, corpus: Corpus) -> Config:
-    """Limit a length in steps to the epochs after which a text is known by heart."""
-    training = config.training
-    trained_on = len(corpus.ids) * (1 - training.held_out)
-    worth_chars = BUDGET_EPOCHS * trained_on
-    step_chars = training.batch_size * config.windows.window_chars
-    if training.steps is None or training.steps * step_chars <= worth_chars:
-        return config
-    return config.override(epochs=BUDGET_EPOCHS)
+    return PRESETS[preset or own or usual]
 
 
 def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
@@ -151,11 +139,13 @@ def _check_size(config: Config, corpus: Corpus) -> None:
 
 
 def file_sizes(config: Config, symbols: int) -> tuple[int, int]:
-    """Return about how many bytes a model file and a checkpoint take."""
-    weights_bytes = 4 * _weights(config.model, symbols)
+    """Return about how many bytes a model file and a checkpoint take, rather less."""
+    model = config.model
+    weights = _weights(model, symbols)
+    learned = weights if model.embedding else weights - symbols**2
     # In a checkpoint there are Adam's two moments, and the average, if there is one.
-    copies = 4 if config.training.schedule == "averaged" else 3
-    return weights_bytes, copies * weights_bytes
+    more = 3 if config.training.schedule == "averaged" else 2
+    return 4 * weights, 4 * (weights + more * learned)
 
 
 def _weights(model: ModelConfig, symbols: int) -> int:

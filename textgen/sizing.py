@@ -13,8 +13,8 @@ machine (docs/experiments.md), in terms of
    t·S(P)/P characters, its *passes* over the text are that through n.
 2. **Size.** As long as the text is long enough, 20 characters seen for each weight.
    Where that would be more than 40 passes, a larger network that makes 40; but never
-   more than 800,000·(n / 85,000)^0.6 weights, whatever the time. With 256
-   or 512 units float32 is slower than with more: 16 less are taken.
+   more than 800,000·(n / 85,000)^0.6 weights, whatever the time. With a
+   multiple of 256 units float32 is slower than with more: 16 less are taken.
 3. **Layers.** One up to 1,500,000 weights; then two.
 4. **Rate.** A cosine, from 0.014 for one layer, and from 0.008·(128 / U)^0.8 for two.
    From 20 passes on the rate is half as much again and constant, and the weights are
@@ -43,7 +43,7 @@ MOST_IN_ONE_LAYER = 1.5e6
 MANY_PASSES, RATE_FACTOR = 20, 1.5
 LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
 LEAST_DECAY = 0.01
-UNITS_MULTIPLE, MOST_UNITS = 16, 4096
+UNITS_MULTIPLE, MOST_UNITS = 16, 4080
 SLOW_MULTIPLE = 256  # rows of its gates, 4 KiB apart, compete for one part of a cache
 STARTING_S = 8.0  # imports, compiling and measuring
 FEWEST_STEPS = 2000

@@ -144,8 +144,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise what the user did wrong as an `OptionError`."""
         message = message.removeprefix("argument ").replace(": must be", " must be")
-        if message.endswith("expected one argument"):
-            option = message.partition(":")[0].rpartition("/")[2]
+        option, _, problem = message.partition(": ")
+        if option.startswith("--") and problem == "expected one argument":
             message += f"; one that begins with a dash is given as {option}=-…"
         # It may quote any of the arguments, as they are.
         message = shortened(one_line(message))

@@ -94,7 +94,7 @@ class TrainedModel:
         """Return the stepper that shows the network what it was trained on."""
         stepper = make_stepper(self.network, self.windows, streams)
         rows = streams * staggered_units(1, self.windows)
-        return with_best_threads(stepper, rows * self.network.recurrent_weights)
+        return with_best_threads(stepper, self.network, rows)
 
 
 def model_of_contents(
