@@ -38,8 +38,8 @@ def parse_arguments():
     # fmt: off
     add_one_of = parser.add_mutually_exclusive_group().add_argument
     add_one_of("--model", metavar="FILE", help="the model file to use")
-    add_one_of("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="or models/"
-        "NAME.h5, or else models/NAME-pretrained.h5 (default: %(default)s)")
+    add_one_of("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="or that of "
+        "models/NAME.h5, else models/NAME-pretrained.h5 (default: %(default)s)")
     add("--prompt", metavar="TEXT", type=utf8, help="the beginning; without it, it is "
         "asked for on a terminal, and elsewhere each line of standard input is one")
     add("--length", metavar="N", type=whole_number, default=default.length,

@@ -172,22 +172,23 @@ def test_a_real_stepper_gives_the_same_with_threads_chosen(units):
     set_threads = blas_threads._openblas_setter()
     if set_threads is None:
         pytest.skip("NumPy multiplies by another library than OpenBLAS")
-    asked = []
+    asked, now_s = [ONE], [0.0]
 
     def note_and_set(threads):
         asked.append(threads)
         set_threads(threads)
 
+    def clock():  # a step takes more than a stretch, but less by two threads
+        now_s[0] += STRETCH_S * (3 - asked[-1])
+        return now_s[0]
+
     network = random_network(units)
-    now_s = iter(np.arange(10_000) * STRETCH_S)  # each step is a stretch
-    paced = PacedStepper(
-        Stepper(network), note_and_set, lambda: next(now_s), lambda: True
-    )
+    paced = PacedStepper(Stepper(network), note_and_set, clock, lambda: True)
     plain = Stepper(network)
     for ids in np.random.default_rng(0).integers(VOCABULARY_SIZE, size=(50, 1)):
         np.testing.assert_array_equal(paced.step(ids), plain.step(ids))
-    assert asked.count(TWO) > 5
     assert asked[-1] == ONE
+    assert TWO in asked
     assert paced.streams == 1
     paced.reset(rows=[0])
     plain.reset(rows=[0])
@@ -249,12 +250,6 @@ def is_paced(units, rows=1, **changes) -> bool:
 )
 def test_what_is_large_and_falls_into_even_halves_is_paced(ours, units, rows, paced):
     assert is_paced(units, rows) == paced
-
-
-@pytest.mark.parametrize(("symbols", "paced"), [(255, True), (300, False), (320, True)])
-def test_a_large_dense_layer_must_fall_into_even_halves_too(ours, symbols, paced):
-    kernel = np.zeros((512, symbols), np.float32)
-    assert is_paced((512,), dense_kernel=kernel) == paced
 
 
 def test_networks_of_other_programs_are_not_paced(ours):

@@ -476,7 +476,7 @@ def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
     steps = {"steps": None, "batch_size": 64}
     run(prose, output, **steps, epochs=4, say=lines.append)
     (told,) = (line for line in lines if "shorter training" in line)
-    assert "about epoch 2, 1.500, and then less and less well, 1.700" in told
+    assert "about epoch 2, 1.500, and at the end less well, 1.700" in told
     lines.clear()
     run(prose, output, **steps, epochs=7, resume=True, say=lines.append)
     assert next(figures, None) is None

@@ -208,7 +208,7 @@ def test_a_training_is_measured_as_plain_keras_measures_it(tmp_path):
     )
     assert outcome.nats == pytest.approx(outcome.recorded_nats, rel=1e-5)
     assert outcome.seconds > outcome.facts["record"]["seconds"] > 0
-    assert outcome.network == "1×8, T 8, B 16"
+    assert outcome.network == "1×8, T 8, B 64"
     assert outcome.nats_per_line is None
     json.dumps(outcome.facts)
 

@@ -18,20 +18,20 @@ from collections.abc import Callable
 import numpy as np
 
 from textgen import process
-from textgen.network import Network, Pointwise
+from textgen.network import Network
 from textgen.processor import available_cores, has_idle_core
 from textgen.stepper import Stepper, WindowStepper
 
 ONE, TWO = 1, 2
 # Below, in a step, OpenBLAS takes one thread in any case, or gains nothing by two.
 LEAST_MULTIPLICATIONS = 1 << 19
-# A product whose columns fall into halves of such multiples is the same to the last bit
-# by two threads; so is one of so few weights, which one thread does.
-EVEN_COLUMNS, FEW_WEIGHTS = 64, 1 << 17
+# Where a product's columns are such a multiple, so that each half is one of 32, two
+# threads add up each number as one does.
+EVEN_COLUMNS = 64
 # Another program's turn on the second core, some 4 to 30 ms, mostly falls into it.
 STRETCH_S = 0.015
 # Stretches by one thread before two are tried again: doubled each time that fails, up
-# to a second.
+# to a second. The most of them by two, too, before one is timed again.
 FIRST_PATIENCE, MOST_PATIENCE = 1, 64
 
 
@@ -50,8 +50,8 @@ def with_best_threads(
         change a bit.
     """
     if (
-        rows * _recurrent_weights(network) < LEAST_MULTIPLICATIONS
-        or not _splits_evenly(network)
+        not _splits_evenly(network)
+        or rows * _recurrent_weights(network) < LEAST_MULTIPLICATIONS
         or not process.has_chosen_threads()
         or threading.current_thread() is not threading.main_thread()
         or available_cores() < TWO
@@ -61,21 +61,22 @@ def with_best_threads(
     return stepper if set_threads is None else PacedStepper(stepper, set_threads)
 
 
-def _recurrent_weights(network: Network) -> int:
-    """Count the weights that a row is multiplied with, but for the dense layers."""
-    first, *deeper = (x for x in network.layers if not isinstance(x, Pointwise))
-    return first.recurrent_kernel.size + sum(
-        layer.kernel.size + layer.recurrent_kernel.size for layer in deeper
+def _splits_evenly(network: Network) -> bool:
+    """Tell whether halves of the LSTM layers' products can have the same bits.
+
+    A difference of the dense layer's would be seen in the logits; of these, a tanh may
+    hide it in one step and not in another.
+    """
+    return network.is_plain_lstm and all(
+        4 * layer.units % EVEN_COLUMNS == 0 for layer in network.layers
     )
 
 
-def _splits_evenly(network: Network) -> bool:
-    """Tell whether two threads can give the bits that one gives."""
-    dense = network.dense_kernel
-    return (
-        network.is_plain_lstm
-        and all(4 * x.units % EVEN_COLUMNS == 0 for x in network.layers)
-        and (dense.size <= FEW_WEIGHTS or dense.shape[1] % EVEN_COLUMNS == 0)
+def _recurrent_weights(network: Network) -> int:
+    """Count the weights of plain LSTM layers that a row is multiplied with."""
+    first, *deeper = network.layers
+    return first.recurrent_kernel.size + sum(
+        layer.kernel.size + layer.recurrent_kernel.size for layer in deeper
     )
 
 
@@ -149,7 +150,7 @@ class PacedStepper:
                 self._threads, self._stretches = ONE, 0
 
     def _may_take_two(self, ids: np.ndarray | int) -> bool:
-        if not self._has_idle_core():
+        if self._same_bits is False or not self._has_idle_core():
             return False
         if self._same_bits is None:
             self._same_bits = self._gives_same_bits(ids)

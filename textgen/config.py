@@ -88,7 +88,8 @@ class WindowConfig:
 class TrainingConfig:
     """How long and how hard to train.
 
-    The length is the first of ``minutes``, ``steps``, ``epochs`` that is set.
+    The length is the first of ``minutes``, ``steps``, ``epochs`` that is set (for
+    ``minutes`` and presets there is `textgen.schedule.most_steps`, too).
 
     Attributes:
         batch_size: windows B in a batch.

@@ -43,7 +43,7 @@ class Lowest:
         epoch = -(-self._at_step // self._steps_per_epoch)
         return (
             f"the held-out part was predicted best at about epoch {epoch:,}, "
-            f"{self._lowest:.3f}, and then less and less well, {self._latest:.3f}: a "
+            f"{self._lowest:.3f}, and at the end less well, {self._latest:.3f}: a "
             "shorter training may serve better"
         )
 

@@ -49,7 +49,7 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
     return path
 
 
-def check_room(path: Path, sizes: tuple[int, int]) -> None:
+def check_room(path: Path, checkpoint_bytes: int) -> None:
     """Find out before training whether there is room for all that it will write.
 
     At the most that is three checkpoints: the newest, the one before it, and the next,
@@ -57,13 +57,12 @@ def check_room(path: Path, sizes: tuple[int, int]) -> None:
 
     Args:
         path: of `prepare_output`.
-        sizes: about how many bytes a model file and a checkpoint take.
+        checkpoint_bytes: about what a checkpoint takes.
 
     Raises:
         OutputError: the disk is too full.
     """
-    model_bytes, checkpoint_bytes = sizes
-    needed = 3 * max(model_bytes, checkpoint_bytes)
+    needed = 3 * checkpoint_bytes
     for file in checkpoint_paths(path):
         if file.exists():  # and will be replaced
             needed -= min(file.stat().st_size, checkpoint_bytes)

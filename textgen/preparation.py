@@ -20,7 +20,7 @@ from textgen.held_out import HeldOut
 from textgen.lock import OutputLock
 from textgen.model_file import load_trainable
 from textgen.output import check_room, is_model_of, prepare_output
-from textgen.recipe import choose_config, file_sizes
+from textgen.recipe import checkpoint_bytes, choose_config
 from textgen.resume import (
     LENGTHS,
     check_corpus,
@@ -29,7 +29,7 @@ from textgen.resume import (
     resumed_config,
     version_notes,
 )
-from textgen.schedule import most_steps, total_steps
+from textgen.schedule import BUDGET_EPOCHS, most_steps, total_steps
 from textgen.trained_model import TrainedModel
 from textgen.vocabulary import END_SYMBOL, Vocabulary
 from textgen.windows import Windows, make_windows
@@ -134,29 +134,36 @@ def _afresh(
     config = choose_config(text, preset, start, overrides)
     windows, held_out = _cut(text, config)
     path = prepare_output(output, text.name)
+    config, capped = _capped(config, windows.steps_per_epoch, overrides)
     steps = None
     if config.training.minutes is None:
         steps = total_steps(config.training, windows.steps_per_epoch)
-        if all(overrides.get(name) is None for name in LENGTHS):
-            steps = min(steps, most_steps(windows.steps_per_epoch))
     lock = lock or OutputLock(path)
     try:
         _remove_leftovers(path)
-        check_room(path, file_sizes(config, len(text.vocabulary)))
+        check_room(path, checkpoint_bytes(config, len(text.vocabulary)))
+        notes = [*(notes or _unfinished(path)), *capped]
     except BaseException:
         lock.release()
         raise
     return Preparation(
-        text,
-        config,
-        windows,
-        held_out,
-        start,
-        path,
-        steps,
-        lock,
-        notes=tuple(notes or _unfinished(path)),
+        text, config, windows, held_out, start, path, steps, lock, notes=tuple(notes)
     )
+
+
+def _capped(
+    config: Config, steps_per_epoch: int, overrides: dict[str, Any]
+) -> tuple[Config, list[str]]:
+    """Limit a length that wasn't asked for to what a short text is worth."""
+    if any(overrides.get(name) is not None for name in LENGTHS):
+        return config, []
+    if total_steps(config.training, steps_per_epoch) <= most_steps(steps_per_epoch):
+        return config, []
+    note = (
+        f"the text is short, {BUDGET_EPOCHS} epochs are all that it is worth (unless "
+        "--steps or --epochs say otherwise)"
+    )
+    return config.override(epochs=BUDGET_EPOCHS), [note]
 
 
 def _resumed(
@@ -188,7 +195,7 @@ def _resumed(
             f"for more give a greater length, --steps {2 * done} say",
         ]
     else:
-        check_room(path, file_sizes(config, len(checkpoint.symbols)))
+        check_room(path, checkpoint_bytes(config, len(checkpoint.symbols)))
     return Preparation(
         text,
         config,

@@ -138,14 +138,14 @@ def _check_size(config: Config, corpus: Corpus) -> None:
         )
 
 
-def file_sizes(config: Config, symbols: int) -> tuple[int, int]:
-    """Return about how many bytes a model file and a checkpoint take, rather less."""
+def checkpoint_bytes(config: Config, symbols: int) -> int:
+    """Return about how many bytes a checkpoint takes, rather less."""
     model = config.model
     weights = _weights(model, symbols)
     learned = weights if model.embedding else weights - symbols**2
-    # In a checkpoint there are Adam's two moments, and the average, if there is one.
+    # There are Adam's two moments, and the average, if there is one.
     more = 3 if config.training.schedule == "averaged" else 2
-    return 4 * weights, 4 * (weights + more * learned)
+    return 4 * (weights + more * learned)
 
 
 def _weights(model: ModelConfig, symbols: int) -> int:

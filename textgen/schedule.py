@@ -94,7 +94,7 @@ def total_steps(
 
 
 def most_steps(steps_per_epoch: int) -> int:
-    """Return the most steps that any budget in minutes comes to."""
+    """Return the most steps that are taken unless steps or epochs are asked for."""
     return BUDGET_EPOCHS * steps_per_epoch
 
 
