@@ -136,6 +136,17 @@ def test_a_length_that_was_limited_may_grow_when_it_is_resumed(tmp_path):
     assert (longer.total_steps, longer.finished) == (1240, False)
 
 
+def test_going_on_from_a_model_of_minutes_takes_as_many(tmp_path, saved, monkeypatch):
+    start = with_config(saved, minutes=0.5)
+    monkeypatch.setattr(preparation, "load_trainable", lambda path: start)
+    text = tmp_path / "short.txt"
+    text.write_text("Shall I compare thee to a summer's day?\n" * 50)
+    prepared = preparation.prepare(text, output=tmp_path / "m.h5", init_from="any.h5")
+    prepared.lock.release()
+    assert prepared.total_steps is None
+    assert prepared.config.training.minutes == 0.5
+
+
 def test_a_long_text_is_trained_on_for_the_presets_steps(tmp_path):
     assert steps_of("sonnets", tmp_path / "mine.h5") == (1240, 21)
     steps, per_epoch = steps_of("shakespeare", tmp_path / "mine.h5")

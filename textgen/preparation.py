@@ -155,9 +155,12 @@ def _capped(
     config: Config, steps_per_epoch: int, overrides: dict[str, Any]
 ) -> tuple[Config, list[str]]:
     """Limit a length that wasn't asked for to what a short text is worth."""
-    if any(overrides.get(name) is not None for name in LENGTHS):
+    training = config.training
+    asked = any(overrides.get(name) is not None for name in LENGTHS)
+    # Minutes, of a model that was trained for so many, are limited as they are planned.
+    if asked or training.minutes is not None:
         return config, []
-    if total_steps(config.training, steps_per_epoch) <= most_steps(steps_per_epoch):
+    if total_steps(training, steps_per_epoch) <= most_steps(steps_per_epoch):
         return config, []
     note = (
         f"the text is short, {BUDGET_EPOCHS} epochs are all that it is worth (unless "
