@@ -56,15 +56,15 @@ def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
 
     prepare_process()  # sets the threads before NumPy is imported, as generate.py does
 
-    from textgen.batch_generation import LANES, LEAST_LANE_STREAMS, generate_many
+    from textgen.batch_generation import generate_many, lanes_for
     from textgen.blas_threads import PacedStepper
     from textgen.generation import stream_output
     from textgen.model_file import load_model
 
     trained = load_model(model)
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
-    if streams >= LANES * LEAST_LANE_STREAMS:
-        threads = f"{LANES} × {threads}"
+    if (lanes := lanes_for(streams)) > 1:
+        threads = f"{lanes} × {threads}"
     elif isinstance(trained.stepper(streams), PacedStepper):
         threads = "1 or 2"
     facts = {"threads": threads}

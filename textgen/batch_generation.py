@@ -147,7 +147,7 @@ def iterate_completions(
     waiting: dict[int, Completion] = {}
     due = 0
     streams = min(streams, model.most_streams)
-    lanes = LANES if streams >= LANES * LEAST_LANE_STREAMS else 1
+    lanes = lanes_for(streams)
     works = [
         complete_rows(model, hand, config, streams // lanes)
         for hand in deal(rows, lanes)
@@ -158,6 +158,11 @@ def iterate_completions(
         while due in waiting:
             yield waiting.pop(due)
             due += 1
+
+
+def lanes_for(streams: int) -> int:
+    """Return in how many threads so many streams are completed."""
+    return LANES if streams >= LANES * LEAST_LANE_STREAMS else 1
 
 
 def distinct_lines(

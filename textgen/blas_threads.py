@@ -11,6 +11,7 @@ in the main thread, and within a step: between two steps there is one thread, as
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -167,6 +168,7 @@ class PacedStepper:
         return all(map(np.array_equal, *results))
 
 
+@functools.cache
 def _openblas_setter() -> Callable[[int], None] | None:
     """Return what sets how many threads OpenBLAS takes; None if there is none."""
     from threadpoolctl import ThreadpoolController  # late: it takes some milliseconds
