@@ -29,7 +29,7 @@ from textgen.resume import (
     resumed_config,
     version_notes,
 )
-from textgen.schedule import BUDGET_EPOCHS, LIMIT_NOTE, most_steps, total_steps
+from textgen.schedule import BUDGET_EPOCHS, most_steps, total_steps
 from textgen.trained_model import TrainedModel
 from textgen.vocabulary import END_SYMBOL, Vocabulary
 from textgen.windows import Windows, make_windows
@@ -162,7 +162,10 @@ def _capped(
         return config, []
     if total_steps(training, steps_per_epoch) <= most_steps(steps_per_epoch):
         return config, []
-    note = f"{LIMIT_NOTE} (unless --steps or --epochs say otherwise)"
+    note = (
+        f"the text is short, {BUDGET_EPOCHS} epochs are all that it is worth (unless "
+        "--steps or --epochs say otherwise)"
+    )
     return config.override(epochs=BUDGET_EPOCHS), [note]
 
 

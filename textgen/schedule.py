@@ -7,7 +7,6 @@ import numpy as np
 from textgen.config import TrainingConfig
 
 BUDGET_EPOCHS = 60  # beyond, a text is only learned by heart
-LIMIT_NOTE = f"the text is short, {BUDGET_EPOCHS} epochs are all that it is worth"
 FINAL_SHARE = 0.01  # of the peak rate, at the last step of a cosine schedule
 # Averaged weights: what they gain hardly depends on the power (docs/experiments.md);
 # neighbouring steps differ too little to be worth a pass over all weights at each.

@@ -17,7 +17,7 @@ from textgen.model import build_model, set_network
 from textgen.preparation import Preparation
 from textgen.recipe import describe_length
 from textgen.record import identity_of
-from textgen.schedule import LIMIT_NOTE, most_steps, total_steps
+from textgen.schedule import most_steps, total_steps
 from textgen.trained_model import TrainedModel
 from textgen.training import Training
 
@@ -128,7 +128,8 @@ def describe_start(
         return f"going on at step {done:,} of {steps:,}, about {left_s:,.0f} s left"
     line = describe_length(config, steps, step_s)
     if config.training.minutes is not None and steps == most_steps(steps_per_epoch):
-        line = f"{LIMIT_NOTE}: {line}"
+        epochs = steps // steps_per_epoch
+        line = f"the text is short, {epochs} epochs are all that it is worth: {line}"
     return line
 
 
