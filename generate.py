@@ -12,23 +12,31 @@ line explains, 130 after Ctrl-C, 143 after SIGTERM.
 
 import sys
 
-from textgen.process import prepare_process
-from textgen.reader_process import Reader
+from textgen.saving.sandbox import Reader
+from textgen.system.process import prepare_process
 
 READER = None
 if __name__ == "__main__":
     prepare_process()
     READER = Reader()  # gets ready to read a model while the rest is imported
 
-from textgen.batch_generation import check_count
+from textgen.cli.chat import Conversation
+from textgen.cli.printing import Printer
 from textgen.config import DEFAULT_CORPUS, CompletionConfig
 from textgen.errors import OptionError
-from textgen.find_model import resolve_model, what_it_hides
-from textgen.generation import check_seed, fresh_seed
-from textgen.interactive import Conversation
-from textgen.model_file import load_model
-from textgen.printing import Printer
-from textgen.terminal import Parser, number, run, say, say_warnings, utf8, whole_number
+from textgen.generation.batch import check_count
+from textgen.generation.streaming import check_seed, fresh_seed
+from textgen.saving.find_model import resolve_model, what_it_hides
+from textgen.saving.model_file import load_model
+from textgen.system.terminal import (
+    Parser,
+    number,
+    run,
+    say,
+    say_warnings,
+    utf8,
+    whole_number,
+)
 
 
 def parse_arguments():

@@ -15,18 +15,19 @@ explains, 130 after Ctrl-C, 143 after SIGTERM.
 import sys
 import time
 
-from textgen.process import prepare_process
+from textgen.system.process import prepare_process
 
 STARTED_S = time.monotonic()  # before the slow imports: --minutes counts them
 if __name__ == "__main__":
     prepare_process()
 
-from textgen import metrics, schedule
+from textgen.cli.options import add_config_options
 from textgen.config import DEFAULT_CORPUS, PRESETS
-from textgen.config_options import add_config_options
-from textgen.preparation import prepare
-from textgen.quiet_import import import_quietly
-from textgen.terminal import Parser, run, say, writer
+from textgen.evaluation import metrics
+from textgen.system.process import import_quietly
+from textgen.system.terminal import Parser, run, say, writer
+from textgen.training import schedule
+from textgen.training.setup import prepare
 
 
 def parse_arguments():
@@ -36,7 +37,7 @@ def parse_arguments():
     # fmt: off
     add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="sonnets, dinos, "
         "shakespeare, or the path of a UTF-8 text file (default: %(default)s)")
-    add("--kind", metavar="KIND", help="lines, each line one example, or stream, one "
+    add("--kind", metavar="KIND", help="lines, each line one example, or text, one "
         "long text (default: guessed from the text)")
     add("--output", metavar="FILE", help="the .h5 file to write (default: "
         "models/NAME.h5); one that exists is kept as NAME.previous.h5")
@@ -60,7 +61,7 @@ def main():
         writer(sys.stdout)(f"{preparation.path}\n")
         return
     say("starting TensorFlow …")
-    pipeline = import_quietly("textgen.pipeline")
+    pipeline = import_quietly("textgen.training.pipeline")
     report = pipeline.run_training(preparation, show=True, say=say, started_s=STARTED_S)
     if report.held_out_nats is not None:
         say(f"held out: {metrics.describe(report.held_out_nats)}")

@@ -28,15 +28,15 @@ def save_random_model(path: Path, kind: str, **model: Any) -> None:
 
     Args:
         path: the .h5 file to write.
-        kind: ``stream``, with 65 symbols, or ``lines``, with the small letters.
+        kind: ``text``, with 65 symbols, or ``lines``, with the small letters.
         **model: fields of `textgen.config.ModelConfig`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from textgen.config import Config
-    from textgen.model import build_model
-    from textgen.model_file import save_model
+    from textgen.modeling.model import build_model
+    from textgen.saving.model_file import save_model
 
-    symbols = PROSE if kind == "stream" else NAMES
+    symbols = PROSE if kind == "text" else NAMES
     config = Config().override(**model)
     metadata = {
         "format": 1,
@@ -52,20 +52,20 @@ def save_random_model(path: Path, kind: str, **model: Any) -> None:
 def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
     """Generate as generate.py does, one stream or many together."""
     sys.path.insert(0, str(ROOT))
-    from textgen.process import prepare_process
+    from textgen.system.process import prepare_process
 
     prepare_process()  # sets the threads before NumPy is imported, as generate.py does
 
-    from textgen.batch_generation import generate_many, lanes_for
-    from textgen.blas_threads import PacedStepper
-    from textgen.generation import stream_output
-    from textgen.model_file import load_model
+    from textgen.generation.batch import generate_many, lanes_for
+    from textgen.generation.streaming import stream_output
+    from textgen.inference.blas_threads import PacedDecoder
+    from textgen.saving.model_file import load_model
 
     trained = load_model(model)
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
     if (lanes := lanes_for(streams)) > 1:
         threads = f"{lanes} × {threads}"
-    elif isinstance(trained.stepper(streams), PacedStepper):
+    elif isinstance(trained.decoder(streams), PacedDecoder):
         threads = "1 or 2"
     facts = {"threads": threads}
 

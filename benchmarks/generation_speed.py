@@ -46,7 +46,7 @@ HEADINGS = ("contestant", "threads", "characters/s", "first ÷ this")
 def contest_of_one_stream(layers: int, units: int, folder: Path, **length) -> dict:
     """Compare one stream of textgen with the others' and print the table."""
     model = folder / f"{layers}x{units}.h5"
-    save_random_model(model, "stream", layers=layers, units=units)
+    save_random_model(model, "text", layers=layers, units=units)
     shape, threads = {"layers": layers, "units": units}, thread_variants()
     contestants = [
         Contestant("textgen", "textgen", {"model": str(model), "streams": 1}),
@@ -60,7 +60,7 @@ def contest_of_many_streams(streams: int, folder: Path, **length) -> dict:
     """Compare many streams of textgen with one and print the table."""
     layers, units = SIZES[0]
     model = folder / "many.h5"
-    save_random_model(model, "stream", layers=layers, units=units)
+    save_random_model(model, "text", layers=layers, units=units)
     contestants = [
         Contestant(name, "textgen", {"model": str(model), "streams": count})
         for name, count in (
@@ -132,7 +132,7 @@ def model_for(name: str, folder: Path) -> Path:
     if pretrained.exists():
         return pretrained
     random = folder / f"{name}-random.h5"
-    kind = "lines" if name == "dinos" else "stream"
+    kind = "lines" if name == "dinos" else "text"
     save_random_model(random, kind, **asdict(PRESETS[name].model))
     return random
 

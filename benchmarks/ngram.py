@@ -131,7 +131,8 @@ def readable_in_lines(ids: np.ndarray, end_id: int) -> np.ndarray:
     """Return (N,) how many symbols of its own line precede each.
 
     Args:
-        ids: (N,) ids in the form of `textgen.corpus`: end symbols around all lines.
+        ids: (N,) ids in the form of `textgen.data.corpus`: end symbols around all
+        lines.
         end_id: the end symbol; one begins a line and one, which is predicted, ends it.
     """
     places = np.arange(len(ids))

@@ -45,20 +45,20 @@ from contest import main, say
 from novelty_figures import Names, Recital, judge_names, recitals
 from worker import ContestError
 
-from textgen.batch_generation import completion_seeds, generate_many
-from textgen.corpus import Corpus, Split, data_folder, load_corpus, named_corpora
-from textgen.generation import generate_output
-from textgen.model_file import TrainedModel, load_model
-from textgen.text_file import text_pieces
-from textgen.vocabulary import END_SYMBOL
+from textgen.data.corpus import Corpus, Split, data_folder, load_corpus, named_corpora
+from textgen.data.text_file import text_pieces
+from textgen.data.vocabulary import END_SYMBOL
+from textgen.generation.batch import completion_seeds, generate_many
+from textgen.generation.streaming import generate_output
+from textgen.saving.model_file import TrainedModel, load_model
 
 TEXT_CHARS = 100_000
 NAMES = 10_000
 NAME_CHARS = 100  # none is longer, unless a model never ends a line
 SEED = 1
-TEMPERATURES = {"stream": (0.5, 0.7, 1.0), "lines": (0.5, 0.8, 1.0)}
+TEMPERATURES = {"text": (0.5, 0.7, 1.0), "lines": (0.5, 0.8, 1.0)}
 HEADINGS = {
-    "stream": ("text", "characters", "stretches recited", "longest"),
+    "text": ("text", "characters", "stretches recited", "longest"),
     "lines": (
         "names",
         "draws",
@@ -84,7 +84,7 @@ def write_and_judge(
     """
     training, held_out = map(model.vocabulary.decode, (split.training, split.held_out))
     texts = {}
-    for temperature in options.temperatures or TEMPERATURES["stream"]:
+    for temperature in options.temperatures or TEMPERATURES["text"]:
         say(f"  {options.length:,} characters at temperature {temperature:g}")
         drawing = {"temperature": temperature, "seed": options.seed}
         text = generate_output(model, "", length=options.length, **drawing)
@@ -156,10 +156,10 @@ def judge_file(path: Path, options: Any) -> dict[str, Any]:
     model = load_model(path)
     texts = options.text
     if texts is None:
-        texts = [str(named_corpora()["shakespeare"])] if model.kind == "stream" else []
+        texts = [str(named_corpora()["shakespeare"])] if model.kind == "text" else []
     corpus, others = find_corpus(model, texts)
     split = corpus.split(model.config.training.held_out)
-    if model.kind == "stream":
+    if model.kind == "text":
         other_texts = ["".join(text_pieces(Path(other))) for other in others]
         found = write_and_judge(model, split, other_texts, options)
     else:

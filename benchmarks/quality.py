@@ -64,15 +64,15 @@ from training_roles import SIZES
 from worker import ROOT, Contestant, thread_variants
 
 from textgen.config import PRESETS
-from textgen.corpus import data_folder, load_corpus
-from textgen.vocabulary import END_SYMBOL
+from textgen.data.corpus import data_folder, load_corpus
+from textgen.data.vocabulary import END_SYMBOL
 
 PARTS = ("text", "sonnets", "course", "dinos", "pretrained")
 REFERENCE_SCRIPT = Path(__file__).resolve().with_name("training_speed.py")
 REFERENCE_STEP_MS = 41.0
 REFERENCE_ROUNDS, REFERENCE_TURN_S = 3, 2.0
 PRETRAINED = "-pretrained"  # ends the names of the files that come with the program
-COURSE_WINDOW = PRESETS["course"].windows.window_chars
+COURSE_WINDOW = PRESETS["course"].windows.seq_length
 # With the course's stride of 3 each character would be predicted 13 times an epoch.
 ALL_TARGETS = (
     *("--targets", "all", "--stride", str(COURSE_WINDOW), "--batch-size", "32"),

@@ -37,7 +37,7 @@ import torch
 from torch import nn
 from worker import available_cores
 
-from textgen.corpus import Split, load_corpus
+from textgen.data.corpus import Split, load_corpus
 
 HELD_OUT = 0.1
 LAYERS, UNITS = 2, 128
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("seed", type=int)
     options = parser.parse_args()
     torch.manual_seed(options.seed)
-    corpus = load_corpus(options.text, "stream")
+    corpus = load_corpus(options.text, "text")
     outcome = train(
         RECIPES[options.recipe],
         corpus.split(HELD_OUT),

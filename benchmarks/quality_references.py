@@ -15,8 +15,8 @@ from collections.abc import Callable
 import numpy as np
 
 from textgen import numpy_rnn
-from textgen.corpus import Split
-from textgen.vocabulary import END_SYMBOL, Vocabulary
+from textgen.data.corpus import Split
+from textgen.data.vocabulary import END_SYMBOL, Vocabulary
 
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
     "bz2": lambda data: bz2.compress(data, 9),

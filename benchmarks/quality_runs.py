@@ -15,11 +15,11 @@ import contest
 import numpy as np
 from worker import ROOT, ContestError, worker_environment
 
-from textgen.corpus import Corpus, Split, load_corpus
-from textgen.evaluation import held_out_nats
-from textgen.metrics import bits_per_char
-from textgen.model_file import TrainedModel, load_model
-from textgen.vocabulary import END_SYMBOL
+from textgen.data.corpus import Corpus, Split, load_corpus
+from textgen.data.vocabulary import END_SYMBOL
+from textgen.evaluation.metrics import bits_per_char
+from textgen.evaluation.nats import held_out_nats
+from textgen.saving.model_file import TrainedModel, load_model
 
 HELD_OUT = 0.1
 PEERS = ("char-rnn", "torch-rnn")
@@ -196,6 +196,6 @@ def per_line(nats: float, corpus: Corpus, split: Split) -> float | None:
 
 def describe_network(model: TrainedModel) -> str:
     """Return the network's shape and that of its batches."""
-    shape, windows = model.config.model, model.config.windows.window_chars
+    shape, windows = model.config.model, model.config.windows.seq_length
     batch = model.config.training.batch_size
     return f"{shape.layers}×{shape.units}, T {windows}, B {batch}"

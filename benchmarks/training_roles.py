@@ -61,15 +61,15 @@ def flop_per_step(size: Size) -> int:
 
 def textgen_role(size: dict) -> tuple[dict, Any]:
     """Train as train.py does, at its default precision and threads."""
-    from textgen.process import prepare_process
+    from textgen.system.process import prepare_process
 
     prepare_process()
     import tensorflow as tf
 
     from textgen.config import Config
-    from textgen.model import build_model
-    from textgen.train_step import choose_precision, configure_process
-    from textgen.training import Training
+    from textgen.modeling.model import build_model
+    from textgen.training.loop import Training
+    from textgen.training.step import choose_precision, configure_process
 
     size = Size(**size)
     configure_process()
@@ -209,7 +209,7 @@ def torch_role(size: dict, threads: int, precision: str) -> tuple[dict, Any]:
 
 def peak_role(precision: str) -> tuple[dict, Any]:
     """Multiply large square matrices with TensorFlow and oneDNN, on all cores."""
-    from textgen.process import prepare_process
+    from textgen.system.process import prepare_process
 
     prepare_process()
     import tensorflow as tf
@@ -237,13 +237,13 @@ def make_windows(size: Size) -> Any:
     """Return the windows of a random text, the same for everyone."""
     import numpy as np
 
-    from textgen import windows
     from textgen.config import WindowConfig
+    from textgen.data import windows
 
     ids = np.random.default_rng(0).integers(VOCABULARY_SIZE, size=TEXT_SYMBOLS)
     config = WindowConfig(size.window, size.stride, size.targets)
     return windows.make_windows(
-        ids.astype(np.uint8), "stream", config, size.batch, seed=0
+        ids.astype(np.uint8), "text", config, size.batch, seed=0
     )
 
 

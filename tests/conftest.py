@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from textgen import reader_process
 from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
+from textgen.saving import sandbox as reader_process
 
 # How fast an example is depends on what else the machine does. The examples are the
 # same each time; with --hypothesis-profile=explore they are new ones.
@@ -35,18 +35,18 @@ NAMES = "\n" + string.ascii_lowercase
 @pytest.fixture(scope="session")
 def make_model_file(tmp_path_factory) -> Callable[..., Path]:
     """Return a function that saves an untrained model and gives its path."""
-    from textgen.model import build_model
-    from textgen.model_file import save_model
+    from textgen.modeling.model import build_model
+    from textgen.saving.model_file import save_model
 
     def make(name: str, kind: str, symbols: str, targets: str = "all") -> Path:
         config = Config(
             ModelConfig(layers=2, units=16, embedding=8),
-            WindowConfig(window_chars=10, targets=targets),
+            WindowConfig(seq_length=10, targets=targets),
             TrainingConfig(),
         )
         model = build_model(config.model, len(symbols), targets=targets, seed=1)
         metadata = {
-            "format": 1,
+            "format": 2,
             "level": "character",
             "symbols": list(symbols),
             "corpus": {"name": name, "kind": kind, "sha256": "0" * 64},
@@ -72,7 +72,7 @@ def make_model_file(tmp_path_factory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def prose_model(make_model_file) -> Path:
-    return make_model_file("sonnets", "stream", PROSE)
+    return make_model_file("sonnets", "text", PROSE)
 
 
 @pytest.fixture(scope="session")
@@ -82,14 +82,14 @@ def names_model(make_model_file) -> Path:
 
 @pytest.fixture(scope="session")
 def window_model(make_model_file) -> Path:
-    return make_model_file("course", "stream", PROSE, targets="last")
+    return make_model_file("course", "text", PROSE, targets="last")
 
 
 @pytest.fixture
 def one_reader(monkeypatch) -> None:
     """Let all files of a test be read by one process, rather than one each."""
-    from textgen import model_file
-    from textgen.reader_process import Reader
+    from textgen.saving import model_file
+    from textgen.saving.sandbox import Reader
 
     with Reader() as reader:
         monkeypatch.setattr(model_file, "Reader", lambda: nullcontext(reader))

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from textgen.config import WindowConfig
-from textgen.vocabulary import Vocabulary
+from textgen.data.vocabulary import Vocabulary
 
 Rule = Callable[[tuple[int, ...]], Sequence[float]]
 
 
-class FakeStepper:
+class FakeDecoder:
     """Remembers what each stream has read, and asks the rule for the logits."""
 
     def __init__(self, rule: Rule, vocabulary_size: int, streams: int = 1) -> None:
@@ -35,11 +35,11 @@ class FakeStepper:
 
 @dataclass
 class FakeModel:
-    """Stands for a `TrainedModel`; keeps its steppers for the tests to look at."""
+    """Stands for a `TrainedModel`; keeps its decoders for the tests to look at."""
 
     symbols: str
     rule: Rule
-    kind: str = "stream"
+    kind: str = "text"
     windows: WindowConfig = field(default_factory=WindowConfig)
     metadata: dict = field(default_factory=dict)
     most_streams: int = 1000
@@ -47,11 +47,11 @@ class FakeModel:
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(tuple(self.symbols))
         self.end_id = self.symbols.find("\n")
-        self.steppers: list[FakeStepper] = []
+        self.decoders: list[FakeDecoder] = []
 
-    def stepper(self, streams: int = 1) -> FakeStepper:
-        self.steppers.append(FakeStepper(self.rule, len(self.symbols), streams))
-        return self.steppers[-1]
+    def decoder(self, streams: int = 1) -> FakeDecoder:
+        self.decoders.append(FakeDecoder(self.rule, len(self.symbols), streams))
+        return self.decoders[-1]
 
 
 def certain(symbol_id: int, size: int) -> np.ndarray:

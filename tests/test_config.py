@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from textgen.checks import check_choice, check_number
+from textgen.cli.options import add_config_options
 from textgen.config import (
     MAX_SEED,
     PRESETS,
@@ -16,13 +16,13 @@ from textgen.config import (
     TrainingConfig,
     WindowConfig,
 )
-from textgen.config_options import add_config_options
 from textgen.errors import OptionError
-from textgen.terminal import Parser
+from textgen.system.checks import check_choice, check_number
+from textgen.system.terminal import Parser
 
 NONSENSE = (-1, math.nan, math.inf, -math.inf, "1", None, True, 10**400, [1])
 WHOLE = ((ModelConfig, "layers"), (ModelConfig, "units"), (ModelConfig, "embedding"),
-         (WindowConfig, "window_chars"), (WindowConfig, "stride_chars"),
+         (WindowConfig, "seq_length"), (WindowConfig, "stride"),
          (TrainingConfig, "batch_size"), (TrainingConfig, "warmup_steps"),
          (TrainingConfig, "epochs"), (TrainingConfig, "steps"),
          (TrainingConfig, "seed"), (CompletionConfig, "length"),
@@ -31,7 +31,7 @@ REAL = ((ModelConfig, "dropout"), (TrainingConfig, "learning_rate"),
         (TrainingConfig, "weight_decay"), (TrainingConfig, "clip_norm"),
         (TrainingConfig, "minutes"), (TrainingConfig, "held_out"),
         (CompletionConfig, "temperature"), (CompletionConfig, "top_p"))  # fmt: skip
-OPTIONAL = {"stride_chars", "epochs", "steps", "minutes", "top_k", "top_p"}
+OPTIONAL = {"stride", "epochs", "steps", "minutes", "top_k", "top_p"}
 
 
 @pytest.mark.parametrize(("part", "name"), WHOLE + REAL)
@@ -66,8 +66,8 @@ def test_a_fraction_is_no_whole_number(part, name):
         (ModelConfig, "embedding", (0, 8192), (8193,)),
         (ModelConfig, "dropout", (0, 0.99), (1, 1.0)),
         (ModelConfig, "input_dropout", (0, 0.99), (1, 1.0)),
-        (WindowConfig, "window_chars", (1, 100_000), (0, 100_001)),
-        (WindowConfig, "stride_chars", (None, 1), (0,)),
+        (WindowConfig, "seq_length", (1, 100_000), (0, 100_001)),
+        (WindowConfig, "stride", (None, 1), (0,)),
         (TrainingConfig, "learning_rate", (1e-12, 100), (0, 0.0, 101)),
         (TrainingConfig, "epochs", (1,), (0,)),
         (TrainingConfig, "minutes", (1e-3,), (0,)),
@@ -140,7 +140,7 @@ def test_messages_say_the_bounds():
         check_number("--minutes", 0, 0, above=True)
     assert str(caught.value) == "--minutes must be a number above 0, but was 0"
     with pytest.raises(OptionError) as caught:
-        check_choice("--kind", "odd", ("lines", "stream"))
+        check_choice("--kind", "odd", ("lines", "text"))
     assert str(caught.value) == "--kind must be one of lines, stream, but was 'odd'"
 
 
@@ -151,9 +151,9 @@ def test_a_training_needs_a_length():
 
 def test_overriding_replaces_flat_names_and_leaves_the_rest():
     config = PRESETS["course"]
-    changed = config.override(units=7, window_chars=9, seed=3, dropout=None)
+    changed = config.override(units=7, seq_length=9, seed=3, dropout=None)
     assert (changed.model.units, config.model.units) == (7, 128)
-    assert changed.windows == WindowConfig(9, stride_chars=3, targets="last")
+    assert changed.windows == WindowConfig(9, stride=3, targets="last")
     assert changed.training.seed == 3
     assert changed.model.dropout == config.model.dropout
     assert changed.training.epochs == config.training.epochs
@@ -199,7 +199,7 @@ def test_reading_back_refuses_what_it_does_not_know():
 def test_the_course_preset_is_the_exercise():
     config = PRESETS["course"]
     assert config.model == ModelConfig(layers=2, units=128, embedding=0, dropout=0.5)
-    assert config.windows == WindowConfig(40, stride_chars=3, targets="last")
+    assert config.windows == WindowConfig(40, stride=3, targets="last")
     training = config.training
     assert (training.batch_size, training.optimizer) == (128, "adam")
     assert (training.schedule, training.weight_decay) == ("constant", 0)

@@ -12,10 +12,10 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "generate_output": "textgen.generation",
-    "load_model": "textgen.model_file",
-    "stream_output": "textgen.generation",
-    "train": "textgen.pipeline",
+    "generate_output": "textgen.generation.streaming",
+    "load_model": "textgen.saving.model_file",
+    "stream_output": "textgen.generation.streaming",
+    "train": "textgen.training.pipeline",
 }
 
 __all__ = ["generate_output", "load_model", "stream_output", "train"]

@@ -4,7 +4,7 @@ The only place for defaults. The command lines read theirs from here, a training
 stores the whole `Config` inside the model file, and `Config.from_dict` reads it back.
 
     >>> config = PRESETS["course"]
-    >>> config.windows.window_chars, config.windows.targets
+    >>> config.windows.seq_length, config.windows.targets
     (40, 'last')
     >>> config.override(units=64).model.units
     64
@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from textgen.checks import check_choice, check_number
 from textgen.errors import OptionError, shown
+from textgen.system.checks import check_choice, check_number
 
 DEFAULT_CORPUS = "sonnets"
 MAX_SEED = 2**32 - 1
@@ -65,22 +65,22 @@ class WindowConfig:
     """How a corpus is cut into training windows.
 
     Attributes:
-        window_chars: symbols T in a window (``lines``: the most in one window).
-        stride_chars: symbols between the starts of two windows; None means T for
+        seq_length: symbols T in a window (``lines``: the most in one window).
+        stride: symbols between the starts of two windows; None means T for
             targets ``all`` and 1 for ``last``.
         targets: ``all``, each position predicts the next symbol; ``last``, only the
             symbol after the window is predicted (the course's form).
     """
 
-    window_chars: int = 100
-    stride_chars: int | None = None
+    seq_length: int = 100
+    stride: int | None = None
     targets: str = "all"
 
     def __post_init__(self) -> None:
         _make_plain(self)
-        check_number("--window", self.window_chars, 1, 100_000, whole=True)
-        if self.stride_chars is not None:
-            check_number("--stride", self.stride_chars, 1, 2**40, whole=True)
+        check_number("--window", self.seq_length, 1, 100_000, whole=True)
+        if self.stride is not None:
+            check_number("--stride", self.stride, 1, 2**40, whole=True)
         check_choice("--targets", self.targets, ("all", "last"))
 
 
@@ -89,7 +89,7 @@ class TrainingConfig:
     """How long and how hard to train.
 
     The length is the first of ``minutes``, ``steps``, ``epochs`` that is set (for
-    ``minutes`` and presets there is `textgen.schedule.most_steps`, too).
+    ``minutes`` and presets there is `textgen.training.schedule.most_steps`, too).
 
     Attributes:
         batch_size: windows B in a batch.
@@ -237,7 +237,7 @@ class Config:
 PRESETS: Mapping[str, Config] = {
     "sonnets": Config(
         ModelConfig(layers=2, units=224, embedding=64, dropout=0.35, input_dropout=0.1),
-        WindowConfig(window_chars=64),
+        WindowConfig(seq_length=64),
         TrainingConfig(
             batch_size=64,
             learning_rate=0.02,
@@ -249,7 +249,7 @@ PRESETS: Mapping[str, Config] = {
     ),
     "dinos": Config(
         ModelConfig(layers=1, units=256, embedding=64, dropout=0.5, input_dropout=0.1),
-        WindowConfig(window_chars=64),
+        WindowConfig(seq_length=64),
         TrainingConfig(
             batch_size=16,
             learning_rate=0.02,
@@ -260,14 +260,14 @@ PRESETS: Mapping[str, Config] = {
     ),
     "lines": Config(
         ModelConfig(layers=2, units=128, embedding=32, dropout=0.4, input_dropout=0.1),
-        WindowConfig(window_chars=64),
+        WindowConfig(seq_length=64),
         TrainingConfig(
             batch_size=64, learning_rate=6e-3, schedule="averaged", epochs=40
         ),
     ),
     "course": Config(
         ModelConfig(layers=2, units=128, embedding=0, dropout=0.5),
-        WindowConfig(window_chars=40, stride_chars=3, targets="last"),
+        WindowConfig(seq_length=40, stride=3, targets="last"),
         TrainingConfig(
             batch_size=128,
             learning_rate=1e-3,

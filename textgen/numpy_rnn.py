@@ -353,7 +353,7 @@ def model(
 def _dinos_path() -> Path:
     """Return where the names are: in an installed package, else in a checkout."""
     here = Path(__file__).resolve().parent
-    installed = here / "data" / "corpora" / "dinos.txt"
+    installed = here / "assets" / "corpora" / "dinos.txt"
     return installed if installed.exists() else here.parent / "corpora" / "dinos.txt"
 
 

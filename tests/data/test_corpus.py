@@ -1,0 +1,438 @@
+"""Corpus: finding, reading, normalising, guessing the kind, splitting."""
+
+import codecs
+import hashlib
+import os
+import random
+import subprocess
+import sys
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textgen.data import corpus as module
+from textgen.data import text_file
+from textgen.data.corpus import Corpus, data_folder, load_corpus, named_corpora
+from textgen.data.text_file import CHUNK_BYTES
+from textgen.data.vocabulary import Vocabulary
+from textgen.errors import CorpusError, OptionError
+
+LINES = "".join(f"name{chr(97 + i % 26)}{chr(97 + i // 26)}\n" for i in range(200))
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(content: str | bytes, name: str = "some.txt") -> Path:
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def text_of(corpus: Corpus) -> str:
+    return corpus.vocabulary.decode(corpus.ids)
+
+
+def failure(path, **options) -> str:
+    with pytest.raises(CorpusError) as caught:
+        load_corpus(path, **options)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("expected ")
+    assert "but " in message
+    assert ": " in message
+    return message
+
+
+def lines_corpus(lines: list[str]) -> Corpus:
+    text = "\n" + "".join(f"{line}\n" for line in lines)
+    vocabulary = Vocabulary.from_text(text)
+    return Corpus("some", "lines", "", vocabulary, vocabulary.encode(text))
+
+
+def lines_of(corpus: Corpus, ids: np.ndarray) -> list[str]:
+    text = corpus.vocabulary.decode(ids)
+    if not text:
+        return []
+    assert text.startswith("\n")
+    assert text.endswith("\n")
+    return text[1:-1].split("\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "symbols", "file_chars", "sha256"),
+    [
+        (
+            "sonnets",
+            "text",
+            61,
+            94_653,
+            "99e73fdbf09143edd75e85a08bd347bd59d20f594ef456a4114e2b4199bfca3c",
+        ),
+        (
+            "dinos",
+            "lines",
+            27,
+            None,
+            "38e9bcb6e0fa4e74b8788ef331ae755fd879fb55790146309bb488eaf4ff65f8",
+        ),
+        (
+            "shakespeare",
+            "text",
+            83,
+            4_948_093,
+            "4a254daee350e88e7d909d573afd217610a908a5b5ed5c3b46d36d7bb4397034",
+        ),
+    ],
+)
+def test_named_corpora(name, kind, symbols, file_chars, sha256):
+    corpus = load_corpus(name)
+    assert (corpus.name, corpus.kind, corpus.sha256) == (name, kind, sha256)
+    assert len(corpus.vocabulary) == symbols
+    assert corpus.ids.dtype == np.uint8
+    if file_chars:
+        assert len(corpus.ids) == file_chars
+    text = named_corpora()[name].read_text("utf-8")
+    assert text_of(corpus) == ("\n" + text if kind == "lines" else text)
+
+
+def test_another_text_in_the_folder_is_another_named_corpus(tmp_path, monkeypatch):
+    (tmp_path / "zoo.txt").write_text("lion and tiger")
+    (tmp_path / "README.md").write_text("no corpus")
+    monkeypatch.setattr(module, "data_folder", lambda kind: tmp_path)
+    assert named_corpora() == {"zoo": tmp_path / "zoo.txt"}
+    assert text_of(load_corpus("zoo")) == "lion and tiger"
+    assert "(zoo)" in failure("dinos")
+
+
+def test_data_folder_of_an_installed_package_is_inside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "textgen" / "corpus.py"))
+    assert data_folder("models") == tmp_path.resolve() / "models"
+    (tmp_path / "textgen" / "data" / "models").mkdir(parents=True)
+    assert data_folder("models") == tmp_path.resolve() / "textgen" / "data" / "models"
+    with pytest.raises(OptionError):
+        data_folder("secrets")
+
+
+def test_a_named_corpus_goes_before_a_file_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dinos").write_text("just this text")
+    assert len(load_corpus("dinos").vocabulary) == 27
+    assert text_of(load_corpus("./dinos")) == "just this text"
+    assert text_of(load_corpus(Path("dinos"))) == "just this text"
+
+
+def test_only_a_named_corpus_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("dinos.txt").write_text("just this text")
+    corpus = load_corpus("dinos.txt")
+    assert (corpus.name, corpus.named) == ("dinos", False)
+    assert load_corpus("dinos").named
+
+
+def test_stream_of_a_path(written):
+    corpus = load_corpus(written("hello\n\nwörld\n", "my text.md"))
+    assert corpus.name == "my text"
+    assert corpus.kind == "text"
+    assert corpus.kind_reason.startswith("guessed")
+    assert text_of(corpus) == "hello\n\nwörld\n"
+    assert corpus.sha256 == hashlib.sha256("hello\n\nwörld\n".encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["ab\ncd\n", "ab\ncd", "\n\nab\n\n\ncd\n\n", "\ufeffab\r\ncd\r\n", "ab\rcd\r\r"],
+)
+@pytest.mark.parametrize("chunk_bytes", [4, 5, 1 << 18])
+def test_lines_begin_and_end_with_the_end_symbol(
+    written, content, chunk_bytes, monkeypatch
+):
+    monkeypatch.setattr(text_file, "CHUNK_BYTES", chunk_bytes)
+    corpus = load_corpus(written(content), kind="lines")
+    assert text_of(corpus) == "\nab\ncd\n"
+    assert corpus.kind_reason == "given"
+
+
+def test_normalised_texts_have_one_hash(written):
+    plain = load_corpus(written("one\ntwo\n", "a.txt"))
+    marked = load_corpus(written(b"\xef\xbb\xbfone\r\ntwo\r", "b.txt"))
+    assert plain.sha256 == marked.sha256
+    assert plain.sha256 == load_corpus(written("one\ntwo\n"), kind="lines").sha256
+
+
+def test_a_vocabulary_given_keeps_its_ids(written):
+    saved = Vocabulary(("z", "b", "a"))
+    corpus = load_corpus(written("abca!"), vocabulary=saved)
+    assert corpus.vocabulary.symbols == ("z", "b", "a", "!", "c")
+    assert corpus.ids.tolist() == [2, 1, 4, 2, 3]
+
+
+def test_one_distinct_symbol_is_a_text(written):
+    assert load_corpus(written("aaaa")).vocabulary.symbols == ("a",)
+
+
+# Guessing the kind
+
+
+POEM = "\n".join(["shall I compare thee", "to a summer's day so fair"] * 20)
+CODE = "\n\n".join(["def f(x):\n    return x", "x = f(1)"] * 20)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        (LINES, "lines"),
+        (LINES.replace("\n", "\r\n") + "\n\n", "lines"),
+        ("\n".join(f"Ann Mary Smith {'x' * (i % 9)}" for i in range(200)), "text"),
+        ("\n".join(f"Ann Smith {'x' * (i % 9)}" for i in range(200)), "lines"),
+        ("\n".join(LINES.split()[:19]), "text"),
+        ("\n".join(LINES.split()[:20]), "lines"),
+        (LINES + "x" * 65, "text"),
+        (LINES + "\n" + LINES, "text"),
+        (POEM, "text"),
+        (CODE, "text"),
+        ("one two three four\n" * 11 + LINES, "text"),
+        ("one two three four\n" * 10 + LINES, "lines"),
+        (LINES * 300, "lines"),
+    ],
+)
+def test_guess_of_the_kind(written, text, kind):
+    path = written(text)
+    assert load_corpus(path).kind == kind
+    other = "text" if kind == "lines" else "lines"
+    assert load_corpus(path, kind=other).kind == other
+
+
+def test_a_line_cut_where_the_guess_stops_reading_is_not_judged(written):
+    names = "name\n" * ((CHUNK_BYTES - 70) // 5)
+    text = names + "x" * 100 + "\n"
+    assert len(names) + 65 < CHUNK_BYTES < len(text)
+    assert load_corpus(written(text)).kind == "lines"
+    assert load_corpus(written(text[5 * 20 :])).kind == "text"  # read to its end
+
+
+def test_unknown_kind_is_refused(written):
+    with pytest.raises(OptionError, match="--kind"):
+        load_corpus(written("abc"), kind="words")
+
+
+# Bad input
+
+
+def test_unknown_name_lists_what_exists():
+    message = failure("sonets")
+    assert "'sonets'" in message
+    assert "dinos" in message
+    assert "sonnets" in message
+
+
+@pytest.mark.parametrize("path", ["", "no/such.txt", "a\0b", "evil\nname\x1b[2J"])
+def test_missing_path(path):
+    assert repr(path) in failure(path)
+
+
+def test_a_file_taken_for_a_folder(written):
+    assert "no '" in failure(written("abc") / "more.txt")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"), [("x" * 5000, "can't be read"), ("\0" * 5000, "there is no")]
+)
+def test_overlong_path(path, expected):
+    message = failure(path)
+    assert expected in message
+    assert len(message) < 500
+
+
+def test_folder(tmp_path):
+    assert "a folder" in failure(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipe_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    assert "not a regular file" in failure(tmp_path / "pipe")
+
+
+def test_no_permission(written, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    path = written("abc")
+    monkeypatch.setattr(text_file, "open", refuse, raising=False)
+    assert "Permission denied" in failure(path)
+
+
+@pytest.mark.parametrize("kind", ["lines", "text"])
+@pytest.mark.parametrize("content", [b"", codecs.BOM_UTF8])
+def test_empty(written, content, kind):
+    assert "nothing" in failure(written(content), kind=kind)
+
+
+@pytest.mark.parametrize("content", ["x", "\ufeffé", "\r\n"])
+def test_one_character(written, content):
+    assert "one character" in failure(written(content))
+
+
+def test_lines_without_a_line(written):
+    assert "at least one line" in failure(written("\n\n\n"), kind="lines")
+
+
+@pytest.mark.parametrize("change", ["abcde", "abc", "abcx"])
+def test_a_text_that_changes_while_read(written, change, monkeypatch):
+    path = written("abca")
+    survey = module._survey
+
+    def survey_then_change(*arguments):
+        result = survey(*arguments)
+        written(change)
+        return result
+
+    monkeypatch.setattr(module, "_survey", survey_then_change)
+    assert "changed while it was read" in failure(path)
+
+
+def test_what_is_no_text_is_refused(written):
+    assert "offset 3," in failure(written(b"caf\xe9"))
+
+
+# Splitting
+
+
+@pytest.mark.parametrize(
+    ("length", "held_out", "expected"),
+    [
+        (100, 0.1, 10),
+        (100, 0, 0),
+        (100, 0.25, 25),
+        (100, 0.999, 99),
+        (10, 0.1, 0),
+        (2, 0.5, 0),
+        (2, 0.999, 0),
+        (3, 0.999, 2),
+        (20, 0.1, 2),
+    ],
+)
+def test_stream_is_cut_by_position(length, held_out, expected):
+    vocabulary = Vocabulary(tuple(map(chr, range(length))))
+    ids = np.arange(length, dtype=vocabulary.dtype)
+    split = Corpus("some", "text", "", vocabulary, ids).split(held_out)
+    assert len(split.held_out) == expected
+    assert np.concatenate([split.training, split.held_out]).tolist() == ids.tolist()
+    assert split.held_out.dtype == ids.dtype
+
+
+def test_lines_are_split_without_loss_or_leak():
+    rng = random.Random(1)
+    lines = [f"line{rng.randrange(300)}" for _ in range(1000)]
+    corpus = lines_corpus(lines)
+    split = corpus.split(0.1)
+    training = lines_of(corpus, split.training)
+    held_out = lines_of(corpus, split.held_out)
+    assert not set(training) & set(held_out)
+    assert sorted(training + held_out) == sorted(lines)
+    assert len(set(held_out)) == round(len(set(lines)) / 10)
+    assert training == [line for line in lines if line not in set(held_out)]
+    assert held_out == [line for line in lines if line in set(held_out)]
+
+
+@pytest.mark.parametrize("block", [1, 5, 64])
+def test_blocks_do_not_change_the_split(block, monkeypatch):
+    corpus = lines_corpus([f"line{i}" * (i % 5 + 1) for i in range(100)])
+    whole = corpus.split(0.3)
+    monkeypatch.setattr(module, "BLOCK_IDS", block)
+    in_blocks = corpus.split(0.3)
+    assert np.array_equal(whole.training, in_blocks.training)
+    assert np.array_equal(whole.held_out, in_blocks.held_out)
+
+
+@pytest.mark.parametrize("kind", ["lines", "text"])
+def test_a_smaller_share_is_part_of_a_larger_one(kind):
+    corpus = replace(lines_corpus([f"line{i}" for i in range(200)]), kind=kind)
+    small, large = (
+        set(corpus.vocabulary.decode(corpus.split(share).held_out).split())
+        for share in (0.1, 0.4)
+    )
+    assert 0 < len(small) < len(large)
+    assert len(small - large) <= (kind == "text")  # a line that was cut
+    assert large - small
+
+
+def test_the_lines_held_out_are_these_for_good():
+    corpus = load_corpus("dinos")
+    held_out = corpus.vocabulary.decode(corpus.split(0.1).held_out)
+    assert held_out.startswith("\naachenosaurus\nachillobator\n")
+    assert hashlib.sha256(held_out.encode()).hexdigest() == (
+        "9435e0f38415d515a6d8b41ecedb1ed28687dd47ff06f5ba49baf65cb6fc5fe8"
+    )
+
+
+def test_the_draw_depends_on_lines_only_not_on_ids():
+    corpus = lines_corpus([f"line{i}" for i in range(200)])
+    vocabulary = Vocabulary(("q", *reversed(corpus.vocabulary.symbols)))
+    ids = vocabulary.encode(text_of(corpus))
+    other = Corpus("some", "lines", "", vocabulary, ids)
+    assert lines_of(other, other.split(0.1).held_out) == lines_of(
+        corpus, corpus.split(0.1).held_out
+    )
+
+
+def test_the_draw_does_not_depend_on_hash_randomisation():
+    script = (
+        "from textgen.data.corpus import load_corpus; import hashlib; "
+        "print(hashlib.sha256(load_corpus('dinos').split(.1).held_out).hexdigest())"
+    )
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(outputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("lines", "held_out", "expected"),
+    [
+        (["a"], 0.5, 0),
+        (["a", "a", "a"], 0.9, 0),
+        (["a", "b"], 0.99, 1),
+        (["a", "b"], 0.1, 0),
+        (["a", "b", "c"], 0.0, 0),
+        (list("abcdefghij"), 0.1, 1),
+    ],
+)
+def test_tiny_lines_keep_a_line_to_train_on(lines, held_out, expected):
+    corpus = lines_corpus(lines)
+    split = corpus.split(held_out)
+    assert len(lines_of(corpus, split.held_out)) == expected
+    assert len(lines_of(corpus, split.training)) == len(lines) - expected
+
+
+@pytest.mark.parametrize("held_out", [-0.1, 1, 1.5, float("nan"), float("inf"), "x"])
+def test_nonsense_share_is_refused(held_out):
+    with pytest.raises(OptionError, match="--held-out"):
+        lines_corpus(["a", "b"]).split(held_out)
+
+
+# Memory
+
+
+@pytest.mark.parametrize("kind", ["lines", "text"])
+def test_memory_is_one_array_and_a_chunk(written, kind):
+    path = written(("some words of a text\n" * 50_000) * 20)
+    size = path.stat().st_size
+    assert size > 20_000_000
+    tracemalloc.start()
+    corpus = load_corpus(path, kind=kind)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(corpus.ids) == size + (kind == "lines")
+    assert peak < 1.5 * size

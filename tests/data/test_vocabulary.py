@@ -1,0 +1,211 @@
+"""Vocabulary: ids, unknown symbols, folding."""
+
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.data import vocabulary as module
+from textgen.data.vocabulary import Fitted, Vocabulary
+from textgen.errors import VocabularyError
+
+ANY_UNICODE = st.text(st.characters(exclude_categories=()))  # surrogates included
+
+
+def test_from_text_is_sorted_and_distinct():
+    vocabulary = Vocabulary.from_text("hello\nworld")
+    assert vocabulary.symbols == tuple("\ndehlorw")
+    assert len(vocabulary) == 8
+    assert "h" in vocabulary
+    assert "x" not in vocabulary
+
+
+def test_encode_follows_the_order_of_symbols():
+    ids = Vocabulary(("b", "é", "a", "😀")).encode("ab😀é")
+    assert ids.tolist() == [2, 0, 3, 1]
+    assert ids.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("symbols", "dtype"),
+    [
+        (1, np.uint8),
+        (256, np.uint8),
+        (257, np.uint16),
+        (65_536, np.uint16),
+        (65_537, np.uint32),
+    ],
+)
+def test_dtype_is_the_smallest_that_holds_every_id(symbols, dtype):
+    vocabulary = Vocabulary(tuple(chr(0x10000 + i) for i in range(symbols)))
+    assert vocabulary.dtype == dtype
+    assert vocabulary.encode(vocabulary.symbols[-1]).tolist() == [symbols - 1]
+
+
+def test_text_longer_than_a_chunk_is_encoded_whole(monkeypatch):
+    monkeypatch.setattr(module, "CHUNK_CHARS", 7)
+    text = "the quick brown fox jumps over the lazy dog 😀 é"
+    vocabulary = Vocabulary.from_text(text)
+    expected = [vocabulary.symbols.index(symbol) for symbol in text]
+    assert vocabulary.encode(text).tolist() == expected
+
+
+def test_empty_text_and_no_ids():
+    vocabulary = Vocabulary(("a",))
+    assert vocabulary.encode("").shape == (0,)
+    assert vocabulary.decode([]) == ""
+    assert vocabulary.decode(np.empty(0, np.uint8)) == ""
+
+
+@pytest.mark.parametrize("ids", [[-1], [2], [0, 1, 300]])
+def test_decode_refuses_what_is_no_id(ids):
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        Vocabulary(("a", "b")).decode(ids)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "named"),
+    [
+        ((), "at least one"),
+        (("a", "a"), "different"),
+        (("ab",), "'ab'"),
+        (("",), "''"),
+        ((7,), "7"),
+        ((None,), "None"),
+        (("\ud800",), r"\ud800"),
+        (("x" * 1000,), "..."),
+    ],
+)
+def test_bad_symbols_are_refused_in_one_short_line(symbols, named):
+    with pytest.raises(VocabularyError) as caught:
+        Vocabulary(symbols)
+    assert named in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_encode_names_the_unknown_symbols_escaped():
+    with pytest.raises(VocabularyError) as caught:
+        Vocabulary.from_text("abc").encode("a\x1b☃b☃\ud800")
+    message = str(caught.value)
+    assert "'\\x1b', '☃', '\\ud800'" in message
+    assert "\x1b" not in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("symbol", ["d", "☃", "\U0010ffff"])
+def test_a_symbol_beyond_the_last_known_one_is_unknown(symbol):
+    with pytest.raises(VocabularyError, match="received"):
+        Vocabulary.from_text("abc").encode(symbol)
+
+
+def test_encode_names_only_the_first_few():
+    with pytest.raises(VocabularyError, match="'f' and 21 more"):
+        Vocabulary(("a",)).encode("abcdefghijklmnopqrstuvwxyz0")
+
+
+def test_extended_keeps_ids_and_appends_sorted():
+    vocabulary = Vocabulary.from_text("mn").extended("zambn")
+    assert vocabulary.symbols == ("m", "n", "a", "b", "z")
+    assert vocabulary.encode("nz").tolist() == [1, 4]
+    assert vocabulary.extended("ma") is vocabulary
+
+
+@pytest.mark.parametrize(
+    ("known", "received", "text"),
+    [
+        ("abc", "abc", "abc"),
+        ("dont'", "don’t", "don't"),
+        ("dont’", "don't", "don’t"),
+        ('ab"', "“ab”", '"ab"'),
+        ("ab-", "a—b", "a--b"),
+        ("ab.", "a…b", "a...b"),
+        ("fin", "ﬁn", "fin"),
+        ("ae", "æ", "ae"),
+        ("ae", "Æ", "ae"),
+        ("ab ", "a\u00a0b\tb", "a b b"),
+        ("abc", "ABC", "abc"),
+        ("ABC", "abc", "ABC"),
+        ("eE", "éÉ", "eE"),
+        ("é", "É", "é"),
+        ("e", "É", "e"),
+        ("E", "é", "E"),
+        ("Rr", "ß☃", ""),
+        ("e", "e\u0301", "e"),
+        ("\nab", "a\r\nb", "a\nb"),
+        ("a", "\ud800a", "a"),
+    ],
+)
+def test_fit_folds_what_it_can(known, received, text):
+    vocabulary = Vocabulary.from_text(known)
+    assert vocabulary.fit(received).text == text
+
+
+def test_fit_prefers_the_other_case_to_a_lost_accent():
+    assert Vocabulary.from_text("eé").fit("É").folded == (("É", "é"),)
+
+
+def test_fit_reports_each_change_once_in_order():
+    fitted = Vocabulary.from_text("ae").fit("☃AéAé\x07☃")
+    assert fitted == Fitted("aeae", (("A", "a"), ("é", "e")), ("☃", "\x07"))
+    assert fitted.describe() == (
+        "the model has never seen 'A' (folded to 'a'), 'é' (folded to 'e'), "
+        "'☃' (skipped), '\\x07' (skipped)"
+    )
+
+
+def test_describe_is_none_when_nothing_changed():
+    assert Vocabulary.from_text("abc").fit("cab").describe() is None
+
+
+def test_describe_stays_short():
+    line = Vocabulary(("\n",)).fit("".join(map(chr, range(0x4E00, 0x4F00)))).describe()
+    assert line.endswith("and 251 more")
+    assert len(line) < 150
+
+
+@given(st.text(min_size=1))
+def test_any_text_survives_its_own_vocabulary(text):
+    vocabulary = Vocabulary.from_text(text)
+    ids = vocabulary.encode(text)
+    assert ids.tolist() == [vocabulary.symbols.index(symbol) for symbol in text]
+    assert vocabulary.decode(ids) == text
+    assert vocabulary.fit(text) == Fitted(text)
+
+
+@given(st.text(min_size=1), ANY_UNICODE)
+def test_whatever_is_fitted_can_be_encoded(known, text):
+    vocabulary = Vocabulary.from_text(known)
+    fitted = vocabulary.fit(text)
+    assert vocabulary.decode(vocabulary.encode(fitted.text)) == fitted.text
+    changed = {old for old, _ in fitted.folded} | set(fitted.skipped)
+    assert changed == set(text) - set(known)
+    line = fitted.describe()
+    assert (line is None) == (not changed)
+    if line is not None:
+        assert line.isprintable()
+
+
+def test_a_hundred_thousand_symbols_are_quick():
+    symbols = tuple(chr(0x10000 + i) for i in range(100_000))
+    text = "".join(symbols) * 10
+    start_s = time.process_time()
+    vocabulary = Vocabulary.from_text(text)
+    ids = vocabulary.encode(text)
+    assert vocabulary.decode(ids) == text
+    assert vocabulary.extended(["a"]).symbols[-1] == "a"
+    # Looking through all symbols for each would take many minutes.
+    assert time.process_time() - start_s < 30
+
+
+def test_encode_needs_little_more_than_its_result():
+    text = "abcdefgh" * 1_000_000
+    vocabulary = Vocabulary.from_text(text)
+    tracemalloc.start()
+    vocabulary.encode(text)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < len(text) + 8_000_000

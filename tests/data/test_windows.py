@@ -1,0 +1,409 @@
+"""Windows: contents against naive loops, order, padding, leaks, memory."""
+
+import time
+import tracemalloc
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.config import ModelConfig, WindowConfig
+from textgen.data import windows as module
+from textgen.data.corpus import Corpus, load_corpus
+from textgen.data.vocabulary import Vocabulary
+from textgen.data.windows import Windows, make_windows
+from textgen.errors import CorpusError
+
+END = 0
+RNG = np.random.default_rng(0)
+LINES = [RNG.integers(1, 27, RNG.integers(1, 13)).tolist() for _ in range(53)]
+
+
+def line_ids(lines: list[list[int]]) -> np.ndarray:
+    return np.array([END, *(i for line in lines for i in [*line, END])], np.uint8)
+
+
+def make(ids, kind, window=5, stride=None, targets="all", batch_size=8, seed=0):
+    config = WindowConfig(window, stride, targets)
+    return make_windows(ids, kind, config, batch_size, seed, end_id=END)
+
+
+def epoch_rows(windows: Windows, epoch: int = 0):
+    """Every row of an epoch that isn't a filler: (inputs, targets, weights)."""
+    for step in range(windows.steps_per_epoch):
+        batch = windows.batch(epoch, step)
+        assert batch.inputs.shape == batch.targets.shape == batch.weights.shape
+        assert batch.inputs.dtype == batch.targets.dtype == np.int32
+        assert batch.weights.dtype == np.float32
+        assert len(batch.inputs) == windows.batch_size
+        for row in zip(batch.inputs, batch.targets, batch.weights, strict=True):
+            if row[2].any():
+                yield row
+
+
+def examples(windows: Windows, epoch: int = 0) -> Counter:
+    """What an epoch teaches: (symbols before, their targets that count)."""
+    found = Counter()
+    for inputs, targets, weights in epoch_rows(windows, epoch):
+        real = int(np.flatnonzero(weights)[-1]) + 1
+        assert (inputs[real:] == END).all()
+        assert (targets[real:] == END).all()
+        counted = targets[:real][weights[:real] == 1]
+        found[tuple(inputs[:real].tolist()), tuple(counted.tolist())] += 1
+    return found
+
+
+# Streams
+
+
+@pytest.mark.parametrize("targets", ["all", "last"])
+@pytest.mark.parametrize("window", [1, 4, 10])
+@pytest.mark.parametrize("stride", [None, 1, 3, 7, 1000])
+@pytest.mark.parametrize("length", [11, 12, 50, 64])
+def test_stream_against_a_naive_loop(targets, window, stride, length):
+    ids = np.arange(100, 100 + length, dtype=np.uint8)
+    windows = make(ids, "text", window, stride, targets)
+    step = stride or (window if targets == "all" else 1)
+    last_start = length - window - 1
+    for epoch in range(3):
+        rows = list(epoch_rows(windows, epoch))
+        starts = sorted(int(inputs[0]) - 100 for inputs, _, _ in rows)
+        phase = starts[0]
+        expected = []
+        for number in range(len(range(0, last_start + 1, step))):
+            expected.append(min(phase + number * step, last_start))
+        assert starts == expected
+        assert phase < step
+        assert targets == "all" or phase == 0
+        for inputs, following, weights in rows:
+            start = int(inputs[0]) - 100
+            assert inputs.tolist() == ids[start : start + window].tolist()
+            assert following.tolist() == ids[start + 1 : start + window + 1].tolist()
+            counted = [1] * window if targets == "all" else [0] * (window - 1) + [1]
+            assert weights.tolist() == counted
+
+
+def test_the_course_form():
+    """40 symbols predict the next, every third start, as the exercise counts them."""
+    ids = np.arange(200, dtype=np.uint8)
+    windows = make(ids, "text", 40, 3, "last")
+    expected = [(ids[i : i + 40], ids[i + 40]) for i in range(0, len(ids) - 40, 3)]
+    found = examples(windows)
+    assert found == Counter(
+        (tuple(before.tolist()), (int(after),)) for before, after in expected
+    )
+
+
+def test_phases_differ_between_epochs_and_reach_every_symbol():
+    ids = np.arange(47, dtype=np.uint8)
+    windows = make(ids, "text", 10)
+    firsts, seen = set(), set()
+    for epoch in range(60):
+        rows = list(epoch_rows(windows, epoch))
+        firsts.add(min(int(inputs[0]) for inputs, _, _ in rows))
+        seen.update(int(t) for _, targets, _ in rows for t in targets)
+    assert firsts == set(range(10))
+    assert seen == set(range(1, 47))
+
+
+def test_a_single_window_moves_over_all_that_there_is():
+    windows = make(np.arange(16, dtype=np.uint8), "text", 10, stride=10**12)
+    firsts = {int(windows.batch(epoch, 0).inputs[0, 0]) for epoch in range(100)}
+    assert windows.windows_per_epoch == windows.batch_size == 1
+    assert firsts == set(range(6))
+
+
+@pytest.mark.parametrize("length", [0, 1, 10])
+@pytest.mark.parametrize("targets", ["all", "last"])
+def test_a_stream_shorter_than_a_window(length, targets):
+    with pytest.raises(CorpusError) as caught:
+        make(np.zeros(length, np.uint8), "text", 10, targets=targets)
+    message = str(caught.value)
+    assert "at least 11 symbols" in message
+    assert f"there are {length}:" in message
+    assert "--window" in message
+    assert "\n" not in message
+
+
+def test_the_shortest_stream():
+    windows = make(np.arange(11, dtype=np.uint8), "text", 10)
+    assert windows.windows_per_epoch == windows.steps_per_epoch == 1
+    assert windows.batch(5, 0).targets.tolist() == [list(range(1, 11))]
+
+
+# Lines
+
+
+def naive_line_pieces(lines, window):
+    for line in lines:
+        inputs, targets = [END, *line], [*line, END]
+        for start in range(0, len(inputs), window):
+            piece = slice(start, start + window)
+            yield tuple(inputs[piece]), tuple(targets[piece])
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 12, 13, 100])
+def test_lines_against_a_naive_loop(window):
+    windows = make(line_ids(LINES), "lines", window)
+    expected = Counter(naive_line_pieces(LINES, window))
+    assert examples(windows) == examples(windows, 3) == expected
+    assert windows.windows_per_epoch == expected.total()
+    assert windows.longest == max(len(inputs) for inputs, _ in expected)
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 100])
+@pytest.mark.parametrize("stride", [None, 1, 3])
+def test_last_targets_of_lines_against_a_naive_loop(window, stride):
+    windows = make(line_ids(LINES), "lines", window, stride, "last")
+    every = []
+    for line in LINES:
+        whole = [END, *line, END]
+        for place in range(1, len(whole)):
+            before = whole[max(0, place - window) : place]
+            every.append((tuple(before), (whole[place],)))
+    expected = Counter(every[:: stride or 1])
+    assert examples(windows) == expected
+    assert windows.windows_per_epoch == expected.total()
+    assert windows.longest == max(len(before) for before, _ in expected)
+
+
+def test_a_batch_is_no_wider_than_its_longest_line():
+    windows = make(line_ids(LINES), "lines", 100, batch_size=4)
+    for step in range(windows.steps_per_epoch):
+        batch = windows.batch(0, step)
+        assert batch.weights[:, -1].any()
+        # Weights are 1 up to the end symbol that closes the line, 0 after it.
+        for targets, weights in zip(batch.targets, batch.weights, strict=True):
+            if weights.any():
+                assert weights.sum() == targets.tolist().index(END) + 1
+
+
+@given(
+    st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=9), min_size=1),
+    st.integers(1, 11),
+    st.integers(1, 70),
+)
+def test_every_line_once_an_epoch(lines, window, batch_size):
+    windows = make(line_ids(lines), "lines", window, batch_size=batch_size)
+    assert examples(windows, 1) == Counter(naive_line_pieces(lines, window))
+
+
+def test_one_line_of_one_symbol():
+    batch = make(np.array([END, 7, END]), "lines").batch(0, 0)
+    assert batch.inputs.tolist() == [[END, 7]]
+    assert batch.targets.tolist() == [[7, END]]
+    assert batch.weights.tolist() == [[1, 1]]
+
+
+@pytest.mark.parametrize("ids", [[], [END]])
+def test_no_line(ids):
+    with pytest.raises(CorpusError, match="at least one line"):
+        make(np.array(ids, np.uint8), "lines")
+
+
+def test_lines_that_are_none_are_a_mistake_of_the_caller():
+    with pytest.raises(ValueError, match="end symbol"):
+        make(np.array([1, 2, END]), "lines")
+    with pytest.raises(ValueError, match="end_id"):
+        make_windows(np.array([END, 1, END]), "lines", WindowConfig(), 8, 0)
+    with pytest.raises(ValueError, match="'words'"):
+        make_windows(np.array([END, 1, END]), "words", WindowConfig(), 8, 0, END)
+
+
+# Order and batches
+
+FORMS = [(kind, targets) for kind in ("text", "lines") for targets in ("all", "last")]
+
+
+@pytest.mark.parametrize(("kind", "targets"), FORMS)
+def test_a_batch_is_a_function_of_seed_epoch_and_step(kind, targets):
+    ids = line_ids(LINES)
+    windows = make(ids, kind, targets=targets)
+    first = windows.batch(2, 3)
+    windows.batch(0, 1)
+    for again in (windows.batch(2, 3), make(ids, kind, targets=targets).batch(2, 3)):
+        assert np.array_equal(first.inputs, again.inputs)
+        assert np.array_equal(first.targets, again.targets)
+        assert np.array_equal(first.weights, again.weights)
+    others = [windows.batch(2, 4), windows.batch(1, 3)]
+    others.append(make(ids, kind, targets=targets, seed=1).batch(2, 3))
+    assert all(not np.array_equal(first.inputs, other.inputs) for other in others)
+
+
+@pytest.mark.parametrize(("kind", "targets"), FORMS)
+@pytest.mark.parametrize("batch_size", [1, 7, 10_000])
+def test_the_last_batch_is_filled_up_with_weight_0(kind, targets, batch_size):
+    windows = make(line_ids(LINES), kind, targets=targets, batch_size=batch_size)
+    count = windows.windows_per_epoch
+    assert windows.batch_size == min(batch_size, count)
+    assert windows.steps_per_epoch == -(-count // windows.batch_size)
+    last = windows.batch(0, windows.steps_per_epoch - 1)
+    real = count - (windows.steps_per_epoch - 1) * windows.batch_size
+    assert last.weights[:real].any(axis=1).all()
+    assert not last.weights[real:].any()
+
+
+def test_fillers_widen_no_batch():
+    windows = make(line_ids([[1] * 9, [1], [2]]), "lines", window=20, batch_size=2)
+    widths = set()
+    for epoch in range(20):
+        last = windows.batch(epoch, 1)
+        longest = 1 + np.count_nonzero(last.inputs[0] != END)
+        assert last.inputs.shape == (2, longest)
+        widths.add(longest)
+    assert widths == {2, 10}
+
+
+def test_an_epoch_of_one_seed_is_none_of_another():
+    one, other = (make(line_ids(LINES), "text", seed=seed) for seed in (0, 1))
+    assert (one.batch(1, 0).inputs != other.batch(0, 0).inputs).any()
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, -1), (0, 1000), (-1, 0)])
+def test_steps_that_do_not_exist(epoch, step):
+    with pytest.raises(IndexError):
+        make(line_ids(LINES), "lines").batch(epoch, step)
+
+
+@pytest.mark.parametrize(("epoch", "step", "count"), [(0, 1, 3), (0, 0, 0), (0, -1, 2)])
+def test_several_steps_of_which_one_does_not_exist(epoch, step, count):
+    windows = make(line_ids(LINES[:3]), "lines", window=20, batch_size=1)
+    assert windows.steps_per_epoch == 3
+    with pytest.raises(IndexError, match="steps 0 to 2"):
+        windows.batches(epoch, step, count)
+
+
+@pytest.mark.parametrize(("kind", "targets"), FORMS)
+@pytest.mark.parametrize(("window", "size"), [(5, 11), (11, 2)])
+def test_batches_are_those_of_the_steps_one_by_one(kind, targets, window, size):
+    ids = line_ids(LINES)[:-1] if kind == "text" else line_ids(LINES)
+    windows = make(ids, kind, window, targets=targets, batch_size=size)
+    steps = windows.steps_per_epoch
+    together = [*windows.batches(1, 0, 2), *windows.batches(1, 2, steps - 2)]
+    widths = {batch.inputs.shape[1] for batch in together}
+    assert (len(widths) > 1) == (kind == "lines" and size == 2)
+    for step, batch in enumerate(together):
+        for one, other in zip(batch, windows.batch(1, step), strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("kind", "targets"), FORMS)
+def test_arrays_are_the_batches_together(kind, targets, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_WINDOWS", 10)
+    windows = make(line_ids(LINES), kind, targets=targets)
+    inputs, following, weights = windows.arrays(epoch=1)
+    assert inputs.dtype == following.dtype == np.int32
+    assert weights.dtype == np.float32
+    assert inputs.shape == (windows.windows_per_epoch, windows.longest)
+    rows = list(epoch_rows(windows, epoch=1))
+    if (kind, targets) == ("text", "last"):
+        assert following.tolist() == [int(row[1][-1]) for row in rows]
+        assert weights.tolist() == [1] * len(rows)
+        return
+    for number, row in enumerate(rows):
+        for whole, part in zip((inputs, following, weights), row, strict=True):
+            assert np.array_equal(whole[number, : len(part)], part)
+            assert not whole[number, len(part) :].any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.int64])
+def test_ids_of_any_integer_type_and_memory_maps(dtype, tmp_path):
+    line_ids(LINES).astype(dtype).tofile(tmp_path / "ids")
+    mapped = np.memmap(tmp_path / "ids", dtype=dtype, mode="r")
+    for kind, targets in FORMS:
+        batch = make(mapped, kind, targets=targets).batch(0, 0)
+        expected = make(line_ids(LINES), kind, targets=targets).batch(0, 0)
+        assert type(batch.inputs) is np.ndarray
+        assert np.array_equal(batch.inputs, expected.inputs)
+
+
+# Leaks
+
+
+@pytest.mark.parametrize("targets", ["all", "last"])
+def test_no_held_out_symbol_of_a_stream_is_trained_on(targets):
+    vocabulary = Vocabulary(tuple(map(chr, range(0x4E00, 0x4E00 + 1000))))
+    corpus = Corpus("some", "text", "", vocabulary, np.arange(1000, dtype=np.uint16))
+    split = corpus.split(0.1)
+    windows = make(split.training, "text", 10, targets=targets)
+    for epoch in range(20):
+        for inputs, following, _ in epoch_rows(windows, epoch):
+            assert inputs.max() < 900
+            assert following.max() < 900
+
+
+def test_no_held_out_line_is_trained_on():
+    corpus = load_corpus("dinos")
+    split = corpus.split(0.1)
+    windows = make(split.training, "lines", 64)
+    trained = {corpus.vocabulary.decode(inputs[1:]) for inputs, _ in examples(windows)}
+    held_out = corpus.vocabulary.decode(split.held_out)[1:-1].split("\n")
+    assert len(held_out) == 132
+    assert len(trained) == 1318 - 132
+    assert not trained & set(held_out)
+
+
+# Memory and time
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets", "most"),
+    [
+        ("text", "all", 2e6),
+        ("text", "last", 2e6),
+        ("lines", "all", 14e6),
+        ("lines", "last", 14e6),
+    ],
+)
+def test_memory_is_a_batch_beyond_the_ids(kind, targets, most):
+    """20 MB of ids; of lines, 1,000,000 take a four-byte place each and a copy."""
+    ids = np.full(20_000_001, 1, np.uint8)
+    ids[::20] = END
+    tracemalloc.start()
+    windows = make(ids, kind, 100, targets=targets, batch_size=128)
+    for step in range(5):
+        windows.batch(0, step)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < most
+
+
+@pytest.mark.parametrize(("kind", "targets"), FORMS)
+def test_a_batch_of_a_large_text_takes_no_longer(kind, targets):
+    """Than one of a thousandth of it, taken in turn with it, on any machine."""
+    seconds = []
+    both = []
+    for count in (20_001, 20_000_001):
+        ids = np.full(count, 1, np.uint8)
+        ids[::20] = END
+        both.append(make(ids, kind, 100, targets=targets, batch_size=128))
+    for step in range(100):
+        for windows in both:
+            start = time.perf_counter()
+            windows.batch(0, step % windows.steps_per_epoch)
+            seconds.append(time.perf_counter() - start)
+    small_s, large_s = np.median(np.reshape(seconds, (100, 2)), axis=0)
+    assert large_s < 20 * small_s  # one is in the cache
+
+
+# Plain Keras
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "targets"), FORMS)
+def test_plain_keras_fits_the_arrays(kind, targets):
+    from textgen.modeling.model import build_model
+
+    windows = make(line_ids(LINES), kind, targets=targets)
+    config = ModelConfig(layers=1, units=8, embedding=4)
+    form = "all" if kind == "lines" else targets
+    model = build_model(config, vocabulary_size=27, targets=form)
+    model.compile("adam", "sparse_categorical_crossentropy")
+    inputs, following, weights = windows.arrays()
+    history = model.fit(
+        inputs, following, batch_size=32, sample_weight=weights, epochs=3, verbose=0
+    )
+    losses = history.history["loss"]
+    assert losses[-1] < losses[0] < 2 * np.log(27)

@@ -1,0 +1,186 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from textgen.config import Config, ModelConfig, WindowConfig
+from textgen.data.vocabulary import Vocabulary
+from textgen.evaluation.nats import cross_entropy, held_out_nats
+from textgen.inference.decoder import Decoder
+from textgen.inference.weights import LSTMWeights, Network
+from textgen.saving.trained_model import TrainedModel
+
+SYMBOLS = "\nabcdef"
+
+
+def trained_model(
+    kind="text", targets="all", window=5, units=6, layers=2, symbols=SYMBOLS
+) -> TrainedModel:
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+        return rng.normal(size=shape, scale=0.6).astype(np.float32)
+
+    size, weights = 3, []
+    for _ in range(layers):
+        weights.append(
+            LSTMWeights(
+                normal(size, 4 * units), normal(units, 4 * units), normal(4 * units)
+            )
+        )
+        size = units
+    network = Network(
+        normal(len(symbols), 3),
+        tuple(weights),
+        normal(units, len(symbols)),
+        normal(len(symbols)),
+    )
+    config = Config(
+        ModelConfig(layers, units, 3), WindowConfig(window, targets=targets)
+    )
+    return TrainedModel(
+        network, Vocabulary(tuple(symbols)), kind, config, {}, Path("m.h5")
+    )
+
+
+def naive_loss(model, seen, target) -> float:
+    """Loss of one symbol after ``seen``, from zero state."""
+    decoder = Decoder(model.network)
+    for symbol in seen:
+        logits = decoder.step(int(symbol))[0].astype(np.float64)
+    weights = [math.exp(x - max(logits)) for x in logits]
+    return -math.log(weights[target] / sum(weights))
+
+
+def random_ids(count, seed=1):
+    return np.random.default_rng(seed).integers(1, len(SYMBOLS), count, dtype=np.uint8)
+
+
+def line_ids(*lines: str) -> np.ndarray:
+    return np.array([SYMBOLS.index(s) for s in "\n" + "\n".join(lines) + "\n"])
+
+
+LINES = line_ids("abc", "f", "deadbeef", "abc", "ee", "facade", "bb")
+
+
+@pytest.mark.parametrize("after_chars", [0, 1, 7, 39])
+def test_a_stream_is_read_as_one(after_chars):
+    model, ids = trained_model(), random_ids(40)
+    expected = [
+        naive_loss(model, ids[:p], ids[p]) for p in range(max(1, after_chars), 40)
+    ]
+    received = held_out_nats(model, ids, after_chars=after_chars)
+    assert received == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("after_chars", [0, 3, 9])
+def test_targets_last_count_after_full_windows(after_chars):
+    model, ids = trained_model(targets="last", window=5), random_ids(40)
+    expected = [
+        naive_loss(model, ids[p - 5 : p], ids[p])
+        for p in range(max(5, after_chars), 40)
+    ]
+    received = held_out_nats(model, ids, after_chars=after_chars)
+    assert received == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize("targets", ["all", "last"])
+@pytest.mark.parametrize("window", [4, 9, 30])
+@pytest.mark.parametrize("after_chars", [0, 3])
+def test_lines_are_read_each_from_zero_state(targets, window, after_chars):
+    model = trained_model("lines", targets, window)
+    expected = []
+    text = "".join(SYMBOLS[i] for i in LINES)
+    for line in text.strip("\n").split("\n"):
+        ids = line_ids(line)
+        for p in range(max(1, after_chars), len(ids)):
+            begin = max(0, p - window) if targets == "last" else 0
+            expected.append(naive_loss(model, ids[begin:p], ids[p]))
+    received = held_out_nats(model, LINES, after_chars=after_chars)
+    assert received == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_more_lines_than_a_batch_holds():
+    model = trained_model("lines")
+    once = held_out_nats(model, LINES)
+    often = np.concatenate([LINES, *[LINES[1:]] * 40])
+    assert held_out_nats(model, often) == pytest.approx(once, abs=1e-6)
+
+
+def test_a_sample_of_a_stream_counts_spread_segments(monkeypatch):
+    model, ids = trained_model(), random_ids(3000)
+    counts = []
+
+    def noting(logits, targets):
+        counts.append(len(targets))
+        return cross_entropy(logits, targets)
+
+    monkeypatch.setattr("textgen.evaluation.nats.cross_entropy", noting)
+    sampled = held_out_nats(model, ids, max_symbols=1024)
+    assert sum(counts) == 1024
+    # Four segments of 256, the first after the lead of 128, the last at the end.
+    losses = []
+    for start in np.linspace(129, 3000 - 256, 4).astype(int):
+        decoder = Decoder(model.network)
+        for p in range(start - 128, start + 256):
+            logits = decoder.step(int(ids[p - 1]))[0]
+            if p >= start:
+                losses.append(cross_entropy(logits[None], ids[p : p + 1])[0])
+    assert sampled == pytest.approx(np.mean(losses), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "targets"),
+    [("text", "all"), ("text", "last"), ("lines", "all"), ("lines", "last")],
+)
+def test_a_sample_is_near_the_whole_and_of_about_the_size(kind, targets, monkeypatch):
+    model = trained_model(kind, targets)
+    if kind == "text":
+        ids = random_ids(4000)
+    else:
+        lengths = np.random.default_rng(2).integers(1, 12, 600)
+        ids = line_ids(*["abcdefabcdef"[-n:] for n in lengths])
+    whole = held_out_nats(model, ids)
+    counted = []
+
+    def noting(logits, targets):
+        counted.append(len(targets))
+        return cross_entropy(logits, targets)
+
+    monkeypatch.setattr("textgen.evaluation.nats.cross_entropy", noting)
+    assert held_out_nats(model, ids, max_symbols=1000) == pytest.approx(whole, abs=0.1)
+    assert sum(counted) == pytest.approx(1000, rel=0.1)
+    assert held_out_nats(model, ids, max_symbols=10**9) == whole
+    few = held_out_nats(model, ids, max_symbols=1)
+    assert 0 < few < 20
+
+
+@pytest.mark.parametrize("targets", ["all", "last"])
+def test_nothing_to_count_is_nan(targets):
+    model = trained_model(targets=targets)
+    for count in (0, 1):
+        assert math.isnan(held_out_nats(model, random_ids(count)))
+        assert math.isnan(held_out_nats(model, random_ids(count), max_symbols=10))
+    assert math.isnan(held_out_nats(model, random_ids(8), after_chars=8))
+
+
+def test_only_whole_lines_count():
+    model = trained_model("lines")
+    whole = held_out_nats(model, LINES)
+    part = np.concatenate([[2, 3], LINES, [4, 5]])
+    assert held_out_nats(model, part) == pytest.approx(whole, abs=1e-6)
+    assert math.isnan(held_out_nats(model, LINES[:1]))
+    assert math.isnan(held_out_nats(model, LINES[1:3]))
+
+
+def test_lines_without_an_end_symbol_are_refused():
+    with pytest.raises(ValueError, match="end symbol"):
+        held_out_nats(trained_model("lines", symbols="abcdefg"), LINES)
+
+
+def test_cross_entropy_of_huge_logits_is_finite():
+    logits = np.array([[3e38, -3e38, 0], [0, 0, 0]], np.float32)
+    losses = cross_entropy(logits, np.array([0, 1], np.uint8))
+    np.testing.assert_allclose(losses, [0, math.log(3)])
+    assert np.isfinite(cross_entropy(logits, np.array([1, 1]))).all()

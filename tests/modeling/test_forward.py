@@ -1,0 +1,128 @@
+"""The fast path against the ordinary Keras layers, in float32 and bfloat16."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from textgen.config import ModelConfig
+from textgen.modeling.forward import (
+    dropout_rates,
+    fast_logits,
+    layer_logits,
+    read_weights,
+    round_kernels,
+)
+from textgen.modeling.model import build_model
+from textgen.modeling.ops import drop
+
+B, T, V = 3, 7, 11
+
+
+def network(layers, embedding, **dropout):
+    config = ModelConfig(layers=layers, units=8, embedding=embedding, **dropout)
+    model = build_model(config, V, seed=1)
+    rng = np.random.default_rng(5)
+    for variable in model.trainable_variables:  # biases too, or nothing tests them
+        variable.assign(rng.normal(0, 0.4, variable.shape))
+    return model
+
+
+def fast(model, ids, precision="float32", dropout_seed=None):
+    weights = round_kernels(read_weights(model), precision)
+    return fast_logits(weights, ids, dropout_rates(model), dropout_seed)
+
+
+def loss_and_gradients(forward, model, ids, targets, **options):
+    variables = [v.value for v in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        logits = forward(model, ids, **options)
+        nats = tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.reshape(tf.transpose(targets), [-1]), logits
+        )
+        loss = tf.reduce_mean(nats)
+    gradients = tape.gradient(loss, variables)
+    return logits, [tf.convert_to_tensor(g).numpy() for g in gradients]
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    ids = tf.constant(rng.integers(0, V, (B, T)), tf.int32)
+    return ids, tf.constant(rng.integers(0, V, (B, T)), tf.int32)
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3])
+@pytest.mark.parametrize("embedding", [0, 5])
+def test_outputs_and_gradients_equal_the_keras_layers(data, layers, embedding):
+    model = network(layers, embedding)
+    logits, gradients = loss_and_gradients(fast, model, *data)
+    # The reference is Keras' whole model and TensorFlow's own derivative of it.
+    variables = [v.value for v in model.trainable_variables]
+    with tf.GradientTape() as tape:
+        probabilities = model(data[0])
+        picked = tf.gather(probabilities, data[1], batch_dims=2)
+        loss = -tf.reduce_mean(tf.math.log(picked))
+    expected = tape.gradient(loss, variables)
+    ours = tf.reshape(tf.nn.softmax(logits), [T, B, V])
+    np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), probabilities, atol=3e-6)
+    for ours, theirs in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(ours, tf.convert_to_tensor(theirs), atol=3e-6)
+
+
+@pytest.mark.parametrize("input_dropout", [0.0, 0.3])
+@pytest.mark.parametrize("dropout", [0.0, 0.5])
+def test_dropout_paths_agree_and_depend_on_the_seed_alone(data, dropout, input_dropout):
+    model = network(2, 5, dropout=dropout, input_dropout=input_dropout)
+    seed = tf.constant([3, 9])
+    ours = loss_and_gradients(fast, model, *data, dropout_seed=seed)
+    plain = loss_and_gradients(layer_logits, model, *data, dropout_seed=seed)
+    np.testing.assert_allclose(ours[0], plain[0], atol=1e-5)
+    for one, other in zip(ours[1], plain[1], strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+    again = fast(model, data[0], dropout_seed=seed)
+    np.testing.assert_array_equal(again, ours[0])
+    other = fast(model, data[0], dropout_seed=tf.constant([3, 10]))
+    if dropout or input_dropout:
+        assert np.abs(other - ours[0]).max() > 1e-3
+
+
+def test_hidden_symbols_are_zeros_and_the_others_larger(data):
+    """By Keras' own layers, told which symbols are hidden."""
+    rate, seed = 0.4, tf.constant([5, 6])
+    model = network(1, 5, input_dropout=rate)
+    logits = fast(model, data[0], dropout_seed=seed)
+    hidden = tf.transpose(drop(tf.ones([T, B, 1]), rate, seed)[..., 0]).numpy() == 0
+    assert 0 < hidden.mean() < 1
+    x = model.layers[1](data[0]).numpy() / (1 - rate)
+    x[hidden] = 0
+    for layer in model.layers[3:]:
+        x = layer(x)
+    ours = tf.reshape(tf.nn.softmax(logits), [T, B, V])
+    np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), x, atol=3e-6)
+
+
+def test_rates_are_read_from_the_network():
+    assert dropout_rates(network(2, 5)) == (0, 0, 0)
+    model = network(2, 5, dropout=0.5, input_dropout=0.25)
+    assert dropout_rates(model) == (0.25, 0.5, 0.5)
+
+
+def test_biases_are_never_rounded():
+    weights = read_weights(network(2, 5))
+    rounded = round_kernels(weights, "bfloat16")
+    for exact, layer in zip(weights.layers, rounded.layers, strict=True):
+        assert layer.kernel.dtype == layer.recurrent_kernel.dtype == tf.bfloat16
+        assert layer.bias.dtype == tf.float32
+        np.testing.assert_array_equal(layer.bias, exact.bias)
+
+
+def test_bfloat16_stays_within_its_bound(data):
+    # Operands are rounded to 8 bits, a relative 2⁻⁹ each; over 2 layers and 7 steps
+    # of a network with weights of order one that stays below 5 % of the largest entry.
+    model = network(2, 5)
+    exact = loss_and_gradients(fast, model, *data)
+    rounded = loss_and_gradients(fast, model, *data, precision="bfloat16")
+    assert np.abs(rounded[0] - exact[0]).max() < 0.05 * np.abs(exact[0]).max()
+    assert np.abs(rounded[0] - exact[0]).max() > 0
+    for ours, theirs in zip(rounded[1], exact[1], strict=True):
+        assert np.abs(ours - theirs).max() < 0.05 * np.abs(theirs).max()

@@ -1,0 +1,346 @@
+"""Files of every Keras: what they predict, by formulas written a second time."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from keras_fixtures import (
+    FIXTURES,
+    keras_1_lstm,
+    keras_2_cudnn,
+    keras_2_default_gate,
+    keras_2_lstm,
+    keras_default_gru,
+    mapped,
+)
+
+from textgen.config import Config, ModelConfig
+from textgen.errors import CorpusError, ModelFileError
+from textgen.inference import base as recurrence
+from textgen.saving import trained_model
+from textgen.saving.model_file import load_model, load_trainable, save_model
+
+keras = pytest.importorskip("keras")
+
+pytestmark = pytest.mark.usefixtures("one_reader")
+
+
+def softmax(logits):
+    weights = np.exp(logits.astype(np.float64) - logits.max())
+    return weights / weights.sum()
+
+
+@pytest.fixture
+def text_of(tmp_path):
+    """Return a function that writes a text of given symbols, and gives its path."""
+
+    def write(symbols: str):
+        path = tmp_path / "text.txt"
+        path.write_text(symbols[::-1] * 2, newline="")
+        return path
+
+    return write
+
+
+def opened(fixture, tmp_path, text_of):
+    path = fixture.write(tmp_path / "model.h5")
+    return load_model(path, text_of(fixture.symbols))
+
+
+@pytest.mark.parametrize("name", FIXTURES)
+@pytest.mark.filterwarnings("ignore:the model file doesn't say")
+def test_predictions_are_those_of_the_formulas(name, tmp_path, text_of):
+    fixture = FIXTURES[name]()
+    model = opened(fixture, tmp_path, text_of)
+    assert "".join(model.vocabulary.symbols) == "".join(sorted(fixture.symbols))
+    assert model.windows.targets == fixture.targets
+    if fixture.window is not None:
+        assert model.windows.seq_length == fixture.window
+    ids = np.random.default_rng(0).integers(0, fixture.net.size, (14, 2))
+    ids[3:5, 0] = 0
+    decoder = model.decoder(streams=2)
+    spread = []
+    for end in range(1, len(ids) + 1):
+        logits = decoder.step(ids[end - 1])
+        start = max(0, end - fixture.window) if fixture.targets == "last" else 0
+        for stream in range(2):
+            expected = fixture.net.predict(ids[start:end, stream])
+            ours = logits[stream] if "logits" in name else softmax(logits[stream])
+            np.testing.assert_allclose(ours, expected, atol=3e-6, rtol=1e-5)
+            spread.append(ours)
+    assert np.std(spread, axis=0).max() > 0.01  # it does depend on the text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Keras 2.2 GRU, reset_after",
+        "Keras 2.2 LSTM, mask_zero",
+        "Keras 2.2 mixed, relu",
+        "Keras 1.2 LSTM, an array a gate",
+    ],
+)
+def test_states_are_kept_reset_and_restored(name, tmp_path, text_of):
+    fixture = FIXTURES[name]()
+    model = opened(fixture, tmp_path, text_of)
+    ids = np.random.default_rng(1).integers(0, fixture.net.size, (20, 3))
+
+    def run(decoder, rows):
+        return np.array([decoder.step(row).copy() for row in rows])
+
+    whole = run(model.decoder(3), ids)
+    decoder = model.decoder(3)
+    run(decoder, ids[:8])
+    state = decoder.state
+    np.testing.assert_array_equal(run(decoder, ids[8:]), whole[8:])
+    decoder.restore(state)
+    np.testing.assert_array_equal(run(decoder, ids[8:]), whole[8:])
+    decoder.restore(state)
+    decoder.reset([1])
+    after = run(decoder, ids[8:])
+    begun = run(model.decoder(3), ids[8:])
+    np.testing.assert_array_equal(after[:, [0, 2]], whole[8:, [0, 2]])
+    np.testing.assert_array_equal(after[:, 1], begun[:, 1])
+
+
+def test_one_id_goes_to_every_stream(tmp_path, text_of):
+    model = opened(FIXTURES["Keras 2.2 LSTM, mask_zero"](), tmp_path, text_of)
+    decoder, one = model.decoder(2), model.decoder()
+    for symbol in (2, 0, 3):
+        logits = decoder.step(symbol)
+        expected = np.repeat(one.step([symbol]), 2, 0)
+        np.testing.assert_allclose(logits, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("limit", ["MAX_TABLE_FLOATS", "MAX_TABLE_PRODUCTS"])
+def test_large_tables_are_made_row_by_row(limit, tmp_path, text_of, monkeypatch):
+    fixture = FIXTURES["Keras 2.2 CuDNNLSTM"]()
+    model = opened(fixture, tmp_path, text_of)
+    expected = model.decoder(2).step([1, 2]).copy()
+    monkeypatch.setattr(recurrence, limit, 10)
+    first = model.network.layers[0]
+    table = recurrence.input_table(model.network.embedding, first.kernel, first.bias)
+    assert not isinstance(table, np.ndarray)
+    received = model.decoder(2).step([1, 2])
+    np.testing.assert_allclose(received, expected, atol=1e-6, rtol=1e-5)
+
+
+# With the Keras that is installed
+
+
+def keras_models():
+    layers = keras.layers
+    for kind, options in [
+        ("LSTM", {}),
+        ("LSTM", {"recurrent_activation": "hard_sigmoid", "use_bias": False}),
+        ("GRU", {}),
+        ("GRU", {"reset_after": False, "activation": "softsign"}),
+        ("SimpleRNN", {}),
+        ("SimpleRNN", {"activation": "relu"}),
+    ]:
+        layer = getattr(layers, kind)
+        yield keras.Sequential(
+            [
+                keras.Input((None, 9)),
+                layers.Masking(0.0),
+                layer(5, return_sequences=True, **options),
+                layers.SpatialDropout1D(0.1),
+                layer(4, return_sequences=True, **options),
+                layers.TimeDistributed(layers.Dense(9)),
+                layers.Activation("softmax"),
+            ]
+        )
+        ids = keras.Input((6,), dtype="int32")
+        x = layers.Embedding(9, 3)(ids)
+        x = layers.Dropout(0.3)(layer(5, **options)(x))
+        yield keras.Model(ids, layers.Dense(9, "softmax")(x))
+
+
+@pytest.mark.slow
+def test_files_of_the_keras_that_is_installed(tmp_path, text_of):
+    rng = np.random.default_rng(0)
+    text = text_of("abcdefghi")
+    for built in keras_models():
+        for weight in built.trainable_variables:
+            weight.assign(rng.normal(size=weight.shape, scale=0.6))
+        built.save(tmp_path / "m.h5")
+        theirs = keras.models.load_model(tmp_path / "m.h5")
+        one_hot = len(theirs.input_shape) == 3
+        model = load_model(tmp_path / "m.h5", text)
+        ids = rng.integers(0, 9, 13)
+        decoder = model.decoder()
+        for end in range(1, len(ids) + 1):
+            ours = softmax(decoder.step(ids[end - 1 : end])[0])
+            seen = ids[:end] if one_hot else ids[max(0, end - 6) : end]
+            if not one_hot and end < 6:
+                continue  # Keras takes whole windows only
+            given = np.eye(9, dtype="f4")[seen] if one_hot else seen
+            expected = np.asarray(theirs(given[None])).reshape(-1, 9)[-1]
+            np.testing.assert_allclose(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+# The vocabulary
+
+
+def course_file(tmp_path):
+    """A file of realistic size: 2 LSTM(128), 38 symbols, Keras 2.0.6."""
+    fixture = keras_2_lstm(38, (128, 128), window=40)
+    return fixture, fixture.write(tmp_path / "course.h5")
+
+
+def test_an_old_file_of_full_size_completes_a_prompt(tmp_path):
+    fixture, path = course_file(tmp_path)
+    assert path.stat().st_size > 800_000
+    text = tmp_path / "text.txt"
+    text.write_text(fixture.symbols.title() * 9, newline="")
+    prompt = "Shall I compare thee to a summer's day? "
+    options = ["--model", path, "--vocabulary-from", text, "--prompt", prompt]
+    options += ["--length", "5", "--temperature", "0"]
+    done = subprocess.run(
+        [sys.executable, "generate.py", *options], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'S' (folded to 's')" in done.stderr
+    assert done.stdout.startswith(prompt)
+    # The likeliest symbols by the formulas, each from the last 40 symbols.
+    symbols = sorted(fixture.symbols)
+    ids = [symbols.index(c) for c in prompt.lower()]
+    for _ in range(5):
+        ids.append(int(fixture.net.predict(ids[-40:]).argmax()))
+    completion = done.stdout.removeprefix(prompt)[:-1]
+    assert completion == "".join(symbols[i] for i in ids[len(prompt) :])
+
+
+def test_lower_case_only_where_nothing_else_fits(tmp_path):
+    fixture = keras_2_lstm()
+    path, text = fixture.write(tmp_path / "m.h5"), tmp_path / "text.txt"
+    text.write_text("ABCDEabcde fghi\n")  # 16 symbols, 11 in lower case
+    with pytest.raises(ModelFileError, match=r"9 different .* 16 \(11 in lower case\)"):
+        load_model(path, text)
+    text.write_text("Abcdefgh-")
+    assert "".join(load_model(path, text).vocabulary.symbols) == "-Abcdefgh"
+    text.write_text("AabcCdefgh-")
+    assert "".join(load_model(path, text).vocabulary.symbols) == "-abcdefgh"
+
+
+def test_without_vocabulary_the_advice_is_to_name_one(tmp_path):
+    path = keras_2_lstm().write(tmp_path / "m.h5")
+    with pytest.raises(ModelFileError, match="--vocabulary-from TEXT"):
+        load_model(path)
+    with pytest.raises(CorpusError, match="does not exist"):
+        load_model(path, tmp_path / "missing.txt")
+    with pytest.raises(CorpusError, match="folder"):
+        load_model(path, tmp_path)
+
+
+def test_our_own_files_bring_their_vocabulary(prose_model):
+    with pytest.raises(ModelFileError, match="leave --vocabulary-from out"):
+        load_model(prose_model, "README.md")
+
+
+def test_a_window_that_the_file_does_not_say_is_said(tmp_path, text_of):
+    fixture = keras_2_lstm()
+    fixture.layer("LSTM")["batch_input_shape"] = [None, None, 9]
+    text = text_of(fixture.symbols)
+    with pytest.warns(UserWarning, match="the last 40"):
+        model = load_model(fixture.write(tmp_path / "m.h5"), text)
+    assert model.windows.seq_length == 40
+
+
+def built_for_windows():
+    """TensorFlow 2.1, a model that was given no shape before it was built."""
+    fixture = keras_2_lstm()
+    shape = fixture.layer("LSTM").pop("batch_input_shape")
+    fixture.config = mapped(fixture.config["config"])
+    fixture.config["config"]["build_input_shape"] = shape
+    fixture.version = "2.2.4-tf"
+    return fixture
+
+
+def windows_of_the_embedding():
+    fixture = keras_2_cudnn("GRU")
+    del fixture.layer("Embedding")["batch_input_shape"]
+    return fixture
+
+
+def windows_of_the_first_layer():
+    fixture = keras_1_lstm()
+    del fixture.layer("LSTM")["batch_input_shape"]
+    fixture.layer("LSTM")["input_length"] = 6
+    return fixture
+
+
+@pytest.mark.parametrize(
+    "make", [built_for_windows, windows_of_the_embedding, windows_of_the_first_layer]
+)
+@pytest.mark.filterwarnings("error")
+def test_a_window_may_be_said_in_other_places(make, tmp_path, text_of):
+    model = opened(make(), tmp_path, text_of)
+    assert (model.windows.targets, model.windows.seq_length) == ("last", 6)
+
+
+def test_windows_too_long_to_stagger_are_refused(tmp_path, text_of, monkeypatch):
+    monkeypatch.setattr(trained_model, "MAX_STAGGERED_UNITS", 50)
+    with pytest.raises(ModelFileError, match="at most 5 symbols for 9 units"):
+        opened(keras_2_lstm(), tmp_path, text_of)
+
+
+def test_gates_that_a_file_does_not_name_and_tensorflow_had_twice(tmp_path, text_of):
+    fixture = keras_2_default_gate()
+    fixture.version = "2.2.4-tf"
+    with pytest.raises(ModelFileError, match="recurrent_activation of layer 'lstm_1'"):
+        opened(fixture, tmp_path, text_of)
+
+
+def test_resets_that_a_file_does_not_name_and_tensorflow_had_twice(tmp_path, text_of):
+    fixture = keras_default_gru("2.2.4-tf", reset_after=True)
+    with pytest.raises(ModelFileError, match="reset_after of layer 'gru_1'"):
+        opened(fixture, tmp_path, text_of)
+
+
+# Going on with a training
+
+
+def test_a_training_goes_on_from_our_own_only(tmp_path, prose_model, text_of):
+    assert load_trainable(prose_model).kind == "text"
+    path = keras_2_lstm().write(tmp_path / "m.h5")
+    with pytest.raises(
+        ModelFileError, match="to go on from, but this one was written by"
+    ):
+        load_trainable(path)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM of other units", "hard_sigmoid"])
+def test_a_training_does_not_go_on_from_other_networks(tmp_path, kind):
+    """A file with our metadata and hash, but not the network that they describe."""
+    layers = keras.layers
+    layer = {
+        "GRU": lambda: layers.GRU(16, return_sequences=True),
+        "LSTM of other units": lambda: layers.LSTM(15, return_sequences=True),
+        "hard_sigmoid": lambda: layers.LSTM(
+            16, return_sequences=True, recurrent_activation="hard_sigmoid"
+        ),
+    }[kind]
+    model = keras.Sequential(
+        [
+            keras.Input((None,), dtype="int32"),
+            layers.Embedding(3, 8),
+            layer(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
+    config = Config(ModelConfig(layers=1, units=16, embedding=8))
+    metadata = {
+        "format": 2,
+        "level": "character",
+        "symbols": list("\nab"),
+        "corpus": {"name": "x", "kind": "text", "sha256": "0" * 64},
+        "config": config.to_dict(),
+    }
+    save_model(model, metadata, tmp_path / "m.h5")
+    assert load_model(tmp_path / "m.h5").decoder().step([1]).shape == (1, 3)
+    with pytest.raises(ModelFileError, match=r"of train\.py to go on") as caught:
+        load_trainable(tmp_path / "m.h5")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(repr(str(tmp_path / "m.h5")))

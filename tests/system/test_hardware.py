@@ -1,0 +1,100 @@
+"""The processor's speed, by a clock and products that are made up."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from textgen.system import hardware as processor
+from textgen.system.hardware import available_cores, has_bfloat16, relative_speed
+
+
+def config(blas):
+    """Return what NumPy says of how it was built."""
+    return {"Build Dependencies": {"blas": {"name": blas}}}
+
+
+def pretend(monkeypatch, *, product_s, cores, bfloat16):
+    """Let each product take so long, of a clock that stands still otherwise."""
+    clock = {"now": 5.0}
+
+    def dot(one, other, out):
+        assert one.shape == other.shape == out.shape == (512, 512)
+        assert one.dtype == np.float32
+        clock["now"] += product_s
+
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    openblas = config("scipy-openblas")
+    monkeypatch.setattr(processor.np, "show_config", lambda mode: openblas)
+    monkeypatch.setattr(processor.np, "dot", dot)
+    monkeypatch.setattr(processor.time, "process_time", lambda: clock["now"])
+    monkeypatch.setattr(processor, "available_cores", lambda: cores)
+    monkeypatch.setattr(processor, "has_bfloat16", lambda: bfloat16)
+
+
+@pytest.mark.parametrize("product_s", [1e-4, 1e-3, 2.0])
+def test_speed_is_that_of_products_on_all_cores_of_use(monkeypatch, product_s):
+    some = [(1, False, 1), (3, False, 3), (2, True, 3.5), (64, False, 8)]
+    for cores, bfloat16, gain in some:
+        pretend(monkeypatch, product_s=product_s, cores=cores, bfloat16=bfloat16)
+        flop_per_s = gain * 2 * 512**3 / product_s
+        assert relative_speed() == pytest.approx(flop_per_s / 660e9)
+
+
+@pytest.mark.parametrize("threads", [None, "2", ""])
+def test_more_threads_are_not_measured(monkeypatch, threads):
+    pretend(monkeypatch, product_s=1e-9, cores=1, bfloat16=False)
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    if threads is not None:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
+    assert relative_speed() == 1.0
+
+
+@pytest.mark.parametrize(
+    ("built_with", "measured"),
+    [
+        (config("accelerate"), False),
+        (config("mkl-sdl"), False),
+        (config("blas"), True),  # whichever stands behind that
+        ({}, True),
+    ],
+)
+def test_a_blas_with_settings_of_its_own_is_not_measured(
+    monkeypatch, built_with, measured
+):
+    pretend(monkeypatch, product_s=1e-9, cores=1, bfloat16=False)
+    monkeypatch.setattr(processor.np, "show_config", lambda mode: built_with)
+    assert (relative_speed() != 1.0) == measured
+
+
+def test_this_machine_is_no_miracle():
+    code = "from textgen.system.hardware import *; print(relative_speed())"
+    one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    printed = subprocess.check_output([sys.executable, "-c", code], env=one_thread)
+    assert 0.001 < float(printed) / available_cores() < 10
+    assert has_bfloat16() in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "cores", "idle"),
+    [
+        ("0.52 0.58 0.59 1/234 567\n", 2, True),
+        ("0.52 0.58 0.59 2/234 567\n", 2, False),
+        ("0.52 0.58 0.59 2/234 567\n", None, False),
+        ("0.52 0.58 0.59 11/234 567\n", 12, True),
+        ("", 2, True),
+        ("a b c d/e\n", 2, True),
+        (None, 2, True),
+    ],
+)
+def test_a_core_is_idle_while_fewer_threads_run(
+    tmp_path, monkeypatch, text, cores, idle
+):
+    load = tmp_path / "loadavg"
+    if text is not None:
+        load.write_text(text)
+    monkeypatch.setattr(processor, "LOAD_AVERAGE", load)
+    monkeypatch.setattr(processor.os, "cpu_count", lambda: cores)
+    assert processor.has_idle_core() is idle

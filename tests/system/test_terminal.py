@@ -1,0 +1,253 @@
+import io
+import os
+import subprocess
+import sys
+import textwrap
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from textgen.errors import OptionError, shown, shown_path
+from textgen.system.terminal import (
+    Parser,
+    lines_from,
+    number,
+    one_line,
+    printable,
+    whole_number,
+    writer,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, é ☃\n\t", "plain, é ☃\n\t"),
+        ("\x1b[2J", r"\x1b[2J"),
+        ("a\rb\x00\x7f\x9b", r"a\rb\x00\x7f\x9b"),
+        ("\u202eevil", r"\u202eevil"),
+        ("\u200ea\u200fb\u061cc", r"\u200ea\u200fb\u061cc"),
+        ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
+        ("\u206a\u206f", r"\u206a\u206f"),
+        ("👩‍👧🏽 e\u0301 אב\u05b8 \ufeff", "👩‍👧🏽 e\u0301 אב\u05b8 \ufeff"),
+        ("\udcff", r"\udcff"),
+    ],
+)
+def test_printable_escapes_what_steers_a_terminal(text, shown):
+    assert printable(text) == shown
+
+
+def test_nothing_is_left_that_steers_by_unicodes_own_properties():
+    controls = {"Cc", "Cs", "Zl", "Zp"}
+    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    left = set(printable("".join(map(chr, range(0x110000)))))
+    steering = {
+        symbol
+        for symbol in left
+        if unicodedata.category(symbol) in controls
+        or unicodedata.bidirectional(symbol) in turning
+    }
+    assert steering == {"\n", "\t"}
+    assert len(left) > 0x10F000  # and everything else is
+
+
+def test_one_line_is_one_line():
+    assert one_line("a\nb\x1b") == r"a\nb\x1b"
+
+
+@given(st.text(st.characters(exclude_categories=()), min_size=1))
+def test_one_line_has_no_line_break_of_any_kind(text):
+    assert len(one_line(text).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "lines"),
+    [
+        (b"", []),
+        (b"\n", [""]),
+        (b"a\nb", ["a", "b"]),
+        (b"a\r\nb\r", ["a", "b"]),
+        (b"a\r\r\n b \n\n", ["a\r", " b ", ""]),
+        (b"a\rb\x0b\x85\xe2\x80\xa8\0c", ["a\rb\x0b\udc85\u2028\0c"]),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", ["a", "\ufeffb"]),
+        (b"\xef\xbb\xbf\xef\xbb\xbf", ["\ufeff"]),
+        (b"\xef\xbb\xbf", []),
+        (b"\xef\xbb\xbf\n", [""]),
+        (b"\xef\xbb", ["\udcef\udcbb"]),
+        (b"\xef", ["\udcef"]),
+    ],
+)
+def test_lines_from_a_stream(data, lines):
+    stream = io.TextIOWrapper(
+        io.BytesIO(data), encoding="utf-8", errors="surrogateescape", newline="\n"
+    )
+    assert list(lines_from(stream)) == lines
+
+
+def test_what_is_received_is_shown_escaped_and_shortened():
+    assert shown("a\x1b\n\u202e") == r"'a\x1b\n\u202e'"
+    assert shown("x" * 10_000) == f"'{'x' * 75} ..."
+    assert "digits" in shown(10**5000)
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert len(shown(nested)) <= 40
+    assert shown_path("a/\x1b\udcff.txt") == r"'a/\x1b\udcff.txt'"
+    folder = "folder/" * 40
+    assert shown_path(folder) == f"'{folder}'"
+    assert len(shown_path(folder * 100)) == 300
+
+
+def test_writer_leaves_files_alone():
+    stream = io.StringIO()
+    writer(stream)("\x1b\r")
+    assert stream.getvalue() == "\x1b\r"
+
+
+def test_parser_raises_one_line():
+    parser = Parser("What it does.\n")
+    parser.add_argument("--length", type=whole_number)
+    parser.add_argument("--heat", type=number)
+    assert parser.parse_args(["--length", "5"]).length == 5
+    assert parser.parse_args(["--heat", "5e-1"]).heat == 0.5
+    for arguments, expected in [
+        (["--length", "1e15"], "--length must be a whole number, but was '1e15'"),
+        (["--length", "9" * 9999], "--length must be a whole number, but was '9999"),
+        (["--length", "1_0"], "--length must be a whole number, but was '1_0'"),
+        (["--length", "\u0661\u0662"], "--length must be a whole number, but was"),
+        (["--heat", "1_0"], "--heat must be a number, but was '1_0'"),
+        (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
+        (["--leng", "5"], "unrecognized arguments: --leng 5"),
+        (["--length"], "--length: expected one argument"),
+        (["--length", "-x"], "a dash is given as --length=-…"),
+        (["expected one argument"], r"arguments: expected one argument \("),
+        (["a\n\x1b[2J", "b"], r"unrecognized arguments: a\\n\\x1b\[2J b"),
+        (["x" * 100_000], r"unrecognized arguments: x+ \.\.\. \("),
+    ]:
+        with pytest.raises(OptionError, match=expected) as caught:
+            parser.parse_args(arguments)
+        assert len(str(caught.value)) < 400
+
+
+def run_main(body: str, **options) -> subprocess.CompletedProcess:
+    script = (
+        "import os, sys\nfrom textgen.system.terminal import run, say\ndef main():\n"
+    )
+    script += textwrap.indent(textwrap.dedent(body), "    ") + "\nrun(main)\n"
+    options = {"capture_output": True, "timeout": 60} | options
+    return subprocess.run([sys.executable, "-c", script], **options)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "message"),
+    [
+        ("print('é☃')", 0, ""),
+        (
+            "from textgen.errors import CorpusError\nraise CorpusError('no\\n')",
+            2,
+            "error: no\\n",
+        ),
+        ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("bytes(1 << 62)", 2, "error: there is not enough memory"),
+        ("open('/nowhere/x')", 2, "error: can't read or write '/nowhere/x': No such"),
+    ],
+)
+def test_exit_statuses_and_messages(body, status, message):
+    result = run_main(body)
+    assert result.returncode == status
+    assert result.stderr.decode().startswith(message)
+    assert result.stderr.count(b"\n") == (1 if message else 0)
+
+
+def test_a_defect_keeps_its_traceback():
+    result = run_main("raise ZeroDivisionError")
+    assert result.returncode == 1
+    assert b"Traceback" in result.stderr
+
+
+C_LOCALE = os.environ | {
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+}
+
+
+def test_streams_are_utf8_in_any_locale_and_bytes_survive():
+    result = run_main(
+        "sys.stdout.write(sys.stdin.read() + chr(0x2603))",
+        input=b"\xffa\r\n\xc3\xa9\0",
+        env=C_LOCALE,
+    )
+    assert result.stdout == b"\xffa\r\n\xc3\xa9\0" + "☃".encode()
+    assert result.stderr == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs arguments of bytes")
+@pytest.mark.parametrize("environment", [C_LOCALE, os.environ | {"PYTHONUTF8": "1"}])
+def test_arguments_that_are_text_are_utf8_in_any_locale(environment):
+    script = "import sys; from textgen.system.terminal import utf8; "
+    script += "print(ascii(utf8(sys.argv[1])))"
+    result = subprocess.run(
+        [sys.executable, "-c", script, "é☃".encode() + b"\xff"],
+        capture_output=True,
+        env=environment,
+    )
+    assert result.stdout.strip() == rb"'\xe9\u2603\udcff'"
+
+
+def test_a_lone_carriage_return_ends_no_line():
+    script = """
+import io, sys
+from textgen.system.terminal import run
+sys.stdin = io.TextIOWrapper(sys.stdin.detach())  # as Windows opens it
+run(lambda: print(list(sys.stdin)))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", script], input=b"a\rb\r\nc", capture_output=True
+    )
+    assert result.stdout.decode().strip() == r"['a\rb\r\n', 'c']"
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as stdout:
+        result = run_main(
+            "print('x' * 100_000)",
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            capture_output=False,
+        )
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_one_line():
+    with open("/dev/full", "wb") as stdout:
+        result = run_main(
+            "print('x')", stdout=stdout, stderr=subprocess.PIPE, capture_output=False
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith(
+        b"error: can't read or write the standard streams: No space"
+    )
+    assert result.stderr.count(b"\n") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
+def test_closed_streams():
+    script = "from textgen.system.terminal import run, say\nrun(lambda: say('a word'))"
+    command = f'"{sys.executable}" -c "{script}"'
+
+    def shell(redirection):
+        return subprocess.run(
+            ["sh", "-c", command + redirection], capture_output=True, timeout=60
+        )
+
+    closed = shell(" >&-")
+    assert closed.returncode == 2
+    assert closed.stderr.startswith(b"error: standard output is closed")
+    silent = shell(" 2>&-")
+    assert (silent.returncode, silent.stdout) == (0, b"")

@@ -1,0 +1,127 @@
+"""What is measured of the held-out text, when, and what it costs."""
+
+import numpy as np
+import pytest
+
+from textgen.evaluation.nats import held_out_nats
+from textgen.saving.model_file import load_model
+from textgen.training import held_out as module
+from textgen.training.held_out import RISE_WORTH_TELLING, HeldOut, Lowest
+
+
+@pytest.fixture(scope="module")
+def model(prose_model):
+    return load_model(prose_model)
+
+
+def random_ids(model, count):
+    return np.random.default_rng(0).integers(0, len(model.vocabulary), count)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Note what `held_out_nats` is asked to measure, without doing it."""
+    seen = []
+
+    def note(model, ids, max_symbols=None):
+        seen.append((len(ids), max_symbols))
+        return 1.0
+
+    monkeypatch.setattr(module, "held_out_nats", note)
+    return seen
+
+
+def test_nothing_held_out_is_nothing_measured(model, asked):
+    held_out = HeldOut(np.empty(0, np.uint8), 1000, whole=True)
+    assert held_out.measure(model) is None
+    assert held_out.measure_briefly(model) == {}
+    assert held_out.cost_s(model) == 0
+    assert asked == []
+
+
+def test_the_figures_are_those_of_evaluation(model):
+    ids = random_ids(model, 3000)
+    held_out = HeldOut(ids, 0, whole=True)
+    assert held_out.measure(model) == held_out_nats(model, ids)
+    assert held_out.measure_briefly(model) == {
+        "val_loss": held_out_nats(model, ids, 1000)
+    }
+
+
+def test_an_untrained_network_knows_next_to_nothing(model):
+    nats = HeldOut(random_ids(model, 2000), 0, whole=True).measure(model)
+    assert nats == pytest.approx(np.log(len(model.vocabulary)), abs=0.05)
+
+
+@pytest.mark.parametrize(("whole", "most"), [(True, None), (False, 200_000)])
+def test_named_corpora_are_measured_whole_at_the_end(model, asked, whole, most):
+    HeldOut(np.zeros(10, np.uint8), 10, whole=whole).measure(model)
+    assert asked == [(10, most)]
+
+
+@pytest.mark.parametrize(
+    ("training_symbols", "brief"),
+    [(0, 1000), (100_000, 1000), (1_000_000, 2000), (10**9, 200_000)],
+)
+def test_after_an_epoch_a_small_part_is_measured(model, asked, training_symbols, brief):
+    held_out = HeldOut(np.zeros(10, np.uint8), training_symbols, whole=True)
+    held_out.measure_briefly(model)
+    assert asked == [(10, brief)]
+
+
+def test_too_little_to_measure_is_no_figure_rather_than_nan(window_model):
+    model = load_model(window_model)
+    too_short = np.zeros(model.windows.seq_length, np.uint8)
+    held_out = HeldOut(too_short, 100, whole=True)
+    assert held_out.measure(model) is None
+    assert held_out.measure_briefly(model) == {}
+    assert np.isfinite(held_out.cost_s(model))
+    enough = np.zeros(model.windows.seq_length + 1, np.uint8)
+    assert HeldOut(enough, 100, whole=True).measure(model) > 0
+
+
+def test_the_cost_grows_with_what_will_be_measured(model, asked, monkeypatch):
+    """A clock on which a symbol takes a microsecond, measured in either form."""
+    monkeypatch.setattr(
+        module.time,
+        "perf_counter",
+        lambda: sum(most or length for length, most in asked) / 1e6,
+    )
+    ids = np.zeros(1_000_000, np.uint8)
+    window = model.windows.seq_length
+    whole = HeldOut(ids, 0, whole=True)
+    assert whole.cost_s(model) == pytest.approx(1.0, rel=1e-3)
+    assert asked[0] == (500 + window, None)
+    assert asked[-1] == (256_000 + window, None)  # the first to take 0.2 s
+    asked.clear()
+    assert HeldOut(ids, 0, whole=False).cost_s(model) == pytest.approx(0.2)
+    assert asked[-1] == (1_000_000, 200_000)  # all that will be
+    assert HeldOut(ids[:0], 0, whole=True).cost_s(model) == 0
+
+
+def lowest_of(*figures, steps_per_epoch=10):
+    lowest = Lowest(steps_per_epoch)
+    for epoch, figure in enumerate(figures, 1):
+        logs = {"val_loss": figure}
+        assert lowest.note(epoch * steps_per_epoch, logs) is logs
+    return lowest
+
+
+def test_a_figure_that_rose_is_told_with_the_epoch_before_it_did():
+    advice = lowest_of(2.0, 1.5, 1.6, 1.7).advice()
+    assert "best at about epoch 2, 1.500, and at the end less well, 1.700" in advice
+    assert "1.500, and at the end" in lowest_of(1.5, 1.8, 1.6).advice()
+    assert lowest_of(1.5, 1.501 * RISE_WORTH_TELLING).advice() is not None
+
+
+@pytest.mark.parametrize(
+    "figures", [(), (2.0,), (2.0, 1.5), (1.5, 1.499 * RISE_WORTH_TELLING)]
+)
+def test_a_figure_that_fell_or_hardly_rose_is_not_told(figures):
+    assert lowest_of(*figures).advice() is None
+
+
+def test_nothing_measured_is_nothing_told():
+    lowest = Lowest(10)
+    assert lowest.note(10, {}) == {}
+    assert lowest.advice() is None

@@ -1,0 +1,314 @@
+"""Where a model goes: found out before training, and nothing lost when saving fails."""
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from system.test_files import FailingCall, Killed
+
+from textgen.errors import OutputError
+from textgen.modeling.model import build_model, network_of
+from textgen.saving.model_file import load_model
+from textgen.system import files as atomic_file
+from textgen.system.files import remove_leftovers
+from textgen.training.checkpoint import checkpoint_paths
+from textgen.training.output import check_room, prepare_output, save_keeping_previous
+
+
+@pytest.fixture(scope="module")
+def pair(make_model_file):
+    """Two networks of one shape that differ, and their metadata."""
+    saved = load_model(make_model_file("pair", "text", "\n abc"))
+    models = [build_model(saved.config.model, 5, seed=seed) for seed in (1, 2)]
+    return models, dict(saved.metadata)
+
+
+def embedding_of(path):
+    return load_model(path).network.embedding
+
+
+def listing(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_folder_is_created_and_nothing_left_in_it(tmp_path):
+    wanted = tmp_path / "a" / "b" / "mine.h5"
+    assert prepare_output(wanted, "any") == wanted
+    assert listing(wanted.parent) == []
+
+
+def test_the_default_is_named_after_the_corpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert prepare_output(None, "letters") == Path("models", "letters.h5")
+    assert listing(tmp_path) == ["models"]
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.keras", "mine.h5.txt", "", ".h5"])
+def test_the_name_must_end_in_h5(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=r"must end in \.h5, but was"):
+        prepare_output(name, "any")
+
+
+def test_pretrained_files_are_never_written_to(tmp_path):
+    pretrained = tmp_path / "sonnets-pretrained.h5"
+    with pytest.raises(OutputError, match="must not be a pretrained model"):
+        prepare_output(pretrained, "any")
+    pretrained.write_bytes(b"dear")
+    (tmp_path / "sonnets.h5").symlink_to(pretrained)
+    with pytest.raises(OutputError, match="must not be a pretrained model"):
+        prepare_output(tmp_path / "sonnets.h5", "any")
+    with pytest.raises(OutputError, match="choose another name"):
+        prepare_output(None, "sonnets-pretrained")
+
+
+def test_earlier_models_are_never_written_to(tmp_path):
+    """Nor are their checkpoints mixed up with those of another training."""
+    for name in ("mine.previous.h5", ".previous.h5"):
+        with pytest.raises(OutputError, match="must not be an earlier model, but was"):
+            prepare_output(tmp_path / name, "any")
+    assert prepare_output(tmp_path / "previous.h5", "any").name == "previous.h5"
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "models").write_text("")
+    with pytest.raises(OutputError, match=r"models' can't be written .*--output"):
+        prepare_output(tmp_path / "models" / "mine.h5", "any")
+
+
+@pytest.mark.parametrize(
+    ("there", "needed"),
+    [((), 3000), ((1000,), 2000), ((9000, 9000), 1000), ((100, 10), 2890)],
+)
+def test_a_disk_too_full_for_all_that_will_be_written(
+    tmp_path, monkeypatch, there, needed
+):
+    path = tmp_path / "mine.h5"
+    for file, size in zip(checkpoint_paths(path), there, strict=False):
+        file.write_bytes(bytes(size))
+    room = SimpleNamespace(total=10**6, free=needed)
+    monkeypatch.setattr(shutil, "disk_usage", {tmp_path: room}.__getitem__)
+    check_room(path, 1000)
+    room.free -= 1
+    with pytest.raises(OutputError, match=f"about {needed:,} bytes free") as caught:
+        check_room(path, 1000)
+    assert f"there are {needed - 1:,}: make room" in str(caught.value)
+
+
+def test_a_disk_that_does_not_tell_its_room_is_tried(tmp_path, monkeypatch):
+    def fail(folder):
+        raise OSError(errno.ENOSYS, "not known here")
+
+    nothing = SimpleNamespace(total=0, free=0)
+    for disk_usage in (fail, lambda folder: nothing):
+        monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+        check_room(tmp_path / "mine.h5", 10**18)
+
+
+def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
+    with pytest.raises(OutputError, match=r"Permission denied.*--output"):
+        prepare_output(tmp_path / "mine.h5", "any")
+
+
+def test_a_name_too_long_for_the_disk_is_found_before_training(tmp_path):
+    for length in (246, 300):  # with ".h5" itself still short enough, and not
+        with pytest.raises(OutputError, match="File name too long"):
+            prepare_output(tmp_path / ("x" * length + ".h5"), "any")
+
+
+@pytest.mark.parametrize("name", ["a\0b.h5", "\ud800.h5", "a\0b/c.h5"])
+def test_a_name_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(OutputError, match=r"can't be written \(.*--output"):
+        prepare_output(tmp_path / name, "any")
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+@pytest.mark.parametrize(
+    "name",
+    ["mine.h5", "mine.previous.h5", "mine.checkpoint", "mine.previous.checkpoint"],
+)
+def test_a_folder_or_device_of_that_name(tmp_path, name, make):
+    make(tmp_path / name)
+    with pytest.raises(OutputError, match=rf"{name}', but it is a folder or device"):
+        prepare_output(tmp_path / "mine.h5", "any")
+
+
+def test_control_characters_in_a_path_are_shown_escaped(tmp_path):
+    with pytest.raises(OutputError, match=r"\\x1b\[31m") as caught:
+        prepare_output(tmp_path / "a\x1b[31m\nb", "any")
+    assert "\x1b" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_earlier_model_is_kept_and_the_one_before_it_goes(tmp_path, pair):
+    (first, second), metadata = pair
+    path = tmp_path / "mine.h5"
+    assert save_keeping_previous(first, metadata, path) is None
+    assert listing(tmp_path) == ["mine.h5"]
+    for model, earlier in ((second, first), (first, second)):
+        previous = save_keeping_previous(model, metadata, path)
+        assert previous == tmp_path / "mine.previous.h5"
+        assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
+        np.testing.assert_array_equal(embedding_of(path), network_of(model).embedding)
+        np.testing.assert_array_equal(
+            embedding_of(previous), network_of(earlier).embedding
+        )
+
+
+def test_files_of_the_user_with_like_names_are_left_alone(tmp_path, pair):
+    (first, second), metadata = pair
+    names = ["mine.new.h5", "mine.spare.h5", "mine.tmp", ".mine.h5"]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    save_keeping_previous(first, metadata, tmp_path / "mine.h5")
+    save_keeping_previous(second, metadata, tmp_path / "mine.h5")
+    assert [(tmp_path / name).read_text() for name in names] == names
+
+
+@pytest.mark.parametrize("why", ["interrupted", "diverged"])
+def test_an_unfinished_model_never_takes_the_place_of_a_finished_one(
+    tmp_path, pair, why
+):
+    models, metadata = pair
+    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
+
+    def save(run, model, **record):
+        training = {"run": run, "steps": 3, **record}
+        return save_keeping_previous(model, metadata | {"training": training}, path)
+
+    def runs():
+        return [load_model(f).metadata["training"]["run"] for f in (path, previous)]
+
+    assert save("good", models[0]) is None
+    assert save("first", models[1], **{why: True}) == previous
+    assert runs() == ["first", "good"]
+    assert save("second", models[1], **{why: True}) is None
+    assert runs() == ["second", "good"]
+    assert save("better", models[1]) is None
+    assert runs() == ["better", "good"]
+    assert save("best", models[1]) == previous
+    assert runs() == ["best", "better"]
+
+
+def test_without_hard_links_the_earlier_model_is_copied(tmp_path, pair, monkeypatch):
+    (first, second), metadata = pair
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    path = tmp_path / "mine.h5"
+    save_keeping_previous(first, metadata, path)
+    monkeypatch.setattr(os, "link", refuse)
+    previous = save_keeping_previous(second, metadata, path)
+    np.testing.assert_array_equal(embedding_of(previous), network_of(first).embedding)
+    assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
+
+
+def test_a_symbolic_link_is_followed_and_its_model_kept(tmp_path, pair):
+    (first, second), metadata = pair
+    store = tmp_path / "store"
+    store.mkdir()
+    link = tmp_path / "mine.h5"
+    link.symlink_to(store / "real.h5")
+    path = prepare_output(link, "any")
+    assert path == store / "real.h5"
+    save_keeping_previous(first, metadata, path)
+    previous = save_keeping_previous(second, metadata, prepare_output(link, "any"))
+    assert link.is_symlink()
+    np.testing.assert_array_equal(embedding_of(link), network_of(second).embedding)
+    np.testing.assert_array_equal(embedding_of(previous), network_of(first).embedding)
+
+
+@pytest.mark.parametrize(
+    "where", ["linking", "writing", "renaming", "the last renaming", "interrupted"]
+)
+def test_failing_leaves_both_earlier_files_and_nothing_else(
+    tmp_path, pair, monkeypatch, where
+):
+    (first, second), metadata = pair
+    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
+    save_keeping_previous(first, metadata, path)
+    save_keeping_previous(second, metadata, path)
+    write = atomic_file._write
+    before = path.read_bytes(), previous.read_bytes()
+
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    if where == "linking":
+
+        def fail_at_a_copy(file, data):
+            if data == before[0]:
+                fail()
+            write(file, data)
+
+        monkeypatch.setattr(os, "link", fail)
+        monkeypatch.setattr(atomic_file, "_write", fail_at_a_copy)
+    elif where == "writing":
+        monkeypatch.setattr(os, "fsync", fail)
+    elif where == "the last renaming":
+        replace = os.replace
+
+        def fail_at_path(source, target):
+            if Path(target) == path:
+                fail()
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", fail_at_path)
+    else:
+        monkeypatch.setattr(os, "replace", fail if where == "renaming" else interrupt)
+    expected = KeyboardInterrupt if where == "interrupted" else OutputError
+    with pytest.raises(expected, match=None if where == "interrupted" else "mine.h5"):
+        save_keeping_previous(first, metadata, path)
+    monkeypatch.undo()
+    assert (path.read_bytes(), previous.read_bytes()) == before
+    assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
+
+
+def test_killed_at_any_call_the_earlier_model_has_one_of_the_names(
+    tmp_path, pair, monkeypatch
+):
+    (first, second), metadata = pair
+    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
+    for n in range(1, 30):
+        previous.unlink(missing_ok=True)
+        save_keeping_previous(first, metadata, path)
+        previous.write_bytes(b"another day's")
+        before = path.read_bytes()
+        with monkeypatch.context() as patch:
+            failing = FailingCall(patch, n, Killed())
+            with contextlib.suppress(Killed):
+                save_keeping_previous(second, metadata, path)
+        remove_leftovers(path)
+        assert set(listing(tmp_path)) <= {"mine.h5", "mine.previous.h5"}
+        assert before in [file.read_bytes() for file in tmp_path.iterdir()]
+        path.unlink()
+        if failing.calls < n:
+            break
+    assert n > 8
+
+
+def test_a_full_disk_leaves_the_earlier_model(small_disk, pair):
+    (first, second), metadata = pair
+    path = small_disk / "mine.h5"
+    save_keeping_previous(first, metadata, path)
+    before = path.read_bytes()
+    assert 2 * len(before) > 64 * 1024 - 8192, "the disk must be too small for two"
+    with pytest.raises(OutputError, match="No space left on device; what was there"):
+        save_keeping_previous(second, metadata, path)
+    assert path.read_bytes() == before
+    assert listing(small_disk) == ["mine.h5"]

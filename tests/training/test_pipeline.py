@@ -1,0 +1,554 @@
+"""From a corpus to one saved file, end to end on tiny networks."""
+
+import csv
+import hashlib
+import os
+import re
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from textgen.data.corpus import load_corpus
+from textgen.errors import OptionError, OutputError
+from textgen.evaluation.nats import held_out_nats
+from textgen.generation.streaming import generate_output
+from textgen.modeling.model import build_model
+from textgen.saving.model_file import load_model
+from textgen.training import session as start
+from textgen.training import step as train_step
+from textgen.training.checkpoint import read_checkpoint
+from textgen.training.held_out import HeldOut
+from textgen.training.loop import Training, TrainingError
+from textgen.training.pipeline import run_training, train
+from textgen.training.setup import prepare
+
+TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 4}
+SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
+PROSE = "Now is the hour; the sea, the hill, and all between, lie still. " * 12
+NAMES = "".join(
+    f"{a}{b}{c}o\n" for a in ("ba", "ter", "kin") for b in "aeiou" for c in "lrn"
+)
+
+
+@pytest.fixture
+def prose(tmp_path):
+    path = tmp_path / "hour.txt"
+    path.write_text(PROSE)
+    return path
+
+
+@pytest.fixture
+def names(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_text(NAMES)
+    return path
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "out" / "model.h5"
+
+
+def run(corpus, output, **options):
+    options = TINY | {"steps": 3} | options
+    names = ("callbacks", "strategy", "show", "say")
+    running = {name: options.pop(name) for name in names if name in options}
+    return run_training(prepare(corpus, output=output, **options), **running)
+
+
+def go_on(corpus, output, *, init_from, **options):
+    return run_training(prepare(corpus, output=output, init_from=init_from, **options))
+
+
+def test_an_averaged_training_saves_the_average(prose, output):
+    run(prose, output, steps=30, schedule="averaged", learning_rate=0.05)
+    state = read_checkpoint(output)[0].state
+    count = len(keras.models.load_model(output).weights)
+    weights, averages = state.variables[:count], state.variables[-count:]
+    for saved, average, weight in zip(
+        keras.models.load_model(output).get_weights(), averages, weights, strict=True
+    ):
+        np.testing.assert_array_equal(saved, average)
+        assert not np.allclose(saved, weight, atol=1e-4)
+
+
+SAVED_FILES = ["model.checkpoint", "model.h5", "model.previous.checkpoint"]
+
+
+def files_beside(output) -> list[str]:
+    return sorted(path.name for path in output.parent.iterdir())
+
+
+def weights_of(path) -> list[np.ndarray]:
+    return keras.models.load_model(path).get_weights()
+
+
+def assert_same(one, two):
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A model trained once, and the report of it."""
+    folder = tmp_path_factory.mktemp("saved")
+    corpus = folder / "hour.txt"
+    corpus.write_text(PROSE)
+    return run(corpus, folder / "saved.h5", **SAVED)
+
+
+def interrupt_after(steps):
+    """Return a callback that presses Ctrl-C once so many steps are done."""
+
+    def press(batch, logs):
+        if batch + 1 >= steps:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "targets", "embedding"),
+    [
+        ("sonnets", "all", 0),
+        ("sonnets", "last", 4),
+        ("dinos", "all", 4),
+        ("dinos", "last", 0),
+        ("hour.txt", "all", 4),
+        ("hour.txt", "last", 0),
+        ("names.txt", "all", 0),
+        ("names.txt", "last", 4),
+    ],
+)
+def test_train_save_and_complete(prose, names, output, corpus, targets, embedding):
+    own = {"hour.txt": prose, "names.txt": names}
+    report = run(
+        own.get(corpus, corpus), output, targets=targets, embedding=embedding, seed=5
+    )
+    assert report.path == output
+    assert (report.steps, report.interrupted, report.previous) == (3, False, None)
+    assert files_beside(output) == SAVED_FILES
+
+    model = load_model(output)
+    text = load_corpus(own.get(corpus, corpus))
+    assert model.vocabulary == text.vocabulary
+    assert model.kind == text.kind
+    assert model.windows.targets == targets
+    assert model.config.model.embedding == embedding
+    held_out = text.split(0.1).held_out
+    assert report.held_out_nats == held_out_nats(model, held_out)
+
+    if text.kind == "text":
+        poem = generate_output(output, "the ", length=12, seed=0)
+        assert poem.startswith("the ")
+        assert len(poem) == 16
+    else:
+        name = generate_output(output, "ter", length=12, seed=0)
+        assert name.startswith("ter")
+        assert "\n" not in name
+
+    plain = keras.models.load_model(output)
+    ids = text.ids[None, :8].astype(np.int32)
+    odds = plain(ids).numpy()
+    symbols = (len(text.vocabulary),)
+    assert odds.shape == (1, *symbols) if targets == "last" else (1, 8, *symbols)
+    np.testing.assert_allclose(odds.sum(-1), 1, rtol=1e-5)
+
+
+def test_the_record_in_the_file(saved):
+    record = load_model(saved.path).metadata
+    assert record["corpus"] == {
+        "name": "hour",
+        "kind": "text",
+        "sha256": hashlib.sha256(PROSE.encode()).hexdigest(),
+    }
+    assert record["symbols"] == sorted(set(PROSE))
+    training = record["training"]
+    assert training["steps"] == saved.steps == 6
+    assert training["seed"] == 9
+    assert training["precision"] == "float32"
+    assert training["held_out_nats_per_char"] == saved.held_out_nats
+    assert training["interrupted"] is False
+    assert training["parts"] >= 1
+    assert (training["diverged"], training["lengthened_at"]) == (None, [])
+    assert 0 < training["seconds"] == round(saved.seconds, 1)
+    today = datetime.now(UTC).date()  # it may have ended just before midnight
+    assert training["date"] in (f"{today - timedelta(days=1)}", f"{today}")
+    for library in ("tensorflow", "keras", "numpy", "textgen"):
+        assert training["versions"][library] == metadata.version(library)
+    assert "python" in training["versions"]
+
+
+@pytest.mark.parametrize("wanted", ["bfloat16", "auto"])
+def test_the_recorded_precision_is_the_one_trained_in(
+    prose, output, wanted, monkeypatch
+):
+    seen = set()
+    round_kernels = train_step.round_kernels
+
+    def note(weights, precision):
+        seen.add(precision)
+        return round_kernels(weights, precision)
+
+    monkeypatch.setattr(train_step, "round_kernels", note)
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
+    run(prose, output, precision=wanted)
+    chosen = train_step.choose_precision(wanted)
+    assert seen == {chosen}
+    model = load_model(output)
+    assert model.metadata["training"]["precision"] == chosen
+    assert model.config.training.precision == chosen  # what "auto" came to
+
+
+def test_a_seed_repeats_a_run_and_another_does_not(prose, saved, tmp_path):
+    same = run(prose, tmp_path / "same.h5", **SAVED)
+    other = run(prose, tmp_path / "other.h5", **(SAVED | {"seed": 8}))
+    one, two, three = (weights_of(r.path) for r in (saved, same, other))
+    assert_same(one, two)
+    assert not any(
+        np.array_equal(a, b) for a, b in zip(one[:3], three[:3], strict=True)
+    )
+
+
+def test_steps_and_epochs_that_are_as_many_train_the_same(prose, output, tmp_path):
+    # Windows of 4 symbols and the one after, end to end, 8 to a batch.
+    steps = 2 * -(-((int(len(PROSE) * 0.9) - 1) // 4) // 8)
+    by_steps = run(prose, tmp_path / "steps.h5", steps=steps, batch_size=8)
+    by_epochs = run(prose, tmp_path / "epochs.h5", steps=None, epochs=2, batch_size=8)
+    assert by_steps.steps == by_epochs.steps == steps
+    assert_same(weights_of(by_steps.path), weights_of(by_epochs.path))
+
+
+def test_it_learns(names, output):
+    untrained = run(names, output, steps=1, embedding=4)
+    trained = run(names, output, steps=300, embedding=4, learning_rate=0.03)
+    assert untrained.held_out_nats > 2.3  # of log 13
+    assert trained.held_out_nats < 1.2
+    assert trained.previous == output.with_name("model.previous.h5")
+
+
+def test_everything_can_be_trained_on(prose, output):
+    report = run(prose, output, held_out=0.0)
+    assert report.held_out_nats is None
+    training = load_model(output).metadata["training"]
+    assert training["held_out_nats_per_char"] is None
+
+
+def test_a_held_out_part_below_a_window_is_no_figure(tmp_path, output):
+    short = tmp_path / "short.txt"
+    short.write_text(PROSE[:40])  # of which 4 are held out
+    report = run(short, output, targets="last")
+    assert report.held_out_nats is None
+    assert generate_output(output, "the", length=5, seed=0).startswith("the")
+
+
+# Going on from a saved model
+
+
+def test_going_on_starts_from_the_saved_weights(prose, saved, tmp_path):
+    first = saved
+    # At a rate of next to nothing, what was saved is what is saved again.
+    going_on = {"learning_rate": 1e-12, "steps": 1}
+    second = go_on(
+        prose, output=tmp_path / "second.h5", init_from=first.path, **going_on
+    )
+    for a, b in zip(weights_of(first.path), weights_of(second.path), strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-9)
+    third = go_on(prose, output=tmp_path / "third.h5", init_from=first.path, steps=5)
+    assert not np.array_equal(weights_of(first.path)[1], weights_of(third.path)[1])
+    config = load_model(third.path).config
+    saved = load_model(first.path).config
+    assert config.training.learning_rate == saved.training.learning_rate / 10
+    assert config.model == saved.model
+    assert config.windows == saved.windows
+
+
+@pytest.mark.parametrize("embedding", [0, 4])
+def test_new_symbols_join_after_the_old_ones(prose, tmp_path, embedding):
+    first = run(prose, tmp_path / "first.h5", embedding=embedding)
+    other = tmp_path / "other.txt"
+    other.write_text(PROSE[:400] + "Å! 7 " * 20)
+    second = go_on(other, output=tmp_path / "second.h5", init_from=first.path, steps=2)
+    old, new = load_model(first.path), load_model(second.path)
+    known = len(old.vocabulary)
+    assert new.vocabulary.symbols[:known] == old.vocabulary.symbols
+    assert new.vocabulary.symbols[known:] == ("!", "7", "Å")
+    assert new.network.vocabulary_size == known + 3
+    assert generate_output(second.path, "Å7", length=5, seed=0).startswith("Å7")
+
+
+def test_going_on_on_itself_keeps_the_earlier_file(prose, saved, tmp_path):
+    before = saved.path.read_bytes()
+    output = tmp_path / "saved.h5"
+    output.write_bytes(before)
+    report = go_on(prose, output=output, init_from=output, steps=1)
+    assert report.previous.read_bytes() == before
+
+
+def test_going_on_needs_the_same_network(prose, saved, output):
+    with pytest.raises(OptionError, match="--units must be the saved model's 8"):
+        go_on(prose, output=output, init_from=saved.path, units=9, steps=1)
+    assert not output.parent.exists()
+
+
+# Stopping
+
+
+def test_an_interrupt_saves_what_was_learned(prose, output):
+    before = signal.getsignal(signal.SIGINT)
+    report = run(prose, output, steps=500, callbacks=[interrupt_after(7)])
+    assert report.interrupted
+    assert 7 <= report.steps < 500
+    assert report.held_out_nats is None
+    record = load_model(output).metadata["training"]
+    assert record["interrupted"] is True
+    assert record["steps"] == report.steps
+    assert generate_output(output, "the", length=5, seed=0).startswith("the")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_library_form_saves_and_then_raises(prose, output):
+    options = TINY | {"steps": 500, "callbacks": [interrupt_after(1)]}
+    with pytest.raises(KeyboardInterrupt):
+        train(prose, output=output, **options)
+    assert load_model(output).metadata["training"]["interrupted"] is True
+
+
+def test_the_library_form_returns_the_path(prose, output):
+    assert train(prose, output=output, steps=1, **TINY) == output
+
+
+def test_an_interrupt_before_anything_is_learned_saves_nothing(prose, output):
+    def press(line):
+        if "steps, about" in line:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(prose, output, say=press)
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_second_interrupt_ends_it_at_once(prose, output):
+    def press_twice(batch, logs):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)  # somewhere for it to be raised
+
+    hook = keras.callbacks.LambdaCallback(on_train_batch_end=press_twice)
+    with pytest.raises(KeyboardInterrupt):
+        run(prose, output, callbacks=[hook])
+    assert files_beside(output) == ["model.checkpoint"]
+    assert read_checkpoint(output)[0].state.step == 0
+
+
+def test_a_callback_that_stops_at_once_leaves_nothing(prose, output):
+    class StopAtOnce(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.stop_training = True
+
+    with pytest.raises(TrainingError, match="before the first step"):
+        run(prose, output, callbacks=[StopAtOnce()])
+    assert not output.exists()
+
+
+def test_a_corpus_whose_name_is_not_utf8(prose, tmp_path):
+    odd = Path(os.fsdecode(bytes(tmp_path / "odd") + b"\xe9.txt"))
+    odd.write_bytes(prose.read_bytes())
+    report = run(odd, tmp_path / "model.h5", steps=1)
+    assert load_model(report.path).metadata["corpus"]["name"] == odd.stem
+
+
+def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
+    output.parent.mkdir()
+    output.write_bytes(before := b"an earlier model")
+
+    class Spoil(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            self.model.set_weights([w * np.nan for w in self.model.get_weights()])
+
+    with pytest.raises(TrainingError, match="nothing was saved") as caught:
+        run(prose, output, callbacks=[Spoil()], learning_rate=100)
+    assert "try --learning-rate 30 or --precision float32" in str(caught.value)
+    assert output.read_bytes() == before
+    assert files_beside(output) == ["model.checkpoint", "model.h5"]
+    assert read_checkpoint(output)[0].state.is_finite
+
+
+# Keras callbacks
+
+
+def test_callbacks_see_each_epoch(names, output, tmp_path):
+    seen = []
+    each = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append((epoch, dict(logs)))
+    )
+    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
+    run(names, output, steps=None, epochs=3, callbacks=[each, log])
+    assert [epoch for epoch, _ in seen] == [0, 1, 2]
+    assert all(set(logs) == {"loss", "val_loss"} for _, logs in seen)
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    for row, (_, logs) in zip(rows, seen, strict=True):
+        assert float(row["loss"]) == pytest.approx(logs["loss"])
+        assert float(row["val_loss"]) == pytest.approx(logs["val_loss"])
+
+
+def test_early_stopping_stops_and_is_no_interruption(names, output):
+    never_enough = keras.callbacks.EarlyStopping(
+        monitor="loss", mode="min", min_delta=100, patience=0
+    )
+    report = run(
+        names, output, steps=None, epochs=9, seq_length=8, callbacks=[never_enough]
+    )
+    assert not report.interrupted
+    assert report.held_out_nats is not None
+    two_epochs = 2 * -(-len(split_lines(names)) // 4)
+    assert report.steps == two_epochs
+    assert load_model(output).metadata["training"]["steps"] == two_epochs
+
+
+def split_lines(names):
+    text = load_corpus(names)
+    kept = text.vocabulary.decode(text.split(0.1).training)
+    return kept.split("\n")[1:-1]
+
+
+# Time, progress, strategies
+
+
+def test_a_budget_of_minutes_is_spent(names, output, monkeypatch):
+    """On a clock that only steps and measuring move: other work doesn't count."""
+    now_s = [0.0]
+    step_s, briefly_s, finally_s = 0.1, 0.4, 3.0
+
+    def after(seconds, result):
+        now_s[0] += seconds
+        return result
+
+    monkeypatch.setattr(start.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(Training, "calibrate", lambda self: after(5, step_s))
+    monkeypatch.setattr(HeldOut, "measure_briefly", lambda *_: after(briefly_s, {}))
+    monkeypatch.setattr(HeldOut, "cost_s", lambda *_: finally_s)
+    lines = []
+    report = run(names, output, steps=None, minutes=0.5, say=lines.append)
+    other = output.with_name("other.h5")
+    epoch_steps = prepare(names, output=other, **TINY, steps=1).windows.steps_per_epoch
+    spent_s = report.steps * (step_s + briefly_s / epoch_steps)
+    left_s = 30 - (5 + briefly_s) - finally_s - start.SAVING_S
+    assert 0.97 * left_s < spent_s <= left_s
+    assert load_model(output).metadata["training"]["steps"] == report.steps
+    assert f"--steps {report.steps} --precision" in lines[-1]
+
+
+def test_a_budget_that_is_over_before_the_first_step_is_refused(names, output):
+    with pytest.raises(OptionError, match="must leave time to train, here at least"):
+        run(names, output, steps=None, minutes=0.001)
+    assert not output.exists()
+
+
+def test_the_least_budget_that_is_named_is_enough(names, output, monkeypatch):
+    monkeypatch.setattr(start.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(Training, "calibrate", lambda self: 1.0)
+    monkeypatch.setattr(HeldOut, "cost_s", lambda *_: 0.0)
+    with pytest.raises(OptionError) as caught:
+        run(names, output, steps=None, minutes=0.001)
+    least = float(re.search(r"at least (\d+\.\d\d) for", str(caught.value))[1])
+    assert run(names, output, steps=None, minutes=least).steps == 1
+    with pytest.raises(OptionError):
+        run(names, output, steps=None, minutes=least - 0.01)
+
+
+def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
+    prose, output, monkeypatch
+):
+    figures = iter([2.0, 1.5, 1.6, 1.7, 1.8, 1.4, 1.9])
+    monkeypatch.setattr(
+        HeldOut, "measure_briefly", lambda *_: {"val_loss": next(figures)}
+    )
+    lines = []
+    steps = {"steps": None, "batch_size": 64}
+    run(prose, output, **steps, epochs=4, say=lines.append)
+    (told,) = (line for line in lines if "shorter training" in line)
+    assert "about epoch 2, 1.500, and at the end less well, 1.700" in told
+    lines.clear()
+    run(prose, output, **steps, epochs=7, resume=True, say=lines.append)
+    assert next(figures, None) is None
+    assert not any("shorter training" in line for line in lines)
+
+
+def test_what_is_said_and_shown(prose, output, capsys):
+    lines = []
+    run(prose, output, show=True, say=lines.append)
+    assert lines[0].startswith("hour: 768 characters, ")
+    assert lines[1] == "compiling the training step …"
+    assert lines[2].startswith("3 steps, about ")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    first, *sample = captured.err.splitlines()
+    assert first.startswith("step 3/3  epoch 1/1  loss ")
+    assert "held-out " in first
+    assert set("".join(sample)) <= set(PROSE)
+    assert len("\n".join(sample)) > 100
+
+
+def test_the_library_tells_what_there_is_to_tell_if_it_may_show(prose, output, capsys):
+    options = TINY | {"steps": 3, "output": output, "resume": True}
+    train(prose, **options, show=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("there is no checkpoint ")
+    assert lines[1].startswith("hour: 768 characters, ")
+    train(prose, **options, show=True)  # nothing is left to do
+    assert "this training is finished" in capsys.readouterr().err
+    train(prose, **options)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_saved_has_the_dropout_seeds_of_its_training(prose, output):
+    run(prose, output, seed=5, dropout=0.5)
+    model = keras.models.load_model(output)
+    expected = build_model(load_model(output).config.model, 2, seed=5)
+    seeds = [getattr(layer, "seed", None) for layer in model.layers]
+    assert seeds == [getattr(layer, "seed", None) for layer in expected.layers]
+    assert len({seed for seed in seeds if seed is not None}) == 2
+
+
+def test_nothing_is_shown_unless_asked_for(prose, output, capsys):
+    run(prose, output)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == ""
+
+
+def test_a_strategy_trains_the_same(prose, saved, output):
+    one = tf.distribute.OneDeviceStrategy("/cpu:0")
+    report = run(prose, output, strategy=one, **SAVED)
+    assert report.steps == saved.steps
+    for a, b in zip(weights_of(saved.path), weights_of(report.path), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+# Refused before anything is trained
+
+
+def test_an_output_that_can_not_be_written_is_found_first(prose, tmp_path):
+    (tmp_path / "file").write_text("")
+    started = []
+    hook = keras.callbacks.LambdaCallback(on_train_begin=started.append)
+    with pytest.raises(OutputError, match="choose another with --output"):
+        run(prose, tmp_path / "file" / "model.h5", callbacks=[hook])
+    assert not started
+
+
+def test_unknown_options_are_refused(prose, output):
+    with pytest.raises(TypeError, match="unitz"):
+        run(prose, output, unitz=3)
+    with pytest.raises(OptionError, match="--kind must be one of lines, text"):
+        run(prose, output, kind="odd")

@@ -1,0 +1,215 @@
+"""What a person sees while a model trains, on a terminal and elsewhere."""
+
+import io
+import re
+import time
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from textgen.config import WindowConfig
+from textgen.data.windows import make_windows
+from textgen.training import progress
+from textgen.training.progress import ProgressDisplay
+
+
+class Clock:
+    """Stands for the time that passes."""
+
+    def __init__(self):
+        self.now_s = 100.0
+
+    def monotonic(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def make_display(
+    total_steps=12, per_epoch=5, sample=lambda: "a sample", terminal=False, **options
+):
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=terminal, width=100, **options)
+    display = ProgressDisplay(total_steps, per_epoch, 300.0, sample, console)
+    return display, written
+
+
+def test_a_plain_line_says_all_and_a_sample_follows(clock):
+    display, written = make_display()
+    display.on_train_begin()
+    clock.now_s += 10
+    display.on_train_batch_end(4, {"loss": 2.5})
+    assert written.getvalue() == ""
+    display.on_epoch_end(0, {"loss": 2.345678, "val_loss": 2.1})
+    # 5 steps of 300 characters in 10 s; 7 steps of 2 s are left.
+    assert written.getvalue() == (
+        "step 5/12  epoch 1/3  loss 2.346  held-out 2.100  150 chars/s  0:14 left\n"
+        "a sample\n"
+    )
+
+
+def test_steps_of_an_earlier_process_took_no_time_of_this_one(clock):
+    written = io.StringIO()
+    display = ProgressDisplay(
+        12, 5, 300.0, lambda: "", Console(file=written, width=100), first_step=3
+    )
+    display.on_train_begin()
+    clock.now_s += 4
+    display.on_epoch_end(0, {"loss": 1.0})
+    # 2 steps of 300 characters in 4 s; 7 steps of 2 s are left.
+    assert written.getvalue().startswith(
+        "step 5/12  epoch 1/3  loss 1.000  150 chars/s  0:14 left\n"
+    )
+
+
+def test_without_a_held_out_part_none_is_shown(clock):
+    display, written = make_display()
+    display.on_train_begin()
+    clock.now_s += 1
+    display.on_epoch_end(0, {"loss": 1.0})
+    assert "held-out" not in written.getvalue()
+
+
+def test_the_last_epoch_may_be_cut_short(clock):
+    display, written = make_display()
+    display.on_train_begin()
+    clock.now_s += 10
+    display.on_epoch_end(2, {"loss": 1.0})
+    assert written.getvalue().startswith("step 12/12  epoch 3/3 ")
+    assert "0:00 left" in written.getvalue()
+
+
+def test_speed_is_that_of_an_average_batch():
+    lengths = [3, 3, 3, 99]
+    ids = np.concatenate([[0], *[[1] * length + [0] for length in lengths]])
+    windows = make_windows(ids, "lines", WindowConfig(200), 1, 0, end_id=0)
+    display = progress.make_display(0, 4, windows, snapshot=None)
+    assert display._chars_per_step == (3 * 4 + 100) / 4
+
+
+def test_a_long_wait_is_in_minutes(clock):
+    display, written = make_display(total_steps=1000, per_epoch=1)
+    display.on_train_begin()
+    clock.now_s += 10
+    display.on_epoch_end(0, {"loss": 1.0})
+    assert "166:30 left" in written.getvalue()  # 999 steps of 10 s
+
+
+def test_short_epochs_share_a_sample_and_the_last_has_its_own(clock):
+    samples = iter("abcdef")
+    display, written = make_display(6, 1, lambda: next(samples))
+    display.on_train_begin()
+    for epoch, seconds in enumerate((0.5, 0.5, 0.4, 0.2, 0.1, 0.1)):
+        clock.now_s += seconds
+        display.on_epoch_end(epoch, {"loss": 1.0})
+    lines = written.getvalue().splitlines()
+    # At 0.5 s, not at 1.0 and 1.4, at 1.6 (more than a second later), and at the end.
+    assert lines[1::2] == ["a", "b", "c"]
+    steps = [re.match(r"step (\d)/6 ", line)[1] for line in lines[0::2]]
+    assert steps == ["1", "4", "6"]
+
+
+def test_within_a_long_epoch_there_is_a_line_now_and_then(clock):
+    display, written = make_display(total_steps=1000, per_epoch=1000)
+    display.on_train_begin()
+    for step in range(10):
+        clock.now_s += 10
+        display.on_train_batch_end(step, {"loss": 3.0})
+    steps = re.findall(r"^step (\d+)/", written.getvalue(), re.MULTILINE)
+    assert steps == ["4", "8"]
+
+
+def test_a_sample_can_not_steer_the_terminal(clock):
+    hostile = "red\x1b[31m\x07\x9b2J \u202etxt"
+    for terminal in (False, True):
+        display, written = make_display(sample=lambda: hostile, terminal=terminal)
+        display.on_train_begin()
+        clock.now_s += 10
+        display.on_epoch_end(0, {"loss": 1.0})
+        display.on_train_end()
+        assert r"red\x1b[31m\x07\x9b2J \u202etxt" in written.getvalue()
+        assert "\x07" not in written.getvalue()
+        assert "\x1b[31m" not in written.getvalue()
+
+
+def test_a_sample_is_shown_as_it_is(clock):
+    text = "  [bold]indented[/bold]\n:heart: 12 'x' " + "long " * 60
+    display, written = make_display(sample=lambda: text)
+    display.on_train_begin()
+    clock.now_s += 10
+    display.on_epoch_end(0, {"loss": 1.0})
+    assert written.getvalue().split("\n", 1)[1] == text + "\n"
+
+
+def test_a_bar_on_a_terminal_comes_and_goes():
+    display, written = make_display(terminal=True)
+    display.on_train_begin()
+    for step in range(5):
+        time.sleep(0.03)
+        display.on_train_batch_end(step, {"loss": 2.5})
+    display._bar.refresh()
+    shown = written.getvalue()
+    assert "step 5/12  epoch 1/3  loss 2.500" in shown
+    assert re.search(r"\d chars/s", shown)
+    assert "━" in shown
+    display.on_epoch_end(0, {"loss": 2.4, "val_loss": 2.2})
+    assert "held-out 2.200" in written.getvalue()
+    assert "a sample" in written.getvalue()
+    assert "\x1b[?25l" in written.getvalue()  # the cursor is hidden
+    display.on_train_end()
+    assert written.getvalue().rindex("\x1b[?25h") > written.getvalue().rindex("?25l")
+
+
+def test_a_narrow_terminal_still_shows_the_figures():
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=40)
+    display = ProgressDisplay(12, 5, 300.0, lambda: "a sample", console)
+    display.on_train_begin()
+    display.on_train_batch_end(4, {"loss": 2.5})
+    display._bar.refresh()
+    display.on_train_end()
+    assert "loss 2.500" in re.sub(r"\s+", " ", written.getvalue())
+
+
+def test_eighty_columns_show_the_time_that_is_left(clock):
+    written = io.StringIO()
+    console = Console(file=written, force_terminal=True, width=80)
+    display = ProgressDisplay(13_586, 491, 2048.0, lambda: "a sample", console)
+    display.on_train_begin()
+    display.on_epoch_end(9, {"loss": 1.5, "val_loss": 1.525})
+    written.truncate(0)
+    clock.now_s += 10
+    display.on_train_batch_end(5_000, {"loss": 1.5})
+    display._bar.refresh()
+    display.on_train_end()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
+    line = "step 5,001/13,586  epoch 11/28  loss 1.500  held-out 1.525  0:17 left"
+    assert line in shown
+    assert "chars/s" not in shown
+
+
+def test_elsewhere_no_bar_nor_colour_is_written(clock):
+    display, written = make_display()
+    display.on_train_begin()
+    clock.now_s += 40
+    display.on_train_batch_end(0, {"loss": 2.5})
+    display.on_epoch_end(0, {"loss": 2.5})
+    display.on_train_end()
+    assert "\x1b" not in written.getvalue()
+    assert "━" not in written.getvalue()
+
+
+def test_by_default_it_writes_to_standard_error(capsys):
+    display = ProgressDisplay(1, 1, 10.0, lambda: "a sample")
+    display.on_train_begin()
+    display.on_epoch_end(0, {"loss": 1.0})
+    display.on_train_end()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.endswith("\na sample\n")

@@ -1,0 +1,104 @@
+import math
+
+import numpy as np
+import pytest
+
+from textgen.config import TrainingConfig
+from textgen.training.schedule import averaging_shares, learning_rates, total_steps
+
+AVERAGED = TrainingConfig(schedule="averaged")
+
+
+def test_cosine_rises_peaks_and_falls_to_a_hundredth():
+    config = TrainingConfig(learning_rate=2.0, warmup_steps=5)
+    rates = learning_rates(config, 100, 0, 100)
+    np.testing.assert_allclose(rates[:5], [0.4, 0.8, 1.2, 1.6, 2.0], rtol=1e-6)
+    assert rates.max() == 2.0
+    assert (np.diff(rates[5:]) < 0).all()
+    middle = 5 + (99 - 5) / 2  # between steps 52 and 52: exactly step 52
+    assert rates[int(middle)] == pytest.approx(2 * (0.01 + 0.99 * 0.5), rel=1e-6)
+    assert rates[-1] == pytest.approx(0.02, rel=1e-5)
+
+
+def test_cosine_equals_the_formula_written_out():
+    config = TrainingConfig(learning_rate=0.3, warmup_steps=10)
+    for step, rate in enumerate(learning_rates(config, 59, 0, 59)):
+        warmup = 5  # a tenth of the run, rounded down
+        if step < warmup:
+            expected = 0.3 * (step + 1) / warmup
+        else:
+            angle = math.pi * (step - warmup) / (58 - warmup)
+            expected = 0.3 * (0.01 + 0.99 * (1 + math.cos(angle)) / 2)
+        assert rate == pytest.approx(expected, rel=1e-5)
+
+
+def test_rates_depend_on_the_step_alone():
+    config = TrainingConfig()
+    whole = learning_rates(config, 500, 0, 500)
+    pieces = [learning_rates(config, 500, first, 7) for first in range(0, 490, 7)]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole[:490])
+
+
+def test_constant_schedule():
+    config = TrainingConfig(schedule="constant", warmup_steps=0, learning_rate=0.5)
+    np.testing.assert_array_equal(learning_rates(config, 9, 0, 9), np.full(9, 0.5))
+
+
+@pytest.mark.parametrize("total", [1, 2, 3])
+def test_the_shortest_runs_have_finite_positive_rates(total):
+    rates = learning_rates(TrainingConfig(), total, 0, total)
+    assert np.isfinite(rates).all()
+    assert (rates > 0).all()
+
+
+def test_length_is_the_first_that_is_set():
+    assert total_steps(TrainingConfig(epochs=3), 7) == 21
+    assert total_steps(TrainingConfig(steps=5), 7) == 5
+    timed = TrainingConfig(minutes=1.0)
+    assert total_steps(timed, 7, seconds_left=50.3, seconds_per_step=0.4) == 125
+    both = TrainingConfig(minutes=1.0, steps=5)
+    assert total_steps(both, 7, seconds_left=50.3, seconds_per_step=0.4) == 125
+    # A text of 7 steps is known by heart after 60 epochs.
+    assert total_steps(timed, 7, seconds_left=999.0, seconds_per_step=0.4) == 420
+    assert total_steps(timed, 7, seconds_left=-3.0, seconds_per_step=0.4) == 1
+
+
+def test_shares_weigh_each_step_by_its_twelfth_power():
+    """Against the integral of t¹², of which each sampled step takes its interval."""
+    shares = averaging_shares(AVERAGED, 0, 400)
+    counted = np.zeros(400)
+    for step, share in enumerate(shares):
+        counted *= 1 - share
+        counted[step] += share
+    ends = np.array([*range(1, 65), *range(72, 401, 8)])
+    assert (counted.nonzero()[0] + 1 == ends).all()
+    begins = np.concatenate([[0], ends[:-1]])
+    expected = (ends / 400) ** 13 - (begins / 400) ** 13
+    np.testing.assert_allclose(counted[ends - 1], expected, rtol=1e-4, atol=1e-12)
+
+
+def test_shares_depend_on_the_step_alone_and_begin_with_the_first_weights():
+    whole = averaging_shares(AVERAGED, 0, 100)
+    assert whole[0] == 1
+    pieces = [averaging_shares(AVERAGED, first, 20) for first in range(0, 100, 20)]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "constant"])
+def test_other_schedules_average_nothing(kind):
+    assert not averaging_shares(TrainingConfig(schedule=kind), 0, 50).any()
+
+
+def test_averaged_has_the_rates_of_constant():
+    rates = [
+        learning_rates(TrainingConfig(schedule=kind, steps=50), 50, 0, 50)
+        for kind in ("averaged", "constant")
+    ]
+    np.testing.assert_array_equal(*rates)
+
+
+def test_a_budget_that_grows_does_not_see_the_text_more_often():
+    timed = TrainingConfig(minutes=1.0)
+    assert total_steps(timed, 7, 50.0, 0.4, done=100) == 225
+    assert total_steps(timed, 7, 999.0, 0.4, done=100) == 420
+    assert total_steps(timed, 7, 999.0, 0.4, done=420) == 420

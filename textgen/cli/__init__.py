@@ -1,0 +1,1 @@
+"""The commands: arguments, the conversation, printing."""

@@ -1,0 +1,308 @@
+r"""A text by name or path, as one compact array of ids, with its kind and its split.
+
+A corpus is ``lines`` (each line one example, as with names) or ``text`` (one long
+text). The text is normalised: a byte-order mark is dropped, CRLF and a lone CR become
+LF. The ids of a ``lines`` corpus begin and end with the end symbol, a newline, and
+have one between two lines; empty lines are dropped.
+
+The file is read twice in pieces, once to learn its symbols and once to fill the
+array, so that memory is one array of ids (a byte each up to 256 symbols) whatever the
+size of the text.
+
+    >>> corpus = load_corpus("dinos")
+    >>> corpus.kind, len(corpus.vocabulary), corpus.vocabulary.decode(corpus.ids[:14])
+    ('lines', 27, '\naachenosaurus')
+    >>> split = corpus.split(held_out=0.1)
+    >>> len(split.training) > 8 * len(split.held_out)
+    True
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import statistics
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from textgen.data.text_file import CHUNK_BYTES, existing_file, text_pieces
+from textgen.data.vocabulary import END_SYMBOL, Vocabulary, code_points
+from textgen.errors import CorpusError, VocabularyError, shown_path
+from textgen.system.checks import check_choice, check_number
+
+KINDS = ("lines", "text")
+BLOCK_IDS = 1 << 18  # of a `lines` corpus looked at together
+SPLIT_KEY = bytes(8)  # the same for all trainings, so that their figures compare
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ids to train on, and ids that are only measured.
+
+    Attributes:
+        training: (N,) ids; never empty.
+        held_out: (M,) ids of the same type; may be empty.
+    """
+
+    training: np.ndarray
+    held_out: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """A text made ready for training; see `load_corpus`.
+
+    Attributes:
+        name: name of a named corpus, or the file's name without its suffix.
+        kind: ``lines`` or ``text``.
+        sha256: of the normalised text as UTF-8 (for a file that needed no normalising,
+            the SHA-256 of the file).
+        vocabulary: symbols of the whole text, held-out part included.
+        ids: the whole text, (N,) of the vocabulary's dtype.
+        kind_reason: how the kind was found, for people to read.
+        named: it is the named corpus, not a file that happens to be called so.
+    """
+
+    name: str
+    kind: str
+    sha256: str
+    vocabulary: Vocabulary
+    ids: np.ndarray
+    kind_reason: str = "given"
+    named: bool = False
+
+    def split(self, held_out: float) -> Split:
+        """Split off a part that is only measured, before anything is fitted.
+
+        A ``text`` is cut by position: its last share is held out. Of ``lines``, a
+        share of the *distinct* lines is drawn by a hash of the line's text alone, so
+        that all copies of a line are on one side. A smaller share is part of a larger
+        one. One symbol or line at least is left to train on; a part of fewer than two
+        symbols is no part, and everything is trained on.
+
+        Args:
+            held_out: share to hold out, from 0 to below 1.
+
+        Raises:
+            OptionError: when ``held_out`` is out of bounds.
+        """
+        check_number("--held-out", held_out, 0, below=1)
+        if self.kind == "text":
+            cut = max(1, int(len(self.ids) * (1 - held_out)))
+            if len(self.ids) - cut < 2:
+                cut = len(self.ids)
+            return Split(self.ids[:cut], self.ids[cut:])
+        held_lines = self._held_out_lines(held_out)
+        if not held_lines.any():
+            return Split(self.ids, self.ids[:0])
+        return Split(self._only_lines(~held_lines), self._only_lines(held_lines))
+
+    def _line_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield whole lines, a block at a time.
+
+        Yields:
+            ids of some lines, each closed by the end symbol, and the lines' lengths
+            with that symbol.
+        """
+        end_id = self.vocabulary.encode(END_SYMBOL)[0]
+        start = 1
+        size = BLOCK_IDS
+        while start < len(self.ids):
+            ends = np.flatnonzero(self.ids[start : start + size] == end_id)
+            if not len(ends):
+                size *= 2  # a line longer than the block
+                continue
+            block = self.ids[start : start + int(ends[-1]) + 1]
+            yield block, np.diff(ends, prepend=-1)
+            start += len(block)
+
+    def _held_out_lines(self, held_out: float) -> np.ndarray:
+        """Draw lines; see `split`. Returns a mask over the lines, (L,) bool."""
+        hashes = []
+        for block, _ in self._line_blocks():
+            lines = self.vocabulary.decode(block).split(END_SYMBOL)[:-1]
+            digests = (
+                hashlib.blake2b(line.encode(), digest_size=8, key=SPLIT_KEY).digest()
+                for line in lines
+            )
+            hashes.append(np.frombuffer(b"".join(digests), dtype="<u8"))
+        line_hashes = np.concatenate(hashes)
+        distinct = np.unique(line_hashes)
+        drawn = min(round(held_out * len(distinct)), len(distinct) - 1)
+        if drawn < 1:
+            return np.zeros(len(line_hashes), dtype=bool)
+        return line_hashes <= distinct[drawn - 1]
+
+    def _only_lines(self, wanted: np.ndarray) -> np.ndarray:
+        """Return the ids of the lines that a mask (L,) picks, in `lines` form."""
+        # Memory that is never written to is never resident: no need to count first.
+        chosen = np.empty_like(self.ids)
+        chosen[0] = self.ids[0]
+        filled, line = 1, 0
+        for block, lengths in self._line_blocks():
+            picked = block[np.repeat(wanted[line : line + len(lengths)], lengths)]
+            chosen[filled : filled + len(picked)] = picked
+            filled += len(picked)
+            line += len(lengths)
+        return chosen[:filled]
+
+
+def data_folder(kind: str) -> Path:
+    """Return the folder of ``corpora`` or ``models`` that come with the program."""
+    check_choice("kind of data", kind, ("corpora", "models"))
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "assets" / kind
+    in_checkout = package.parent / kind
+    return installed if installed.is_dir() else in_checkout
+
+
+def named_corpora() -> dict[str, Path]:
+    """Return the named corpora, by name: every text file of the corpora's folder."""
+    paths = sorted(data_folder("corpora").glob("*.txt"))
+    return {path.stem: path for path in paths}
+
+
+def load_corpus(
+    name_or_path: str | os.PathLike[str],
+    kind: str | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> Corpus:
+    """Read a corpus.
+
+    Args:
+        name_or_path: name of a named corpus, or the path of any UTF-8 text (a named
+            corpus goes before a file of the same name, which ``./name`` reaches).
+        kind: ``lines`` or ``text``; None guesses it. The guess is ``lines`` when
+            the first 256 KiB have at least 20 lines and no empty line between two,
+            none above 64 characters, and at most 3 words in 95 % of them; verse and
+            code, whose lines are short too, fail on words or empty lines.
+        vocabulary: that of a saved model, to go on from: its ids are kept and the
+            text's new symbols appended. None makes one from the text.
+
+    Raises:
+        CorpusError: when the text can't be found, read, decoded or used.
+        OptionError: for an unknown ``kind``.
+    """
+    if kind is not None:
+        check_choice("--kind", kind, KINDS)
+    path, named = _find(name_or_path)
+    reason = "given"
+    if kind is None:
+        kind, reason = _guess_kind(path)
+    symbols, length, sha256 = _survey(path, kind)
+    if vocabulary is None:
+        vocabulary = Vocabulary.from_text(symbols)
+    else:
+        vocabulary = vocabulary.extended(symbols)
+    ids = _fill(path, kind, vocabulary, length)
+    return Corpus(path.stem, kind, sha256, vocabulary, ids, reason, named)
+
+
+def corpus_name(name_or_path: str | os.PathLike[str]) -> str:
+    """Return the name that a corpus will have, without reading it.
+
+    Raises:
+        CorpusError: when there is no such corpus.
+    """
+    return _find(name_or_path)[0].stem
+
+
+def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, bool]:
+    """Return the path of a named corpus or of a file, and whether it was named."""
+    named = named_corpora()
+    if isinstance(name_or_path, str) and name_or_path in named:
+        return named[name_or_path], True
+    path = existing_file(name_or_path)
+    if path is None:
+        raise CorpusError(
+            f"expected a corpus or a file, but there is no {shown_path(name_or_path)}: "
+            f"name one of the corpora ({', '.join(named)}) or the path of a UTF-8 text"
+        )
+    return path, False
+
+
+def _guess_kind(path: Path) -> tuple[str, str]:
+    """Return a kind and why; `load_corpus` documents the rule."""
+    lines = next(text_pieces(path), "").strip(END_SYMBOL).split(END_SYMBOL)
+    if path.stat().st_size > CHUNK_BYTES:
+        lines = lines[:-1]  # cut where the piece ends
+    if len(lines) < 20:
+        return "text", "guessed: it has fewer than 20 lines"
+    if "" in lines:
+        return "text", "guessed: it has empty lines between its lines"
+    if max(map(len, lines)) > 64:
+        return "text", "guessed: it has lines of more than 64 characters"
+    if statistics.fmean(len(line.split()) <= 3 for line in lines) < 0.95:
+        return "text", "guessed: its lines have more than 3 words"
+    return "lines", "guessed: its lines are of at most 3 words, and none is empty"
+
+
+def _in_form(pieces: Iterable[str], kind: str) -> Iterator[str]:
+    """Give a text the form of its kind: for ``lines``, no line empty, all closed."""
+    if kind == "text":
+        yield from pieces
+        return
+    at_line_start = True
+    yield END_SYMBOL
+    for piece in pieces:
+        text = piece.lstrip(END_SYMBOL) if at_line_start else piece
+        while "\n\n" in text:
+            text = text.replace("\n\n", "\n")
+        if text:
+            at_line_start = text.endswith(END_SYMBOL)
+            yield text
+    if not at_line_start:
+        yield END_SYMBOL
+
+
+def _survey(path: Path, kind: str) -> tuple[str, int, str]:
+    """Read a text once: its distinct symbols, its length in form, its SHA-256."""
+    digest = hashlib.sha256()
+    chars = 0
+
+    def measured() -> Iterator[str]:
+        nonlocal chars
+        for piece in text_pieces(path):
+            digest.update(piece.encode())
+            chars += len(piece)
+            yield piece
+
+    seen = np.zeros(0x110000, dtype=bool)
+    length = 0
+    for piece in _in_form(measured(), kind):
+        seen[code_points(piece)] = True
+        length += len(piece)
+    if chars < 2:
+        received = "one character" if chars else "nothing"
+        raise CorpusError(
+            f"expected a text of at least 2 characters, but {str(path)!r} holds "
+            f"{received}: give a longer text"
+        )
+    if kind == "lines" and length < 3:
+        raise CorpusError(
+            f"expected at least one line that isn't empty, but {str(path)!r} has "
+            "none: give a longer text"
+        )
+    symbols = "".join(map(chr, np.flatnonzero(seen)))
+    return symbols, length, digest.hexdigest()
+
+
+def _fill(path: Path, kind: str, vocabulary: Vocabulary, length: int) -> np.ndarray:
+    """Read a surveyed text again, into one array of ids (``length``,)."""
+    ids = np.empty(length, dtype=vocabulary.dtype)
+    filled = 0
+    try:
+        for piece in _in_form(text_pieces(path), kind):
+            ids[filled : filled + len(piece)] = vocabulary.encode(piece)
+            filled += len(piece)
+    except (ValueError, VocabularyError):
+        filled = -1
+    if filled != length:
+        raise CorpusError(
+            f"expected a text that stays as it is, but {str(path)!r} changed while it "
+            "was read: try again when nothing writes to it"
+        )
+    return ids

@@ -1,0 +1,346 @@
+"""Ids → batches of windows: the one place where a corpus is cut up for training.
+
+A window is a run of symbols ``ids[s : s + length + 1]``; its inputs are all but the
+last of them and its targets all but the first. Nothing is cut in advance: a batch is
+gathered by offset when it is asked for, and which windows it holds is computed from
+(seed, epoch, step) by a keyed permutation, so that beyond the ids (and, for ``lines``,
+four bytes a line) only the batches asked for take memory, and any step can be had at
+any time.
+
+    >>> ids = np.arange(10, dtype=np.uint8)
+    >>> config = WindowConfig(seq_length=3, targets="last")
+    >>> windows = make_windows(ids, "text", config, batch_size=2, seed=0)
+    >>> windows.windows_per_epoch, windows.steps_per_epoch
+    (7, 4)
+    >>> batch = windows.batch(epoch=0, step=0)
+    >>> (batch.inputs + 1 == batch.targets).all()
+    np.True_
+    >>> batch.weights[0]
+    array([0., 0., 1.], dtype=float32)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from textgen.config import WindowConfig
+from textgen.data.batching import WindowBatch
+from textgen.data.permutation import ROUNDS, permute
+from textgen.errors import CorpusError
+
+BLOCK_WINDOWS = 4096  # gathered together by `arrays`
+
+
+class Windows(ABC):
+    """All windows of an epoch, in a seeded order; made by `make_windows`.
+
+    Attributes:
+        windows_per_epoch: the same in every epoch.
+        batch_size: B of every batch; never more than ``windows_per_epoch``.
+        steps_per_epoch: batches that hold all windows, the last one filled up.
+        longest: symbols in the longest window, the most that T can be.
+    """
+
+    def __init__(
+        self,
+        ids: np.ndarray,
+        config: WindowConfig,
+        count: int,
+        longest: int,
+        batch_size: int,
+        seed: int,
+        padding_id: int,
+    ) -> None:
+        self._ids = ids
+        self._config = config
+        self._seed = seed
+        self._padding_id = padding_id
+        self.windows_per_epoch = count
+        self.batch_size = min(batch_size, count)
+        self.steps_per_epoch = -(-count // self.batch_size)
+        self.longest = longest
+
+    @abstractmethod
+    def _locate(
+        self, windows: np.ndarray, randoms: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return where windows start and how many inputs they have, (R,) int64 each.
+
+        Args:
+            windows: (R,) int64, numbers of windows in the text's order.
+            randoms: uint64, what is random about this epoch.
+        """
+
+    def batch(self, epoch: int, step: int) -> WindowBatch:
+        """Return a batch: a function of its arguments and the seed alone.
+
+        The last batch of an epoch is filled up with rows of weight 0.
+
+        Args:
+            epoch: from 0 on.
+            step: from 0 to ``steps_per_epoch - 1``, counted within the epoch.
+
+        Raises:
+            IndexError: when there is no such step.
+        """
+        (batch,) = self.batches(epoch, step, 1)
+        return batch
+
+    def batches(self, epoch: int, first_step: int, count: int) -> list[WindowBatch]:
+        """Return the batches of ``count`` steps running, each as `batch` has it.
+
+        Gathering them together takes a seventh of the time. They are views of arrays
+        that hold them all.
+
+        Raises:
+            IndexError: when there is no such step.
+        """
+        last_step = first_step + count - 1
+        if epoch < 0 or not 0 <= first_step <= last_step < self.steps_per_epoch:
+            raise IndexError(
+                f"an epoch has steps 0 to {self.steps_per_epoch - 1}, but steps "
+                f"{first_step} to {last_step} of epoch {epoch} were asked for"
+            )
+        size = self.batch_size
+        places = first_step * size + np.arange(count * size, dtype=np.int64)
+        fillers = places >= self.windows_per_epoch
+        places[fillers] = last_step * size  # widen no batch but their own
+        lengths, inputs, targets, weights = self._gather(places, epoch)
+        weights[fillers] = 0
+        longest = lengths.reshape(count, size).max(axis=1)
+        batches = []
+        for n, width in enumerate(longest):
+            block = np.s_[n * size : (n + 1) * size, :width]
+            batches.append(WindowBatch(inputs[block], targets[block], weights[block]))
+        return batches
+
+    def arrays(self, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return all windows of an epoch at once, as `keras.Model.fit` takes them.
+
+        Takes 12 bytes for each of N x T symbols: for small corpora. They fit the
+        saved model, except for targets ``last`` on ``lines``: windows of many lengths
+        need a prediction at each position (`textgen.modeling.model.build_model` with
+        targets
+        ``all``), and the saved model makes one, after the padding.
+
+        Returns:
+            inputs (N, T) int32, targets (N, T) int32 and weights (N, T) float32, with
+            T the longest window; for targets ``last`` on a ``text``, targets and
+            weights (N,).
+        """
+        shape = (self.windows_per_epoch, self.longest)
+        inputs = np.empty(shape, np.int32)
+        targets = np.empty(shape, np.int32)
+        weights = np.empty(shape, np.float32)
+        for first in range(0, shape[0], BLOCK_WINDOWS):
+            places = np.arange(first, min(first + BLOCK_WINDOWS, shape[0]))
+            block = slice(first, first + BLOCK_WINDOWS)
+            _, inputs[block], targets[block], weights[block] = self._gather(
+                places, epoch, self.longest
+            )
+        return inputs, targets, weights
+
+    def _gather(
+        self, places: np.ndarray, epoch: int, width: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return lengths (R,) of the windows at places in the epoch's order, and their
+        inputs, targets and weights (R, width).
+
+        Args:
+            places: (R,) int64, below ``windows_per_epoch``.
+            epoch: from 0 on.
+            width: T; None is the longest window of these.
+        """
+        entropy = np.random.SeedSequence((self._seed, epoch))
+        randoms = entropy.generate_state(ROUNDS + 1, np.uint64)
+        windows = permute(places, self.windows_per_epoch, randoms[1:])
+        starts, lengths = self._locate(windows, randoms[0])
+        width = width or int(lengths.max())
+        offsets = starts[:, None] + np.arange(width + 1)
+        symbols = self._ids.take(offsets, mode="clip").astype(np.int32)
+        inputs, targets = symbols[:, :-1].copy(), symbols[:, 1:].copy()
+        steps = np.arange(width)
+        padding = steps >= lengths[:, None]
+        inputs[padding] = self._padding_id
+        targets[padding] = self._padding_id
+        if self._config.targets == "last":
+            weights = steps == lengths[:, None] - 1
+        else:
+            weights = ~padding
+        return lengths, inputs, targets, weights.astype(np.float32)
+
+
+class TextWindows(Windows):
+    """Windows of T symbols, a stride apart, over one long text.
+
+    For targets ``all`` the first window of an epoch starts at a random phase below the
+    stride, and a window that would reach beyond the text is moved back to end with it:
+    so the number of windows is the same in every epoch and no symbol is always left
+    out. For targets ``last`` the phase is 0.
+    """
+
+    def __init__(
+        self, ids: np.ndarray, config: WindowConfig, batch_size: int, seed: int
+    ) -> None:
+        window = config.seq_length
+        if len(ids) <= window:
+            raise CorpusError(
+                f"expected at least {window + 1:,} symbols to train on for windows of "
+                f"{window:,}, but there are {len(ids):,}: give a smaller --window or "
+                "--held-out, or a longer text"
+            )
+        self._stride = config.stride or (window if config.targets == "all" else 1)
+        self._last_start = len(ids) - window - 1
+        count = self._last_start // self._stride + 1
+        super().__init__(ids, config, count, window, batch_size, seed, padding_id=0)
+
+    def _locate(
+        self, windows: np.ndarray, randoms: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        phase = 0
+        if self._config.targets == "all":
+            phase = int(randoms) % min(self._stride, self._last_start + 1)
+        starts = np.minimum(phase + windows * self._stride, self._last_start)
+        return starts, np.full(len(windows), self._config.seq_length)
+
+    def arrays(self, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See `Windows.arrays`."""
+        inputs, targets, weights = super().arrays(epoch)
+        if self._config.targets == "last":
+            return inputs, targets[:, -1].copy(), weights[:, -1].copy()
+        return inputs, targets, weights
+
+
+class LineWindows(Windows):
+    """Each line from its opening end symbol on, predicting it and its closing one.
+
+    For targets ``all`` a window is a line, and ``stride`` has no meaning. A line
+    longer than T is cut into pieces of T, each after the first starting at the last
+    symbol of the one before, so that every symbol is a target once. For targets
+    ``last`` a window is the at most T symbols before one symbol, from the line's
+    beginning at the earliest, and the stride is that of the predicted symbols.
+    """
+
+    def __init__(
+        self,
+        ids: np.ndarray,
+        config: WindowConfig,
+        batch_size: int,
+        seed: int,
+        end_id: int,
+    ) -> None:
+        if len(ids) < 2:
+            raise CorpusError(
+                "expected at least one line to train on, but there is none: "
+                "give a smaller --held-out, or a text with more lines"
+            )
+        if ids[0] != end_id or ids[-1] != end_id:
+            raise ValueError("ids of lines must begin and end with the end symbol")
+        self._ends = places_of(end_id, ids)
+        self._stride = config.stride or 1
+        if config.targets == "all":
+            self._bounds = with_bounds_between(self._ends, config.seq_length)
+            count = len(self._bounds) - 1
+            longest = int(np.diff(self._bounds).max())
+        else:
+            count = (len(ids) - 2) // self._stride + 1
+            longest = min(int(np.diff(self._ends).max()), config.seq_length)
+        super().__init__(ids, config, count, longest, batch_size, seed, end_id)
+
+    def _locate(
+        self, windows: np.ndarray, randoms: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if self._config.targets == "all":
+            starts = self._bounds[windows].astype(np.int64)
+            return starts, self._bounds[windows + 1].astype(np.int64) - starts
+        last_inputs = windows * self._stride
+        # Of the ends' own type, or searchsorted would convert all the ends.
+        keys = last_inputs.astype(self._ends.dtype)
+        lines = np.searchsorted(self._ends, keys, side="right") - 1
+        openings = self._ends[lines].astype(np.int64)
+        starts = np.maximum(openings, last_inputs + 1 - self._config.seq_length)
+        return starts, last_inputs + 1 - starts
+
+
+def make_windows(
+    ids: np.ndarray,
+    kind: str,
+    config: WindowConfig,
+    batch_size: int,
+    seed: int,
+    end_id: int | None = None,
+) -> TextWindows | LineWindows:
+    """Return the windows of a text.
+
+    Args:
+        ids: (N,) of any integer type, maybe a memory map; kept, not copied. Those of
+            ``lines`` begin and end with the end symbol.
+        kind: ``lines`` or ``text``.
+        config: T, stride and targets.
+        batch_size: windows B in a batch.
+        seed: determines phase and order, with the epoch.
+        end_id: id of the end symbol; needed for ``lines``.
+
+    Raises:
+        CorpusError: when the text is too short for a single window.
+        ValueError: when ``ids`` of ``lines`` don't begin and end with ``end_id``, or
+            ``kind`` is neither.
+    """
+    if kind == "text":
+        return TextWindows(ids, config, batch_size, seed)
+    if kind != "lines" or end_id is None:
+        raise ValueError(
+            f"kind must be 'text', or 'lines' with an end_id, but was {kind!r} "
+            f"with {end_id!r}"
+        )
+    return LineWindows(ids, config, batch_size, seed, end_id)
+
+
+# Where the lines of a corpus begin and end, and how long ones are cut.
+#
+# >>> ends = places_of(0, np.array([0, 5, 6, 7, 8, 9, 0, 5, 0], np.uint8))
+# >>> ends.tolist(), with_bounds_between(ends, 4).tolist()
+# ([0, 6, 8], [0, 4, 6, 8])
+BLOCK_IDS = 1 << 20  # looked at together
+
+
+def places_of(wanted: int, ids: np.ndarray) -> np.ndarray:
+    """Return where an id stands, in order, uint32 if that holds all places.
+
+    Args:
+        wanted: the id.
+        ids: (N,) of any integer type.
+    """
+    blocks = range(0, len(ids), BLOCK_IDS)
+    found = sum(np.count_nonzero(ids[b : b + BLOCK_IDS] == wanted) for b in blocks)
+    places = np.empty(found, np.uint32 if len(ids) < 2**32 else np.int64)
+    filled = 0
+    for start in blocks:
+        block = np.flatnonzero(ids[start : start + BLOCK_IDS] == wanted)
+        places[filled : filled + len(block)] = block + start
+        filled += len(block)
+    return places
+
+
+def with_bounds_between(bounds: np.ndarray, longest: int) -> np.ndarray:
+    """Return bounds with as few more that each is near the one before.
+
+    Args:
+        bounds: (L + 1,) increasing places, of any integer type.
+        longest: symbols from one bound to the next, at most.
+
+    Returns:
+        Of the same type; ``bounds`` itself if none is too far from the next.
+    """
+    lengths = np.diff(bounds)
+    if lengths.max() <= longest:
+        return bounds
+    pieces = -(-lengths.astype(np.int64) // longest)
+    firsts = np.cumsum(pieces) - pieces  # number of each line's first piece
+    cut = np.empty(int(pieces.sum()) + 1, bounds.dtype)
+    number = np.arange(len(cut) - 1) - np.repeat(firsts, pieces)  # within the line
+    cut[:-1] = np.repeat(bounds[:-1], pieces) + (number * longest).astype(cut.dtype)
+    cut[-1] = bounds[-1]
+    return cut

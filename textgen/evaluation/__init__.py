@@ -1,0 +1,1 @@
+"""How good a model is: nats per character and what is derived from them."""

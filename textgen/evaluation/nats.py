@@ -1,0 +1,169 @@
+"""How well a trained model predicts a text: mean nats per symbol.
+
+Stream text is read as one stream from zero state, lines each from zero state beginning
+with the end symbol. A stream model trained on targets ``last`` is judged by the symbol
+after each full window, the only thing that it was trained for; ``after_chars`` makes
+models of both targets comparable, by counting only symbols that have so many before
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from textgen.inference.decoder import Decoder, WindowDecoder
+from textgen.saving.trained_model import TrainedModel
+
+LEAD_CHARS = 128  # read before a segment of a sample begins to count
+SEGMENT_CHARS = 256  # shorter segments than this are not worth a lead
+MAX_SEGMENTS = 64
+WINDOW_ROWS = 512
+LINE_ROWS = 64
+BLOCK_FLOATS = 1 << 20  # logits kept before their loss is taken: 4 MiB
+
+
+def held_out_nats(
+    model: TrainedModel,
+    ids: np.ndarray,
+    max_symbols: int | None = None,
+    *,
+    after_chars: int = 0,
+) -> float:
+    """Return the mean negative log-likelihood of a text's symbols.
+
+    Args:
+        model: the trained model; its kind says how the text is read.
+        ids: (N,) ids, any integer dtype; of ``lines``, what precedes the first or
+            follows the last end symbol is no whole line and is left out.
+        max_symbols: count about so many, evenly spread over the text (segments with
+            a short lead, windows or whole lines); None means all.
+        after_chars: count only symbols with at least so many before them, in the
+            text or, of ``lines``, in the line with its leading end symbol.
+
+    Returns:
+        Nats per counted symbol; NaN if the text is too short to count any. The first
+        symbol of a stream is not predicted; the end symbol of each line is.
+
+    Raises:
+        ValueError: for ``lines`` and a vocabulary without the end symbol.
+    """
+    if model.kind == "lines":
+        readings = _line_readings
+    elif model.windows.targets == "last":
+        readings = _window_readings
+    else:
+        readings = _stream_readings
+    nats, symbols = 0.0, 0
+    for reading in readings(model, ids, max_symbols, after_chars):
+        for losses in _counted_losses(reading, model.network.vocabulary_size):
+            nats += float(losses.sum())
+            symbols += losses.size
+    return nats / symbols if symbols else math.nan
+
+
+class _Reading(NamedTuple):
+    """B texts that are read in step, symbol by symbol.
+
+    Attributes:
+        decoder: of B streams, in the state to begin with.
+        inputs: (N, B) ids, a row for each step.
+        targets: (N, B) ids of the symbols that come next.
+        counted: (N, B) bool, the targets whose loss counts.
+    """
+
+    decoder: Decoder | WindowDecoder
+    inputs: np.ndarray
+    targets: np.ndarray
+    counted: np.ndarray
+
+
+def _counted_losses(reading: _Reading, vocabulary_size: int) -> Iterator[np.ndarray]:
+    """Yield the losses that count, a block of steps at a time."""
+    decoder, inputs, targets, counted = reading
+    block = max(1, BLOCK_FLOATS // (decoder.streams * vocabulary_size))
+    for start in range(0, len(inputs), block):
+        part = slice(start, start + block)
+        logits = np.array([decoder.step(ids).copy() for ids in inputs[part]])
+        kept = counted[part]
+        yield cross_entropy(logits[kept], targets[part][kept])
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Return each target's negative log-probability, log-sum-exp less its logit.
+
+    Args:
+        logits: (N, V), any float dtype.
+        targets: (N,) ids.
+
+    Returns:
+        (N,) float64, in nats.
+    """
+    scores = logits.astype(np.float64)
+    scores -= scores.max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(scores, targets[:, None].astype(np.intp), -1)[:, 0]
+    return np.log(np.exp(scores).sum(axis=-1)) - chosen
+
+
+def _stream_readings(
+    model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
+) -> Iterator[_Reading]:
+    first = max(1, after_chars)
+    sampled_from = max(first, 1 + LEAD_CHARS)
+    if max_symbols is None or len(ids) - sampled_from < max_symbols:
+        counted = np.arange(1, len(ids))[:, None] >= first
+        yield _Reading(model.decoder(), ids[:-1, None], ids[1:, None], counted)
+        return
+    segments = min(MAX_SEGMENTS, max(1, max_symbols // SEGMENT_CHARS))
+    length = max_symbols // segments
+    starts = np.linspace(sampled_from, len(ids) - length, segments).astype(np.int64)
+    steps = np.arange(-LEAD_CHARS, length)[:, None]
+    targets = starts + steps
+    counted = np.broadcast_to(steps >= 0, targets.shape)
+    yield _Reading(model.decoder(segments), ids[targets - 1], ids[targets], counted)
+
+
+def _window_readings(
+    model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
+) -> Iterator[_Reading]:
+    window = model.windows.seq_length
+    places = np.arange(max(window, after_chars), len(ids))
+    if max_symbols is not None and max_symbols < len(places):
+        spread = np.linspace(0, len(places) - 1, max_symbols).astype(np.int64)
+        places = places[spread]
+    steps = np.arange(1 - window, 1)[:, None]
+    for start in range(0, len(places), WINDOW_ROWS):
+        targets = places[start : start + WINDOW_ROWS] + steps
+        counted = np.broadcast_to(steps == 0, targets.shape)
+        decoder = Decoder(model.network, targets.shape[1])
+        yield _Reading(decoder, ids[targets - 1], ids[targets], counted)
+
+
+def _line_readings(
+    model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
+) -> Iterator[_Reading]:
+    if model.end_id is None:
+        raise ValueError("expected a vocabulary with the end symbol, but it has none")
+    ends = np.flatnonzero(ids == model.end_id)
+    starts, lengths = ends[:-1], np.diff(ends)
+    if max_symbols is not None and max_symbols < lengths.sum():
+        lines = max(1, round(len(starts) * max_symbols / lengths.sum()))
+        spread = np.linspace(0, len(starts) - 1, lines).astype(np.int64)
+        starts, lengths = starts[spread], lengths[spread]
+    # Lines of like length go together, so that little is computed in vain.
+    order = np.argsort(lengths, kind="stable")
+    for begin in range(0, len(order), LINE_ROWS):
+        rows = order[begin : begin + LINE_ROWS]
+        longest = int(lengths[rows].max())
+        steps = np.arange(longest)[:, None]
+        inputs = np.minimum(starts[rows] + steps, len(ids) - 2)
+        counted = (steps < lengths[rows]) & (steps + 1 >= after_chars)
+        # In a line within one window, a staggered state would never begin again.
+        fits = longest <= model.windows.seq_length
+        decoder = (
+            Decoder(model.network, len(rows)) if fits else model.decoder(len(rows))
+        )
+        yield _Reading(decoder, ids[inputs], ids[inputs + 1], counted)

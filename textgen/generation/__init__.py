@@ -1,0 +1,1 @@
+"""From logits to text: samplers, one text streamed, many in a batch."""

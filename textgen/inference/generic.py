@@ -1,0 +1,174 @@
+"""Stacks of any recurrent layers that Keras has had, in NumPy, each by its formulas.
+
+Networks of other people's files go through here: LSTM, GRU and simple recurrent layers
+of any activation, with dense layers between them, and symbols that are passed over as
+padding. Plain, not tuned: `textgen.inference.lstm` is the fast form of the usual case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from textgen.inference.activations import ACTIVATIONS
+from textgen.inference.base import Recurrence, State, input_table
+from textgen.inference.weights import (
+    GRUWeights,
+    LSTMWeights,
+    Network,
+    Pointwise,
+    Recurrent,
+    SimpleRNNWeights,
+)
+
+
+class _LSTM:
+    """c = f·c + i·g, h = o·act(c) (Gers et al. 2000)."""
+
+    def __init__(self, weights: LSTMWeights, rows: int):
+        units = weights.units
+        self._recurrent_kernel = weights.recurrent_kernel
+        self._activate = ACTIVATIONS[weights.activation]
+        self._gate = ACTIVATIONS[weights.recurrent_activation]
+        self.output = np.zeros((rows, units), np.float32)
+        self._cell = np.zeros((rows, units), np.float32)
+        self.state = (self.output, self._cell)
+        self._sums = np.empty((rows, 4 * units), np.float32)
+        self._i, self._f, self._g, self._o = np.split(self._sums, 4, axis=1)
+
+    def advance(self, received: np.ndarray) -> None:
+        cell = self._cell
+        np.dot(self.output, self._recurrent_kernel, out=self._sums)
+        self._sums += received
+        for gate in (self._i, self._f, self._o):
+            self._gate(gate)
+        self._activate(self._g)
+        cell *= self._f
+        cell += self._i * self._g
+        self.output[:] = cell
+        self._activate(self.output)
+        self.output *= self._o
+
+
+class _GRU:
+    """h = z·h + (1 - z)·candidate (Cho et al. 2014).
+
+    The reset gate works on the state, or with a recurrent bias on the state's product
+    (what cuDNN computes, and Keras with ``reset_after``).
+    """
+
+    def __init__(self, weights: GRUWeights, rows: int):
+        units = weights.units
+        self._gate_columns = 2 * units
+        kernel = weights.recurrent_kernel
+        self._gate_kernel = np.ascontiguousarray(kernel[:, : 2 * units])
+        self._candidate_kernel = np.ascontiguousarray(kernel[:, 2 * units :])
+        self._bias = weights.recurrent_bias
+        self._activate = ACTIVATIONS[weights.activation]
+        self._gate = ACTIVATIONS[weights.recurrent_activation]
+        self.output = np.zeros((rows, units), np.float32)
+        self.state = (self.output,)
+
+    def advance(self, received: np.ndarray) -> None:
+        h, columns = self.output, self._gate_columns
+        gates = h @ self._gate_kernel
+        if self._bias is not None:
+            gates += self._bias[:columns]
+        gates += received[..., :columns]
+        self._gate(gates)
+        z, r = np.split(gates, 2, axis=1)
+        if self._bias is None:
+            candidate = (r * h) @ self._candidate_kernel
+        else:
+            candidate = r * (h @ self._candidate_kernel + self._bias[columns:])
+        candidate += received[..., columns:]
+        self._activate(candidate)
+        h *= z
+        h += (1 - z) * candidate
+
+
+class _SimpleRNN:
+    """h = act(received + h·R) (Elman 1990)."""
+
+    def __init__(self, weights: SimpleRNNWeights, rows: int):
+        self._recurrent_kernel = weights.recurrent_kernel
+        self._activate = ACTIVATIONS[weights.activation]
+        self.output = np.zeros((rows, weights.units), np.float32)
+        self.state = (self.output,)
+
+    def advance(self, received: np.ndarray) -> None:
+        sums = self.output @ self._recurrent_kernel
+        sums += received
+        self._activate(sums)
+        self.output[:] = sums
+
+
+# What grows beyond float32 is noticed in the logits, once; see
+# `textgen.inference.decoder`.
+_quietly = np.errstate(over="ignore", invalid="ignore")
+
+_CELLS = {LSTMWeights: _LSTM, GRUWeights: _GRU, SimpleRNNWeights: _SimpleRNN}
+
+
+class MixedStack(Recurrence):
+    """Any stack of layers: the states for a number of independent rows."""
+
+    def __init__(self, network: Network, rows: int):
+        """Make the states of ``rows`` texts."""
+        first = network.layers[0]
+        self._masked = network.masked
+        self._input_table = input_table(network.embedding, first.kernel, first.bias)
+        self._cells = {
+            number: _CELLS[type(layer)](layer, rows)
+            for number, layer in enumerate(network.layers)
+            if isinstance(layer, Recurrent)
+        }
+        self._layers = network.layers
+        self.top = self._cells[len(network.layers) - 1].output
+
+    @_quietly
+    def advance(self, ids: np.ndarray | int) -> None:
+        """Take every row one symbol further; see `Recurrence.advance`."""
+        masked = None if self._masked is None else self._masked[ids]
+        if masked is None or not masked.any():
+            self._advance(ids)
+            return
+        before = self.copy_state()
+        self._advance(ids)
+        rows = np.broadcast_to(masked, len(self.top))
+        for part, kept in zip(self.parts(), before, strict=True):
+            part[rows] = kept[rows]
+
+    def _advance(self, ids: np.ndarray | int) -> None:
+        received = self._input_table[ids]
+        output = None
+        for number, layer in enumerate(self._layers):
+            if output is not None and layer.kernel is not None:
+                received = output @ layer.kernel + layer.bias
+            elif output is not None:
+                received = output.copy()
+            if cell := self._cells.get(number):
+                cell.advance(received)
+                output = cell.output
+            else:
+                ACTIVATIONS[layer.activation](received)
+                output = received
+
+    def parts(self) -> State:
+        """Return the arrays that hold the state; see `Recurrence.parts`."""
+        return tuple(part for cell in self._cells.values() for part in cell.state)
+
+
+@_quietly
+def apply_pointwise(x: np.ndarray, layers: Sequence[Pointwise]) -> np.ndarray:
+    """Return what dense layers and activations make of ``x`` (..., D); no change to it.
+
+    Args:
+        x: float32.
+        layers: applied in order.
+    """
+    for layer in layers:
+        x = x.copy() if layer.kernel is None else x @ layer.kernel + layer.bias
+        ACTIVATIONS[layer.activation](x)
+    return x

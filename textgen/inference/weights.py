@@ -1,0 +1,154 @@
+"""The weights of a trained network, layer by layer, as plain arrays.
+
+    ids ─► input table ─► recurrent layers (pointwise layers between) ─► head ─► logits
+
+All arrays are float32 in the layout of today's Keras; what older files hold is brought
+into it by `textgen.saving.keras_layers`. Activations go by the names of
+`textgen.inference.activations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LSTMWeights:
+    """One LSTM layer: gates side by side in the order i, f, c, o.
+
+    Attributes:
+        kernel: (D, 4U), for the layer's input.
+        recurrent_kernel: (U, 4U), for its own output a step before.
+        bias: (4U,).
+        activation: of the candidate c and of the cell's output.
+        recurrent_activation: of the gates i, f and o.
+    """
+
+    kernel: np.ndarray
+    recurrent_kernel: np.ndarray
+    bias: np.ndarray
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+
+    @property
+    def units(self) -> int:
+        """U, the size of the layer's output."""
+        return len(self.recurrent_kernel)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the cell of Gers et al. (2000), the one that we train."""
+        return (self.activation, self.recurrent_activation) == ("tanh", "sigmoid")
+
+
+@dataclass(frozen=True)
+class GRUWeights:
+    """One GRU layer: gates side by side in the order z, r, h.
+
+    Attributes:
+        kernel: (D, 3U), for the layer's input.
+        recurrent_kernel: (U, 3U), for its own output a step before.
+        bias: (3U,), added to the input's product.
+        recurrent_bias: (3U,), added to the state's product; None means that the
+            reset gate works before that product, on the state itself.
+        activation: of the candidate h.
+        recurrent_activation: of the gates z and r.
+    """
+
+    kernel: np.ndarray
+    recurrent_kernel: np.ndarray
+    bias: np.ndarray
+    recurrent_bias: np.ndarray | None
+    activation: str = "tanh"
+    recurrent_activation: str = "sigmoid"
+
+    @property
+    def units(self) -> int:
+        """U, the size of the layer's output."""
+        return len(self.recurrent_kernel)
+
+
+@dataclass(frozen=True)
+class SimpleRNNWeights:
+    """One simple recurrent layer (Elman 1990).
+
+    Attributes:
+        kernel: (D, U), for the layer's input.
+        recurrent_kernel: (U, U), for its own output a step before.
+        bias: (U,).
+        activation: of the sum.
+    """
+
+    kernel: np.ndarray
+    recurrent_kernel: np.ndarray
+    bias: np.ndarray
+    activation: str = "tanh"
+
+    @property
+    def units(self) -> int:
+        """U, the size of the layer's output."""
+        return len(self.recurrent_kernel)
+
+
+@dataclass(frozen=True)
+class Pointwise:
+    """A dense layer, the same at every step; without a kernel, an activation alone.
+
+    Attributes:
+        kernel: (D, U), or None.
+        bias: (U,), or None together with the kernel.
+        activation: of the sum.
+    """
+
+    kernel: np.ndarray | None
+    bias: np.ndarray | None
+    activation: str
+
+    @property
+    def units(self) -> int | None:
+        """U, the size of the layer's output; None if it is that of its input."""
+        return None if self.bias is None else len(self.bias)
+
+    def is_only(self, activation: str) -> bool:
+        """Tell whether it is this activation and nothing else."""
+        return self.kernel is None and self.activation == activation
+
+
+Recurrent = LSTMWeights | GRUWeights | SimpleRNNWeights
+
+
+@dataclass(frozen=True)
+class Network:
+    """All weights of a trained network.
+
+    Attributes:
+        embedding: (V, D); None for one-hot input, so that no identity is stored.
+        layers: first to last; the first and the last one are recurrent.
+        dense_kernel: (U, V), of the last dense layer.
+        dense_bias: (V,); what comes out are logits, the softmax is not applied.
+        head: pointwise layers before the last dense one.
+        masked: (V,) bool, symbols that the recurrent layers pass over as padding;
+            None means no symbol.
+    """
+
+    embedding: np.ndarray | None
+    layers: tuple[Recurrent | Pointwise, ...]
+    dense_kernel: np.ndarray
+    dense_bias: np.ndarray
+    head: tuple[Pointwise, ...] = ()
+    masked: np.ndarray | None = None
+
+    @property
+    def vocabulary_size(self) -> int:
+        """V, the number of symbols."""
+        return len(self.dense_bias)
+
+    @property
+    def is_plain_lstm(self) -> bool:
+        """Whether it is what we train: stacked plain LSTM layers, one dense layer."""
+        plain = all(
+            isinstance(layer, LSTMWeights) and layer.is_plain for layer in self.layers
+        )
+        return plain and not self.head and self.masked is None

@@ -1,0 +1,161 @@
+"""From ids to logits: fast, on weights put in order once, or by the Keras layers.
+
+Both are time-major inside: logits are (T·B, V), the batch of the first time step
+first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from textgen.modeling.lstm import look_up, lstm_sequence, rows, tanh_gates
+from textgen.modeling.model import lstm_layers
+from textgen.modeling.ops import dense, drop
+
+
+class LayerWeights(NamedTuple):
+    """One LSTM layer's weights, gates in order i, f, o, c.
+
+    The first layer's kernel is the embedding times it, (V, 4U): a row for each symbol.
+    """
+
+    kernel: tf.Tensor
+    recurrent_kernel: tf.Tensor
+    bias: tf.Tensor
+
+
+class StackWeights(NamedTuple):
+    """All weights of a network as `fast_logits` takes them."""
+
+    layers: tuple[LayerWeights, ...]
+    dense_kernel: tf.Tensor
+    dense_bias: tf.Tensor
+
+
+def read_weights(model: keras.Model) -> StackWeights:
+    """Read the variables of a network of `textgen.modeling.model.build_model`, float32.
+
+    Once a step, whatever number of parts its batch is cut into. A tape can follow it
+    back to the variables.
+    """
+    layers = []
+    for lstm in lstm_layers(model):
+        kernel = tanh_gates(lstm.cell.kernel.value)
+        if not layers:
+            # The embedding folded into the first kernel: a look-up, not a product.
+            kernel = tf.matmul(model.layers[1].embeddings.value, kernel)
+        recurrent_kernel = tanh_gates(lstm.cell.recurrent_kernel.value)
+        bias = tanh_gates(lstm.cell.bias.value)
+        layers.append(LayerWeights(kernel, recurrent_kernel, bias))
+    head = model.layers[-1]
+    kernel, bias = tf.identity(head.kernel.value), tf.identity(head.bias.value)
+    return StackWeights(tuple(layers), kernel, bias)
+
+
+def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
+    """Give the LSTM layers' kernels the type of their products' operands.
+
+    Args:
+        weights: as read, float32.
+        precision: ``float32`` or ``bfloat16``. Gates, cell state, biases, the dense
+            layer's weights and the logits are float32 in both.
+    """
+    dtype = tf.as_dtype(precision)
+    layers = [
+        LayerWeights(
+            tf.cast(layer.kernel, dtype),
+            tf.cast(layer.recurrent_kernel, dtype),
+            layer.bias,
+        )
+        for layer in weights.layers
+    ]
+    return weights._replace(layers=tuple(layers))
+
+
+def dropout_rates(model: keras.Model) -> tuple[float, ...]:
+    """Return the dropout of input symbols and that after each LSTM layer, 0 if none."""
+    rates = [0.0]
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.LSTM):
+            rates.append(0.0)
+        elif isinstance(layer, keras.layers.Dropout):
+            rates[-1] = layer.rate
+    return tuple(rates)
+
+
+def fast_logits(
+    weights: StackWeights,
+    ids: tf.Tensor,
+    rates: tuple[float, ...],
+    dropout_seed: tf.Tensor | None = None,
+) -> tf.Tensor:
+    """Compute the logits at every position.
+
+    Args:
+        weights: with kernels of one type, see `round_kernels`.
+        ids: (B, T) int32 symbol ids; B and T must be known when traced.
+        rates: see `dropout_rates`.
+        dropout_seed: (2,) int32, a rate's number is added to the first; None means
+            no dropout.
+
+    Returns:
+        Logits (T·B, V) float32.
+    """
+    batch, ids = ids.shape[0], tf.transpose(ids)
+    first, *others = weights.layers
+    if dropout_seed is not None and rates[0]:
+        projected = _look_up_some(first.kernel, ids, rates[0], dropout_seed)
+    else:
+        projected = look_up(first.kernel, ids)
+    x = lstm_sequence(projected, first.recurrent_kernel, first.bias)
+    x = _dropped(x, rates, 1, dropout_seed)
+    for number, layer in enumerate(others, start=2):
+        product = tf.matmul(rows(x), layer.kernel)
+        projected = tf.reshape(product, [-1, batch, product.shape[-1]])
+        x = lstm_sequence(projected, layer.recurrent_kernel, layer.bias)
+        x = _dropped(x, rates, number, dropout_seed)
+    return dense(rows(x), weights.dense_kernel, weights.dense_bias)
+
+
+def layer_logits(
+    model: keras.Model, ids: tf.Tensor, dropout_seed: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Compute what `fast_logits` does by calling the ordinary Keras layers.
+
+    For devices that have kernels of their own for these layers (cuDNN), and the
+    reference that the fast path is tested against.
+    """
+    rates = dropout_rates(model)
+    x = model.layers[1](ids)
+    if dropout_seed is not None and rates[0]:
+        shown = drop(tf.ones([*tf.transpose(ids).shape, 1]), rates[0], dropout_seed)
+        x *= tf.transpose(shown, [1, 0, 2])
+    for number, lstm in enumerate(lstm_layers(model), start=1):
+        x = tf.transpose(lstm(x), [1, 0, 2])
+        x = tf.transpose(_dropped(x, rates, number, dropout_seed), [1, 0, 2])
+    head = model.layers[-1]
+    return tf.matmul(rows(tf.transpose(x, [1, 0, 2])), head.kernel) + head.bias
+
+
+def _look_up_some(
+    table: tf.Tensor, ids: tf.Tensor, rate: float, seed: tf.Tensor
+) -> tf.Tensor:
+    """Look up rows for ids (T, B), but zeros for those that dropout hides.
+
+    They are another symbol, whose row is zero: that costs no pass over the rows.
+    """
+    shown = drop(tf.ones([*ids.shape, 1]), rate, seed)[..., 0]
+    hidden = tf.zeros([1, table.shape[1]], table.dtype)
+    table = tf.concat([table * tf.cast(1 / (1 - rate), table.dtype), hidden], axis=0)
+    return look_up(table, tf.where(shown > 0, ids, table.shape[0] - 1))
+
+
+def _dropped(
+    x: tf.Tensor, rates: tuple[float, ...], number: int, seed: tf.Tensor | None
+) -> tf.Tensor:
+    if seed is None or not rates[number]:
+        return x
+    return drop(x, rates[number], seed + tf.constant([number, 0]))

@@ -1,0 +1,142 @@
+"""`ModelConfig` → `keras.Model`: symbol ids in, probabilities of the next symbol out.
+
+    ids (B, T) ─► Embedding ─► Dropout ─► [LSTM ─► Dropout] × layers ─► Dense softmax
+
+Only standard layers, so that `keras.models.load_model` opens a saved model as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from textgen.config import ModelConfig
+from textgen.inference.weights import LSTMWeights, Network
+
+
+def build_model(
+    config: ModelConfig, vocabulary_size: int, *, targets: str = "all", seed: int = 0
+) -> keras.Model:
+    """Build the untrained network.
+
+    Weights start as in Keras: Glorot-uniform kernels, orthogonal recurrent kernels,
+    forget-gate bias one (Jozefowicz et al. 2015). One-hot input is a frozen embedding
+    whose table is the identity, so that no one-hot array is ever made.
+
+    Args:
+        config: shape of the network.
+        vocabulary_size: V, number of symbols.
+        targets: ``all``, output (B, T, V), a prediction at each position; ``last``,
+            output (B, V), one prediction after the window.
+        seed: determines the initial weights, and the dropout of Keras' own layers.
+
+    Returns:
+        A Keras model from int32 ids (B, T), any T, to float32 probabilities.
+    """
+    of_weights = np.random.SeedSequence(seed)
+    next_seed = _seeds(of_weights, 2 * config.layers + 2)
+    # Layers without a seed would take theirs from Python's global random state.
+    next_layer_seed = _seeds(of_weights.spawn(1)[0], 2 * config.layers + 1)
+    ids = keras.Input((None,), dtype="int32", name="ids")
+    x = _input_layer(config, vocabulary_size, next_seed())(ids)
+    if config.input_dropout:
+        whole_symbols = (None, None, 1)  # not single entries of their embedding
+        x = keras.layers.Dropout(
+            config.input_dropout,
+            noise_shape=whole_symbols,
+            seed=next_layer_seed(),
+            name="dropout_0",
+        )(x)
+    for number in range(1, config.layers + 1):
+        x = keras.layers.LSTM(
+            config.units,
+            return_sequences=targets == "all" or number < config.layers,
+            kernel_initializer=keras.initializers.GlorotUniform(next_seed()),
+            recurrent_initializer=keras.initializers.Orthogonal(seed=next_seed()),
+            seed=next_layer_seed(),
+            name=f"lstm_{number}",
+        )(x)
+        if config.dropout:
+            x = keras.layers.Dropout(
+                config.dropout, seed=next_layer_seed(), name=f"dropout_{number}"
+            )(x)
+    probabilities = keras.layers.Dense(
+        vocabulary_size,
+        activation="softmax",
+        kernel_initializer=keras.initializers.GlorotUniform(next_seed()),
+        name="probabilities",
+    )(x)
+    return keras.Model(ids, probabilities, name="textgen")
+
+
+def lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
+    """Return the LSTM layers of a network of `build_model`, first to last."""
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.LSTM)]
+
+
+def network_of(model: keras.Model) -> Network:
+    """Copy a network's weights out of Keras, for the NumPy decoder.
+
+    Args:
+        model: a network of `build_model`, or one with the same chain of layers.
+    """
+    arrays = {layer.name: layer.get_weights() for layer in model.layers}
+    cells = [LSTMWeights(*arrays[layer.name]) for layer in lstm_layers(model)]
+    kernel, bias = arrays["probabilities"]
+    return Network(arrays[model.layers[1].name][0], tuple(cells), kernel, bias)
+
+
+def set_network(model: keras.Model, network: Network) -> None:
+    """Copy weights into a Keras network, which may have more symbols than they do.
+
+    Rows of symbols that are new keep the fresh model's random start; their biases
+    start at the lowest known one, since nothing has been seen of them yet.
+
+    Args:
+        model: a network of `build_model` with the same layers and units.
+        network: weights whose V is at most the model's; ids mean the same symbols.
+    """
+    fresh = network_of(model)
+    _fill(model.layers[1].embeddings, fresh.embedding, network.embedding)
+    for layer, ours, theirs in zip(
+        lstm_layers(model), fresh.layers, network.layers, strict=True
+    ):
+        _fill(layer.cell.kernel, ours.kernel, theirs.kernel)
+        layer.cell.recurrent_kernel.assign(theirs.recurrent_kernel)
+        layer.cell.bias.assign(theirs.bias)
+    dense = model.layers[-1]
+    _fill(dense.kernel, fresh.dense_kernel, network.dense_kernel)
+    lowest = np.full_like(fresh.dense_bias, network.dense_bias.min())
+    _fill(dense.bias, lowest, network.dense_bias)
+
+
+def _fill(variable: keras.Variable, start: np.ndarray, known: np.ndarray) -> None:
+    """Assign ``start`` with its leading corner replaced by ``known``."""
+    start = np.array(start)
+    start[tuple(slice(n) for n in known.shape)] = known
+    variable.assign(start)
+
+
+def _seeds(sequence: np.random.SeedSequence, count: int) -> Callable[[], int]:
+    """Return a function that gives the next of ``count`` seeds at each call."""
+    words = iter(sequence.generate_state(count))
+    return lambda: int(next(words) & 0x7FFFFFFF)
+
+
+def _input_layer(config: ModelConfig, vocabulary_size: int, seed: int) -> keras.Layer:
+    if config.embedding:
+        return keras.layers.Embedding(
+            vocabulary_size,
+            config.embedding,
+            embeddings_initializer=keras.initializers.RandomUniform(-0.05, 0.05, seed),
+            name="embedding",
+        )
+    return keras.layers.Embedding(
+        vocabulary_size,
+        vocabulary_size,
+        embeddings_initializer=keras.initializers.Identity(),
+        trainable=False,
+        name="one_hot",
+    )

@@ -1,0 +1,245 @@
+"""The bytes of a Keras HDF5 file → plain text and arrays, with nothing trusted.
+
+`read_contents` is the only function that lets the HDF5 library loose on the bytes of
+others; it runs in a process of its own (`textgen.saving.sandbox_worker`). What it
+follows is
+what Keras wrote and nothing else:
+
+    attributes model_config, keras_version     the description, in JSON; who wrote it
+    model_weights/LAYER                        a group for each layer,
+        attribute weight_names                 its arrays' paths below it, in order
+        …/NAME                                 and the arrays
+    textgen/metadata                           our own JSON
+
+Links are hard ones and lead to groups or to contiguous, unfiltered float arrays whose
+bytes are all there; sizes are checked against what is stored before anything is read.
+"""
+
+from __future__ import annotations
+
+import math
+
+import h5py
+import numpy as np
+
+from textgen.errors import ModelFileError, shown
+from textgen.saving.container import ADVICE, Contents
+
+MAX_CONFIG_BYTES = 1 << 20
+MAX_METADATA_BYTES = 1 << 24  # a vocabulary of every Unicode symbol takes 9 MiB
+MAX_VERSION_BYTES = 100
+MAX_OBJECTS = 10_000
+MAX_DEPTH = 12  # groups within groups
+MAX_NAME_CHARS = 1000
+FLOATS = ("float16", "float32", "float64")
+METADATA_PATH = "textgen/metadata"
+
+
+def read_contents(hdf5: bytes) -> Contents:
+    """Read the model's description, arrays and metadata from an HDF5 file's bytes.
+
+    A hash is compared elsewhere: the result counts as not `hashed`.
+
+    Args:
+        hdf5: the file, without what stands before it.
+
+    Raises:
+        ModelFileError: if it isn't HDF5, holds no model, or holds anything that isn't
+            stored plainly.
+    """
+    try:
+        with h5py.File(h5py.h5f.open_file_image(hdf5)) as file:
+            config = _text_attribute(file, "model_config", MAX_CONFIG_BYTES)
+            if config is None:
+                raise ModelFileError(
+                    f"expected a Keras model, but the HDF5 file holds none: {ADVICE}"
+                )
+            return Contents(
+                config,
+                _text_attribute(file, "keras_version", MAX_VERSION_BYTES),
+                _read_weights(file, len(hdf5)),
+                _read_metadata(file, len(hdf5)),
+            )
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        NotImplementedError,
+    ) as error:
+        raise ModelFileError(
+            f"expected an HDF5 model file, but its structure is damaged: {ADVICE}"
+        ) from error
+
+
+def _text_attribute(item: h5py.Group, name: str, most_bytes: int) -> str | None:
+    """Read one text; None if there is no such attribute."""
+    if name not in item.attrs:
+        return None
+    attribute = item.attrs.get_id(name)
+    is_text = attribute.dtype.kind == "S" or h5py.check_string_dtype(attribute.dtype)
+    if attribute.shape != () or not is_text:
+        raise ModelFileError(f"expected {name!r} as one text, but it isn't: {ADVICE}")
+    size = attribute.get_storage_size()
+    if size <= most_bytes:
+        text = item.attrs[name]
+        # Only reading tells how long a text of variable length is.
+        text = text if isinstance(text, bytes) else text.encode()
+        size = len(text)
+    if size > most_bytes:
+        raise ModelFileError(
+            f"expected {name!r} of at most {most_bytes:,} bytes, "
+            f"but received {size:,}: {ADVICE}"
+        )
+    return text.decode()
+
+
+def _read_weights(file: h5py.File, file_bytes: int) -> dict[str, tuple]:
+    """Read the arrays of each layer, in its own order."""
+    if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
+        raise ModelFileError(
+            f"expected a group 'model_weights', but there is none: {ADVICE}"
+        )
+    found = _datasets(file["model_weights"])
+    weights, left, taken = {}, file_bytes, set()
+    for layer, group in file["model_weights"].items():
+        names = _names(group, layer)
+        paths = [f"{layer}/{name}" for name in names]
+        if unknown := [path for path in paths if path not in found]:
+            raise ModelFileError(
+                f"expected the array {shown(unknown[0])}, which its layer names, "
+                f"but there is none: {ADVICE}"
+            )
+        arrays = []
+        for path in paths:
+            array = _read_plain(path, found[path], left)
+            left -= found[path].id.get_storage_size()
+            arrays.append(_float32(path, array))
+        weights[layer] = tuple(arrays)
+        taken.update(paths)
+    if unnamed := [path for path in found if path not in taken]:
+        raise ModelFileError(
+            "expected no array but those that the layers name, "
+            f"but received {shown(unnamed[0])}: {ADVICE}"
+        )
+    return weights
+
+
+def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
+    """Return every dataset below a group by its path; nothing else may be there."""
+    datasets: dict[str, h5py.Dataset] = {}
+    waiting = [("", root, 0)]
+    objects = 0
+    while waiting:
+        prefix, group, depth = waiting.pop()
+        for name in group:
+            path = prefix + name
+            objects += 1
+            if len(name) > MAX_NAME_CHARS:
+                raise ModelFileError(
+                    f"expected names of at most {MAX_NAME_CHARS:,} characters, but "
+                    f"{shown(path)} is longer: {ADVICE}"
+                )
+            if objects > MAX_OBJECTS or depth > MAX_DEPTH:
+                raise ModelFileError(
+                    f"expected at most {MAX_OBJECTS:,} objects, {MAX_DEPTH} groups "
+                    f"deep, in a model, but there are more: {ADVICE}"
+                )
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ModelFileError(
+                    f"expected {shown(path)} in the file itself, but it is a link "
+                    f"to elsewhere: {ADVICE}"
+                )
+            item = group[name]
+            if isinstance(item, h5py.Dataset) and depth:
+                datasets[path] = item
+            elif isinstance(item, h5py.Group):
+                waiting.append((f"{path}/", item, depth + 1))
+            else:
+                raise ModelFileError(
+                    f"expected a group for each layer, but {shown(path)} is another "
+                    f"kind of object: {ADVICE}"
+                )
+    return datasets
+
+
+def _names(group: h5py.Group, layer: str) -> list[str]:
+    """Return what a layer's attribute ``weight_names`` lists; [] if it is empty."""
+    if "weight_names" not in group.attrs:
+        return []
+    attribute = group.attrs.get_id("weight_names")
+    if attribute.shape == (0,):  # Keras leaves it without a type of text
+        return []
+    is_text = attribute.dtype.kind == "S" or h5py.check_string_dtype(attribute.dtype)
+    if not is_text or len(attribute.shape) != 1 or attribute.shape[0] > MAX_OBJECTS:
+        raise ModelFileError(
+            f"expected 'weight_names' of layer {shown(layer)} as a list of texts, but "
+            f"it isn't: {ADVICE}"
+        )
+    names = [
+        name.decode() if isinstance(name, bytes) else str(name)
+        for name in group.attrs["weight_names"]
+    ]
+    if len(set(names)) < len(names):
+        raise ModelFileError(
+            f"expected each array of layer {shown(layer)} named once, but one is "
+            f"named twice: {ADVICE}"
+        )
+    return names
+
+
+def _read_metadata(file: h5py.File, file_bytes: int) -> str | None:
+    parts = METADATA_PATH.split("/")
+    for depth in range(1, len(parts) + 1):
+        link = file.get("/".join(parts[:depth]), getlink=True)
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            raise ModelFileError(
+                f"expected {METADATA_PATH!r} in the file itself, but it is a link to "
+                f"elsewhere: {ADVICE}"
+            )
+    dataset = file[METADATA_PATH]
+    if dataset.shape != () or dataset.dtype.kind != "S":
+        raise ModelFileError(
+            f"expected {METADATA_PATH!r} to be one text of fixed length, but it isn't: "
+            f"{ADVICE}"
+        )
+    most_bytes = min(file_bytes, MAX_METADATA_BYTES)
+    return bytes(_read_plain(METADATA_PATH, dataset, most_bytes)).decode()
+
+
+def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray:
+    """Read a dataset that is stored contiguously, unfiltered, in the file itself."""
+    layout = dataset.id.get_create_plist()
+    stored = dataset.id.get_storage_size()
+    declared = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if (
+        layout.get_layout() != h5py.h5d.CONTIGUOUS
+        or layout.get_external_count()
+        or layout.get_nfilters()
+    ):
+        raise ModelFileError(
+            f"expected arrays in one plain piece, but {shown(path)} is stored "
+            f"otherwise: {ADVICE}"
+        )
+    if stored != declared or declared > most_bytes or dataset.id.get_offset() is None:
+        raise ModelFileError(
+            f"expected {declared:,} bytes for {shown(path)} as its shape says, "
+            f"but the file does not hold them: {ADVICE}"
+        )
+    return dataset[()]
+
+
+def _float32(path: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype.name not in FLOATS or not array.dtype.isnative:
+        raise ModelFileError(
+            f"expected weights in one of {', '.join(FLOATS)}, but {shown(path)} is "
+            f"{array.dtype}: save the model with the float32 policy"
+        )
+    # What is too large for float32 becomes infinite, and is refused as that.
+    with np.errstate(over="ignore"):
+        return np.ascontiguousarray(array, "<f4")

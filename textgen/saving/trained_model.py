@@ -1,0 +1,275 @@
+"""A trained network with all that is needed to use it, out of a file's contents.
+
+Our own files bring their vocabulary and how their windows were cut. Those of other
+programs have neither: the vocabulary is that of the text they were trained on, which
+the user names, and the windows are read off the network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textgen.config import PRESETS, Config, WindowConfig
+from textgen.data.corpus import KINDS
+from textgen.data.text_file import existing_file, text_pieces
+from textgen.data.vocabulary import END_SYMBOL, Vocabulary
+from textgen.errors import (
+    CorpusError,
+    ModelFileError,
+    OptionError,
+    VocabularyError,
+    shown,
+    shown_path,
+)
+from textgen.inference.blas_threads import PacedDecoder, with_best_threads
+from textgen.inference.decoder import Decoder, WindowDecoder, make_stepper
+from textgen.inference.weights import Network
+from textgen.saving.container import ADVICE, FORMAT_VERSION, Contents
+from textgen.saving.keras_network import KerasModel, build_model
+
+# Units of all layers, times T where T windows are staggered, times streams. For each a
+# step takes up to 65 bytes: half a GiB.
+MAX_STAGGERED_UNITS = 1 << 23
+USUAL_WINDOW_CHARS = PRESETS["course"].windows.seq_length
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained network with all that is needed to use it.
+
+    Attributes:
+        network: the weights.
+        vocabulary: the symbols of its ids.
+        kind: ``lines`` or ``text``, what it was trained on.
+        config: everything that determined its training; of a file of another program
+            only the windows are known.
+        metadata: the file's JSON, as read; empty in a file of another program.
+        path: the file; None while it is in training.
+    """
+
+    network: Network
+    vocabulary: Vocabulary
+    kind: str
+    config: Config
+    metadata: Mapping[str, Any]
+    path: Path | None
+
+    @property
+    def windows(self) -> WindowConfig:
+        """How the training windows were cut."""
+        return self.config.windows
+
+    @property
+    def remark(self) -> str:
+        """What a user should know of it, for the end of a line; mostly nothing."""
+        record = self.metadata.get("training")
+        if isinstance(record, dict) and record.get("interrupted") is True:
+            return " (unfinished; train.py --resume goes on with it)"
+        return ""
+
+    @property
+    def end_id(self) -> int | None:
+        """Id of the end symbol, a newline; None if the vocabulary lacks it."""
+        if END_SYMBOL not in self.vocabulary:
+            return None
+        return self.vocabulary.symbols.index(END_SYMBOL)
+
+    @property
+    def most_streams(self) -> int:
+        """How many texts can be advanced together without taking a lot of memory."""
+        network = self.network
+        head = sum(layer.units or 0 for layer in network.head)
+        units = staggered_units(_units(network), self.windows)
+        units += head + len(network.dense_bias)
+        return max(1, MAX_STAGGERED_UNITS // units)
+
+    def decoder(self, streams: int = 1) -> Decoder | WindowDecoder | PacedDecoder:
+        """Return the decoder that shows the network what it was trained on."""
+        decoder = make_stepper(self.network, self.windows, streams)
+        rows = streams * staggered_units(1, self.windows)
+        return with_best_threads(decoder, self.network, rows)
+
+
+def model_of_contents(
+    contents: Contents,
+    path: Path,
+    vocabulary_from: str | os.PathLike[str] | None = None,
+) -> TrainedModel:
+    """Check a file's contents and build the model.
+
+    Args:
+        contents: as read.
+        path: of the file.
+        vocabulary_from: the text whose symbols a model without vocabulary knows.
+
+    Raises:
+        ModelFileError: if the contents aren't a model, don't fit together, or are
+            ours without their hash; or the text doesn't fit.
+        CorpusError: if the text can't be read.
+
+    Warns:
+        UserWarning: if the file doesn't say how long its windows were.
+    """
+    keras_model = build_model(contents)
+    if contents.metadata is None:
+        if vocabulary_from is None:
+            raise ModelFileError(
+                "expected a model with its vocabulary, but this one was written by "
+                "another program and has none: name the text that it was trained on "
+                "with --vocabulary-from TEXT"
+            )
+        return _foreign_model(keras_model, path, vocabulary_from)
+    if not contents.hashed:
+        raise ModelFileError(
+            f"expected the file's SHA-256 in a block before it, found none: {ADVICE}"
+        )
+    if vocabulary_from is not None:
+        raise ModelFileError(
+            "expected a model without vocabulary, but this one brings its own: "
+            "leave --vocabulary-from out"
+        )
+    return _own_model(keras_model.network, contents.metadata, path)
+
+
+def _own_model(network: Network, text: str, path: Path) -> TrainedModel:
+    try:
+        metadata = _of_this_format(json.loads(text))
+        if metadata["format"] != FORMAT_VERSION or metadata["level"] != "character":
+            raise ValueError("another format or level")
+        if not all(isinstance(symbol, str) for symbol in metadata["symbols"]):
+            raise ValueError("symbols that are no text")
+        vocabulary = Vocabulary(tuple(metadata["symbols"]))
+        kind = metadata["corpus"]["kind"]
+        config = Config.from_dict(metadata["config"])
+    except (
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        OptionError,
+        VocabularyError,
+    ) as error:
+        raise ModelFileError(
+            f"expected textgen's metadata of format {FORMAT_VERSION} "
+            f"(symbols, corpus, config), but received others: {ADVICE}"
+        ) from error
+    if len(vocabulary) != network.vocabulary_size or kind not in KINDS:
+        raise ModelFileError(
+            f"expected metadata that fit the network of {network.vocabulary_size:,} "
+            f"symbols, but received {len(vocabulary):,} symbols, kind "
+            f"{shown(kind)}: {ADVICE}"
+        )
+    _check_window(network, config.windows)
+    return TrainedModel(network, vocabulary, kind, config, metadata, path)
+
+
+def _of_this_format(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata as they are written today; format 1 had three other names."""
+    if metadata["format"] != 1:
+        return metadata
+    corpus, windows = metadata["corpus"], metadata["config"]["windows"]
+    kind = {"stream": "text"}.get(corpus["kind"], corpus["kind"])
+    renamed = {"window_chars": "seq_length", "stride_chars": "stride"}
+    windows = {renamed.get(name, name): value for name, value in windows.items()}
+    return metadata | {
+        "format": FORMAT_VERSION,
+        "corpus": corpus | {"kind": kind},
+        "config": metadata["config"] | {"windows": windows},
+    }
+
+
+def _foreign_model(
+    keras_model: KerasModel, path: Path, vocabulary_from: str | os.PathLike[str]
+) -> TrainedModel:
+    network = keras_model.network
+    window = keras_model.seq_length or USUAL_WINDOW_CHARS
+    windows = WindowConfig(window, targets=keras_model.targets)
+    _check_window(network, windows)
+    vocabulary = _vocabulary_of(vocabulary_from, network.vocabulary_size)
+    if keras_model.seq_length is None and windows.targets == "last":
+        warnings.warn(
+            "the model file doesn't say how many symbols its windows had: it is given "
+            f"the last {window}",
+            stacklevel=2,
+        )
+    return TrainedModel(network, vocabulary, "text", Config(windows=windows), {}, path)
+
+
+def _check_window(network: Network, windows: WindowConfig) -> None:
+    units = _units(network)
+    if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
+        raise ModelFileError(
+            f"expected windows of at most {MAX_STAGGERED_UNITS // units:,} symbols for "
+            f"{units:,} units, but received window {windows.seq_length:,}: {ADVICE}"
+        )
+
+
+def staggered_units(units: int, windows: WindowConfig) -> int:
+    """Return how many units are computed at each step of one text.
+
+    Args:
+        units: of all layers.
+        windows: how the training windows were cut.
+    """
+    windows_at_once = windows.seq_length if windows.targets == "last" else 1
+    return windows_at_once * units
+
+
+def _units(network: Network) -> int:
+    return sum(layer.units or 0 for layer in network.layers)
+
+
+def _vocabulary_of(given: str | os.PathLike[str], size: int) -> Vocabulary:
+    """Return a text's sorted symbols, or its lower-cased ones if only those fit."""
+    path = existing_file(given)
+    if path is None:
+        raise CorpusError(
+            f"expected a text, but {shown_path(given)} does not exist: give the text "
+            "that the model was trained on"
+        )
+    symbols: set[str] = set()
+    lowered: set[str] = set()
+    for piece in text_pieces(path):
+        symbols.update(piece)
+        lowered.update(piece.lower())
+    for fitting in (symbols, lowered):
+        if len(fitting) == size:
+            return Vocabulary(tuple(sorted(fitting)))
+    raise ModelFileError(
+        f"expected a text of {size:,} different symbols, as the model has, but "
+        f"{str(path)!r} has {len(symbols):,} ({len(lowered):,} in lower case): name "
+        "the text that it was trained on with --vocabulary-from"
+    )
+
+
+def check_trainable(model: TrainedModel) -> None:
+    """Raise `ModelFileError` unless a training can go on from a model.
+
+    That takes what `textgen.modeling.model` builds: an embedding, plain LSTM layers of
+    one
+    size, one dense layer.
+    """
+    network, config = model.network, model.config.model
+    received = [
+        f"{type(layer).__name__.removesuffix('Weights')}({layer.units})"
+        for layer in network.layers
+    ]
+    ours = [f"LSTM({config.units})"] * config.layers
+    width = config.embedding or network.vocabulary_size
+    if (
+        not network.is_plain_lstm
+        or received != ours
+        or network.embedding is None
+        or network.embedding.shape[1] != width
+    ):
+        raise ModelFileError(
+            f"expected a model of train.py to go on from, {', '.join(ours)} and one "
+            f"Dense layer, but received {', '.join(received)}: train a new one"
+        )

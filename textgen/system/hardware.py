@@ -1,0 +1,76 @@
+"""What this machine's processor can do now: cores, bfloat16, speed of products."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+
+CPU_INFO = Path("/proc/cpuinfo")
+LOAD_AVERAGE = Path("/proc/loadavg")
+# Of two cores that train as the rules of `textgen.training.budget` say, in bfloat16.
+REFERENCE_FLOP_PER_S = 660e9
+BFLOAT16_GAIN = 1.75
+MOST_CORES = 8  # a step of the rules' 32 windows is cut into no more parts
+OTHER_BLAS = ("accelerate", "mkl")  # whose threads other variables set, or none
+SIDE = 512  # of the measured product's matrices
+MEASURED_S = 0.06
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_idle_core() -> bool:
+    """Tell whether fewer threads want to run now than the machine has cores.
+
+    As far as Linux tells; elsewhere the answer is yes.
+    """
+    try:
+        running = int(LOAD_AVERAGE.read_text().split()[3].partition("/")[0])
+    except (OSError, ValueError, IndexError):
+        return True
+    return running < (os.cpu_count() or 1)
+
+
+def has_bfloat16() -> bool:
+    """Tell, by its flags, whether the processor multiplies bfloat16 by itself.
+
+    Flags rather than a timing, so that the same machine always says the same.
+    """
+    return (
+        platform.system() == "Linux"
+        and CPU_INFO.exists()
+        and bool({"avx512_bf16", "amx_bf16"} & set(CPU_INFO.read_text().split()))
+    )
+
+
+def relative_speed() -> float:
+    """Measure how fast this machine trains, roughly: 1 is the one in the rules.
+
+    By the processor time of float32 products, so that other programs at work change
+    little. Takes some hundredths of a second. Threads of a BLAS that wait would count
+    as work: so nothing is measured, and the answer is 1, unless
+    ``OPENBLAS_NUM_THREADS`` is 1 (as the command lines set it where it isn't set) and
+    NumPy pays heed to it, which with Accelerate or MKL it doesn't.
+    """
+    built_with = np.show_config(mode="dicts").get("Build Dependencies", {})
+    blas = built_with.get("blas", {}).get("name", "")
+    threads = os.environ.get("OPENBLAS_NUM_THREADS")
+    if threads != "1" or any(other in blas for other in OTHER_BLAS):
+        return 1.0
+    matrix, product = np.ones((2, SIDE, SIDE), np.float32)
+    np.dot(matrix, matrix, out=product)  # the first one takes longer
+    count, spent_s, started_s = 0, 0.0, time.process_time()
+    while spent_s < MEASURED_S:
+        np.dot(matrix, matrix, out=product)
+        count, spent_s = count + 1, time.process_time() - started_s
+    flop_per_s = 2 * SIDE**3 * count / spent_s * min(available_cores(), MOST_CORES)
+    gain = BFLOAT16_GAIN if has_bfloat16() else 1.0
+    return flop_per_s * gain / REFERENCE_FLOP_PER_S

@@ -1,0 +1,66 @@
+"""Ctrl-C and SIGTERM during a training: the first asks it to stop, the second ends it.
+
+A shell, a batch system or a container sends SIGTERM where a person presses Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+from textgen.system.terminal import Terminated
+
+SIGNALS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
+
+
+@contextlib.contextmanager
+def on_interrupt(
+    request_stop: Callable[[], None],
+) -> Iterator[list[type[KeyboardInterrupt]]]:
+    """Call ``request_stop`` at the first SIGINT or SIGTERM instead of what is usual.
+
+    A second one does what is usual: without other handlers SIGINT raises
+    `KeyboardInterrupt` and SIGTERM ends the process. Outside the main thread, where
+    Python takes no signal handlers, nothing changes.
+
+    Args:
+        request_stop: sets whatever the interrupted work looks at between its steps,
+            or raises.
+
+    Yields:
+        An empty list, to which the first adds the exception that stands for it.
+    """
+    received: list[type[KeyboardInterrupt]] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    usual = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def restore() -> None:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: object) -> None:
+        restore()
+        received.append(SIGNALS[number])
+        request_stop()
+
+    for number in SIGNALS:
+        signal.signal(number, handle)
+    try:
+        yield received
+    finally:
+        restore()
+
+
+@contextlib.contextmanager
+def raised_on_interrupt() -> Iterator[None]:
+    """Let SIGTERM raise `Terminated`, as SIGINT raises `KeyboardInterrupt`."""
+
+    def raise_now() -> None:
+        raise received[0]
+
+    with on_interrupt(raise_now) as received:
+        yield

@@ -1,0 +1,206 @@
+"""What the two command lines share: streams, one-line errors, exit statuses.
+
+    status 0    done (also when a reader such as `head` has had enough)
+    status 2    the user can put it right; one line on stderr says how
+    status 130  interrupted by Ctrl-C
+    status 143  terminated by SIGTERM
+
+Nothing here knows about text generation, and nothing slow is imported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import NoReturn, TextIO, TypeVar
+
+from textgen.errors import (
+    OptionError,
+    OutputError,
+    TextgenError,
+    shortened,
+    shown,
+    shown_path,
+)
+
+Number = TypeVar("Number", int, float)
+
+DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
+
+# Control characters but newline and tab; separators of lines and paragraphs, at which
+# some programs break lines; marks that turn the direction of writing, and the
+# deprecated ones beside them that mirror symbols or join letters; and bytes that were
+# not UTF-8 (they reach Python as lone surrogates).
+STEERING = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"
+    r"\ud800-\udfff]"
+)
+
+
+class Terminated(KeyboardInterrupt):
+    """Stopped by SIGTERM: as by Ctrl-C, but for the exit status."""
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` with whatever could steer a terminal shown escaped.
+
+    Newlines and tabs stay.
+
+    >>> print(printable("red\x1b[31m"))
+    red\x1b[31m
+    """
+    return STEERING.sub(
+        lambda match: match[0].encode("unicode_escape").decode("ascii"), text
+    )
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` on a single line, with nothing in it that steers a terminal."""
+    return printable(text).replace("\n", "\\n")
+
+
+def say(message: str) -> None:
+    """Print one line for people on stderr; where that can't be, say nothing."""
+    with contextlib.suppress(OSError):
+        print(one_line(message), file=sys.stderr, flush=True)
+
+
+def say_warnings() -> None:
+    """From now on, let each warning be one line on stderr, repeated ones too."""
+    warnings.simplefilter("always", UserWarning)
+    warnings.showwarning = lambda message, *_, **__: say(f"note: {message}")
+
+
+def writer(stream: TextIO) -> Callable[[str], None]:
+    """Return a function that writes text to ``text`` and flushes it at once.
+
+    A file or a pipe gets the text as it is; a terminal gets it `printable`.
+    """
+    on_terminal = stream.isatty()
+
+    def write(text: str) -> None:
+        stream.write(printable(text) if on_terminal else text)
+        stream.flush()
+
+    return write
+
+
+def lines_from(stream: TextIO) -> Iterator[str]:
+    """Yield the lines of a text, each without its LF or CRLF.
+
+    A byte-order mark before the first is dropped. (The codec that does so as well,
+    ``utf-8-sig``, loses an input that is no more than the beginning of one.)
+    """
+    mark = "\ufeff"
+    for line in stream:
+        rest = line.removeprefix(mark)
+        mark = ""
+        if rest:  # else the mark was all there is
+            yield rest.removesuffix("\n").removesuffix("\r")
+
+
+def utf8(argument: str) -> str:
+    """Read an option's text as UTF-8, whatever the locale (a type for `argparse`).
+
+    Not for paths, which the system wants back as it gave them.
+    """
+    return os.fsencode(argument).decode("utf-8", "surrogateescape")
+
+
+def whole_number(text: str) -> int:
+    """Read an option's whole number (a type for `argparse`)."""
+    return _read_number(int, "a whole number", text)
+
+
+def number(text: str) -> float:
+    """Read an option's number (a type for `argparse`)."""
+    return _read_number(float, "a number", text)
+
+
+def _read_number(read: Callable[[str], Number], kind: str, text: str) -> Number:
+    # Python takes 1_0 and the digits of any script for numbers, too.
+    if text.isascii() and "_" not in text:
+        with contextlib.suppress(ValueError):
+            return read(text)
+    raise argparse.ArgumentTypeError(f"must be {kind}, but was {shown(text)}")
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, and whose description is kept."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what the user did wrong as an `OptionError`."""
+        message = message.removeprefix("argument ").replace(": must be", " must be")
+        option, _, problem = message.partition(": ")
+        if option.startswith("--") and problem == "expected one argument":
+            message += f"; one that begins with a dash is given as {option}=-…"
+        # It may quote any of the arguments, as they are.
+        message = shortened(one_line(message))
+        raise OptionError(f"{message} ({self.prog} --help lists the options)")
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a command line and leave the process with its exit status.
+
+    Standard input and output are UTF-8, whatever the locale; bytes that are not
+    UTF-8 come in as lone surrogates and go out as the bytes that they were.
+
+    Args:
+        main: the command; returns when all is done.
+    """
+    status = DONE
+    # The scripts let Ctrl-C end them without a word while they import.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        _prepare_streams()
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _abandon_output()
+    except KeyboardInterrupt as interrupt:
+        say("interrupted")
+        status = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+    except TextgenError as error:
+        say(f"error: {error}")
+        status = USER_ERROR
+    except MemoryError:
+        say("error: there is not enough memory: close other programs, or do less")
+        status = USER_ERROR
+    except OSError as error:
+        _abandon_output()
+        file = shown_path(error.filename) if error.filename else "the standard streams"
+        say(f"error: can't read or write {file}: {error.strerror or error}")
+        status = USER_ERROR
+    sys.exit(status)
+
+
+def _prepare_streams() -> None:
+    if sys.stderr is None:
+        # print(file=None) would put messages among the results.
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    if sys.stdout is None:
+        raise OutputError("standard output is closed; send it to a file or a pipe")
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
+    if sys.stdin is not None:
+        # Only a line feed ends a line, on Windows too.
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def _abandon_output() -> None:
+    """Send what is still buffered nowhere, so that leaving doesn't fail on it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

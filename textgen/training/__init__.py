@@ -1,0 +1,4 @@
+"""From a configuration to a saved model.
+
+Schedule, loop, progress, checkpoint, resume.
+"""

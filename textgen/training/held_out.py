@@ -1,0 +1,104 @@
+"""The held-out text during and after a training: measured, and nothing else."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+
+from textgen.evaluation.nats import held_out_nats
+from textgen.saving.trained_model import TrainedModel
+
+MAX_MEASURED_SYMBOLS = 200_000
+MIN_MEASURED_SYMBOLS = 1_000
+FIRST_TIMED_SYMBOLS = 500
+TIMED_S = 0.2  # a part that takes so long tells how long the whole takes
+RISE_WORTH_TELLING = 1.03  # of the held-out loss, above its lowest
+MEASURED_SHARE = 0.002  # symbols measured after an epoch, per symbol trained on in it
+
+
+class Lowest:
+    """Remembers after how many steps the held-out text was predicted best.
+
+    Args:
+        steps_per_epoch: steps that see each training window once.
+    """
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self._steps_per_epoch = steps_per_epoch
+        self._lowest, self._at_step, self._latest = math.inf, 0, math.inf
+
+    def note(self, step: int, logs: dict[str, float]) -> dict[str, float]:
+        """Take note of what `HeldOut.measure_briefly` gave after so many steps."""
+        self._latest = logs.get("val_loss", self._latest)
+        if self._latest < self._lowest:
+            self._lowest, self._at_step = self._latest, step
+        return logs
+
+    def advice(self) -> str | None:
+        """Say in one line that less would serve better, if it clearly would."""
+        if not self._latest > RISE_WORTH_TELLING * self._lowest:
+            return None
+        epoch = -(-self._at_step // self._steps_per_epoch)
+        return (
+            f"the held-out part was predicted best at about epoch {epoch:,}, "
+            f"{self._lowest:.3f}, and at the end less well, {self._latest:.3f}: a "
+            "shorter training may serve better"
+        )
+
+
+class HeldOut:
+    """Measures a model on text that it is never trained on.
+
+    Args:
+        ids: (M,) held-out ids; may be empty.
+        training_symbols: symbols trained on in an epoch; what is measured after each
+            is a five hundredth of them: measuring must read symbol by symbol.
+        whole: measure all of ``ids`` at the end, a stream as one stream, as is done
+            for named corpora; otherwise at most `MAX_MEASURED_SYMBOLS` spread over it.
+    """
+
+    def __init__(self, ids: np.ndarray, training_symbols: int, *, whole: bool) -> None:
+        self._ids = ids
+        self._most = None if whole else MAX_MEASURED_SYMBOLS
+        share = int(training_symbols * MEASURED_SHARE)
+        self._brief = min(max(share, MIN_MEASURED_SYMBOLS), MAX_MEASURED_SYMBOLS)
+
+    def measure(self, model: TrainedModel) -> float | None:
+        """Return the final figure, mean nats per character.
+
+        None if nothing is held out, or too little to measure (for targets ``last``,
+        less than a window and the symbol after it).
+        """
+        return self._nats(model, self._most)
+
+    def measure_briefly(self, model: TrainedModel) -> dict[str, float]:
+        """Return ``val_loss`` on a small part, the same each time."""
+        nats = self._nats(model, self._brief)
+        return {} if nats is None else {"val_loss": nats}
+
+    def cost_s(self, model: TrainedModel) -> float:
+        """Estimate how many seconds `measure` takes, from ever larger parts of it."""
+        total = min(len(self._ids), self._most or len(self._ids))
+        symbols, seconds = 0, 0.0
+        while symbols < total and seconds < TIMED_S:
+            symbols = min(2 * symbols or FIRST_TIMED_SYMBOLS, total)
+            started = time.perf_counter()
+            self._measure_part(model, symbols)
+            seconds = time.perf_counter() - started
+        return seconds * total / symbols if symbols else 0.0
+
+    def _measure_part(self, model: TrainedModel, symbols: int) -> None:
+        """Measure so many symbols in the way that `measure` measures all."""
+        if self._most is None:
+            part = self._ids[: symbols + model.windows.seq_length]
+            held_out_nats(model, part)
+        else:
+            held_out_nats(model, self._ids, max_symbols=symbols)
+
+    def _nats(self, model: TrainedModel, most: int | None) -> float | None:
+        if not len(self._ids):
+            return None
+        nats = held_out_nats(model, self._ids, max_symbols=most)
+        return None if math.isnan(nats) else nats

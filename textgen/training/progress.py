@@ -1,0 +1,158 @@
+"""What a person sees while a model trains: a live bar, or plain lines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from textgen.data.windows import Windows
+from textgen.generation.batch import generate_many
+from textgen.generation.streaming import generate_output
+from textgen.saving.trained_model import TrainedModel
+from textgen.system.terminal import printable
+
+LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
+SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
+SAMPLE_CHARS = 160
+WIDE_COLUMNS = 100  # of a terminal that has room for the speed beside the bar
+SAMPLE_NAMES = 5
+AVERAGED_BATCHES = 16
+
+
+class ProgressDisplay(keras.callbacks.Callback):
+    """Show step, epoch, loss, held-out loss, speed and time left.
+
+    On a terminal a `rich` bar is kept up to date; elsewhere there is a line at each
+    epoch. A sample of text follows each epoch, at most one a second.
+
+    Args:
+        total_steps: steps of the whole training.
+        steps_per_epoch: steps that see each window once.
+        chars_per_step: symbols trained on in one step, on average.
+        sample: returns a short text by the network as it is now.
+        console: where to write; None means standard error.
+        first_step: steps that an earlier process has taken.
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        steps_per_epoch: int,
+        chars_per_step: float,
+        sample: Callable[[], str],
+        console: Console | None = None,
+        first_step: int = 0,
+    ) -> None:
+        super().__init__()
+        self._total_steps = total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._epochs = -(-total_steps // steps_per_epoch)
+        self._chars_per_step = chars_per_step
+        self._first_step = first_step
+        self._sample = sample
+        self._console = console or Console(stderr=True, highlight=False)
+        self._bar = Progress(
+            BarColumn(bar_width=None),
+            TextColumn("{task.description}", markup=False),
+            console=self._console,
+            transient=True,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=total_steps)
+        self._held_out: float | None = None
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Start the clock and, on a terminal, the bar."""
+        self._started = self._last_line = time.monotonic()
+        self._last_sample = float("-inf")
+        if self._console.is_terminal:
+            self._bar.start()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Update the bar, or print a line when the last one is long ago."""
+        on_terminal = self._console.is_terminal
+        whole = not on_terminal or self._console.width >= WIDE_COLUMNS
+        text = self._status(batch + 1, logs["loss"], speed=whole)
+        if on_terminal:
+            self._bar.update(self._task, completed=batch + 1, description=text)
+        elif time.monotonic() - self._last_line > LINE_INTERVAL_S:
+            self._print_line(text)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Print the epoch's figures and a sample of text."""
+        self._held_out = logs.get("val_loss")
+        now = time.monotonic()
+        step = min((epoch + 1) * self._steps_per_epoch, self._total_steps)
+        if now - self._last_sample < SAMPLE_INTERVAL_S and step < self._total_steps:
+            return
+        self._last_sample = now
+        self._print_line(self._status(step, logs["loss"]))
+        sample = Text(printable(self._sample()), style="dim")
+        self._console.print(sample, soft_wrap=True)
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Take the bar away."""
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def _print_line(self, text: str) -> None:
+        self._last_line = time.monotonic()
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _status(self, step: int, loss: float, *, speed: bool = True) -> str:
+        seconds = max(time.monotonic() - self._started, 1e-6)
+        taken = step - self._first_step
+        left = seconds / taken * (self._total_steps - step)
+        epoch = -(-step // self._steps_per_epoch)
+        held_out = "" if self._held_out is None else f"  held-out {self._held_out:.3f}"
+        chars_per_s = taken * self._chars_per_step / seconds
+        shown_speed = f"  {chars_per_s:,.0f} chars/s" if speed else ""
+        return (
+            f"step {step:,}/{self._total_steps:,}  epoch {epoch}/{self._epochs}"
+            f"  loss {loss:.3f}{held_out}{shown_speed}"
+            f"  {int(left) // 60}:{int(left) % 60:02d} left"
+        )
+
+
+def make_display(
+    first_step: int,
+    total_steps: int,
+    windows: Windows,
+    snapshot: Callable[[], TrainedModel],
+) -> ProgressDisplay:
+    """Return the display of a training.
+
+    Args:
+        first_step: steps that an earlier process has taken.
+        total_steps: steps of the whole training.
+        windows: what it trains on.
+        snapshot: returns the network as it is now.
+    """
+    return ProgressDisplay(
+        total_steps,
+        windows.steps_per_epoch,
+        _chars_per_step(windows),
+        lambda: _sample(snapshot()),
+        first_step=first_step,
+    )
+
+
+def _chars_per_step(windows: Windows) -> float:
+    """Return about how many symbols count in a step; batches of lines differ."""
+    count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
+    batches = windows.batches(0, 0, count)
+    return sum(float(batch.weights.sum()) for batch in batches) / count
+
+
+def _sample(model: TrainedModel) -> str:
+    """Return a short text by a model, for people to see how it gets on."""
+    if model.kind == "lines":
+        seeds = range(SAMPLE_NAMES)
+        names = generate_many(model, [""] * SAMPLE_NAMES, seeds=seeds)
+        return ", ".join(name.text for name in names)
+    return generate_output(model, "", length=SAMPLE_CHARS, seed=0)

@@ -1,0 +1,191 @@
+"""Which configuration a training runs with, and how that is told to people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from textgen.config import PRESETS, Config, ModelConfig
+from textgen.data.corpus import Corpus
+from textgen.data.windows import Windows
+from textgen.errors import OptionError
+from textgen.saving.model_file import MAX_FILE_BYTES
+from textgen.saving.trained_model import (
+    MAX_STAGGERED_UNITS,
+    TrainedModel,
+    staggered_units,
+)
+from textgen.system.checks import check_choice
+from textgen.system.hardware import relative_speed
+from textgen.training.budget import peak_rate, size_for
+from textgen.training.schedule import shown_steps
+
+FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model
+MAX_ONE_HOT_SYMBOLS = 8192  # the identity that gives them takes a quarter of a GiB
+# Of a model file, at most, what is no weight, and what each symbol adds to that.
+RECORD_BYTES, SYMBOL_BYTES = 1 << 20, 16
+
+
+def choose_config(
+    corpus: Corpus,
+    preset: str | None,
+    start: TrainedModel | None,
+    overrides: dict[str, Any],
+) -> Config:
+    """Choose a preset, or the configuration of the model to go on from.
+
+    With a budget of minutes the network is sized for it, see
+    `textgen.training.budget`; the rate
+    is that of the network and schedule that are asked for.
+    Otherwise a named corpus without a preset of its name, and any file, takes
+    ``lines``' if it is made of lines and ``sonnets``' if not. Going on from a saved
+    model keeps its network, windows and schedule; the peak rate is a tenth of the
+    saved one, but with a constant schedule it stays. Its precision is chosen anew,
+    for this machine.
+
+    Args:
+        corpus: what will be trained on.
+        preset: name of a preset asked for.
+        start: the saved model to go on from.
+        overrides: fields of the configuration, flat; None leaves a field as it is.
+
+    Raises:
+        OptionError: unknown preset; preset and saved model at once; a value out of
+            bounds; a network that differs from the saved model's; a part held out
+            that the saved model was trained on; a model too large for its file.
+    """
+    if preset is not None:
+        check_choice("--preset", preset, tuple(PRESETS))
+    if start is None:
+        config = _afresh(corpus, preset, overrides).override(**overrides)
+        _check_size(config, corpus)
+        return config
+    if preset is not None:
+        raise OptionError(
+            "give --preset or --init-from, not both: a saved model brings its own "
+            "configuration"
+        )
+    config = _go_on(start.config, overrides)
+    _check_held_out(config, corpus, start)
+    _check_size(config, corpus)
+    return config
+
+
+def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Config:
+    minutes = overrides.get("minutes")
+    if preset is None and minutes is not None:
+        asked = Config().override(minutes=minutes, held_out=overrides.get("held_out"))
+        trained_on = len(corpus.ids) * (1 - asked.training.held_out)
+        sized = size_for(round(trained_on), minutes, relative_speed(), corpus.kind)
+        own = sized.override(**overrides)
+        rate = peak_rate(own.model.layers, own.model.units, own.training.schedule)
+        return sized.override(learning_rate=rate)
+    own = corpus.name if corpus.named and corpus.name in PRESETS else None
+    usual = "lines" if corpus.kind == "lines" else "sonnets"
+    return PRESETS[preset or own or usual]
+
+
+def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
+    config = saved.override(precision="auto")
+    if saved.training.schedule != "constant":
+        rate = saved.training.learning_rate * FINE_TUNING_SHARE
+        config = config.override(learning_rate=rate)
+    config = config.override(**overrides)
+    for name in ("layers", "units", "embedding"):
+        ours, wanted = getattr(saved.model, name), getattr(config.model, name)
+        if ours != wanted:
+            raise OptionError(
+                f"--{name} must be the saved model's {ours}, but was {wanted}: "
+                "leave it out, or train without --init-from"
+            )
+    return config
+
+
+def _check_held_out(config: Config, corpus: Corpus, start: TrainedModel) -> None:
+    """Raise `OptionError` if what is held out was trained on before."""
+    if corpus.sha256 != start.metadata.get("corpus", {}).get("sha256"):
+        return
+    # Read as another kind, the same text is split in another way.
+    kept = start.config.training.held_out if corpus.kind == start.kind else 0
+    if config.training.held_out > kept:
+        raise OptionError(
+            f"--held-out must be at most {kept:g}, but was "
+            f"{config.training.held_out:g}: the saved model was trained on the rest "
+            "of this text"
+        )
+
+
+def _check_size(config: Config, corpus: Corpus) -> None:
+    """Raise `OptionError`, before the work, for what could not be saved or opened."""
+    model, windows, symbols = config.model, config.windows, len(corpus.vocabulary)
+    if not model.embedding and symbols > MAX_ONE_HOT_SYMBOLS:
+        raise OptionError(
+            f"--embedding must be at least 1 for a text of {symbols:,} symbols, but "
+            f"was 0: one-hot input is for at most {MAX_ONE_HOT_SYMBOLS:,}"
+        )
+    file_bytes = 4 * _weights(model, symbols) + RECORD_BYTES + SYMBOL_BYTES * symbols
+    if file_bytes > MAX_FILE_BYTES:
+        raise OptionError(
+            f"--units or --embedding must be less, with --layers {model.layers} and "
+            f"{symbols:,} symbols, but were {model.units} and {model.embedding}: the "
+            f"model file would have about {file_bytes:,} bytes, and at most "
+            f"{MAX_FILE_BYTES:,} are opened"
+        )
+    units = model.layers * model.units
+    if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
+        most = MAX_STAGGERED_UNITS // units
+        raise OptionError(
+            f"--window must be at most {most:,} for --targets last and "
+            f"{model.layers}×{model.units} units, but was {windows.seq_length}"
+        )
+
+
+def checkpoint_bytes(config: Config, symbols: int) -> int:
+    """Return about how many bytes a checkpoint takes, rather less."""
+    model = config.model
+    weights = _weights(model, symbols)
+    learned = weights if model.embedding else weights - symbols**2
+    # There are Adam's two moments, and the average, if there is one.
+    more = 3 if config.training.schedule == "averaged" else 2
+    return 4 * (weights + more * learned)
+
+
+def _weights(model: ModelConfig, symbols: int) -> int:
+    """Count the weights of a network; a one-hot table counts, as it is saved."""
+    units, embedding = model.units, model.embedding or symbols
+    first = 4 * units * (embedding + units + 1)
+    others = 4 * units * (2 * units + 1) * (model.layers - 1)
+    return symbols * embedding + first + others + symbols * (units + 1)
+
+
+def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
+    """Say in one line what is trained on what."""
+    model = config.model
+    # The end symbol that lines begin with is not in the text.
+    characters = len(corpus.ids) - (corpus.kind == "lines")
+    steps = shown_steps(windows.steps_per_epoch)
+    return (
+        f"{corpus.name}: {characters:,} characters, {len(corpus.vocabulary)} "
+        f"symbols, {corpus.kind} ({corpus.kind_reason}); {model.layers}×{model.units} "
+        f"LSTM, batches of {windows.batch_size} windows, "
+        f"{steps} an epoch"
+    )
+
+
+def describe_length(config: Config, steps: int, step_s: float) -> str:
+    """Say in one line how long the training is and, for a budget, how to repeat it."""
+    training = config.training
+    line = f"{shown_steps(steps)}, about {steps * step_s:,.0f} s"
+    if training.minutes is not None:
+        line += (
+            f"; to repeat it exactly, in place of --minutes: --steps {steps}"
+            f" --precision {training.precision} --seed {training.seed}"
+            f" --layers {config.model.layers} --units {config.model.units}"
+            f" --embedding {config.model.embedding} --dropout {config.model.dropout}"
+            f" --input-dropout {config.model.input_dropout}"
+            f" --window {config.windows.seq_length}"
+            f" --batch-size {training.batch_size}"
+            f" --learning-rate {training.learning_rate}"
+            f" --schedule {training.schedule}"
+            f" --weight-decay {training.weight_decay}"
+        )
+    return line
