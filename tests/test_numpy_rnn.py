@@ -512,7 +512,7 @@ def test_the_program_reads_the_dinosaurs_when_no_text_is_given(capsys):
 
 def test_an_installed_package_brings_its_own_dinosaurs(tmp_path, monkeypatch):
     package = tmp_path / "textgen"
-    names = package / "data" / "corpora" / "dinos.txt"
+    names = package / "assets" / "corpora" / "dinos.txt"
     names.parent.mkdir(parents=True)
     names.write_text("rex\n")
     monkeypatch.setattr(numpy_rnn, "__file__", str(package / "numpy_rnn.py"))

@@ -110,10 +110,12 @@ def test_another_text_in_the_folder_is_another_named_corpus(tmp_path, monkeypatc
 
 
 def test_data_folder_of_an_installed_package_is_inside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "textgen" / "corpus.py"))
+    monkeypatch.setattr(
+        module, "__file__", str(tmp_path / "textgen" / "data" / "corpus.py")
+    )
     assert data_folder("models") == tmp_path.resolve() / "models"
-    (tmp_path / "textgen" / "data" / "models").mkdir(parents=True)
-    assert data_folder("models") == tmp_path.resolve() / "textgen" / "data" / "models"
+    (tmp_path / "textgen" / "assets" / "models").mkdir(parents=True)
+    assert data_folder("models") == tmp_path.resolve() / "textgen" / "assets" / "models"
     with pytest.raises(OptionError):
         data_folder("secrets")
 

@@ -311,8 +311,8 @@ def test_a_null_character_in_the_path():
 
 def test_a_newer_format_is_named(tmp_path, good_bytes):
     path = tmp_path / "m.h5"
-    path.write_bytes(good_bytes.replace(b"format 1\n", b"format 2\n", 1))
-    refused(path, "format 2")
+    path.write_bytes(good_bytes.replace(b"format 2\n", b"format 3\n", 1))
+    refused(path, "format 3")
 
 
 def test_a_block_of_another_program_has_no_hash_to_disagree_with(tmp_path, good_bytes):

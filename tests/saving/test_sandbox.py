@@ -77,7 +77,7 @@ def test_a_crash_is_one_line(path):
 
 def answering(monkeypatch, tmp_path, code: str) -> None:
     """Put another program in the child's place."""
-    (tmp_path / "reader_child.py").write_text(code)
+    (tmp_path / "sandbox_worker.py").write_text(code)
     (tmp_path / "reader_process.py").touch()
     monkeypatch.setattr(reader_process, "__file__", str(tmp_path / "reader_process.py"))
 
@@ -143,7 +143,7 @@ def changed_child(monkeypatch, tmp_path, old: str, new: str) -> None:
     monkeypatch.setattr(
         reader_process,
         "_import_folders",
-        lambda: [str(Path(reader_child.__file__).parents[1]), *sys.path],
+        lambda: [str(Path(reader_child.__file__).parents[2]), *sys.path],
     )
 
 
@@ -224,8 +224,10 @@ def test_the_child_is_a_fresh_interpreter_with_little_in_it(path):
     loaded = {line.split(b"|")[-1].strip() for line in done.stderr.splitlines()}
     ours = {name.decode() for name in loaded if name.startswith(b"textgen.")}
     assert ours == {
-        f"textgen.{name}"
-        for name in ("contents", "errors", "hdf5_contents", "user_block")
+        "textgen.errors",
+        "textgen.saving",
+        "textgen.saving.container",
+        "textgen.saving.hdf5",
     }
     assert b"h5py" in loaded
     assert b"site" not in loaded

@@ -54,10 +54,10 @@ _MAGIC = b"textgen model file, format "
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def user_block(hdf5: bytes) -> bytes:
-    """Return the block that goes before these bytes."""
+def user_block(hdf5: bytes, version: int = FORMAT_VERSION) -> bytes:
+    """Return the block that goes before these bytes, as that version wrote it."""
     text = (
-        f"{_MAGIC.decode()}{FORMAT_VERSION}\n"
+        f"{_MAGIC.decode()}{version}\n"
         f"SHA-256 of all that follows these {BLOCK_BYTES} bytes: "
         f"{hashlib.sha256(hdf5).hexdigest()}\n"
     )
@@ -98,7 +98,7 @@ def checked_hdf5(data: bytes) -> memoryview:
             f"but received {BLOCK_BYTES} bytes of something else before it: {ADVICE}, "
             "without a user block"
         )
-    if data[:BLOCK_BYTES] != user_block(hdf5):
+    if data[:BLOCK_BYTES] != user_block(hdf5, int(version[1])):
         raise ModelFileError(
             "expected content that agrees with the file's SHA-256, but it is damaged "
             f"or cut short: {damaged}"

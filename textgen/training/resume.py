@@ -16,7 +16,7 @@ from textgen.training.checkpoint import Checkpoint, library_versions
 from textgen.training.schedule import most_steps, total_steps
 
 LENGTHS = ("minutes", "steps", "epochs")
-OPTION_NAMES = {"seq_length": "window", "stride": "stride"}
+OPTION_NAMES = {"seq_length": "window"}
 SHOWN_DIGITS = 12  # of a SHA-256
 
 
