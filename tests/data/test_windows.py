@@ -1,5 +1,6 @@
 """Windows: contents against naive loops, order, padding, leaks, memory."""
 
+import itertools
 import time
 import tracemalloc
 from collections import Counter
@@ -13,7 +14,7 @@ from textgen.config import ModelConfig, WindowConfig
 from textgen.data import windows as module
 from textgen.data.corpus import Corpus, load_corpus
 from textgen.data.vocabulary import Vocabulary
-from textgen.data.windows import Windows, make_windows
+from textgen.data.windows import Windows, make_windows, padded_length
 from textgen.errors import CorpusError
 
 END = 0
@@ -287,6 +288,29 @@ def test_batches_are_those_of_the_steps_one_by_one(kind, targets, window, size):
     for step, batch in enumerate(together):
         for one, other in zip(batch, windows.batch(1, step), strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+def test_stacks_hold_the_batches_in_order_padded_with_weight_zero():
+    windows = make(line_ids(LINES), "lines", window=12, batch_size=2)
+    batches = windows.batches(0, 0, windows.steps_per_epoch)
+    stacks = list(windows.stacked_batches(0, 0, windows.steps_per_epoch))
+    lengths = [stack.inputs.shape[2] for stack in stacks]
+    assert {12, 6} <= set(lengths) <= {12, 6, 3, 2, 1}
+    assert all(one != two for one, two in itertools.pairwise(lengths))
+    rows = [arrays for stack in stacks for arrays in zip(*stack, strict=True)]
+    for padded, batch in zip(rows, batches, strict=True):
+        length = batch.inputs.shape[1]
+        assert padded[0].shape[1] == padded_length(length, 12)
+        for array, expected in zip(padded, batch, strict=True):
+            np.testing.assert_array_equal(array[:, :length], expected)
+            assert not array[:, length:].any()
+            assert array.dtype == expected.dtype
+
+
+def test_a_batch_is_padded_to_one_of_few_lengths():
+    lengths = {padded_length(length, 27): length for length in range(1, 28)}
+    assert lengths == {27: 27, 14: 14, 7: 7, 4: 4, 2: 2, 1: 1}
+    assert {padded_length(length, 1) for length in (0, 1)} == {1}
 
 
 @pytest.mark.parametrize(("kind", "targets"), FORMS)

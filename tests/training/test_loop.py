@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from textgen.config import ModelConfig, TrainingConfig, WindowConfig
-from textgen.data.batching import padded_length
-from textgen.data.windows import make_windows
+from textgen.data.windows import make_windows, padded_length
 from textgen.errors import CheckpointError
 from textgen.modeling.model import build_model
 from textgen.training.loop import Training, TrainingError

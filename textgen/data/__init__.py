@@ -1,1 +1,1 @@
-"""From a text to batches: vocabulary, windows, batching."""
+"""From a text to batches: vocabulary, windows, batches."""

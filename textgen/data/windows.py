@@ -21,16 +21,34 @@ any time.
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
 from textgen.config import WindowConfig
-from textgen.data.batching import WindowBatch
 from textgen.data.permutation import ROUNDS, permute
 from textgen.errors import CorpusError
 
 BLOCK_WINDOWS = 4096  # gathered together by `arrays`
+
+
+class WindowBatch(NamedTuple):
+    """B windows; T is the length of the longest among them.
+
+    Batches of one length may be stacked: then each array has K in front.
+
+    Attributes:
+        inputs: (B, T) int32 ids.
+        targets: (B, T) int32 ids, each the symbol after its input.
+        weights: (B, T) float32, 1 where the target counts and 0 elsewhere.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
 
 
 class Windows(ABC):
@@ -115,6 +133,26 @@ class Windows(ABC):
             block = np.s_[n * size : (n + 1) * size, :width]
             batches.append(WindowBatch(inputs[block], targets[block], weights[block]))
         return batches
+
+    def stacked_batches(
+        self, epoch: int, first_step: int, count: int
+    ) -> Iterator[WindowBatch]:
+        """Yield the batches of ``count`` steps, neighbours of one length stacked.
+
+        Each batch is padded, with weight 0, to the next of few lengths: the longest
+        window, half of it, a quarter and so on. A training step is compiled once for
+        each length, and dropout depends on it, so the length follows from the batch
+        alone and not from its neighbours.
+
+        Yields:
+            Batches of arrays (K, B, T), whose K add up to ``count``.
+        """
+        padded = [
+            _pad(batch, padded_length(batch.inputs.shape[1], self.longest))
+            for batch in self.batches(epoch, first_step, count)
+        ]
+        for _, same in itertools.groupby(padded, lambda batch: batch.inputs.shape):
+            yield WindowBatch(*(np.stack(x) for x in zip(*same, strict=True)))
 
     def arrays(self, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return all windows of an epoch at once, as `keras.Model.fit` takes them.
@@ -296,6 +334,26 @@ def make_windows(
             f"with {end_id!r}"
         )
     return LineWindows(ids, config, batch_size, seed, end_id)
+
+
+def padded_length(length: int, longest: int) -> int:
+    """Return the shortest of ``longest``, its half, its quarter … to hold ``length``.
+
+    >>> padded_length(14, 27), padded_length(15, 27)
+    (14, 27)
+    """
+    while length <= (half := -(-longest // 2)) < longest:
+        longest = half
+    return longest
+
+
+def _pad(batch: WindowBatch, length: int) -> WindowBatch:
+    """Pad a batch to (B, length), with weight 0 on what is added."""
+    missing = length - batch.inputs.shape[1]
+    if not missing:  # most often; `np.pad` would take a hundredth of a small step
+        return batch
+    more = ((0, 0), (0, missing))
+    return WindowBatch(*(np.pad(x, more) for x in batch))
 
 
 # Where the lines of a corpus begin and end, and how long ones are cut.

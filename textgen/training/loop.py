@@ -6,7 +6,6 @@ steps in one compiled call, and works on every `tf.distribute` strategy.
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
 import time
@@ -17,7 +16,6 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.config import TrainingConfig
-from textgen.data.batching import WindowBatch, pad, padded_length, stack
 from textgen.data.windows import LineWindows, TextWindows
 from textgen.errors import CheckpointError, TrainingError
 from textgen.modeling.optimizer import make_optimizer
@@ -155,9 +153,13 @@ class Training:
 
     def _compile_lengths(self, steps: int) -> None:
         """Take one step of each padded length that occurs in the first ``steps``."""
-        lengths = [batch.inputs.shape[1] for batch in self._batches(0, 0, steps)]
-        for length in set(lengths):
-            self._take_steps(lengths.index(length), 1, total_steps=steps)
+        first_steps, step = {}, 0
+        for batch in self.windows.stacked_batches(0, 0, steps):
+            count, _, length = batch.inputs.shape
+            first_steps.setdefault(length, step)
+            step += count
+        for step in first_steps.values():
+            self._take_steps(step, 1, total_steps=steps)
 
     def _timed_call(self, count: int) -> float:
         """Return the seconds that a call of so many steps takes, but early ones.
@@ -251,35 +253,19 @@ class Training:
         Their shares in the average are by the schedule, unless others are given.
         """
         epoch, at = divmod(first_step, self.windows.steps_per_epoch)
-        batches = self._batches(epoch, at, count)
         rates = learning_rates(self.config, total_steps, first_step, count)
         self._follow_callbacks()
         rates *= self._rate_scale
         if shares is None:
             shares = averaging_shares(self.config, first_step, count)
         losses, step = [], first_step
-        for _, same in itertools.groupby(batches, lambda batch: batch.inputs.shape):
-            arrays = stack(list(same))
-            ahead = len(arrays[0])
+        for batch in self.windows.stacked_batches(epoch, at, count):
+            ahead = len(batch.inputs)
             these = slice(step - first_step, step - first_step + ahead)
-            losses.append(self._step(*arrays, rates[these], step, shares[these]))
+            losses.append(self._step(*batch, rates[these], step, shares[these]))
             step += ahead
         self._last_rate = self._current_rate()
         return np.concatenate(losses)
-
-    def _batches(self, epoch: int, at: int, count: int) -> list[WindowBatch]:
-        """Make batches, each padded to a length that depends on nothing but itself.
-
-        Each length is compiled once, and dropout depends on it: so there are few, and
-        how many steps go into a call changes nothing.
-        """
-        batches = self.windows.batches(epoch, at, count)
-        lengths = [batch.inputs.shape[1] for batch in batches]
-        longest = self.windows.longest
-        return [
-            pad(batch, padded_length(length, longest))
-            for batch, length in zip(batches, lengths, strict=True)
-        ]
 
     def _check(self, losses: np.ndarray) -> None:
         """Raise if the losses (K,) of the steps from ``step`` on aren't sound."""
