@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from textgen.errors import OptionError, shown
+from textgen.errors import OptionError, UnknownOptionError, shown
 from textgen.system.checks import check_choice, check_number
 
 DEFAULT_CORPUS = "sonnets"
@@ -53,11 +53,11 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _make_plain(self)
-        check_number("--layers", self.layers, 1, 16, whole=True)
-        check_number("--units", self.units, 1, 8192, whole=True)
-        check_number("--embedding", self.embedding, 0, 8192, whole=True)
-        check_number("--dropout", self.dropout, 0, below=1)
-        check_number("--input-dropout", self.input_dropout, 0, below=1)
+        check_number("layers", self.layers, 1, 16, whole=True)
+        check_number("units", self.units, 1, 8192, whole=True)
+        check_number("embedding", self.embedding, 0, 8192, whole=True)
+        check_number("dropout", self.dropout, 0, below=1)
+        check_number("input_dropout", self.input_dropout, 0, below=1)
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ class WindowConfig:
 
     def __post_init__(self) -> None:
         _make_plain(self)
-        check_number("--window", self.seq_length, 1, 100_000, whole=True)
+        check_number("seq_length", self.seq_length, 1, 100_000, whole=True)
         if self.stride is not None:
-            check_number("--stride", self.stride, 1, 2**40, whole=True)
-        check_choice("--targets", self.targets, ("all", "last"))
+            check_number("stride", self.stride, 1, 2**40, whole=True)
+        check_choice("targets", self.targets, ("all", "last"))
 
 
 @dataclass(frozen=True)
@@ -124,23 +124,23 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         _make_plain(self)
-        check_number("--batch-size", self.batch_size, 1, 65_536, whole=True)
-        check_number("--learning-rate", self.learning_rate, 0, 100, above=True)
-        check_choice("--schedule", self.schedule, ("cosine", "constant", "averaged"))
-        check_number("--warmup-steps", self.warmup_steps, 0, whole=True)
-        check_choice("--optimizer", self.optimizer, ("adamw", "adam"))
-        check_number("--weight-decay", self.weight_decay, 0, 100)
-        check_number("--clip-norm", self.clip_norm, 0)
+        check_number("batch_size", self.batch_size, 1, 65_536, whole=True)
+        check_number("learning_rate", self.learning_rate, 0, 100, above=True)
+        check_choice("schedule", self.schedule, ("cosine", "constant", "averaged"))
+        check_number("warmup_steps", self.warmup_steps, 0, whole=True)
+        check_choice("optimizer", self.optimizer, ("adamw", "adam"))
+        check_number("weight_decay", self.weight_decay, 0, 100)
+        check_number("clip_norm", self.clip_norm, 0)
         for name in ("epochs", "steps"):
             if getattr(self, name) is not None:
-                check_number(f"--{name}", getattr(self, name), 1, 2**40, whole=True)
+                check_number(name, getattr(self, name), 1, 2**40, whole=True)
         if self.minutes is not None:
-            check_number("--minutes", self.minutes, 0, 10_000_000, above=True)
+            check_number("minutes", self.minutes, 0, 10_000_000, above=True)
         if self.epochs is None and self.steps is None and self.minutes is None:
-            raise OptionError("a training needs one of --epochs, --steps, --minutes")
-        check_choice("--precision", self.precision, ("auto", "float32", "bfloat16"))
-        check_number("--held-out", self.held_out, 0, below=1)
-        check_number("--seed", self.seed, 0, MAX_SEED, whole=True)
+            raise OptionError("a training needs one of `epochs`, `steps`, `minutes`")
+        check_choice("precision", self.precision, ("auto", "float32", "bfloat16"))
+        check_number("held_out", self.held_out, 0, below=1)
+        check_number("seed", self.seed, 0, MAX_SEED, whole=True)
 
 
 @dataclass(frozen=True)
@@ -166,15 +166,15 @@ class CompletionConfig:
 
     def __post_init__(self) -> None:
         _make_plain(self)
-        check_number("--length", self.length, 1, 100_000_000, whole=True)
-        check_number("--temperature", self.temperature, 0, 100)
+        check_number("length", self.length, 1, 100_000_000, whole=True)
+        check_number("temperature", self.temperature, 0, 100)
         if self.top_k is not None:
-            check_number("--top-k", self.top_k, 1, 2**31, whole=True)
+            check_number("top_k", self.top_k, 1, 2**31, whole=True)
         if self.top_p is not None:
-            check_number("--top-p", self.top_p, 0, 1, above=True)
+            check_number("top_p", self.top_p, 0, 1, above=True)
         if self.stop is not None and (not isinstance(self.stop, str) or not self.stop):
             raise OptionError(
-                f"--stop must be at least one character, but was {shown(self.stop)}"
+                f"`stop` must be at least one character, but was {shown(self.stop)}"
             )
 
 
@@ -197,12 +197,12 @@ class Config:
 
         Raises:
             OptionError: for a value out of bounds, or two lengths at once.
-            TypeError: for a name that is no field.
+            UnknownOptionError: for a name that is no field.
         """
         given = {name: value for name, value in values.items() if value is not None}
         lengths = [name for name in ("minutes", "steps", "epochs") if name in given]
         if len(lengths) > 1:
-            named = " and ".join(f"--{name}" for name in lengths)
+            named = " and ".join(f"`{name}`" for name in lengths)
             raise OptionError(f"give one length of training, but {named} were given")
         if lengths:
             given = {"minutes": None, "steps": None, "epochs": None} | given
@@ -212,7 +212,8 @@ class Config:
             mine = {name: given.pop(name) for name in list(given) if name in known}
             parts[part.name] = replace(getattr(self, part.name), **mine)
         if given:
-            raise TypeError(f"no such configuration field: {', '.join(given)}")
+            known = [name for part in self.to_dict().values() for name in part]
+            raise UnknownOptionError(next(iter(given)), "a training", known)
         return Config(**parts)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

@@ -1,12 +1,23 @@
 """What can go wrong that a user can put right.
 
-Every message is one line that says what was expected, what was received and what
-to do. The command lines print it after ``error:`` and exit with status 2; anything
-that is not a `TextgenError` is a defect of ours and keeps its traceback.
+Every message is one line that says what was expected, what was received and what to
+do. The commands print it after ``error:`` and exit with status 2; anything that is not
+a `TextgenError` is a defect of the program and keeps its traceback.
+
+A message names an option as the keyword that it is in Python, in backquotes. The
+commands turn it into the option of the command line:
+
+>>> error = OptionError("`seq_length` must be at least 1, but was 0")
+>>> as_command_line(str(error))
+'--window must be at least 1, but was 0'
 """
 
 import os
+import re
+from collections.abc import Iterable
 from typing import Any
+
+OPTION_NAMES = {"seq_length": "window"}  # where an option isn't named as its keyword
 
 SHOWN_CHARS = 80  # of a received value, in an error's one line
 SHOWN_PATH_CHARS = 300  # of a path, which is of use only as a whole
@@ -34,12 +45,61 @@ def shortened(text: str, most_chars: int = SHOWN_LINE_CHARS) -> str:
     return text if len(text) <= most_chars else f"{text[: most_chars - 4]} ..."
 
 
+def option_name(keyword: str) -> str:
+    """Return the command line's name of a keyword: ``window`` for ``seq_length``."""
+    return OPTION_NAMES.get(keyword, keyword.replace("_", "-"))
+
+
+def as_command_line(text: str, prefix: str = "--") -> str:
+    """Return a message with each backquoted keyword written as an option.
+
+    Args:
+        text: a message that was written for users of the library.
+        prefix: what an option begins with.
+    """
+    return re.sub(
+        "`([a-z][a-z0-9_]*)`", lambda match: prefix + option_name(match[1]), text
+    )
+
+
 class TextgenError(Exception):
-    """Base of everything a user can put right; ``str(error)`` is one line."""
+    """Base of everything a user can put right; ``str(error)`` is one line.
+
+    Attributes:
+        problem: what is wrong: what was expected, and what was received.
+        advice: what to do about it; empty where the problem says it already.
+    """
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        super().__init__(problem, advice)
+        self.problem = problem
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {self.advice}" if self.advice else self.problem
 
 
 class OptionError(TextgenError):
     """An option or argument has a value that makes no sense."""
+
+
+class UnknownOptionError(OptionError, TypeError):
+    """A function was given a keyword that it doesn't have.
+
+    Python's own error for this is `TypeError`, so that it is one, too.
+
+    Args:
+        name: the keyword received.
+        function: what it was given to.
+        known: the keywords that there are.
+    """
+
+    def __init__(self, name: str, function: str, known: Iterable[str]) -> None:
+        import difflib  # only now: a command's start shouldn't wait for it
+
+        close = difflib.get_close_matches(name, known, n=1)
+        advice = f"did you mean `{close[0]}`?" if close else ""
+        super().__init__(f"`{name}` is no option of {function}", advice)
 
 
 class CorpusError(TextgenError):

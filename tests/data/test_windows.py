@@ -124,7 +124,7 @@ def test_a_stream_shorter_than_a_window(length, targets):
     message = str(caught.value)
     assert "at least 11 symbols" in message
     assert f"there are {length}:" in message
-    assert "--window" in message
+    assert "seq_length" in message
     assert "\n" not in message
 
 

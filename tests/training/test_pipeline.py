@@ -550,5 +550,5 @@ def test_an_output_that_can_not_be_written_is_found_first(prose, tmp_path):
 def test_unknown_options_are_refused(prose, output):
     with pytest.raises(TypeError, match="unitz"):
         run(prose, output, unitz=3)
-    with pytest.raises(OptionError, match="--kind must be one of lines, text"):
+    with pytest.raises(OptionError, match="`kind` must be one of lines, text"):
         run(prose, output, kind="odd")

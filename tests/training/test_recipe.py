@@ -174,7 +174,7 @@ def test_overrides_go_before_the_preset():
     overrides = {"units": 7, "steps": 3, "dropout": None, "embedding": 0}
     config = choose_config(corpus("sonnets", named=True), None, None, overrides)
     assert config == PRESETS["sonnets"].override(units=7, steps=3, embedding=0)
-    with pytest.raises(OptionError, match="--units"):
+    with pytest.raises(OptionError, match="units"):
         choose_config(corpus(), None, None, {"units": -1})
 
 
@@ -183,7 +183,7 @@ def test_an_unknown_preset_lists_what_there_is(saved):
         with pytest.raises(OptionError) as caught:
             choose_config(corpus(), "sonets\x1b", start, {})
         assert str(caught.value) == (
-            "--preset must be one of sonnets, dinos, lines, course, "
+            "`preset` must be one of sonnets, dinos, lines, course, "
             r"but was 'sonets\x1b'"
         )
 

@@ -65,7 +65,7 @@ def test_a_preset_stands_for_what_it_sets_but_for_the_length():
         resumed_config(course, "course", {})
     with pytest.raises(CheckpointError, match=r"--dropout must be .* 0.1, but was 0.5"):
         resumed_config(course, "course", {"dropout": 0.5})
-    with pytest.raises(OptionError, match="--preset must be one of"):
+    with pytest.raises(OptionError, match="`preset` must be one of"):
         resumed_config(course, "curse", {})
 
 
@@ -79,9 +79,9 @@ def test_a_preset_does_not_stand_for_what_it_leaves_open(preset):
 
 
 def test_values_out_of_bounds_are_refused_as_ever():
-    with pytest.raises(OptionError, match="--units must be a whole number"):
+    with pytest.raises(OptionError, match="`units` must be a whole number"):
         resumed_config(checkpoint_of(), None, {"units": 0})
-    with pytest.raises(OptionError, match="--steps and --epochs were given"):
+    with pytest.raises(OptionError, match="`steps` and `epochs` were given"):
         resumed_config(checkpoint_of(), None, {"steps": 1000, "epochs": 9})
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 
 from textgen.config import CompletionConfig
-from textgen.errors import OptionError, TextgenError, shown
+from textgen.errors import OptionError, TextgenError, as_command_line, shown
 from textgen.generation.batch import completion_seeds
 from textgen.generation.streaming import (
     UnknownSymbolsWarning,
@@ -97,9 +97,7 @@ class Conversation:
                 self._write("\n")
                 return
             except TextgenError as error:
-                message = str(error)
-                # Options are commands here.
-                say("/" + message[2:] if message.startswith("--") else message)
+                say(as_command_line(str(error), prefix="/"))
 
     def _answer(self, line: str) -> None:
         if line.startswith("//"):
@@ -130,7 +128,8 @@ class Conversation:
             try:
                 setting = SETTINGS[name](value)
             except ArgumentTypeError as error:
-                raise OptionError(f"--{name} {error}") from None
+                keyword = name.replace("-", "_")
+                raise OptionError(f"`{keyword}` {error}") from None
         if name == "seed":
             self._seed = setting if setting is None else check_seed(setting)
         else:

@@ -112,7 +112,7 @@ class Printer:
         if found < count:
             say(
                 f"note: {count:,} different lines were wanted, but no more than "
-                f"{found:,} came; a higher --temperature or a shorter --prompt gives "
+                f"{found:,} came; a higher `temperature` or a shorter `prompt` gives "
                 "more"
             )
 

@@ -89,7 +89,7 @@ class Corpus:
         Raises:
             OptionError: when ``held_out`` is out of bounds.
         """
-        check_number("--held-out", held_out, 0, below=1)
+        check_number("held_out", held_out, 0, below=1)
         if self.kind == "text":
             cut = max(1, int(len(self.ids) * (1 - held_out)))
             if len(self.ids) - cut < 2:
@@ -152,7 +152,7 @@ class Corpus:
 
 def data_folder(kind: str) -> Path:
     """Return the folder of ``corpora`` or ``models`` that come with the program."""
-    check_choice("kind of data", kind, ("corpora", "models"))
+    check_choice("kind", kind, ("corpora", "models"))
     package = Path(__file__).resolve().parents[1]
     installed = package / "assets" / kind
     in_checkout = package.parent / kind
@@ -187,7 +187,7 @@ def load_corpus(
         OptionError: for an unknown ``kind``.
     """
     if kind is not None:
-        check_choice("--kind", kind, KINDS)
+        check_choice("kind", kind, KINDS)
     path, named = _find(name_or_path)
     reason = "given"
     if kind is None:

@@ -226,8 +226,8 @@ class TextWindows(Windows):
         if len(ids) <= window:
             raise CorpusError(
                 f"expected at least {window + 1:,} symbols to train on for windows of "
-                f"{window:,}, but there are {len(ids):,}: give a smaller --window or "
-                "--held-out, or a longer text"
+                f"{window:,}, but there are {len(ids):,}: give a smaller `seq_length` "
+                "or `held_out`, or a longer text"
             )
         self._stride = config.stride or (window if config.targets == "all" else 1)
         self._last_start = len(ids) - window - 1
@@ -272,7 +272,7 @@ class LineWindows(Windows):
         if len(ids) < 2:
             raise CorpusError(
                 "expected at least one line to train on, but there is none: "
-                "give a smaller --held-out, or a text with more lines"
+                "give a smaller `held_out`, or a text with more lines"
             )
         if ids[0] != end_id or ids[-1] != end_id:
             raise ValueError("ids of lines must begin and end with the end symbol")

@@ -215,7 +215,7 @@ def distinct_lines(
 
 def check_count(count: int) -> None:
     """Raise `OptionError` unless ``count`` is from 1 to `MAX_COUNT`."""
-    check_number("--count", count, 1, MAX_COUNT, whole=True)
+    check_number("count", count, 1, MAX_COUNT, whole=True)
 
 
 def completion_seeds(seed: int) -> Iterator[int]:

@@ -194,7 +194,7 @@ def _ask_for_prompt(model: TrainedModel) -> str:
 
 def check_seed(seed: int) -> int:
     """Return a seed as an int; raise `OptionError` unless it is 0 to 2**32 - 1."""
-    return check_number("--seed", seed, 0, MAX_SEED, whole=True)
+    return check_number("seed", seed, 0, MAX_SEED, whole=True)
 
 
 def check_prompt(prompt: str) -> str:

@@ -23,7 +23,7 @@ def check_number(
     """Return a finite number within bounds, as one of Python's own types.
 
     Args:
-        name: the option as the user knows it.
+        name: the keyword that it is the value of.
         value: what was received; NumPy's numbers are welcome.
         lowest: smallest value allowed, or excluded bound with ``above``.
         highest: largest value allowed.
@@ -50,7 +50,7 @@ def check_number(
         or value >= below
     ):
         raise OptionError(
-            f"{name} must be {kind} {bound}{limit}, but was {shown(value)}"
+            f"`{name}` must be {kind} {bound}{limit}, but was {shown(value)}"
         )
     return value
 
@@ -66,4 +66,4 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise `OptionError` unless ``value`` is one of ``choices``."""
     if value not in choices:
         listed = ", ".join(choices)
-        raise OptionError(f"{name} must be one of {listed}, but was {shown(value)}")
+        raise OptionError(f"`{name}` must be one of {listed}, but was {shown(value)}")

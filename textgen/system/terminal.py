@@ -24,6 +24,7 @@ from textgen.errors import (
     OptionError,
     OutputError,
     TextgenError,
+    as_command_line,
     shortened,
     shown,
     shown_path,
@@ -66,9 +67,12 @@ def one_line(text: str) -> str:
 
 
 def say(message: str) -> None:
-    """Print one line for people on stderr; where that can't be, say nothing."""
+    """Print one line for people on stderr, with keywords written as options.
+
+    Where nothing can be written there, the line is lost.
+    """
     with contextlib.suppress(OSError):
-        print(one_line(message), file=sys.stderr, flush=True)
+        print(one_line(as_command_line(message)), file=sys.stderr, flush=True)
 
 
 def say_warnings() -> None:

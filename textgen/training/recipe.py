@@ -54,7 +54,7 @@ def choose_config(
             that the saved model was trained on; a model too large for its file.
     """
     if preset is not None:
-        check_choice("--preset", preset, tuple(PRESETS))
+        check_choice("preset", preset, tuple(PRESETS))
     if start is None:
         config = _afresh(corpus, preset, overrides).override(**overrides)
         _check_size(config, corpus)

@@ -67,7 +67,7 @@ def resumed_config(
         if name not in LENGTHS and wanted[name] != was and not chosen_then:
             raise CheckpointError(_differs(_option(name), was, wanted[name]))
     if preset is not None:
-        check_choice("--preset", preset, tuple(PRESETS))
+        check_choice("preset", preset, tuple(PRESETS))
         given = {name for name, value in overrides.items() if value is not None}
         _check_preset(preset, began, given)
     return began.override(**{name: overrides.get(name) for name in LENGTHS})
