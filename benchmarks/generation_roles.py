@@ -58,15 +58,12 @@ def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
 
     from textgen.generation.batch import generate_many, lanes_for
     from textgen.generation.streaming import stream_output
-    from textgen.inference.blas_threads import PacedDecoder
     from textgen.saving.model_file import load_model
 
     trained = load_model(model)
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
     if (lanes := lanes_for(streams)) > 1:
         threads = f"{lanes} × {threads}"
-    elif isinstance(trained.decoder(streams), PacedDecoder):
-        threads = "1 or 2"
     facts = {"threads": threads}
 
     def one(count: int) -> None:

@@ -1,4 +1,4 @@
-"""A model whose logits are known, for tests of what is done with them."""
+"""Models whose logits are known, and networks of random weights."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ import numpy as np
 
 from textgen.config import WindowConfig
 from textgen.data.vocabulary import Vocabulary
+from textgen.inference.weights import LSTMWeights, Network
 
 Rule = Callable[[tuple[int, ...]], Sequence[float]]
 
 
 class FakeDecoder:
-    """Remembers what each stream has read, and asks the rule for the logits."""
+    """Remembers what each text of its batch has read, and asks the rule for logits."""
 
-    def __init__(self, rule: Rule, vocabulary_size: int, streams: int = 1) -> None:
-        self.read: list[tuple[int, ...]] = [()] * streams
+    def __init__(self, rule: Rule, vocabulary_size: int, batch_size: int = 1) -> None:
+        self.read: list[tuple[int, ...]] = [()] * batch_size
         self._rule = rule
-        self._logits = np.empty((streams, vocabulary_size), np.float32)
+        self._logits = np.empty((batch_size, vocabulary_size), np.float32)
 
     def step(self, ids: np.ndarray) -> np.ndarray:
         assert len(ids) == len(self.read)
-        for stream, symbol_id in enumerate(ids):
-            self.read[stream] += (int(symbol_id),)
-            self._logits[stream] = self._rule(self.read[stream])
+        for slot, symbol_id in enumerate(ids):
+            self.read[slot] += (int(symbol_id),)
+            self._logits[slot] = self._rule(self.read[slot])
         return self._logits
 
-    def reset(self, rows: Sequence[int] | None = None) -> None:
-        for stream in range(len(self.read)) if rows is None else rows:
-            self.read[stream] = ()
+    def reset(self, slots: Sequence[int]) -> None:
+        for slot in slots:
+            self.read[slot] = ()
 
 
 @dataclass
@@ -42,15 +43,15 @@ class FakeModel:
     kind: str = "text"
     windows: WindowConfig = field(default_factory=WindowConfig)
     metadata: dict = field(default_factory=dict)
-    most_streams: int = 1000
+    max_batch_size: int = 1000
 
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(tuple(self.symbols))
         self.end_id = self.symbols.find("\n")
         self.decoders: list[FakeDecoder] = []
 
-    def decoder(self, streams: int = 1) -> FakeDecoder:
-        self.decoders.append(FakeDecoder(self.rule, len(self.symbols), streams))
+    def decoder(self, batch_size: int = 1) -> FakeDecoder:
+        self.decoders.append(FakeDecoder(self.rule, len(self.symbols), batch_size))
         return self.decoders[-1]
 
 
@@ -74,3 +75,29 @@ def whimsical_model(symbols: str = "\nabcdef", **options) -> FakeModel:
         return np.random.default_rng((len(read), *read[-8:])).normal(size=len(symbols))
 
     return FakeModel(symbols, rule, **options)
+
+
+def random_network(
+    units: Sequence[int] = (5,),
+    vocabulary_size: int = 7,
+    embedding: int = 3,
+    scale: float = 1.0,
+    one_hot: bool = False,
+) -> Network:
+    """Return LSTM layers of random weights, always the same."""
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape, scale=scale).astype(np.float32)
+
+    table = np.eye(vocabulary_size, dtype=np.float32)
+    if not one_hot:
+        table = normal(vocabulary_size, embedding)
+    layers, below = [], table.shape[1]
+    for u in units:
+        layers.append(
+            LSTMWeights(normal(below, 4 * u), normal(u, 4 * u), normal(4 * u))
+        )
+        below = u
+    dense_kernel, dense_bias = normal(below, vocabulary_size), normal(vocabulary_size)
+    return Network(table, tuple(layers), dense_kernel, dense_bias)

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import random_network
 
 from textgen.config import Config, ModelConfig, WindowConfig
 from textgen.data.vocabulary import Vocabulary
 from textgen.evaluation.nats import cross_entropy, held_out_nats
 from textgen.inference.decoder import Decoder
-from textgen.inference.weights import LSTMWeights, Network
 from textgen.saving.trained_model import TrainedModel
 
 SYMBOLS = "\nabcdef"
@@ -17,25 +17,7 @@ SYMBOLS = "\nabcdef"
 def trained_model(
     kind="text", targets="all", window=5, units=6, layers=2, symbols=SYMBOLS
 ) -> TrainedModel:
-    rng = np.random.default_rng(0)
-
-    def normal(*shape):
-        return rng.normal(size=shape, scale=0.6).astype(np.float32)
-
-    size, weights = 3, []
-    for _ in range(layers):
-        weights.append(
-            LSTMWeights(
-                normal(size, 4 * units), normal(units, 4 * units), normal(4 * units)
-            )
-        )
-        size = units
-    network = Network(
-        normal(len(symbols), 3),
-        tuple(weights),
-        normal(units, len(symbols)),
-        normal(len(symbols)),
-    )
+    network = random_network([units] * layers, len(symbols), scale=0.6)
     config = Config(
         ModelConfig(layers, units, 3), WindowConfig(window, targets=targets)
     )

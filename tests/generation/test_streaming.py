@@ -344,7 +344,7 @@ def test_a_failure_side_by_side_is_told_and_leaves_no_threads(monkeypatch):
 
 
 def test_a_network_too_large_for_all_is_given_fewer_at_once():
-    model = whimsical_model(most_streams=3)
+    model = whimsical_model(max_batch_size=3)
     completions = generate_many(model, ["a"] * 10, seeds=range(10), length=5)
     assert completions == generate_many(
         whimsical_model(), ["a"] * 10, seeds=range(10), length=5

@@ -486,9 +486,9 @@ def test_fewer_texts_at_once_where_windows_are_long(tmp_path):
     make_file(tmp_path / "m.h5", small_config(layers=2, targets="last", window=10_000))
     model = load_model(tmp_path / "m.h5")
     units = 2 * 6 * 10_000 + V
-    assert model.most_streams == trained_model.MAX_STAGGERED_UNITS // units == 69
+    assert model.max_batch_size == trained_model.MAX_STAGGERED_UNITS // units == 69
     make_file(tmp_path / "m.h5", small_config(layers=2, window=10_000))
-    assert load_model(tmp_path / "m.h5").most_streams > 400_000
+    assert load_model(tmp_path / "m.h5").max_batch_size > 400_000
 
 
 def test_hdf5_that_is_no_model(tmp_path):

@@ -75,26 +75,3 @@ def test_this_machine_is_no_miracle():
     printed = subprocess.check_output([sys.executable, "-c", code], env=one_thread)
     assert 0.001 < float(printed) / available_cores() < 10
     assert has_bfloat16() in (True, False)
-
-
-@pytest.mark.parametrize(
-    ("text", "cores", "idle"),
-    [
-        ("0.52 0.58 0.59 1/234 567\n", 2, True),
-        ("0.52 0.58 0.59 2/234 567\n", 2, False),
-        ("0.52 0.58 0.59 2/234 567\n", None, False),
-        ("0.52 0.58 0.59 11/234 567\n", 12, True),
-        ("", 2, True),
-        ("a b c d/e\n", 2, True),
-        (None, 2, True),
-    ],
-)
-def test_a_core_is_idle_while_fewer_threads_run(
-    tmp_path, monkeypatch, text, cores, idle
-):
-    load = tmp_path / "loadavg"
-    if text is not None:
-        load.write_text(text)
-    monkeypatch.setattr(processor, "LOAD_AVERAGE", load)
-    monkeypatch.setattr(processor.os, "cpu_count", lambda: cores)
-    assert processor.has_idle_core() is idle

@@ -66,31 +66,3 @@ assert (signal.getsignal(signal.SIGINT), dict(os.environ)) == before
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    ("variables", "chosen"),
-    [
-        ({}, "True"),
-        ({"OPENBLAS_NUM_THREADS": "1"}, "False"),
-        ({"OPENBLAS_NUM_THREADS": "4"}, "False"),
-        ({"GOTO_NUM_THREADS": "1"}, "False"),
-        ({"OMP_NUM_THREADS": "1"}, "False"),
-    ],
-)
-def test_threads_are_chosen_unless_the_user_has(variables, chosen):
-    code = """
-from textgen.system import process
-assert not process.has_chosen_threads()
-process.prepare_process()
-print(process.has_chosen_threads())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={"PATH": "", **variables},
-        check=True,
-    )
-    assert done.stdout.strip() == chosen

@@ -84,7 +84,7 @@ class _Reading(NamedTuple):
 def _counted_losses(reading: _Reading, vocabulary_size: int) -> Iterator[np.ndarray]:
     """Yield the losses that count, a block of steps at a time."""
     decoder, inputs, targets, counted = reading
-    block = max(1, BLOCK_FLOATS // (decoder.streams * vocabulary_size))
+    block = max(1, BLOCK_FLOATS // (decoder.batch_size * vocabulary_size))
     for start in range(0, len(inputs), block):
         part = slice(start, start + block)
         logits = np.array([decoder.step(ids).copy() for ids in inputs[part]])

@@ -130,7 +130,7 @@ def iterate_completions(
         prompts: what to complete.
         seeds: one for each prompt.
         config: how each is completed.
-        streams: rows B of the batch; more than the model's ``most_streams`` are not
+        streams: rows B of the batch; more than the model's ``max_batch_size`` are not
             taken.
 
     Raises:
@@ -146,7 +146,7 @@ def iterate_completions(
     )
     waiting: dict[int, Completion] = {}
     due = 0
-    streams = min(streams, model.most_streams)
+    streams = min(streams, model.max_batch_size)
     lanes = lanes_for(streams)
     works = [
         complete_rows(model, hand, config, streams // lanes)

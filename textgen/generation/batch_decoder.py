@@ -73,7 +73,7 @@ class Batch:
     def take(self, rows: dict[int, Row]) -> None:
         """Give rows their places, which are free."""
         places = list(rows)
-        self._stepper.reset(rows=places)
+        self._stepper.reset(places)
         self._uniforms_used[places] = UNIFORMS_AHEAD
         self._count[places] = 0
         self._reading |= rows

@@ -1,8 +1,8 @@
-"""What every stack of recurrent layers has: a state of many rows, and an input table.
+"""What every stack of recurrent layers has: its states, and a table for its input.
 
-A row is one text, or one window of a text. `textgen.inference.lstm` is the fast form
-for
-the networks that we train, `textgen.inference.generic` the general one for all others.
+The states have a row for each sequence, which is a text or a window of one.
+`textgen.inference.lstm` is the fast form, for the networks that we train, and
+`textgen.inference.generic` the general one, for all others.
 """
 
 from __future__ import annotations
@@ -11,58 +11,48 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from textgen.inference.weights import Network
+
 State = tuple[np.ndarray, ...]
 
-# Of an input table: a quarter of a GiB, about a second. Above, a row is made when it is
-# asked for.
+# The largest input table that is made: a quarter of a GiB, and about a second of work.
 MAX_TABLE_FLOATS = 1 << 26
 MAX_TABLE_PRODUCTS = 1 << 35
 
 
-class Recurrence(ABC):
-    """The states of stacked recurrent layers for a number of independent rows.
+class RecurrentStack(ABC):
+    """The states of stacked recurrent layers for a number of independent sequences.
 
     Attributes:
-        top: (rows, U) float32, the last layer's output; overwritten by each step.
+        output: (rows, U) float32, of the last layer; overwritten by each step.
     """
 
-    top: np.ndarray
+    output: np.ndarray
 
     @abstractmethod
-    def advance(self, ids: np.ndarray | int) -> None:
-        """Take every row one symbol further and leave the last output in `top`.
+    def __init__(self, network: Network, rows: int):
+        """Begin so many sequences from zero state."""
+
+    @abstractmethod
+    def step(self, ids: np.ndarray | int) -> None:
+        """Let every sequence read one symbol, and update `output`.
 
         Args:
             ids: (rows,) ids, or one for all rows.
         """
 
     @abstractmethod
-    def parts(self) -> State:
-        """Return the arrays that hold the state, rows first; no copies."""
+    def states(self) -> State:
+        """Return the arrays that hold the states, (rows, U) each; not copies."""
 
-    def clear(self, rows: np.ndarray | slice) -> None:
+    def reset(self, rows: np.ndarray | list[int]) -> None:
         """Set the states of some rows to zero."""
-        for part in self.parts():
-            part[rows] = 0
-
-    def copy_state(self) -> State:
-        """Return a copy of everything that `advance` carries on."""
-        return tuple(part.copy() for part in self.parts())
-
-    def restore(self, state: State) -> None:
-        """Go on from what `copy_state` gave.
-
-        Raises:
-            ValueError: if its arrays have other shapes.
-        """
-        for mine, theirs in zip(self.parts(), state, strict=True):
-            if mine.shape != theirs.shape:
-                raise ValueError(f"expected {mine.shape}, but received {theirs.shape}")
-            mine[:] = theirs
+        for state in self.states():
+            state[rows] = 0
 
 
 class _RowsOnDemand:
-    """Stands for an input table that would be too large: rows are made when read."""
+    """Stands for an input table that would be too large: computes rows when asked."""
 
     def __init__(self, embedding: np.ndarray, kernel: np.ndarray, bias: np.ndarray):
         self._embedding, self._kernel, self._bias = embedding, kernel, bias
@@ -82,7 +72,7 @@ def input_table(
         bias: (G,) float32.
 
     Returns:
-        (V, G) float32, or what is indexed like it.
+        (V, G) float32, or an object that is indexed in the same way.
     """
     if embedding is None:
         return kernel + bias

@@ -1,149 +1,110 @@
-"""The trained network as a NumPy state machine: (state, id) → (state, logits).
+"""The trained network as a state machine: it reads one symbol and predicts the next.
 
-A `Decoder` carries the recurrent state through a text, one symbol a step, for any
-number of streams at once. A `WindowDecoder` is for models trained on targets ``last``,
-which have only ever seen windows of T symbols from zero state.
-
-The layers themselves are in `textgen.inference.lstm` (fast, for what we train) and
-`textgen.inference.generic` (anything that Keras has had).
+A `Decoder` carries the recurrent state through its texts. A `WindowDecoder` is for
+models trained on targets ``last``, which have only ever seen windows of T symbols from
+zero state. Both advance a batch of B independent texts together.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from textgen.config import WindowConfig
 from textgen.errors import ModelFileError
-from textgen.inference.base import Recurrence, State
-from textgen.inference.generic import MixedStack, apply_pointwise
+from textgen.inference.base import RecurrentStack
+from textgen.inference.generic import GenericStack, apply_pointwise
 from textgen.inference.lstm import LSTMStack, aligned_zeros
 from textgen.inference.weights import Network
 
 
-def _recurrence(network: Network, rows: int) -> Recurrence:
-    return (LSTMStack if network.is_plain_lstm else MixedStack)(network, rows)
-
-
 class Decoder:
-    """Carries the state of B independent streams through their texts.
+    """Carries the state of B independent texts.
 
-    Worked example, the logits after "ab" of one stream::
+    Worked example, the logits after "ab" in a batch of one text::
 
         decoder = Decoder(network)
         decoder.step(vocabulary.encode("a"))
         logits = decoder.step(vocabulary.encode("b"))[0]
+
+    Attributes:
+        batch_size: B.
     """
 
-    def __init__(self, network: Network, streams: int = 1):
-        """Begin ``streams`` texts, B, from zero state."""
-        self.streams = streams
-        self._recurrence = _recurrence(network, streams)
-        self._output = _Output(network, streams)
+    def __init__(self, network: Network, batch_size: int = 1):
+        """Begin ``batch_size`` texts from zero state."""
+        self.batch_size = batch_size
+        self._stack = _recurrent_stack(network, batch_size)
+        self._output_layer = _OutputLayer(network, batch_size)
 
     def step(self, ids: np.ndarray | int) -> np.ndarray:
-        """Take each stream one symbol further.
+        """Let each text read one symbol.
 
         Args:
-            ids: (B,) ids, any integer dtype; a plain int goes to every stream.
+            ids: (B,) ids, any integer dtype; an int is read by every text.
 
         Returns:
-            logits of the symbol to come, (B, V) float32. The buffer is used again by
-            the next step: copy what must stay.
-        """
-        recurrence = self._recurrence
-        recurrence.advance(ids)
-        return self._output.logits(recurrence.top)
-
-    def reset(self, rows: np.ndarray | list[int] | None = None) -> None:
-        """Begin new texts from zero state, in the given streams or in all."""
-        self._recurrence.clear(slice(None) if rows is None else np.asarray(rows, int))
-
-    @property
-    def state(self) -> State:
-        """A copy of everything that `step` changes, for `restore`."""
-        return self._recurrence.copy_state()
-
-    def restore(self, state: State) -> None:
-        """Go on from a `state` of a decoder of the same network and streams.
+            logits of the next symbols, (B, V) float32. The next step overwrites this
+            array, so copy what you keep.
 
         Raises:
-            ValueError: if its arrays have other shapes.
+            ModelFileError: if the network's numbers grow beyond float32.
         """
-        self._recurrence.restore(state)
+        self._stack.step(ids)
+        return self._output_layer.logits(self._stack.output)
+
+    def reset(self, slots: np.ndarray | list[int]) -> None:
+        """Begin new texts from zero state in some slots, 0 to B - 1, of the batch."""
+        self._stack.reset(slots)
 
 
 class WindowDecoder:
-    """Predicts from exactly the last T symbols from zero state, at each step.
+    """Predicts each symbol from exactly the T symbols before it, from zero state.
 
-    T staggered states a stream are advanced together as one batch. A slot begins from
-    zero at every T-th symbol, each slot at another one, so that there is always one
-    that has seen exactly the last T symbols: it gives the logits and begins again.
-    While a text is shorter than T, the slot that began with it has seen all of it.
+    T copies of each text's state advance together. A different one of them is set to
+    zero at each step, so that each begins anew after T symbols, and at every step there
+    is one that has read exactly the last T symbols: the logits are made from it. While
+    a text is shorter than T, they are made from the one that has read all of it.
+
+    Attributes:
+        batch_size: B.
     """
 
-    def __init__(self, network: Network, seq_length: int, streams: int = 1):
-        """Begin ``streams`` texts, B, with windows of ``seq_length`` symbols, T."""
-        self.streams = streams
-        self._window = seq_length
-        self._recurrence = _recurrence(network, streams * seq_length)
-        self._output = _Output(network, streams)
-        self._first_rows = np.arange(streams) * seq_length
-        self._seen = np.zeros(streams, np.int64)
+    def __init__(self, network: Network, seq_length: int, batch_size: int = 1):
+        """Begin ``batch_size`` texts, with windows of ``seq_length`` symbols, T."""
+        self.batch_size = batch_size
+        self._seq_length = seq_length
+        self._stack = _recurrent_stack(network, batch_size * seq_length)
+        self._output_layer = _OutputLayer(network, batch_size)
+        self._first_rows = np.arange(batch_size) * seq_length
+        self._symbols_read = np.zeros(batch_size, np.int64)
 
     def step(self, ids: np.ndarray | int) -> np.ndarray:
-        """Take each stream one symbol further; as `Decoder.step`."""
-        recurrence = self._recurrence
-        recurrence.clear(self._first_rows + self._seen % self._window)
-        ids_of_rows = np.repeat(np.broadcast_to(ids, self.streams), self._window)
-        recurrence.advance(ids_of_rows)
-        self._seen += 1
-        oldest = np.maximum(self._seen - self._window, 0) % self._window
-        return self._output.logits(recurrence.top[self._first_rows + oldest])
+        """Let each text read one symbol; see `Decoder.step`."""
+        window = self._seq_length
+        self._stack.reset(self._first_rows + self._symbols_read % window)
+        self._stack.step(np.repeat(np.broadcast_to(ids, self.batch_size), window))
+        self._symbols_read += 1
+        oldest = np.maximum(self._symbols_read - window, 0) % window
+        return self._output_layer.logits(self._stack.output[self._first_rows + oldest])
 
-    def reset(self, rows: np.ndarray | list[int] | None = None) -> None:
-        """Begin new texts, in the given streams or in all."""
-        # The slots need no clearing: each is cleared when it begins.
-        self._seen[slice(None) if rows is None else np.asarray(rows, int)] = 0
-
-    @property
-    def state(self) -> State:
-        """A copy of everything that `step` changes, for `restore`."""
-        return (self._seen.copy(), *self._recurrence.copy_state())
-
-    def restore(self, state: State) -> None:
-        """Go on from a `state` of a decoder of the same network, T and streams.
-
-        Raises:
-            ValueError: if its arrays have other shapes.
-        """
-        seen, *recurrence_state = state
-        self._recurrence.restore(tuple(recurrence_state))
-        self._seen[:] = seen
+    def reset(self, slots: np.ndarray | list[int]) -> None:
+        """Begin new texts in some slots, 0 to B - 1, of the batch."""
+        # `step` sets a state to zero before its first symbol, so none needs it here.
+        self._symbols_read[slots] = 0
 
 
-def make_stepper(
-    network: Network, windows: WindowConfig, streams: int = 1
-) -> Decoder | WindowDecoder:
-    """Return the decoder that shows a network what it was trained on.
-
-    Args:
-        network: the trained weights.
-        windows: how its training windows were cut.
-        streams: B, number of independent texts.
-    """
-    if windows.targets == "last":
-        return WindowDecoder(network, windows.seq_length, streams)
-    return Decoder(network, streams)
+def _recurrent_stack(network: Network, rows: int) -> RecurrentStack:
+    stack = LSTMStack if network.is_plain_lstm else GenericStack
+    return stack(network, rows)
 
 
-class _Output:
-    """The last dense layer, without its softmax, and its buffer (B, V)."""
+class _OutputLayer:
+    """The last dense layer without its softmax, and the array (B, V) of its result."""
 
-    def __init__(self, network: Network, streams: int):
+    def __init__(self, network: Network, batch_size: int):
         self._head = network.head
         self._bias = network.dense_bias
         self._kernel, self._logits = aligned_zeros(
-            network.dense_kernel.shape, (streams, len(self._bias))
+            network.dense_kernel.shape, (batch_size, len(self._bias))
         )
         self._kernel[:] = network.dense_kernel
         # Plain LSTM layers can't overflow, whatever their weights.

@@ -1,8 +1,8 @@
 """Stacks of any recurrent layers that Keras has had, in NumPy, each by its formulas.
 
-Networks of other people's files go through here: LSTM, GRU and simple recurrent layers
-of any activation, with dense layers between them, and symbols that are passed over as
-padding. Plain, not tuned: `textgen.inference.lstm` is the fast form of the usual case.
+Networks that other programs saved are computed here: LSTM, GRU and simple recurrent
+layers of any activation, with dense layers between them, and symbols that are skipped
+as padding. `textgen.inference.lstm` is the fast form for our own networks.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from textgen.inference.activations import ACTIVATIONS
-from textgen.inference.base import Recurrence, State, input_table
+from textgen.inference.base import RecurrentStack, State, input_table
 from textgen.inference.weights import (
     GRUWeights,
     LSTMWeights,
@@ -37,7 +37,7 @@ class _LSTM:
         self._sums = np.empty((rows, 4 * units), np.float32)
         self._i, self._f, self._g, self._o = np.split(self._sums, 4, axis=1)
 
-    def advance(self, received: np.ndarray) -> None:
+    def step(self, received: np.ndarray) -> None:
         cell = self._cell
         np.dot(self.output, self._recurrent_kernel, out=self._sums)
         self._sums += received
@@ -70,7 +70,7 @@ class _GRU:
         self.output = np.zeros((rows, units), np.float32)
         self.state = (self.output,)
 
-    def advance(self, received: np.ndarray) -> None:
+    def step(self, received: np.ndarray) -> None:
         h, columns = self.output, self._gate_columns
         gates = h @ self._gate_kernel
         if self._bias is not None:
@@ -97,25 +97,24 @@ class _SimpleRNN:
         self.output = np.zeros((rows, weights.units), np.float32)
         self.state = (self.output,)
 
-    def advance(self, received: np.ndarray) -> None:
+    def step(self, received: np.ndarray) -> None:
         sums = self.output @ self._recurrent_kernel
         sums += received
         self._activate(sums)
         self.output[:] = sums
 
 
-# What grows beyond float32 is noticed in the logits, once; see
-# `textgen.inference.decoder`.
+# `textgen.inference.decoder` checks for numbers beyond float32 once, in the logits.
 _quietly = np.errstate(over="ignore", invalid="ignore")
 
 _CELLS = {LSTMWeights: _LSTM, GRUWeights: _GRU, SimpleRNNWeights: _SimpleRNN}
 
 
-class MixedStack(Recurrence):
-    """Any stack of layers: the states for a number of independent rows."""
+class GenericStack(RecurrentStack):
+    """Any stack of recurrent layers, with dense layers and activations between them."""
 
     def __init__(self, network: Network, rows: int):
-        """Make the states of ``rows`` texts."""
+        """Begin so many sequences from zero state."""
         first = network.layers[0]
         self._masked = network.masked
         self._input_table = input_table(network.embedding, first.kernel, first.bias)
@@ -125,22 +124,22 @@ class MixedStack(Recurrence):
             if isinstance(layer, Recurrent)
         }
         self._layers = network.layers
-        self.top = self._cells[len(network.layers) - 1].output
+        self.output = self._cells[len(network.layers) - 1].output
 
     @_quietly
-    def advance(self, ids: np.ndarray | int) -> None:
-        """Take every row one symbol further; see `Recurrence.advance`."""
+    def step(self, ids: np.ndarray | int) -> None:
+        """Let every sequence read one symbol; see `RecurrentStack.step`."""
         masked = None if self._masked is None else self._masked[ids]
         if masked is None or not masked.any():
-            self._advance(ids)
+            self._read(ids)
             return
-        before = self.copy_state()
-        self._advance(ids)
-        rows = np.broadcast_to(masked, len(self.top))
-        for part, kept in zip(self.parts(), before, strict=True):
-            part[rows] = kept[rows]
+        before = [state.copy() for state in self.states()]
+        self._read(ids)
+        rows = np.broadcast_to(masked, len(self.output))
+        for state, kept in zip(self.states(), before, strict=True):
+            state[rows] = kept[rows]
 
-    def _advance(self, ids: np.ndarray | int) -> None:
+    def _read(self, ids: np.ndarray | int) -> None:
         received = self._input_table[ids]
         output = None
         for number, layer in enumerate(self._layers):
@@ -149,20 +148,20 @@ class MixedStack(Recurrence):
             elif output is not None:
                 received = output.copy()
             if cell := self._cells.get(number):
-                cell.advance(received)
+                cell.step(received)
                 output = cell.output
             else:
                 ACTIVATIONS[layer.activation](received)
                 output = received
 
-    def parts(self) -> State:
-        """Return the arrays that hold the state; see `Recurrence.parts`."""
-        return tuple(part for cell in self._cells.values() for part in cell.state)
+    def states(self) -> State:
+        """Return the arrays that hold the states; see `RecurrentStack.states`."""
+        return tuple(state for cell in self._cells.values() for state in cell.state)
 
 
 @_quietly
 def apply_pointwise(x: np.ndarray, layers: Sequence[Pointwise]) -> np.ndarray:
-    """Return what dense layers and activations make of ``x`` (..., D); no change to it.
+    """Return ``x`` (..., D) after dense layers and activations; ``x`` itself stays.
 
     Args:
         x: float32.

@@ -1,14 +1,14 @@
 """Stacked plain LSTM layers in NumPy, made fast: what our own training gives.
 
-sigmoid(x) = 0.5 tanh(0.5 x) + 0.5, so with the inner 0.5 folded into the weights one
-``tanh`` serves all four gates; the first layer's input product is a row of a table;
-the layers' hidden states lie side by side in one buffer, so that a deeper layer's input
-and its own state are one slice and go through one product; every result goes to a
-buffer made beforehand.
+- sigmoid(x) = 0.5 tanh(0.5 x) + 0.5. The inner 0.5 is multiplied into the weights
+  beforehand, so that one ``tanh`` serves all four gates.
+- The first layer's input product is looked up in a table, a row for each symbol.
+- The layers' hidden states lie side by side in one array, so that a deeper layer's
+  input and its own state are one slice of it, and one product is enough for both.
+- Every result is written to an array that was made beforehand.
 
-The products are BLAS calls of a few microseconds, by as many threads as BLAS is set to;
-nothing here changes that (`textgen.inference.blas_threads` does, for the command
-lines).
+A product is a BLAS call of a few microseconds, by as many threads as BLAS is set to;
+for the commands that is one (`textgen.system.process`).
 """
 
 from __future__ import annotations
@@ -17,27 +17,26 @@ import math
 
 import numpy as np
 
-from textgen.inference.base import Recurrence, State, input_table
+from textgen.inference.base import RecurrentStack, State, input_table
 from textgen.inference.weights import Network
 
-# Float32 arrays that begin at cache lines, and large ones at huge pages.
-#
-# NumPy's own begin at multiples of 16 bytes, so that every other vector read of a
-# processor (or each, if its vectors are as long as a cache line) takes two lines. A
-# matrix that is multiplied with a single row is read from end to end for each symbol:
-# that is most of the time of a text that is made alone.
 CACHE_LINE_BYTES = 64
 HUGE_PAGE_BYTES = 2 << 20  # of x86-64 and most ARM systems
+_HALF = np.array(0.5, np.float32)
 
 
 def aligned_zeros(*shapes: tuple[int, ...]) -> list[np.ndarray]:
-    """Return float32 zeros, side by side in one piece of memory.
+    """Return float32 zeros that begin at cache lines, in one piece of memory.
 
-    From two megabytes on, it begins at a huge page. NumPy advises Linux to use such
-    pages for arrays of more than four megabytes, but that goes for whole ones only.
+    NumPy's own arrays begin at multiples of 16 bytes, so that every other vector read
+    (with vectors of a cache line, every one) touches two cache lines. In a batch of
+    one, reading the weights for each symbol is most of the time, so this counts.
+
+    From two megabytes on, the memory begins at a huge page. NumPy advises Linux to use
+    huge pages for large arrays, but Linux can do so only for whole ones.
 
     Args:
-        *shapes: of the arrays, each of which begins at a cache line.
+        *shapes: of the arrays.
     """
     lines = [-(-4 * math.prod(shape) // CACHE_LINE_BYTES) for shape in shapes]
     total_bytes = CACHE_LINE_BYTES * sum(lines)
@@ -52,14 +51,8 @@ def aligned_zeros(*shapes: tuple[int, ...]) -> list[np.ndarray]:
     return arrays
 
 
-_HALF = np.array(0.5, np.float32)
-
-
 class _Layer:
-    """One LSTM layer for a number of rows: weights in our gate order, and buffers.
-
-    The cell is that of Gers et al. (2000), as in Keras: c = f·c + i·g, h = o·tanh(c).
-    """
+    """One LSTM layer: c = f·c + i·g, h = o·tanh(c) (Gers et al. 2000), as in Keras."""
 
     def __init__(
         self,
@@ -68,13 +61,13 @@ class _Layer:
         inputs: np.ndarray,
         output: np.ndarray,
     ):
-        """Make the buffers; ``inputs`` and ``output`` are views of all layers' h.
+        """Make the arrays for the gates and for c.
 
         Args:
-            kernel: (columns of ``inputs``, 4U) in our gate order.
-            bias: (4U,) in our gate order.
-            inputs: what the product reads: the layer below's h, if any, then its own.
-            output: (rows, U), its own h.
+            kernel: (columns of ``inputs``, 4U), its gates in the order i, f, o, g.
+            bias: (4U,), in the same order.
+            inputs: what the product reads: h of the layer below, if any, then its own.
+            output: (rows, U), its own h, a part of ``inputs``.
         """
         rows, units = output.shape
         self._kernel, self._bias = kernel, bias
@@ -85,8 +78,8 @@ class _Layer:
         self._sigmoids = self._gates[:, : 3 * units]
         self._i, self._f, self._o, self._g = np.split(self._gates, 4, axis=1)
 
-    def advance(self, bias: np.ndarray | None = None) -> None:
-        """Take every row one symbol further; ``bias`` (…, 4U) in place of its own."""
+    def step(self, bias: np.ndarray | None = None) -> None:
+        """Let every row read one symbol; ``bias`` (…, 4U) in place of its own."""
         gates, sigmoids = self._gates, self._sigmoids
         cell, scratch = self.cell, self._scratch
         np.dot(self._inputs, self._kernel, out=gates)
@@ -101,11 +94,11 @@ class _Layer:
         np.multiply(self._o, scratch, out=self._output)
 
 
-class LSTMStack(Recurrence):
-    """Stacked plain LSTM layers' states for a number of independent rows."""
+class LSTMStack(RecurrentStack):
+    """Stacked plain LSTM layers; of networks that are `Network.is_plain_lstm`."""
 
     def __init__(self, network: Network, rows: int):
-        """Make the buffers for ``rows`` texts of a network that `is_plain_lstm`."""
+        """Begin so many sequences from zero state."""
         first = network.layers[0]
         self._input_table = input_table(
             network.embedding, _gate_order(first.kernel), _gate_order(first.bias)
@@ -121,7 +114,7 @@ class LSTMStack(Recurrence):
             network.layers, kernels, np.cumsum(units), strict=True
         ):
             width, own = len(kernel), layer.units
-            if width > own:  # not the first, whose input comes by the table
+            if width > own:  # not the first, whose input product is in the table
                 kernel[:-own] = _gate_order(layer.kernel)
             kernel[-own:] = _gate_order(layer.recurrent_kernel)
             self._layers.append(
@@ -132,21 +125,21 @@ class LSTMStack(Recurrence):
                     self._hidden[:, end - own : end],
                 )
             )
-        self.top = self._hidden[:, -units[-1] :]
+        self.output = self._hidden[:, -units[-1] :]
 
-    def advance(self, ids: np.ndarray | int) -> None:
-        """Take every row one symbol further; see `Recurrence.advance`."""
+    def step(self, ids: np.ndarray | int) -> None:
+        """Let every sequence read one symbol; see `RecurrentStack.step`."""
         first, *deeper = self._layers
-        first.advance(self._input_table[ids])
+        first.step(self._input_table[ids])
         for layer in deeper:
-            layer.advance()
+            layer.step()
 
-    def parts(self) -> State:
-        """Return the arrays that hold the state; see `Recurrence.parts`."""
+    def states(self) -> State:
+        """Return the arrays that hold the states; see `RecurrentStack.states`."""
         return (self._hidden, *(layer.cell for layer in self._layers))
 
 
 def _gate_order(weights: np.ndarray) -> np.ndarray:
-    """Reorder gates (..., 4U) from i, f, c, o to i, f, o, c and halve i, f and o."""
-    i, f, c, o = np.split(weights, 4, axis=-1)
-    return np.concatenate([0.5 * i, 0.5 * f, 0.5 * o, c], axis=-1, dtype=np.float32)
+    """Reorder gates (..., 4U) from i, f, g, o to i, f, o, g, and halve i, f and o."""
+    i, f, g, o = np.split(weights, 4, axis=-1)
+    return np.concatenate([0.5 * i, 0.5 * f, 0.5 * o, g], axis=-1, dtype=np.float32)

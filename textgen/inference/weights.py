@@ -2,9 +2,8 @@
 
     ids ─► input table ─► recurrent layers (pointwise layers between) ─► head ─► logits
 
-All arrays are float32 in the layout of today's Keras; what older files hold is brought
-into it by `textgen.saving.keras_layers`. Activations go by the names of
-`textgen.inference.activations`.
+All arrays are float32 in the layout of Keras 3; `textgen.saving.keras_layers` converts
+what older files hold. Activations have the names of `textgen.inference.activations`.
 """
 
 from __future__ import annotations
@@ -14,15 +13,26 @@ from dataclasses import dataclass
 import numpy as np
 
 
+class _RecurrentWeights:
+    """What the weights of all recurrent layers have in common."""
+
+    recurrent_kernel: np.ndarray
+
+    @property
+    def units(self) -> int:
+        """U, the size of the layer's output."""
+        return len(self.recurrent_kernel)
+
+
 @dataclass(frozen=True)
-class LSTMWeights:
-    """One LSTM layer: gates side by side in the order i, f, c, o.
+class LSTMWeights(_RecurrentWeights):
+    """One LSTM layer: gates side by side in the order i, f, g, o.
 
     Attributes:
         kernel: (D, 4U), for the layer's input.
         recurrent_kernel: (U, 4U), for its own output a step before.
         bias: (4U,).
-        activation: of the candidate c and of the cell's output.
+        activation: of the candidate g and of the cell c.
         recurrent_activation: of the gates i, f and o.
     """
 
@@ -33,26 +43,21 @@ class LSTMWeights:
     recurrent_activation: str = "sigmoid"
 
     @property
-    def units(self) -> int:
-        """U, the size of the layer's output."""
-        return len(self.recurrent_kernel)
-
-    @property
     def is_plain(self) -> bool:
         """Whether it is the cell of Gers et al. (2000), the one that we train."""
         return (self.activation, self.recurrent_activation) == ("tanh", "sigmoid")
 
 
 @dataclass(frozen=True)
-class GRUWeights:
+class GRUWeights(_RecurrentWeights):
     """One GRU layer: gates side by side in the order z, r, h.
 
     Attributes:
         kernel: (D, 3U), for the layer's input.
         recurrent_kernel: (U, 3U), for its own output a step before.
         bias: (3U,), added to the input's product.
-        recurrent_bias: (3U,), added to the state's product; None means that the
-            reset gate works before that product, on the state itself.
+        recurrent_bias: (3U,), added to the state's product, which the reset gate is
+            applied to; None means that it is applied to the state, before the product.
         activation: of the candidate h.
         recurrent_activation: of the gates z and r.
     """
@@ -64,14 +69,9 @@ class GRUWeights:
     activation: str = "tanh"
     recurrent_activation: str = "sigmoid"
 
-    @property
-    def units(self) -> int:
-        """U, the size of the layer's output."""
-        return len(self.recurrent_kernel)
-
 
 @dataclass(frozen=True)
-class SimpleRNNWeights:
+class SimpleRNNWeights(_RecurrentWeights):
     """One simple recurrent layer (Elman 1990).
 
     Attributes:
@@ -85,11 +85,6 @@ class SimpleRNNWeights:
     recurrent_kernel: np.ndarray
     bias: np.ndarray
     activation: str = "tanh"
-
-    @property
-    def units(self) -> int:
-        """U, the size of the layer's output."""
-        return len(self.recurrent_kernel)
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,7 @@ class Pointwise:
         return None if self.bias is None else len(self.bias)
 
     def is_only(self, activation: str) -> bool:
-        """Tell whether it is this activation and nothing else."""
+        """Tell whether it is nothing but this activation."""
         return self.kernel is None and self.activation == activation
 
 
@@ -129,8 +124,8 @@ class Network:
         dense_kernel: (U, V), of the last dense layer.
         dense_bias: (V,); what comes out are logits, the softmax is not applied.
         head: pointwise layers before the last dense one.
-        masked: (V,) bool, symbols that the recurrent layers pass over as padding;
-            None means no symbol.
+        masked: (V,) bool, symbols that the recurrent layers skip as padding; None means
+            no symbol.
     """
 
     embedding: np.ndarray | None

@@ -27,14 +27,13 @@ from textgen.errors import (
     shown,
     shown_path,
 )
-from textgen.inference.blas_threads import PacedDecoder, with_best_threads
-from textgen.inference.decoder import Decoder, WindowDecoder, make_stepper
+from textgen.inference.decoder import Decoder, WindowDecoder
 from textgen.inference.weights import Network
 from textgen.saving.container import ADVICE, FORMAT_VERSION, Contents
 from textgen.saving.keras_network import KerasModel, build_model
 
-# Units of all layers, times T where T windows are staggered, times streams. For each a
-# step takes up to 65 bytes: half a GiB.
+# Units of all layers, times T where T windows are staggered, times texts.
+# For each a step takes up to 65 bytes: half a GiB.
 MAX_STAGGERED_UNITS = 1 << 23
 USUAL_WINDOW_CHARS = PRESETS["course"].windows.seq_length
 
@@ -81,7 +80,7 @@ class TrainedModel:
         return self.vocabulary.symbols.index(END_SYMBOL)
 
     @property
-    def most_streams(self) -> int:
+    def max_batch_size(self) -> int:
         """How many texts can be advanced together without taking a lot of memory."""
         network = self.network
         head = sum(layer.units or 0 for layer in network.head)
@@ -89,11 +88,11 @@ class TrainedModel:
         units += head + len(network.dense_bias)
         return max(1, MAX_STAGGERED_UNITS // units)
 
-    def decoder(self, streams: int = 1) -> Decoder | WindowDecoder | PacedDecoder:
+    def decoder(self, batch_size: int = 1) -> Decoder | WindowDecoder:
         """Return the decoder that shows the network what it was trained on."""
-        decoder = make_stepper(self.network, self.windows, streams)
-        rows = streams * staggered_units(1, self.windows)
-        return with_best_threads(decoder, self.network, rows)
+        if self.windows.targets == "last":
+            return WindowDecoder(self.network, self.windows.seq_length, batch_size)
+        return Decoder(self.network, batch_size)
 
 
 def model_of_contents(

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 CPU_INFO = Path("/proc/cpuinfo")
-LOAD_AVERAGE = Path("/proc/loadavg")
 # Of two cores that train as the rules of `textgen.training.budget` say, in bfloat16.
 REFERENCE_FLOP_PER_S = 660e9
 BFLOAT16_GAIN = 1.75
@@ -25,18 +24,6 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def has_idle_core() -> bool:
-    """Tell whether fewer threads want to run now than the machine has cores.
-
-    As far as Linux tells; elsewhere the answer is yes.
-    """
-    try:
-        running = int(LOAD_AVERAGE.read_text().split()[3].partition("/")[0])
-    except (OSError, ValueError, IndexError):
-        return True
-    return running < (os.cpu_count() or 1)
 
 
 def has_bfloat16() -> bool:

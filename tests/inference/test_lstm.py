@@ -1,4 +1,4 @@
-"""Where arrays begin in memory."""
+"""Where the arrays of the fast layers begin in memory."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from textgen.inference.lstm import CACHE_LINE_BYTES, HUGE_PAGE_BYTES, aligned_ze
 
 
 @pytest.mark.parametrize("shape", [(1, 5), (3, 7), (64, 512), (600, 1024)])
-def test_an_array_begins_at_a_cache_line(shape):
+def test_an_array_begins_at_a_cache_line_and_is_zero(shape):
     arrays = [aligned_zeros(shape)[0] for _ in range(5)]  # five places in memory
     for array in arrays:
         assert array.shape == shape
