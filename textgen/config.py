@@ -1,7 +1,9 @@
 """Configuration as data: frozen dataclasses, their checks, and the presets.
 
-The only place for defaults. The command lines read theirs from here, a training
-stores the whole `Config` inside the model file, and `Config.from_dict` reads it back.
+The only place for defaults, for the bounds of a setting and for what is said of it:
+a field carries its `Setting`, from which the check of a value, the option of the
+command line and its help are made. A training stores the whole `Config` inside the
+model file, and `Config.from_dict` reads it back.
 
     >>> config = PRESETS["course"]
     >>> config.windows.seq_length, config.windows.targets
@@ -13,6 +15,7 @@ stores the whole `Config` inside the model file, and `Config.from_dict` reads it
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -23,159 +26,157 @@ from textgen.errors import OptionError, UnknownOptionError, shown
 from textgen.system.checks import check_choice, check_number
 
 DEFAULT_CORPUS = "sonnets"
+LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
 MAX_SEED = 2**32 - 1
 
 
-def _make_plain(part: Any) -> None:
-    """Turn NumPy's numbers among a dataclass' fields into Python's, as JSON needs."""
-    for name, value in vars(part).items():
-        if isinstance(value, np.generic):
-            object.__setattr__(part, name, value.item())
-
-
 @dataclass(frozen=True)
-class ModelConfig:
-    """Shape of the network: input, stacked LSTM layers, dense softmax.
+class Setting:
+    """What a field may hold, and what is said of it.
 
     Attributes:
-        layers: number of stacked LSTM layers.
-        units: size U of each LSTM layer.
-        embedding: size D of the trained embedding; 0 means one-hot input.
-        dropout: share of each LSTM layer's outputs dropped while training.
-        input_dropout: share of the input symbols hidden while training.
+        help: what it does, as the command line's help says it.
+        lowest: smallest number allowed, or with ``above`` the bound to exceed.
+        highest: largest number allowed.
+        above: ``lowest`` itself is not allowed.
+        below: a bound that the number must stay below.
+        choices: the words allowed, for a field that isn't a number.
     """
 
-    layers: int = 2
-    units: int = 256
-    embedding: int = 64
-    dropout: float = 0.0
-    input_dropout: float = 0.0
+    help: str
+    lowest: float = 0
+    highest: float = math.inf
+    above: bool = False
+    below: float = math.inf
+    choices: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        _make_plain(self)
-        check_number("layers", self.layers, 1, 16, whole=True)
-        check_number("units", self.units, 1, 8192, whole=True)
-        check_number("embedding", self.embedding, 0, 8192, whole=True)
-        check_number("dropout", self.dropout, 0, below=1)
-        check_number("input_dropout", self.input_dropout, 0, below=1)
+    def check(self, name: str, value: Any, kind: str) -> None:
+        """Raise `OptionError` unless ``value`` is allowed.
+
+        Args:
+            name: of the field.
+            value: of one of Python's own types, not of NumPy's.
+            kind: ``int``, ``float``, ``str`` or ``bool``.
+        """
+        if self.choices:
+            check_choice(name, value, self.choices)
+        elif kind in ("int", "float"):
+            check_number(
+                name, value, self.lowest, self.highest, whole=kind == "int",
+                above=self.above, below=self.below,
+            )  # fmt: skip
+        elif kind == "str" and not (isinstance(value, str) and value):
+            raise OptionError(
+                f"`{name}` must be at least one character, but was {shown(value)}"
+            )
+
+
+def _setting(default: Any, help: str, **bounds: Any) -> Any:
+    """Return a dataclass' field that carries a `Setting`."""
+    return field(default=default, metadata={"setting": Setting(help, **bounds)})
 
 
 @dataclass(frozen=True)
-class WindowConfig:
-    """How a corpus is cut into training windows.
-
-    Attributes:
-        seq_length: symbols T in a window (``lines``: the most in one window).
-        stride: symbols between the starts of two windows; None means T for
-            targets ``all`` and 1 for ``last``.
-        targets: ``all``, each position predicts the next symbol; ``last``, only the
-            symbol after the window is predicted (the course's form).
-    """
-
-    seq_length: int = 100
-    stride: int | None = None
-    targets: str = "all"
+class Settings:
+    """Base of the dataclasses below: their fields are checked when one is made."""
 
     def __post_init__(self) -> None:
-        _make_plain(self)
-        check_number("seq_length", self.seq_length, 1, 100_000, whole=True)
-        if self.stride is not None:
-            check_number("stride", self.stride, 1, 2**40, whole=True)
-        check_choice("targets", self.targets, ("all", "last"))
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, np.generic):  # JSON needs Python's own numbers
+                value = value.item()
+                object.__setattr__(self, each.name, value)
+            kind, _, optional = str(each.type).partition(" | ")
+            if value is not None or not optional:
+                each.metadata["setting"].check(each.name, value, kind)
+
+
+# fmt: off
+@dataclass(frozen=True)
+class ModelConfig(Settings):
+    """Shape of the network: input, stacked LSTM layers, dense softmax."""
+
+    layers: int = _setting(2, "number of LSTM layers", lowest=1, highest=16)
+    units: int = _setting(256, "units of each LSTM layer", lowest=1, highest=8192)
+    embedding: int = _setting(64, "size of a character's trained embedding, 0 for "
+        "one-hot input", highest=8192)
+    dropout: float = _setting(0.0, "share of each layer's outputs dropped while "
+        "training", below=1)
+    input_dropout: float = _setting(0.0, "share of the input characters hidden while "
+        "training", below=1)
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class WindowConfig(Settings):
+    """How a corpus is cut into training windows."""
+
+    seq_length: int = _setting(100, "characters in a training window, or the most of "
+        "a line in one", lowest=1, highest=100_000)
+    stride: int | None = _setting(None, "characters between the starts of two "
+        "windows; if it isn't set, a window's length, or 1 for `targets` last",
+        lowest=1, highest=2**40)
+    targets: str = _setting("all", "all, each position predicts the next character "
+        "(many-to-many), or last, only the one after the window is predicted "
+        "(many-to-one)", choices=("all", "last"))
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Settings):
     """How long and how hard to train.
 
-    The length is the first of ``minutes``, ``steps``, ``epochs`` that is set (for
-    ``minutes`` and presets there is `textgen.training.schedule.most_steps`, too).
-
-    Attributes:
-        batch_size: windows B in a batch.
-        learning_rate: peak rate of the optimizer.
-        schedule: after a linear warm-up, ``cosine`` to a hundredth of the peak;
-            ``constant``, the peak throughout; ``averaged``, the same, but what is
-            measured and saved is a running average of the weights.
-        warmup_steps: steps of the warm-up (never more than a tenth of the run).
-        optimizer: ``adamw`` or ``adam``.
-        weight_decay: decoupled decay of AdamW.
-        clip_norm: largest global norm of a gradient; 0 means no clipping.
-        epochs, steps, minutes: length of the run.
-        precision: ``auto``, ``float32`` or ``bfloat16`` matrix products (weights are
-            always float32).
-        held_out: share of the corpus kept for measuring only.
-        seed: determines weights, order and dropout, not what is held out.
+    The length is the first of ``minutes``, ``steps``, ``epochs`` that is set. (For
+    ``minutes`` and presets `textgen.training.schedule.most_steps` is a limit, too.)
     """
 
-    batch_size: int = 32
-    learning_rate: float = 3e-3
-    schedule: str = "cosine"
-    warmup_steps: int = 100
-    optimizer: str = "adamw"
-    weight_decay: float = 0.01
-    clip_norm: float = 1.0
-    epochs: int | None = 10
-    steps: int | None = None
-    minutes: float | None = None
-    precision: str = "auto"
-    held_out: float = 0.1
-    seed: int = 0
+    batch_size: int = _setting(32, "windows in a batch, of which each step takes one",
+        lowest=1, highest=65_536)
+    learning_rate: float = _setting(3e-3, "peak learning rate", highest=100, above=True)
+    schedule: str = _setting("cosine", "of the learning rate after its warm-up: "
+        "cosine, down to a hundredth of the peak; constant; or averaged, constant too, "
+        "but what is measured and saved is a running average of the weights",
+        choices=("cosine", "constant", "averaged"))
+    warmup_steps: int = _setting(100, "steps in which the learning rate rises at "
+        "first, at most a tenth of all steps")
+    optimizer: str = _setting("adamw", "adamw or adam", choices=("adamw", "adam"))
+    weight_decay: float = _setting(0.01, "decoupled weight decay of adamw", highest=100)
+    clip_norm: float = _setting(1.0, "largest global norm of a step's gradient, 0 for "
+        "no clipping")
+    epochs: int | None = _setting(10, "times to see every window", lowest=1,
+        highest=2**40)
+    steps: int | None = _setting(None, "optimizer steps to take", lowest=1,
+        highest=2**40)
+    minutes: float | None = _setting(None, "time for everything at the most, from "
+        "start to saved model; without a `preset` the network is sized for it",
+        highest=10_000_000, above=True)
+    precision: str = _setting("auto", "of matrix products: float32, bfloat16, or auto, "
+        "bfloat16 where the processor has it; weights are always float32",
+        choices=("auto", "float32", "bfloat16"))
+    held_out: float = _setting(0.1, "share of the text that is only measured, 0 to "
+        "train on all of it", below=1)
+    seed: int = _setting(0, "repeats a training exactly on the same machine",
+        highest=MAX_SEED)
 
     def __post_init__(self) -> None:
-        _make_plain(self)
-        check_number("batch_size", self.batch_size, 1, 65_536, whole=True)
-        check_number("learning_rate", self.learning_rate, 0, 100, above=True)
-        check_choice("schedule", self.schedule, ("cosine", "constant", "averaged"))
-        check_number("warmup_steps", self.warmup_steps, 0, whole=True)
-        check_choice("optimizer", self.optimizer, ("adamw", "adam"))
-        check_number("weight_decay", self.weight_decay, 0, 100)
-        check_number("clip_norm", self.clip_norm, 0)
-        for name in ("epochs", "steps"):
-            if getattr(self, name) is not None:
-                check_number(name, getattr(self, name), 1, 2**40, whole=True)
-        if self.minutes is not None:
-            check_number("minutes", self.minutes, 0, 10_000_000, above=True)
-        if self.epochs is None and self.steps is None and self.minutes is None:
+        super().__post_init__()
+        if all(getattr(self, name) is None for name in LENGTHS):
             raise OptionError("a training needs one of `epochs`, `steps`, `minutes`")
-        check_choice("precision", self.precision, ("auto", "float32", "bfloat16"))
-        check_number("held_out", self.held_out, 0, below=1)
-        check_number("seed", self.seed, 0, MAX_SEED, whole=True)
 
 
 @dataclass(frozen=True)
-class CompletionConfig:
-    """How a prompt is completed.
+class CompletionConfig(Settings):
+    """How a prompt is completed."""
 
-    Attributes:
-        length: new symbols after the prompt, at most.
-        temperature: logits are divided by it; 0 means argmax.
-        top_k: only the k likeliest symbols may be drawn; None means all.
-        top_p: only the likeliest symbols that together reach this probability may
-            be drawn (nucleus sampling); None means all.
-        stop: the completion ends before the first occurrence of this text in it.
-        strict: refuse a prompt with symbols that the model has never seen.
-    """
-
-    length: int = 400
-    temperature: float = 0.7
-    top_k: int | None = None
-    top_p: float | None = None
-    stop: str | None = None
-    strict: bool = False
-
-    def __post_init__(self) -> None:
-        _make_plain(self)
-        check_number("length", self.length, 1, 100_000_000, whole=True)
-        check_number("temperature", self.temperature, 0, 100)
-        if self.top_k is not None:
-            check_number("top_k", self.top_k, 1, 2**31, whole=True)
-        if self.top_p is not None:
-            check_number("top_p", self.top_p, 0, 1, above=True)
-        if self.stop is not None and (not isinstance(self.stop, str) or not self.stop):
-            raise OptionError(
-                f"`stop` must be at least one character, but was {shown(self.stop)}"
-            )
+    length: int = _setting(400, "new characters, exactly; fewer only at `stop`, or at "
+        "the end of a line for a model of lines", lowest=1, highest=100_000_000)
+    temperature: float = _setting(0.7, "logits are divided by it: lower is safer, 0 "
+        "always takes the likeliest character", highest=100)
+    top_k: int | None = _setting(None, "draw among so many likeliest characters only",
+        lowest=1, highest=2**31)
+    top_p: float | None = _setting(None, "draw among the likeliest characters only "
+        "that together reach this probability", highest=1, above=True)
+    stop: str | None = _setting(None, "end before this text, if it comes")
+    strict: bool = _setting(False, "refuse characters that are new to the model")
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,11 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     windows: WindowConfig = field(default_factory=WindowConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def flat(self) -> dict[str, Any]:
+        """Return the settings of all three parts by their names."""
+        parts = (self.model, self.windows, self.training)
+        return {name: value for part in parts for name, value in vars(part).items()}
 
     def override(self, **values: Any) -> Config:
         """Return a copy with some fields replaced, each named once, flat.
@@ -200,20 +206,18 @@ class Config:
             UnknownOptionError: for a name that is no field.
         """
         given = {name: value for name, value in values.items() if value is not None}
-        lengths = [name for name in ("minutes", "steps", "epochs") if name in given]
+        lengths = [name for name in LENGTHS if name in given]
         if len(lengths) > 1:
             named = " and ".join(f"`{name}`" for name in lengths)
             raise OptionError(f"give one length of training, but {named} were given")
         if lengths:
-            given = {"minutes": None, "steps": None, "epochs": None} | given
+            given = dict.fromkeys(LENGTHS) | given
         parts = {}
-        for part in fields(self):
-            known = {f.name for f in fields(getattr(self, part.name))}
-            mine = {name: given.pop(name) for name in list(given) if name in known}
-            parts[part.name] = replace(getattr(self, part.name), **mine)
+        for name, part in vars(self).items():
+            mine = {key: given.pop(key) for key in vars(part) if key in given}
+            parts[name] = replace(part, **mine)
         if given:
-            known = [name for part in self.to_dict().values() for name in part]
-            raise UnknownOptionError(next(iter(given)), "a training", known)
+            raise UnknownOptionError(next(iter(given)), "a training", self.flat())
         return Config(**parts)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
@@ -281,3 +285,12 @@ PRESETS: Mapping[str, Config] = {
         ),
     ),
 }
+
+
+def preset_values(name: str) -> dict[str, Any]:
+    """Return what each preset sets a field of `Config` to.
+
+    >>> preset_values("units")
+    {'sonnets': 224, 'dinos': 256, 'lines': 128, 'course': 128}
+    """
+    return {preset: config.flat()[name] for preset, config in PRESETS.items()}

@@ -88,7 +88,8 @@ def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
     config = saved.override(precision="auto")
     if saved.training.schedule != "constant":
         rate = saved.training.learning_rate * FINE_TUNING_SHARE
-        config = config.override(learning_rate=rate)
+        # Rounded, so that people read 3e-05 and not 2.9999999999999997e-05.
+        config = config.override(learning_rate=float(f"{rate:.6g}"))
     config = config.override(**overrides)
     for name in ("layers", "units", "embedding"):
         ours, wanted = getattr(saved.model, name), getattr(config.model, name)
