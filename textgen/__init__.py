@@ -1,30 +1,69 @@
 """Small recurrent text generators: train on your text, complete a prompt in a second.
 
-    train(corpus, **options) -> path            from a text to one saved .h5 file
-    load_model(path) -> TrainedModel            opens it, without TensorFlow
+    train(corpus, …) -> path                    from a text to one saved .h5 file
+    load_model(name_or_path) -> TrainedModel    opens it, without TensorFlow
     generate_output(model, prompt, …) -> str    completes a prompt
     stream_output(model, prompt, …)             yields the new characters one by one
+    generate_many(model, prompts, …)            completes many prompts together
 
-Each is imported when it is first used: only `train` needs TensorFlow.
+Each name is imported when it is first used: only training needs TensorFlow.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_HOMES = {
-    "generate_output": "textgen.generation.streaming",
-    "load_model": "textgen.saving.model_file",
-    "stream_output": "textgen.generation.streaming",
-    "train": "textgen.training.pipeline",
+if TYPE_CHECKING:
+    from textgen.config import CompletionConfig as CompletionConfig
+    from textgen.config import Config as Config
+    from textgen.data.corpus import load_corpus as load_corpus
+    from textgen.data.windows import make_windows as make_windows
+    from textgen.errors import CheckpointError as CheckpointError
+    from textgen.errors import CorpusError as CorpusError
+    from textgen.errors import ModelFileError as ModelFileError
+    from textgen.errors import OptionError as OptionError
+    from textgen.errors import OutputError as OutputError
+    from textgen.errors import TextgenError as TextgenError
+    from textgen.errors import TrainingError as TrainingError
+    from textgen.errors import VocabularyError as VocabularyError
+    from textgen.generation.batch import generate_many as generate_many
+    from textgen.generation.streaming import (
+        UnknownSymbolsWarning as UnknownSymbolsWarning,
+    )
+    from textgen.generation.streaming import generate_output as generate_output
+    from textgen.generation.streaming import stream_output as stream_output
+    from textgen.saving.model_file import load_model as load_model
+    from textgen.saving.model_file import save_model as save_model
+    from textgen.training.pipeline import train as train
+
+__version__ = "0.1.0"
+
+# Where each public name is defined.
+_MODULES = {
+    "textgen.config": ["CompletionConfig", "Config"],
+    "textgen.data.corpus": ["load_corpus"],
+    "textgen.data.windows": ["make_windows"],
+    "textgen.errors": [
+        *("TextgenError", "OptionError", "CorpusError", "VocabularyError"),
+        *("ModelFileError", "OutputError", "CheckpointError", "TrainingError"),
+    ],
+    "textgen.generation.batch": ["generate_many"],
+    "textgen.generation.streaming": [
+        *("UnknownSymbolsWarning", "generate_output", "stream_output"),
+    ],
+    "textgen.saving.model_file": ["load_model", "save_model"],
+    "textgen.training.pipeline": ["train"],
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = ["generate_output", "load_model", "stream_output", "train"]
+__all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value  # the next time it is found without this function
+    return value
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,6 @@ import codecs
 import contextlib
 import errno
 import hashlib
-import importlib.util
 import os
 import re
 import shutil
@@ -16,12 +15,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from textgen.cli import train as command
 from textgen.saving.model_file import load_model
 from textgen.system import terminal
 from textgen.training.checkpoint import read_checkpoint
@@ -39,13 +40,6 @@ MODEL_FILES = [
 STARTING = "starting TensorFlow …"
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location("train_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 class Result:
     """Exit status and both streams of a run."""
 
@@ -56,14 +50,13 @@ class Result:
 @pytest.fixture
 def train(monkeypatch, capsys, tmp_path):
     """Return a function that runs train.py in an empty folder, in this process."""
-    script = load_script()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", None)
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments)])
+        call = partial(command.main, list(map(str, arguments)), "train.py")
         with pytest.raises(SystemExit) as left:
-            terminal.run(script.main)
+            terminal.run(partial(call, started_s=time.monotonic()))
         captured = capsys.readouterr()
         return Result(left.value.code, captured.out, captured.err)
 
@@ -441,7 +434,7 @@ def test_numbers_and_choices_that_make_no_sense(train, tmp_path, option):
     ("arguments", "expected"),
     [
         (("--steps", 3, "--epochs", 1), "but --steps and --epochs were given"),
-        (("--step", 3), "unrecognized arguments: --step 3"),
+        (("--step", 3), "unrecognized arguments: --step 3: did you mean --steps?"),
         (("extra",), "unrecognized arguments: extra"),
         (("--units",), "--units: expected one argument"),
         (("--kind", "odd"), "--kind must be one of lines, text, but was 'odd'"),

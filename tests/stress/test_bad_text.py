@@ -42,7 +42,7 @@ BYTES = st.binary() | st.tuples(
 
 @pytest.fixture(scope="module")
 def command():
-    return script.load_command()
+    return script.generate
 
 
 @pytest.fixture(scope="module")

@@ -53,18 +53,16 @@ def announced(pipe):
 def main():
     prepare_process()  # as train.py: other products are rounded in another way
     _, pipe, *options = sys.argv
-    sys.argv = ["train.py", *options]
     os.replace, os.link = slowly(os.replace), slowly(os.link)
     atomic_file._write = slow_write
     atomic_file.write_atomically = announced(int(pipe))
     # Whoever uses that function imports it from here on.
-    import train
-    from textgen.system.terminal import run
+    from textgen.__main__ import start
     from textgen.training import checkpoint as autosave
 
     autosave.INTERVAL_S, autosave.MOST_SHARE = 0.2, 1.0
 
-    run(train.main)
+    start("train", options, "train.py")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
-import importlib.util
 import io
 import json
 import os
@@ -35,6 +34,7 @@ import traceback
 import unicodedata
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -42,6 +42,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import numpy as np
 
+from textgen.cli import generate
 from textgen.config import Config, WindowConfig
 from textgen.data.corpus import Corpus, load_corpus
 from textgen.data.text_file import CHUNK_BYTES
@@ -324,16 +325,6 @@ class Stream(io.TextIOWrapper):
         return self.buffer.getvalue()
 
 
-def load_command():
-    """Return generate.py as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "generate_command", ROOT / "generate.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @dataclass
 class Result:
     """Exit status and the bytes of both streams."""
@@ -352,10 +343,10 @@ def run_command(
     on_terminal: bool = False,
     typed: bool = False,
 ) -> Result:
-    """Run generate.py in this process, as the shell would, with a model at hand.
+    """Run the command in this process, as the shell would, with a model at hand.
 
     Args:
-        command: of `load_command`.
+        command: the module `textgen.cli.generate`.
         model: completes the prompts.
         arguments: the command line, as Python decodes it.
         read: standard input.
@@ -365,7 +356,6 @@ def run_command(
     out, err = Stream(on_terminal=on_terminal), Stream(on_terminal=on_terminal)
     with (
         warnings.catch_warnings(),
-        mock.patch.object(sys, "argv", ["generate.py", *arguments]),
         mock.patch.object(sys, "stdin", Stream(read, typed)),
         mock.patch.object(command, "resolve_model", return_value=Path("any.h5")),
         mock.patch.object(command, "load_model", return_value=model),
@@ -373,7 +363,7 @@ def run_command(
         contextlib.redirect_stderr(err),
     ):
         try:
-            terminal.run(command.main)
+            terminal.run(partial(command.main, arguments, "generate.py", reader=None))
         except SystemExit as left:
             return Result(left.code, out.written(), err.written())
 
@@ -602,7 +592,7 @@ def broken_rule(trial: CorpusTrial | PromptTrial, place) -> tuple[str, str]:
 def attempt(count: int | None, seconds: float | None, seed: int) -> int:
     """Try inputs; return the number of rules broken."""
     tally: collections.Counter = collections.Counter()
-    models, command = small_models(), load_command()
+    models, command = small_models(), generate
     started = time.monotonic()
     number = 0
     with tempfile.TemporaryDirectory(prefix="bad-text-") as name:

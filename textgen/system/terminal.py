@@ -17,10 +17,11 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NoReturn, TextIO, TypeVar
 
 from textgen.errors import (
+    SHOWN_CHARS,
     OptionError,
     OutputError,
     TextgenError,
@@ -138,9 +139,13 @@ def _read_number(read: Callable[[str], Number], kind: str, text: str) -> Number:
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and whose description is kept."""
 
-    def __init__(self, description: str) -> None:
+    def __init__(
+        self, description: str, prog: str | None = None, usage: str | None = None
+    ) -> None:
         super().__init__(
             description=description,
+            prog=prog,
+            usage=usage,
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -153,7 +158,26 @@ class Parser(argparse.ArgumentParser):
             message += f"; one that begins with a dash is given as {option}=-…"
         # It may quote any of the arguments, as they are.
         message = shortened(one_line(message))
+        if option == "unrecognized arguments":
+            message += did_you_mean(problem, self._option_string_actions)
         raise OptionError(f"{message} ({self.prog} --help lists the options)")
+
+
+def did_you_mean(text: str, known: Iterable[str]) -> str:
+    """Return a question that ends an error's line: which known word was meant?
+
+    Args:
+        text: what was received; its first word counts, without a value (``=3``).
+        known: the words that there are.
+
+    Returns:
+        The question, or nothing where no known word is like that one.
+    """
+    import difflib  # only now: a command's start shouldn't wait for it
+
+    word = re.split(r"[\s=]", text, maxsplit=1)[0]
+    close = difflib.get_close_matches(word[:SHOWN_CHARS], known, n=1)
+    return f": did you mean {close[0]}?" if close else ""
 
 
 def run(main: Callable[[], None]) -> NoReturn:

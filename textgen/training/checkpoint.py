@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+import textgen
 from textgen.config import Config
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import (
@@ -40,7 +41,7 @@ from textgen.system.checks import check_choice, check_number
 from textgen.system.files import write_atomically
 
 FORMAT_VERSION = 1
-LIBRARIES = ("textgen", "tensorflow", "keras", "numpy")
+LIBRARIES = ("tensorflow", "keras", "numpy")
 
 _MAGIC = b"textgen checkpoint, format "
 _BEGIN_ANEW = "leave out --resume to train anew"
@@ -104,14 +105,15 @@ class Checkpoint:
 
 def library_versions() -> dict[str, str]:
     """Return the versions on which a training's last bits may depend."""
-    versions = {name: _version(name) for name in LIBRARIES}
-    return {"python": platform.python_version(), **versions}
+    libraries = {name: _version(name) for name in LIBRARIES}
+    own = {"python": platform.python_version(), "textgen": textgen.__version__}
+    return own | libraries
 
 
 def _version(name: str) -> str:
     try:
         return packages.version(name)
-    except packages.PackageNotFoundError:  # tensorflow-cpu, or a plain checkout
+    except packages.PackageNotFoundError:  # tensorflow-cpu, say
         return "not installed as a package"
 
 

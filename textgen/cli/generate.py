@@ -1,0 +1,109 @@
+"""The command `generate`: complete the beginning of a text with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from textgen.cli.chat import Conversation
+from textgen.cli.printing import Printer
+from textgen.config import DEFAULT_CORPUS, CompletionConfig
+from textgen.errors import OptionError
+from textgen.generation.batch import check_count
+from textgen.generation.streaming import check_seed, fresh_seed
+from textgen.saving.find_model import resolve_model, what_it_hides
+from textgen.saving.model_file import load_model
+from textgen.saving.sandbox import Reader
+from textgen.system.terminal import (
+    Parser,
+    number,
+    say,
+    say_warnings,
+    utf8,
+    whole_number,
+)
+
+DESCRIPTION = """\
+Complete the beginning of a text with a trained model.
+
+  %(prog)s                                asks for beginnings, until Ctrl-D
+  %(prog)s --prompt "Shall I compare "    prints the prompt and what follows it
+  %(prog)s --corpus dinos --count 20      twenty different names, one a line
+  %(prog)s --jsonl < beginnings.txt       completes each line of a file
+
+Results go to standard output and everything else to standard error. On a terminal,
+control characters are shown escaped. Exit status: 0 done, 2 for an error that one
+line explains, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+
+def parse_arguments(
+    arguments: Sequence[str], prog: str
+) -> tuple[argparse.Namespace, CompletionConfig]:
+    """Read the command line, and check all of it before a model is loaded."""
+    parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
+    add, default = parser.add_argument, CompletionConfig
+    # fmt: off
+    add_one_of = parser.add_mutually_exclusive_group().add_argument
+    add_one_of("--model", metavar="FILE", help="the model file to use")
+    add_one_of("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="or that of "
+        "models/NAME.h5, else models/NAME-pretrained.h5 (default: %(default)s)")
+    add("--prompt", metavar="TEXT", type=utf8, help="the beginning; without it, it is "
+        "asked for on a terminal, and elsewhere each line of standard input is one")
+    add("--length", metavar="N", type=whole_number, default=default.length,
+        help="new characters, exactly; fewer only at --stop, or at the end of a line "
+        "for a model of lines (default: %(default)s)")
+    add("--temperature", metavar="X", type=number, default=default.temperature,
+        help="lower is safer, 0 always the likeliest character (default: %(default)s)")
+    add("--top-k", metavar="N", type=whole_number, default=default.top_k,
+        help="draw among the N likeliest characters only")
+    add("--top-p", metavar="X", type=number, default=default.top_p,
+        help="draw among the likeliest that together reach this probability only")
+    add("--seed", metavar="N", type=whole_number, help="repeats a completion")
+    add("--count", metavar="N", type=whole_number, help="so many completions: of a "
+        "model of lines distinct ones, one a line, else parted by empty lines")
+    add("--stop", metavar="TEXT", type=utf8, help="end before this text, if it comes")
+    add("--strict", action="store_true", help="refuse characters new to the model")
+    add("--jsonl", action="store_true", help="print JSON: prompt, completion, seed")
+    add("--vocabulary-from", metavar="TEXT", help="for a model without vocabulary, of "
+        "another program: the text that it was trained on")
+    # fmt: on
+    options = parser.parse_args(arguments)
+    if options.seed is not None:
+        check_seed(options.seed)
+    if options.count is not None:
+        check_count(options.count)
+    names = ("length", "temperature", "top_k", "top_p", "stop", "strict")
+    return options, CompletionConfig(**{name: getattr(options, name) for name in names})
+
+
+def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
+    """Load a model; print completions, or ask for beginnings on a terminal.
+
+    Args:
+        arguments: of the command line.
+        prog: what the command calls itself.
+        reader: reads the model file.
+    """
+    options, config = parse_arguments(arguments, prog)
+    say_warnings()
+    path = resolve_model(options.model, options.corpus)
+    model = load_model(path, options.vocabulary_from, reader=reader)
+    say(f"model: {str(path)!r}{model.remark}{what_it_hides(path, options.model)}")
+    has_prompt = options.prompt is not None or options.count is not None
+    if not has_prompt and sys.stdin and sys.stdin.isatty() and not options.jsonl:
+        Conversation(model, config, seed=options.seed).run()
+        return
+    seed = fresh_seed() if options.seed is None else options.seed
+    if options.seed is None:
+        say(f"seed: {seed}")
+    printer = Printer(model, config, options.jsonl)
+    if options.count is not None:
+        printer.print_many(options.prompt or "", options.count, seed)
+    elif options.prompt is not None:
+        printer.print_one(options.prompt, seed)
+    elif sys.stdin is None:
+        raise OptionError("a --prompt or standard input is needed, but it is closed")
+    else:
+        printer.print_each_line(sys.stdin, seed)

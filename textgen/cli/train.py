@@ -1,0 +1,80 @@
+"""The command `train`: train a text generator and save it as one .h5 file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from textgen.cli.options import add_config_options
+from textgen.config import DEFAULT_CORPUS, PRESETS
+from textgen.evaluation import metrics
+from textgen.system.process import import_quietly
+from textgen.system.terminal import Parser, say, writer
+from textgen.training import schedule
+from textgen.training.setup import prepare
+
+DESCRIPTION = """\
+Train a text generator and save it as one .h5 file.
+
+  %(prog)s --corpus sonnets             poems; saves models/sonnets.h5
+  %(prog)s --corpus dinos               names; saves models/dinos.h5
+  %(prog)s --corpus letters.txt         your own text, UTF-8
+  %(prog)s --corpus sonnets --preset course        the course exercise's network
+  %(prog)s --corpus sonnets --init-from models/sonnets.h5 --epochs 1    goes on
+  %(prog)s --corpus sonnets --resume               goes on exactly where it stopped
+
+Ctrl-C saves what was learned so far. Progress goes to standard error, the path of
+the saved model to standard output. Exit status: 0 done, 2 for an error that one line
+explains, 130 after Ctrl-C, 143 after SIGTERM.
+"""
+
+
+def parse_arguments(arguments: Sequence[str], prog: str) -> dict[str, Any]:
+    """Read the command line, whose options are keywords of `textgen.train`."""
+    parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
+    add = parser.add_argument
+    # fmt: off
+    add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="sonnets, dinos, "
+        "shakespeare, or the path of a UTF-8 text file (default: %(default)s)")
+    add("--kind", metavar="KIND", help="lines, each line one example, or text, one "
+        "long text (default: guessed from the text)")
+    add("--output", metavar="FILE", help="the .h5 file to write (default: "
+        "models/NAME.h5); one that exists is kept as NAME.previous.h5")
+    add("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: the "
+        "corpus' own; for your own text lines if it is made of them, else sonnets)")
+    add("--init-from", metavar="FILE", help="go on from a saved model, with its "
+        "network and settings, but the precision")
+    add("--resume", action="store_true", help="go on with an unfinished training, or "
+        "to a greater length; options that aren't given are what they were")
+    # fmt: on
+    add_config_options(parser)
+    return vars(parser.parse_args(arguments))
+
+
+def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
+    """Train and save a model; its path is the only line on standard output.
+
+    Args:
+        arguments: of the command line.
+        prog: what the command calls itself.
+        started_s: `time.monotonic` when the process began.
+    """
+    preparation = prepare(**parse_arguments(arguments, prog))
+    for note in preparation.notes:
+        say(note)
+    if preparation.finished:
+        writer(sys.stdout)(f"{preparation.path}\n")
+        return
+    say("starting TensorFlow …")
+    pipeline = import_quietly("textgen.training.pipeline")
+    report = pipeline.run_training(preparation, show=True, say=say, started_s=started_s)
+    if report.held_out_nats is not None:
+        say(f"held out: {metrics.describe(report.held_out_nats)}")
+    if report.previous is not None:
+        say(f"the earlier model is kept as {str(report.previous)!r}")
+    say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")
+    writer(sys.stdout)(f"{report.path}\n")
+    if report.interrupted:
+        say("the same command with --resume goes on from here")
+        raise report.interruption
