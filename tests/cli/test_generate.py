@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from textgen.cli import generate as command
-from textgen.errors import OptionError
+from textgen.errors import OptionError, as_command_line
 
 ROOT = Path(__file__).parents[2]
 # Where the tests run in the background, children would inherit an ignored Ctrl-C.
@@ -271,7 +271,7 @@ def test_nonsense_numbers_are_one_line(arguments, capsys):
     # In this process, which is a hundred times faster than a new one for each.
     with pytest.raises(OptionError) as caught:
         command.parse_arguments(["--prompt", "x", *arguments], "generate.py")
-    message = str(caught.value)
+    message = as_command_line(str(caught.value))
     assert message.startswith(f"{arguments[0]} must be ")
     assert arguments[1].lstrip("-")[:9] in message.replace("_", "")
     assert "\n" not in message
