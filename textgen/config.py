@@ -115,9 +115,9 @@ class WindowConfig(Settings):
     stride: int | None = _setting(None, "characters between the starts of two "
         "windows; if it isn't set, a window's length, or 1 for `targets` last",
         lowest=1, highest=2**40)
-    targets: str = _setting("all", "all, each position predicts the next character "
-        "(many-to-many), or last, only the one after the window is predicted "
-        "(many-to-one)", choices=("all", "last"))
+    targets: str = _setting("all", "what a window predicts: all, the character after "
+        "each of its own (many-to-many), or last, the one after it (many-to-one)",
+        choices=("all", "last"))
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class TrainingConfig(Settings):
         "cosine, down to a hundredth of the peak; constant; or averaged, constant too, "
         "but what is measured and saved is a running average of the weights",
         choices=("cosine", "constant", "averaged"))
-    warmup_steps: int = _setting(100, "steps in which the learning rate rises at "
-        "first, at most a tenth of all steps")
+    warmup_steps: int = _setting(100, "steps of a rising rate at first, a tenth of all "
+        "at most")
     optimizer: str = _setting("adamw", "adamw or adam", choices=("adamw", "adam"))
     weight_decay: float = _setting(0.01, "decoupled weight decay of adamw", highest=100)
     clip_norm: float = _setting(1.0, "largest global norm of a step's gradient, 0 for "
@@ -149,11 +149,11 @@ class TrainingConfig(Settings):
         "start to saved model; without a `preset` the network is sized for it",
         highest=10_000_000, above=True)
     precision: str = _setting("auto", "of matrix products: float32, bfloat16, or auto, "
-        "bfloat16 where the processor has it; weights are always float32",
+        "bfloat16 where the processor has it",
         choices=("auto", "float32", "bfloat16"))
     held_out: float = _setting(0.1, "share of the text that is only measured, 0 to "
         "train on all of it", below=1)
-    seed: int = _setting(0, "repeats a training exactly on the same machine",
+    seed: int = _setting(0, "repeats a training on the same machine",
         highest=MAX_SEED)
 
     def __post_init__(self) -> None:

@@ -1,8 +1,8 @@
-"""The conversation of `generate.py` on a terminal.
+"""The conversation of the command `generate` on a terminal.
 
     Write the beginning of a poem, the model will finish it (/help for more): ▮
 
-Completions go to standard output, everything said about them to stderr.
+Completions go to standard output, everything said about them to standard error.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import contextlib
 import sys
 import warnings
 from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
+from typing import Any
 
 from textgen.config import CompletionConfig
 from textgen.errors import OptionError, TextgenError, as_command_line, shown
@@ -26,7 +27,7 @@ from textgen.generation.streaming import (
     stream_output,
 )
 from textgen.saving.trained_model import TrainedModel
-from textgen.system.terminal import number, say, whole_number, writer
+from textgen.system.terminal import did_you_mean, number, say, whole_number, writer
 
 with contextlib.suppress(ImportError):
     # Gives input() a history and line editing; Windows has its own.
@@ -45,7 +46,7 @@ What you write is the beginning of a text, and the model goes on from it.
 /quit              leave, as Ctrl-D does; Ctrl-C stops a completion
 A setting without a value is shown. Write // for a beginning with a slash."""
 
-SETTINGS = {
+SETTINGS: dict[str, Callable[[str], int | float]] = {
     "temperature": number,
     "length": whole_number,
     "top-k": whole_number,
@@ -53,6 +54,7 @@ SETTINGS = {
     "seed": whole_number,
 }
 OPTIONAL_SETTINGS = ("top-k", "top-p", "seed")
+COMMANDS = ("help", "more", *SETTINGS, "quit")
 
 
 class Conversation:
@@ -77,10 +79,10 @@ class Conversation:
         self._seed = seed
         self._write = writer(sys.stdout)
         self._question = request_for_beginning(model, hint=" (/help for more)")
-        self._prompt: str | None = None
-        self._pieces: list[str] = []
-        self._first_seed = 0
-        self._times_more = 0
+        self._prompt: str | None = None  # the last beginning
+        self._text: list[str] = []  # the beginning and all that followed it
+        self._last_seed = 0  # of the last beginning's first completion
+        self._seeds: Iterator[int] = iter(())  # of its next completions
 
     def run(self) -> None:
         """Talk until ``/quit`` or the end of standard input (Ctrl-D)."""
@@ -103,72 +105,71 @@ class Conversation:
         if line.startswith("//"):
             self._begin(line[1:])
         elif line.startswith("/"):
-            command, _, value = line[1:].partition(" ")
-            self._obey(command, value.strip())
+            self._obey(line.rstrip())
         else:
             self._begin(line)
 
-    def _obey(self, command: str, value: str) -> None:
+    def _obey(self, line: str) -> None:
+        command, _, value = line[1:].partition(" ")
         if command == "help":
             print(HELP, file=sys.stderr, flush=True)
         elif command == "more":
             self._go_on()
         elif command in SETTINGS:
             if value:
-                self._set(command, value)
+                self._set(command, value.strip())
             say(f"{command} is {self._shown_setting(command)}")
         else:
-            given = shown(f"/{command} {value}".rstrip())
-            raise OptionError(f"there is no command {given}; /help lists all")
+            meant = did_you_mean(line, [f"/{known}" for known in COMMANDS])
+            raise OptionError(
+                f"there is no command {shown(line)}; /help lists all{meant}"
+            )
 
     def _set(self, name: str, value: str) -> None:
-        if value == "none" and name in OPTIONAL_SETTINGS:
-            setting = None
-        else:
+        keyword = name.replace("-", "_")
+        setting: Any = None
+        if value != "none" or name not in OPTIONAL_SETTINGS:
             try:
                 setting = SETTINGS[name](value)
             except ArgumentTypeError as error:
-                keyword = name.replace("-", "_")
                 raise OptionError(f"`{keyword}` {error}") from None
         if name == "seed":
             self._seed = setting if setting is None else check_seed(setting)
         else:
-            self._config = replace(self._config, **{name.replace("-", "_"): setting})
+            self._config = replace(self._config, **{keyword: setting})
 
     def _shown_setting(self, name: str) -> str:
         if name != "seed":
             return str(getattr(self._config, name.replace("-", "_"))).lower()
         if self._seed is not None:
             return str(self._seed)
-        last = f"; the last was {self._first_seed}" if self._prompt is not None else ""
+        last = f"; the last was {self._last_seed}" if self._prompt is not None else ""
         return f"fresh each time{last}"
 
     def _begin(self, prompt: str) -> None:
         self._prompt = prompt
-        self._pieces = [prompt]
-        self._first_seed = fresh_seed() if self._seed is None else self._seed
-        self._times_more = 0
+        self._text = [prompt]
+        self._last_seed = fresh_seed() if self._seed is None else self._seed
+        self._seeds = completion_seeds(self._last_seed)
         self._complete(prompt, shown=prompt)
 
     def _go_on(self) -> None:
         if self._prompt is None:
             raise OptionError("there is nothing to go on from yet; write a beginning")
-        self._times_more += 1
         if self._model.kind == "lines":
             self._complete(self._prompt, shown=self._prompt)
-        else:
-            with warnings.catch_warnings():
-                # What is unknown in the beginning was said when it was new.
-                warnings.simplefilter("ignore", UnknownSymbolsWarning)
-                self._complete("".join(self._pieces), shown="")
+            return
+        with warnings.catch_warnings():
+            # What is unknown in the beginning was said when it was new.
+            warnings.simplefilter("ignore", UnknownSymbolsWarning)
+            self._complete("".join(self._text), shown="")
 
     def _complete(self, text: str, shown: str) -> None:
-        """Stream what follows ``text``; keep it for ``/more``."""
-        seeds = completion_seeds(self._first_seed)
-        seed = next(islice(seeds, self._times_more, None))
+        """Print what follows ``text`` as it is made, and keep it for ``/more``."""
+        seed = next(self._seeds)
         characters = stream_output(self._model, text, seed=seed, **vars(self._config))
         self._write(shown)
         for character in characters:
-            self._pieces.append(character)
+            self._text.append(character)
             self._write(character)
         self._write("\n\n")

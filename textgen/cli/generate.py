@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 
 from textgen.cli.chat import Conversation
+from textgen.cli.options import add_completion_options
 from textgen.cli.printing import Printer
 from textgen.config import DEFAULT_CORPUS, CompletionConfig
 from textgen.errors import OptionError
@@ -17,7 +19,6 @@ from textgen.saving.model_file import load_model
 from textgen.saving.sandbox import Reader
 from textgen.system.terminal import (
     Parser,
-    number,
     say,
     say_warnings,
     utf8,
@@ -43,38 +44,29 @@ def parse_arguments(
 ) -> tuple[argparse.Namespace, CompletionConfig]:
     """Read the command line, and check all of it before a model is loaded."""
     parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
-    add, default = parser.add_argument, CompletionConfig
     # fmt: off
-    add_one_of = parser.add_mutually_exclusive_group().add_argument
+    group = parser.add_argument_group("the model")
+    add_one_of = group.add_mutually_exclusive_group().add_argument
     add_one_of("--model", metavar="FILE", help="the model file to use")
     add_one_of("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="or that of "
         "models/NAME.h5, else models/NAME-pretrained.h5 (default: %(default)s)")
+    group.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
+        "vocabulary, of another program: the text that it was trained on")
+    add = parser.add_argument_group("what is completed").add_argument
     add("--prompt", metavar="TEXT", type=utf8, help="the beginning; without it, it is "
         "asked for on a terminal, and elsewhere each line of standard input is one")
-    add("--length", metavar="N", type=whole_number, default=default.length,
-        help="new characters, exactly; fewer only at --stop, or at the end of a line "
-        "for a model of lines (default: %(default)s)")
-    add("--temperature", metavar="X", type=number, default=default.temperature,
-        help="lower is safer, 0 always the likeliest character (default: %(default)s)")
-    add("--top-k", metavar="N", type=whole_number, default=default.top_k,
-        help="draw among the N likeliest characters only")
-    add("--top-p", metavar="X", type=number, default=default.top_p,
-        help="draw among the likeliest that together reach this probability only")
-    add("--seed", metavar="N", type=whole_number, help="repeats a completion")
     add("--count", metavar="N", type=whole_number, help="so many completions: of a "
         "model of lines distinct ones, one a line, else parted by empty lines")
-    add("--stop", metavar="TEXT", type=utf8, help="end before this text, if it comes")
-    add("--strict", action="store_true", help="refuse characters new to the model")
+    add("--seed", metavar="N", type=whole_number, help="repeats a completion")
     add("--jsonl", action="store_true", help="print JSON: prompt, completion, seed")
-    add("--vocabulary-from", metavar="TEXT", help="for a model without vocabulary, of "
-        "another program: the text that it was trained on")
     # fmt: on
+    add_completion_options(parser)
     options = parser.parse_args(arguments)
     if options.seed is not None:
         check_seed(options.seed)
     if options.count is not None:
         check_count(options.count)
-    names = ("length", "temperature", "top_k", "top_p", "stop", "strict")
+    names = [field.name for field in fields(CompletionConfig)]
     return options, CompletionConfig(**{name: getattr(options, name) for name in names})
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
+from collections import Counter
 from dataclasses import fields
 from typing import Any
 
 from textgen.config import (
+    CompletionConfig,
     ModelConfig,
     Settings,
     TrainingConfig,
@@ -18,16 +21,36 @@ from textgen.system.terminal import Parser, number, utf8, whole_number
 TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (utf8, "TEXT")}
 
 
+def add_completion_options(parser: Parser) -> None:
+    """Add the options of `textgen.config.CompletionConfig`, in a group of the help."""
+    group = parser.add_argument_group("how it is completed")
+    add_options(group, CompletionConfig)
+
+
+def add_config_options(parser: Parser) -> None:
+    """Add the options of `textgen.config.Config`, whose defaults are a preset's.
+
+    What is read for an option that isn't given is None.
+    """
+    titles = ("network", "windows", "training")
+    parts = (ModelConfig, WindowConfig, TrainingConfig)
+    for title, part in zip(titles, parts, strict=True):
+        add_options(parser.add_argument_group(title), part, presets=True)
+
+
 def add_options(
-    parser: Parser, settings: type[Settings], *, presets: bool = False
+    group: argparse._ActionsContainer,
+    settings: type[Settings],
+    *,
+    presets: bool = False,
 ) -> None:
     """Add an option for every field of a configuration.
 
     Args:
-        parser: of the command line.
+        group: of a parser, or the parser itself.
         settings: the dataclass, whose fields have each a `textgen.config.Setting`.
         presets: the defaults are those of the preset that is chosen: the help shows
-            what each preset sets, and None is read for an option that isn't given.
+            what the presets set, and None is read for an option that isn't given.
     """
     for field in fields(settings):
         setting = field.metadata["setting"]
@@ -45,21 +68,17 @@ def add_options(
             options["metavar"] = "KIND"
         else:
             options["type"], options["metavar"] = TYPES[kind]
-        parser.add_argument(f"--{option_name(field.name)}", **options)
-
-
-def add_config_options(parser: Parser) -> None:
-    """Add the options of `textgen.config.Config`, whose defaults are a preset's."""
-    for part in (ModelConfig, WindowConfig, TrainingConfig):
-        add_options(parser, part, presets=True)
+        group.add_argument(f"--{option_name(field.name)}", **options)
 
 
 def _of_presets(name: str) -> str:
-    """Say what each preset sets, and nothing of those that leave it unset."""
+    """Say what most presets set, if there is such a value, and which ones differ."""
     values = {preset: _shown(value) for preset, value in preset_values(name).items()}
-    if len(set(values.values())) == 1:
-        return values.popitem()[1]
-    return ", ".join(f"{preset} {text}" for preset, text in values.items() if text)
+    usual, times = Counter(values.values()).most_common(1)[0]
+    if times == 1:
+        usual = ""
+    others = [f"{preset} {text}" for preset, text in values.items() if text != usual]
+    return ", ".join([usual] * bool(usual) + others)
 
 
 def _shown(value: Any) -> str:

@@ -17,23 +17,21 @@ from textgen.training.setup import prepare
 DESCRIPTION = """\
 Train a text generator and save it as one .h5 file.
 
-  %(prog)s --corpus sonnets             poems; saves models/sonnets.h5
-  %(prog)s --corpus dinos               names; saves models/dinos.h5
-  %(prog)s --corpus letters.txt         your own text, UTF-8
-  %(prog)s --corpus sonnets --preset course        the course exercise's network
-  %(prog)s --corpus sonnets --init-from models/sonnets.h5 --epochs 1    goes on
-  %(prog)s --corpus sonnets --resume               goes on exactly where it stopped
+  %(prog)s --corpus sonnets              poems; saves models/sonnets.h5
+  %(prog)s --corpus letters.txt          your own text, UTF-8
+  %(prog)s --corpus sonnets --resume     goes on exactly where it stopped
 
-Ctrl-C saves what was learned so far. Progress goes to standard error, the path of
-the saved model to standard output. Exit status: 0 done, 2 for an error that one line
-explains, 130 after Ctrl-C, 143 after SIGTERM.
+Ctrl-C saves what was learned so far. Progress goes to standard error, the path of the
+saved model to standard output. Exit status: 0 done, 2 for an error that one line
+explains, 130 after Ctrl-C, 143 after SIGTERM. Where presets differ, the default is the
+value that most of them have, and then come those of the others.
 """
 
 
 def parse_arguments(arguments: Sequence[str], prog: str) -> dict[str, Any]:
     """Read the command line, whose options are keywords of `textgen.train`."""
     parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
-    add = parser.add_argument
+    add = parser.add_argument_group("what is trained").add_argument
     # fmt: off
     add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="sonnets, dinos, "
         "shakespeare, or the path of a UTF-8 text file (default: %(default)s)")
