@@ -1,43 +1,34 @@
-"""Contests: the same work done by several programs, side by side on one machine.
+"""Contests: the same work done by several programs, in turns, on one machine.
 
-Absolute speeds of a shared machine drift by a fifth within the hour; ratios drift
-much less, if they are taken in the same minute. So every contestant is a process of
-its own, with its own libraries and thread settings. All of them are started and
-warmed up first. Then, round by round, each in turn is told over a pipe to do so much
-work, and answers how long it took, while the others wait; every second round goes
-through them backwards. A ratio is taken within each round, and the median of the
-rounds' ratios is what counts.
+The speed of a shared machine drifts by a fifth within the hour. The ratio of two speeds
+drifts much less if both are taken in the same minute. So each contestant is a process
+of its own, with its own libraries and thread settings. All processes are started and
+warmed up first. Then, round by round, each in turn is told to do so much work and
+answers how long it took, while the others wait; every second round goes in reverse
+order. A ratio is taken within each round, and the median of the rounds' ratios counts.
 
-A contestant may have several variants (numbers of threads): each is tried briefly,
-and only the fastest takes part. One whose library is missing is left out, with a
-message. A script with contests ends like this:
-
-    ROLES = {"sleeper": sleeper}
-
-    if __name__ == "__main__":
-        contest.main(report, ROLES)
+A contestant may have several variants, such as numbers of threads: each is tried
+briefly, and only the fastest takes part. A contestant whose library isn't installed is
+left out, with a message.
 """
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib.util
 import math
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from worker import Contestant, ContestError, Role, Turn, Worker, serve
-
+from benchmarks.harness.worker import BenchmarkError, Contestant, Turn, Worker
 from textgen.errors import TextgenError
 
 QUALIFYING_TURNS = 2
-PAUSE_S = 0.2  # before a turn, for the last one's threads to fall asleep
+PAUSE_S = 0.2  # before a turn, so that the threads of the last one fall asleep
 
 
 class Spread(NamedTuple):
@@ -58,8 +49,8 @@ class Result:
 
     Attributes:
         name: the contestant's.
-        settings: its role's, those of the fastest variant among them.
-        facts: what the worker told of itself (threads, precision).
+        settings: its program's, with those of the fastest variant.
+        facts: what the program told of itself, such as threads and precision.
         turns: one for each round.
     """
 
@@ -72,11 +63,6 @@ class Result:
     def rates(self) -> list[float]:
         """Steps (or characters) a second, round by round."""
         return [turn.done / turn.seconds for turn in self.turns]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON values."""
-        rates = spread(self.rates)._asdict()
-        return dataclasses.asdict(self) | {"per_second": rates}
 
 
 def spread(values: Iterable[float]) -> Spread:
@@ -92,12 +78,12 @@ def ratio(first: Result, second: Result) -> Spread:
 
 
 def hold(
-    script: Path, contestants: Sequence[Contestant], *, rounds: int, seconds: float
+    module: str, contestants: Sequence[Contestant], *, rounds: int, seconds: float
 ) -> list[Result]:
     """Let contestants do the same work in alternating rounds.
 
     Args:
-        script: the script whose roles they play.
+        module: the name of the module that has their programs.
         contestants: those whose libraries are missing are left out, and optional
             ones that fail before they are ready.
         rounds: turns of each.
@@ -107,15 +93,15 @@ def hold(
         A result for each that took part, in the contestants' order.
 
     Raises:
-        ContestError: if another one fails.
+        BenchmarkError: if another one fails.
     """
     with contextlib.ExitStack() as stack:
         workers, counts = [], []
         for contestant in filter(is_installed, contestants):
             say(f"  {contestant.name}: warming up")
             try:
-                worker, count = _fastest_variant(script, contestant, seconds, stack)
-            except ContestError as error:
+                worker, count = _fastest_variant(module, contestant, seconds, stack)
+            except BenchmarkError as error:
                 if not contestant.optional:
                     raise
                 say(f"  {contestant.name} is left out: {error}")
@@ -136,7 +122,7 @@ def hold(
 
 
 def is_installed(contestant: Contestant) -> bool:
-    """Tell whether a contestant can take part; if not, say why."""
+    """Tell whether a contestant's libraries are installed; if not, say which isn't."""
     missing = [name for name in contestant.needs if not importlib.util.find_spec(name)]
     if missing:
         say(
@@ -146,30 +132,16 @@ def is_installed(contestant: Contestant) -> bool:
     return not missing
 
 
-def steps_for(worker: Worker, seconds: float) -> int:
-    """Find how many steps a worker takes in about so many seconds."""
-    count = 1
-    while True:
-        turn = worker.take_turn(count)
-        if turn.seconds >= seconds / 4:
-            return max(1, round(turn.done * seconds / turn.seconds))
-        growth = seconds / max(turn.seconds, seconds / 100)
-        count = math.ceil(turn.done * min(max(growth, 2), 10))
-
-
 def _fastest_variant(
-    script: Path,
-    contestant: Contestant,
-    seconds: float,
-    stack: contextlib.ExitStack,
+    module: str, contestant: Contestant, seconds: float, stack: contextlib.ExitStack
 ) -> tuple[Worker, int]:
-    """Start all variants, keep the fastest; return it and its steps in a turn."""
+    """Start all variants and keep the fastest; return it and its steps in a turn."""
     workers, counts = [], []
     for variant in contestant.variants:
-        worker = Worker(script, contestant, variant)
+        worker = Worker(module, contestant, variant)
         stack.callback(worker.close)
         workers.append(worker)
-        counts.append(steps_for(worker, seconds))
+        counts.append(_steps_for(worker, seconds))
     if len(workers) == 1:
         return workers[0], counts[0]
     step_s = [0.0] * len(workers)
@@ -185,24 +157,27 @@ def _fastest_variant(
     return workers[best], counts[best]
 
 
+def _steps_for(worker: Worker, seconds: float) -> int:
+    """Find how many steps a worker takes in about so many seconds."""
+    count = 1
+    while True:
+        turn = worker.take_turn(count)
+        if turn.seconds >= seconds / 4:
+            return max(1, round(turn.done * seconds / turn.seconds))
+        growth = seconds / max(turn.seconds, seconds / 100)
+        count = math.ceil(turn.done * min(max(growth, 2), 10))
+
+
 def say(line: str) -> None:
-    """Tell how things go, on standard error."""
+    """Report progress on standard error."""
     print(line, file=sys.stderr, flush=True)
 
 
-def main(report: Callable[[], None], roles: Mapping[str, Role]) -> None:
-    """Be a worker or run the benchmark, as the command line says.
-
-    Args:
-        report: the benchmark, which reads the command line.
-        roles: what the script's workers can be.
-    """
-    if sys.argv[1:2] == ["--worker"]:
-        serve(roles, sys.argv[2])
-        return
+def run(benchmark: Callable[[], None]) -> None:
+    """Run a benchmark, which reads the command line; show an error as one line."""
     try:
-        report()
-    except (ContestError, TextgenError) as error:
+        benchmark()
+    except (BenchmarkError, TextgenError) as error:
         say(f"error: {error}")
         sys.exit(2)
     except KeyboardInterrupt:

@@ -1,11 +1,11 @@
-"""A contestant as a process of its own: both ends of the pipe.
+"""A program that is measured, in a process of its own: both ends of the pipe.
 
-In the worker process `serve` plays a role: a function of the script from settings to
-``(facts, take_turn)``, where ``take_turn(count)`` does ``count`` steps (or
-characters) and returns a `Turn`. In the main process a `Worker` stands for it.
+A module of programs is run as ``python -m MODULE TASK`` and calls `serve`, which sets
+one of its programs up and then takes turns as it is told on standard input. In the
+measuring process a `Worker` stands for that process.
 
-This module needs the standard library only, so that a worker's first import of NumPy
-comes after its own thread settings.
+This module imports the standard library only, since a program must be able to make its
+thread settings before NumPy is first imported.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-# What users may have set for themselves would hold for some contestants only.
+ROOT = Path(__file__).resolve().parents[2]
+# Settings that users may have made for themselves; each holds for some programs only.
 LIBRARY_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -38,47 +38,46 @@ CLOSING_S = 10.0
 SHOWN_ERROR_LINES = 5
 
 
-class ContestError(Exception):
-    """A contestant failed; the message ends with what it last wrote to stderr."""
+class BenchmarkError(Exception):
+    """A benchmark can't go on; the message says why."""
 
 
 class Turn(NamedTuple):
-    """Work done in one go: how much of it, and the seconds it took."""
+    """Work done in one go: the steps (or characters) done, and the seconds taken."""
 
     done: int
     seconds: float
 
 
-Role = Callable[..., tuple[dict[str, Any], Callable[[int], Turn]]]
+# A program takes its settings and returns facts about itself and a function that does
+# so many steps (or characters).
+Program = Callable[..., tuple[dict[str, Any], Callable[[int], Turn]]]
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """Who takes part.
+    """A program with its settings, as it takes part in a contest.
 
     Attributes:
         name: for people to read.
-        role: key of the script's roles.
-        settings: keyword arguments of the role, plain JSON values.
-        variants: further settings, of which the fastest are kept.
-        needs: modules to be installed; else the contestant is left out.
-        optional: left out, too, where it fails before it is ready, as what a
-            processor lacks makes it.
+        program: its name in the module of programs.
+        settings: keyword arguments of the program, plain JSON values.
+        variants: further settings to choose from; the fastest are kept.
+        needs: modules that must be installed, or it is left out.
+        optional: whether it is left out, too, when it fails before it is ready, since
+            not every processor can do what it needs.
     """
 
     name: str
-    role: str
+    program: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     variants: tuple[Mapping[str, Any], ...] = ({},)
     needs: tuple[str, ...] = ()
     optional: bool = False
 
 
-# In the worker process
-
-
 def timed(work: Callable[[int], object]) -> Callable[[int], Turn]:
-    """Make a ``take_turn`` of a function that does ``count`` steps."""
+    """Return a function that does ``count`` steps of some work and times them."""
 
     def take_turn(count: int) -> Turn:
         started = time.perf_counter()
@@ -88,16 +87,17 @@ def timed(work: Callable[[int], object]) -> Callable[[int], Turn]:
     return take_turn
 
 
-def serve(roles: Mapping[str, Role], task: str) -> None:
-    """Play a role: warm up, say so, then answer each count with a turn.
+def serve(programs: Mapping[str, Program]) -> None:
+    """Set a program up, warm it up, send its facts; then answer counts with turns.
 
     Args:
-        roles: the script's roles by name.
-        task: JSON of the role's name and its settings.
+        programs: the module's programs by name. The command line has JSON of one name
+            and its settings.
     """
-    replies = _take_standard_output()
-    role, settings = json.loads(task)
-    facts, take_turn = roles[role](**settings)
+    replies = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print to standard output goes to standard error
+    name, settings = json.loads(sys.argv[1])
+    facts, take_turn = programs[name](**settings)
     for _ in range(WARM_UP_TURNS):
         take_turn(1)
     print(json.dumps(facts), file=replies, flush=True)
@@ -105,37 +105,27 @@ def serve(roles: Mapping[str, Role], task: str) -> None:
         print(json.dumps(take_turn(int(line))), file=replies, flush=True)
 
 
-def _take_standard_output() -> TextIO:
-    """Return standard output, and send what libraries print there to stderr."""
-    replies = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return replies
-
-
-# In the main process
-
-
 class Worker:
     """A contestant's process, ready to take turns.
 
     Args:
-        script: the script whose role it plays.
-        contestant: name, role and settings.
+        module: the name of the module of programs.
+        contestant: name, program and settings.
         variant: settings beside the contestant's own.
 
     Raises:
-        ContestError: if it fails before it is ready.
+        BenchmarkError: if it fails before it is ready.
     """
 
     def __init__(
-        self, script: Path, contestant: Contestant, variant: Mapping[str, Any]
+        self, module: str, contestant: Contestant, variant: Mapping[str, Any]
     ) -> None:
         self.name = contestant.name
         self.settings = {**contestant.settings, **variant}
-        task = json.dumps([contestant.role, self.settings])
+        task = json.dumps([contestant.program, self.settings])
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, str(script), "--worker", task],
+            [sys.executable, "-m", module, task],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -145,18 +135,18 @@ class Worker:
         self.facts = self._receive()
 
     def take_turn(self, count: int) -> Turn:
-        """Do ``count`` steps, or the next higher number that the worker can do.
+        """Do ``count`` steps, or the next higher number that the program can do.
 
         Raises:
-            ContestError: if it fails.
+            BenchmarkError: if the process has ended.
         """
-        with contextlib.suppress(BrokenPipeError):  # an empty answer follows
+        with contextlib.suppress(BrokenPipeError):  # `_receive` then reports the end
             self._process.stdin.write(f"{count}\n")
             self._process.stdin.flush()
         return Turn(*self._receive())
 
     def close(self) -> None:
-        """End the process; again is no error."""
+        """End the process; it may have been ended before."""
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
         try:
@@ -175,13 +165,41 @@ class Worker:
         self._errors.seek(0)
         last = "\n".join(self._errors.read().splitlines()[-SHOWN_ERROR_LINES:])
         self.close()
-        raise ContestError(f"{self.name} ended with status {status}:\n{last}")
+        raise BenchmarkError(f"{self.name} ended with status {status}:\n{last}")
+
+
+def run_process(name: str, command: list[str]) -> tuple[float, str]:
+    """Run a program to its end; its standard error goes to this one's.
+
+    Returns:
+        The seconds that it took and what it printed.
+
+    Raises:
+        BenchmarkError: if it fails.
+    """
+    started = time.perf_counter()
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=worker_environment(),
+    )
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        raise BenchmarkError(f"{name} ended with status {done.returncode}")
+    return seconds, done.stdout
 
 
 def worker_environment() -> dict[str, str]:
-    """Return this process's environment without settings of libraries and GPUs."""
+    """Return this process's environment without the user's settings for libraries.
+
+    GPUs are hidden, and the benchmarks can be imported from any folder.
+    """
     kept = {k: v for k, v in os.environ.items() if k not in LIBRARY_VARIABLES}
-    return kept | {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    settings = {"CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return kept | settings | {"PYTHONPATH": path}
 
 
 def available_cores() -> int:

@@ -1,12 +1,12 @@
-"""Quality: held-out nats per character by whole-process wall-clock.
+"""Held-out loss in nats per character, by seconds of the whole training process.
 
-  python benchmarks/quality.py                              everything
-  python benchmarks/quality.py --text tinyshakespeare.txt --part text
-  python benchmarks/quality.py --part text --minutes 40 --no-peers
+  python -m benchmarks.quality.held_out_loss                              everything
+  python -m benchmarks.quality.held_out_loss --text tinyshakespeare.txt --part text
+  python -m benchmarks.quality.held_out_loss --part text --minutes 40 --no-peers
 
   text        train.py --corpus TEXT --minutes M for each M, beside PyTorch's LSTM,
               trained by the recipes of char-rnn and torch-rnn for the same seconds
-              (quality_peers.py has them), and what counting and compressing achieve
+              (torch_recipes.py has them), n-gram, bz2 and xz
   sonnets     train.py --corpus sonnets, beside preset `course` for the same minutes
   course      preset `course` for --course-epochs epochs, beside the same network with
               all targets for a tenth of its seconds
@@ -14,11 +14,11 @@
   pretrained  the models that come with the program, as they are
 
 The last tenth of a text is held out and read as one stream; of names, a tenth of the
-different ones is. Seconds are the whole process's, from start to end, imports, tracing
-and measuring included, taken from outside. The nats are not the ones that train.py
-says: this script reads the saved file and measures it itself. (In `sonnets` and
-`course` it counts only characters with a full window of the course's before them, 40,
-since its form predicts no others; what train.py recorded stands beside.)
+different ones is. Seconds are those of the whole process, imports, compiling and
+measuring included. The nats are not taken from train.py: the saved file is read and
+measured anew, and what train.py recorded stands beside. (In `sonnets` and `course` only
+characters with a full window of the course's before them, 40, are counted, since its
+form predicts no others.)
 
 Minutes are those of a reference machine, on which a training step of plain Keras
 `LSTM`, 2×128, windows of 40, batches of 128, float32, takes 41 ms. That step is
@@ -43,32 +43,33 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
-import contest
-import report
-from contest import spread
-from ngram import best_ngram_nats
-from quality_references import COMPRESSORS, compressed_nats, numpy_baseline_nats
-from quality_runs import (
+from benchmarks.harness import contest, report
+from benchmarks.harness.contest import spread
+from benchmarks.harness.worker import ROOT, Contestant, thread_variants
+from benchmarks.quality.ngram import best_ngram_nats
+from benchmarks.quality.references import (
+    COMPRESSORS,
+    compressed_nats,
+    numpy_baseline_nats,
+)
+from benchmarks.quality.trainings import (
     HEADINGS,
     HELD_OUT,
-    PEERS,
     Outcome,
     measure_file,
     per_line,
     run_peer,
     run_training,
 )
-from training_roles import SIZES
-from worker import ROOT, Contestant, thread_variants
-
+from benchmarks.speed.training_programs import SIZES
 from textgen.config import PRESETS
 from textgen.data.corpus import data_folder, load_corpus
 from textgen.data.vocabulary import END_SYMBOL
 
+PEERS = ("char-rnn", "torch-rnn")
 PARTS = ("text", "sonnets", "course", "dinos", "pretrained")
-REFERENCE_SCRIPT = Path(__file__).resolve().with_name("training_speed.py")
+REFERENCE_PROGRAMS = "benchmarks.speed.training_programs"
 REFERENCE_STEP_MS = 41.0
 REFERENCE_ROUNDS, REFERENCE_TURN_S = 3, 2.0
 PRETRAINED = "-pretrained"  # ends the names of the files that come with the program
@@ -86,13 +87,13 @@ def reference_step_ms() -> float:
     size = {"size": asdict(SIZES["a"])}
     keras = Contestant("the reference step", "keras", size, thread_variants())
     (result,) = contest.hold(
-        REFERENCE_SCRIPT, [keras], rounds=REFERENCE_ROUNDS, seconds=REFERENCE_TURN_S
+        REFERENCE_PROGRAMS, [keras], rounds=REFERENCE_ROUNDS, seconds=REFERENCE_TURN_S
     )
     return 1e3 / spread(result.rates).median
 
 
 def references(text: str) -> list[Outcome]:
-    """Return what counting, compressing and (for names) the baseline achieve."""
+    """Return what the n-gram, compressors and (for names) the baseline achieve."""
     corpus = load_corpus(text)
     split = corpus.split(HELD_OUT)
     is_lines = corpus.kind == "lines"
@@ -119,19 +120,27 @@ def contest_of_text(
     seed: int,
     folder: Path,
     *,
-    peers: bool = True,
+    peers: Sequence[str],
 ) -> list[Outcome]:
-    """Train on any text for the minutes of the reference machine."""
+    """Train on any text for the minutes of the reference machine.
+
+    Args:
+        text: name or path of the corpus.
+        minutes: budgets on the reference machine.
+        scale: minutes here for one there.
+        seed: of the trainings.
+        folder: for the model files.
+        peers: recipes of PyTorch's to compare with.
+    """
     outcomes = []
-    needs = Contestant("PyTorch", "torch", needs=("torch",))
-    peers = peers and contest.is_installed(needs)
+    torch = Contestant("PyTorch", "torch", needs=("torch",))
+    peers = [peer for peer in peers if contest.is_installed(torch)]
     for nominal in minutes:
         here = nominal * scale
         options = ["--minutes", f"{here:.4f}", "--seed", str(seed)]
         name = f"textgen, {60 * nominal:,.0f} s there, {60 * here:,.0f} s here"
         outcomes.append(run_training(name, text, options, folder))
-        if peers:
-            outcomes += [run_peer(peer, text, 60 * here, seed) for peer in PEERS]
+        outcomes += [run_peer(peer, text, 60 * here, seed) for peer in peers]
     return outcomes + references(text)
 
 
@@ -174,20 +183,12 @@ def measure_pretrained() -> list[Outcome]:
     ]
 
 
-def show(title: str, outcomes: list[Outcome]) -> list[dict[str, Any]]:
-    """Print a contest's table; return its record."""
-    print(f"\n{title}\n")
-    print(report.table(HEADINGS, [outcome.cells() for outcome in outcomes]), flush=True)
-    return [asdict(outcome) for outcome in outcomes]
-
-
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line, or these words."""
     parser = report.make_parser(__doc__)
     add = parser.add_argument
+    report.add_choice(parser, "--part", PARTS)
     # fmt: off
-    add("--part", metavar="LIST", type=report.choices(PARTS), default=list(PARTS),
-        help=f"some of {','.join(PARTS)} (default: all)")
     add("--text", metavar="FILE", type=report.existing_file,
         default=str(ROOT / "corpora" / "shakespeare.txt"),
         help="the text of `text` (default: corpora/shakespeare.txt)")
@@ -198,8 +199,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--course-epochs", metavar="N", type=report.positive(int), default=40,
         help="length of the course's form (default: %(default)s)")
     add("--no-peers", action="store_true", help="leave PyTorch out")
-    add("--seed", metavar="N", type=report.seed, default=0,
-        help="(default: %(default)s)")
+    add("--seed", metavar="N", type=int, default=0, help="(default: %(default)s)")
     # fmt: on
     return parser.parse_args(words)
 
@@ -207,41 +207,38 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Do what the command line says."""
     arguments = parse_arguments()
-    environment = report.environment()
-    print(report.describe(environment))
-    record = {"benchmark": "quality", "environment": environment, "parts": {}}
-    parts, seed = record["parts"], arguments.seed
+    seed, after = arguments.seed, f"characters after {COURSE_WINDOW} others"
+    print(report.describe_machine())
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "text" in arguments.part:
-            scale = arguments.scale
-            if scale is None:
-                record["reference_step_ms"] = reference_step_ms()
-                scale = record["reference_step_ms"] / REFERENCE_STEP_MS
-            record["scale"] = scale
-            title = f"{arguments.text}; 1 minute there is {scale:.2f} minutes here"
-            outcomes = contest_of_text(
-                arguments.text,
-                arguments.minutes,
-                scale,
-                seed,
-                folder,
-                peers=not arguments.no_peers,
+            scale = arguments.scale or reference_step_ms() / REFERENCE_STEP_MS
+            show(
+                f"{arguments.text}; 1 minute there is {scale:.2f} minutes here",
+                contest_of_text(
+                    arguments.text,
+                    arguments.minutes,
+                    scale,
+                    seed,
+                    folder,
+                    peers=() if arguments.no_peers else PEERS,
+                ),
             )
-            parts["text"] = show(title, outcomes)
         if "sonnets" in arguments.part:
-            title = f"sonnets, characters after {COURSE_WINDOW} others"
-            parts["sonnets"] = show(title, contest_of_sonnets(seed, folder))
+            show(f"sonnets, {after}", contest_of_sonnets(seed, folder))
         if "course" in arguments.part:
-            title = f"the course's form, characters after {COURSE_WINDOW} others"
             outcomes = contest_of_course(arguments.course_epochs, seed, folder)
-            parts["course"] = show(title, outcomes)
+            show(f"the course's form, {after}", outcomes)
         if "dinos" in arguments.part:
-            parts["dinos"] = show("dinos", contest_of_dinos(seed, folder))
-        if "pretrained" in arguments.part:
-            parts["pretrained"] = show("pretrained", measure_pretrained())
-    report.write_json(arguments.json, record)
+            show("dinos", contest_of_dinos(seed, folder))
+    if "pretrained" in arguments.part:
+        show("pretrained", measure_pretrained())
+
+
+def show(title: str, outcomes: list[Outcome]) -> None:
+    """Print a contest's table."""
+    report.show(title, HEADINGS, [outcome.cells() for outcome in outcomes])
 
 
 if __name__ == "__main__":
-    contest.main(main, {})
+    contest.run(main)

@@ -1,18 +1,18 @@
-"""Novelty: is it new, what a model writes, or does it recite what it was trained on?
+"""Novelty: how much of what a model writes stands in the text it was trained on.
 
-  python benchmarks/novelty.py                             the pretrained models
-  python benchmarks/novelty.py models/sonnets.h5 --text corpora/shakespeare.txt
+  python -m benchmarks.quality.novelty                             pretrained models
+  python -m benchmarks.quality.novelty models/sonnets.h5 --text corpora/shakespeare.txt
 
-Of a model of a long text: one text of 100,000 characters at each temperature, and the
-share of its stretches of 40 characters that stand in the training text, character for
-character. The longest run of such stretches is the longest passage recited (of 40 or
-more). The last row does the same to the held-out part, which people wrote: the share
-that repetitions and turns of phrase give by themselves. The training text is that of
-the model's corpus without the held-out part, and the whole of each --text besides, for
-a model that was first trained on others.
+A model of a long text writes 100,000 characters at each temperature. The table has the
+share of the stretches of 40 characters that stand in the training text, character for
+character, and the longest passage (of 40 characters or more) that does. The last row
+measures the held-out part in the same way, which people wrote: repetitions and turns of
+phrase give this share by themselves. The training text is the model's corpus without
+the held-out part, and the whole of each --text, for a model that was first trained on
+others.
 
-Of a model of names: 10,000 draws at each temperature, repetitions among them, and of
-these the shares of
+A model of names draws 10,000 at each temperature, repetitions among them. The table has
+the shares of
 
   distinct      draws that were not drawn before
   novel         draws that are none of the names trained on
@@ -20,8 +20,8 @@ these the shares of
                 them and no letter three times running
   all three     draws that are distinct, novel and well-formed
 
-and how many different names of the held-out part were hit upon, real names that the
-model never saw. The last row has the shares of the real names of the held-out part.
+and the number of different held-out names that were drawn, real names that the model
+never saw. The last row has the shares of the real names of the held-out part.
 """
 
 # The setting below must be made before the imports after it.
@@ -35,18 +35,15 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import report
-from contest import main, say
-from novelty_figures import Names, Recital, judge_names, recitals
-from worker import ContestError
-
+from benchmarks.harness import report
+from benchmarks.harness.contest import run, say
+from benchmarks.harness.worker import BenchmarkError
+from benchmarks.quality.novelty_figures import Names, Recital, judge_names, recitals
 from textgen.data.corpus import Corpus, Split, data_folder, load_corpus, named_corpora
-from textgen.data.text_file import text_pieces
 from textgen.data.vocabulary import END_SYMBOL
 from textgen.generation.batch import completion_seeds, generate_many
 from textgen.generation.streaming import generate_output
@@ -71,15 +68,15 @@ HEADINGS = {
 }
 
 
-def write_and_judge(
-    model: TrainedModel, split: Split, others: Sequence[str], options: Any
+def judge_text(
+    model: TrainedModel, split: Split, others: Sequence[Corpus], options: Any
 ) -> dict[str, Recital]:
-    """Let a model write at each temperature; see how much of that is recited.
+    """Let a model write at each temperature, and find how much of that is recited.
 
     Args:
-        model: of a stream.
+        model: of a long text.
         split: of what it was trained on.
-        others: further texts that it was trained on.
+        others: that it was trained on before.
         options: of the command line.
     """
     training, held_out = map(model.vocabulary.decode, (split.training, split.held_out))
@@ -91,11 +88,12 @@ def write_and_judge(
         texts[f"temperature {temperature:g}"] = text
     if held_out:
         texts["held out"] = held_out
-    found = recitals(list(texts.values()), [training, *others])
+    sources = [training, *(model.vocabulary.decode(other.ids) for other in others)]
+    found = recitals(list(texts.values()), sources)
     return dict(zip(texts, found, strict=True))
 
 
-def name_and_judge(model: TrainedModel, split: Split, options: Any) -> dict[str, Names]:
+def judge_lines(model: TrainedModel, split: Split, options: Any) -> dict[str, Names]:
     """Let a model invent names at each temperature, and judge them.
 
     Args:
@@ -122,57 +120,50 @@ def name_and_judge(model: TrainedModel, split: Split, options: Any) -> dict[str,
     return found
 
 
-def find_corpus(model: TrainedModel, texts: Sequence[str]) -> tuple[Corpus, list[str]]:
+def find_corpus(
+    model: TrainedModel, texts: Sequence[str | Path]
+) -> tuple[Corpus, list[Corpus]]:
     """Find what a model was trained on last, by its hash.
 
     Args:
         model: the model.
-        texts: paths among which it may be, if it is no named corpus.
+        texts: files among which it may be, if it is no named corpus.
 
     Returns:
-        The corpus, and the texts that are another.
+        That corpus, and those of the other texts.
 
     Raises:
-        ContestError: if none is the one.
+        BenchmarkError: if none is the one.
     """
     trained_on = model.metadata["corpus"]
     named = [trained_on["name"]] if trained_on["name"] in named_corpora() else []
-    candidates = {
-        candidate: load_corpus(candidate, model.kind, model.vocabulary)
-        for candidate in (*named, *texts)
-    }
-    own = trained_on["sha256"]
-    for corpus in candidates.values():
-        if corpus.sha256 == own:
-            return corpus, [text for text in texts if candidates[text].sha256 != own]
-    raise ContestError(
-        f"{str(model.path)!r} was trained on {trained_on['name']!r}: give that file "
-        "with --text"
-    )
+    corpora = [load_corpus(x, model.kind, model.vocabulary) for x in (*named, *texts)]
+    own = [corpus for corpus in corpora if corpus.sha256 == trained_on["sha256"]]
+    if not own:
+        raise BenchmarkError(
+            f"{str(model.path)!r} was trained on {trained_on['name']!r}: give that "
+            "file with --text"
+        )
+    others = corpora[len(named) :]
+    return own[0], [other for other in others if other.sha256 != own[0].sha256]
 
 
-def judge_file(path: Path, options: Any) -> dict[str, Any]:
-    """Judge one model, print its table and return its record."""
+def judge_file(path: Path, options: Any) -> None:
+    """Judge one model and print its table."""
     model = load_model(path)
     texts = options.text
     if texts is None:
-        texts = [str(named_corpora()["shakespeare"])] if model.kind == "text" else []
+        texts = [named_corpora()["shakespeare"]] if model.kind == "text" else []
     corpus, others = find_corpus(model, texts)
     split = corpus.split(model.config.training.held_out)
     if model.kind == "text":
-        other_texts = ["".join(text_pieces(Path(other))) for other in others]
-        found = write_and_judge(model, split, other_texts, options)
+        found = judge_text(model, split, others, options)
     else:
-        found = name_and_judge(model, split, options)
+        found = judge_lines(model, split, options)
+    names = ", ".join(x.name for x in (corpus, *others))
+    title = f"{path.name} against {names}; seed {options.seed}"
     rows = [figures.cells(name) for name, figures in found.items()]
-    also = "".join(f", {Path(other).name}" for other in others)
-    print(f"\n{path.name} against {corpus.name}{also}; seed {options.seed}\n")
-    print(report.table(HEADINGS[model.kind], rows), flush=True)
-    return {
-        "corpus": corpus.name,
-        "other_texts": [Path(other).name for other in others],
-        "found": {name: asdict(figures) for name, figures in found.items()},
-    }
+    report.show(title, HEADINGS[model.kind], rows)
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -192,23 +183,19 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="characters of each text (default: %(default)s)")
     add("--count", metavar="N", type=report.positive(int), default=NAMES,
         help="names drawn (default: %(default)s)")
-    add("--seed", metavar="N", type=report.seed, default=SEED,
-        help="(default: %(default)s)")
+    add("--seed", metavar="N", type=int, default=SEED, help="(default: %(default)s)")
     # fmt: on
     return parser.parse_args(words)
 
 
-def run() -> None:
+def main() -> None:
     """Do what the command line says."""
     options = parse_arguments()
+    print(report.describe_machine())
     pretrained = sorted(data_folder("models").glob("*-pretrained.h5"))
-    environment = report.environment()
-    print(report.describe(environment))
-    record = {"benchmark": "novelty", "environment": environment, "seed": options.seed}
-    paths = [Path(name) for name in options.models] or pretrained
-    models = {path.name: judge_file(path, options) for path in paths}
-    report.write_json(options.json, record | {"models": models})
+    for path in [Path(name) for name in options.models] or pretrained:
+        judge_file(path, options)
 
 
 if __name__ == "__main__":
-    main(run, {})
+    run(main)

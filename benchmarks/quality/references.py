@@ -1,6 +1,6 @@
-"""What `quality` compares with that needs no time to speak of: compressors, NumPy.
+"""What a held-out loss is compared with: compressors and the NumPy baseline.
 
-The n-gram has a module of its own, and PyTorch a program of its own.
+The n-gram has a module of its own, and so has PyTorch.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {
 def numpy_baseline_nats(
     split: Split, vocabulary: Vocabulary, iterations: int = 35_000
 ) -> float:
-    """Train the graded baseline on lines as it comes, and measure it.
+    """Train the graded baseline on lines with its own settings, and measure it.
 
     Args:
         split: of a corpus of ``lines``. The baseline has its own seeds.
         vocabulary: of the corpus.
-        iterations: lines to learn from; the default is the baseline's own.
+        iterations: lines to learn from.
 
     Returns:
         Nats per held-out character, end symbols counted; each line from zero state.
@@ -63,7 +63,7 @@ def numpy_baseline_nats(
 
 
 def compressed_nats(name: str, training: str, held_out: str) -> float:
-    """Return what a compressor needs for a text, having read another before it.
+    """Return how much a compressor needs for a text when it has read another before.
 
     Args:
         name: of `COMPRESSORS`.
@@ -71,7 +71,7 @@ def compressed_nats(name: str, training: str, held_out: str) -> float:
         held_out: the text to measure.
 
     Returns:
-        Nats per character: by how much the compressed whole is longer.
+        Nats per character, from the growth of the compressed text.
     """
     compress = COMPRESSORS[name]
     before = len(compress(training.encode()))

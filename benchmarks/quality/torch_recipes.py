@@ -1,11 +1,10 @@
-"""PyTorch's side of `quality`: the recipes of char-rnn and torch-rnn.
+"""PyTorch's LSTM, trained by the recipes of char-rnn and torch-rnn.
 
-    python benchmarks/quality_peers.py char-rnn TEXT SECONDS SEED
+    python -m benchmarks.quality.torch_recipes char-rnn TEXT SECONDS SEED
 
-trains a recipe of PyTorch's on a text's first nine tenths for so many seconds, all in
-all from the start of the program to its end, measures the last tenth as one stream, and
-prints what came of it as JSON. The recipes are the published defaults of their
-programs, in a plain loop around `torch.nn.LSTM`:
+trains by a recipe on a text's first nine tenths, measures the last tenth as one stream,
+and prints the outcome as JSON. The whole process takes so many seconds. The recipes are
+the published defaults of their programs, in a plain loop around `torch.nn.LSTM`:
 
   char-rnn   github.com/karpathy/char-rnn: 2×128, one-hot input, windows of 50, 50
              streams, RMSprop (decay 0.95), rate 2e-3, times 0.97 after each epoch from
@@ -14,8 +13,8 @@ programs, in a plain loop around `torch.nn.LSTM`:
              streams, Adam, rate 2e-3, halved every five epochs, gradients cut at ±5,
              no dropout
 
-Both cut the text into as many streams as a batch has rows, and carry each stream's
-state from batch to batch until the epoch ends.
+Both cut the text into as many streams as a batch has rows, and each stream's state
+goes on from batch to batch until the epoch ends.
 """
 
 # The clock starts before the imports.
@@ -27,16 +26,16 @@ import time
 
 STARTED_S = time.monotonic()  # before the slow imports, which count
 
-import argparse
 import json
+import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
-from worker import available_cores
 
+from benchmarks.harness.worker import available_cores
 from textgen.data.corpus import Split, load_corpus
 
 HELD_OUT = 0.1
@@ -84,25 +83,6 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a training.
-
-    Attributes:
-        nats: per held-out character.
-        steps: taken.
-        epochs: as far as it came.
-        threads: of PyTorch.
-        parameters: trained.
-    """
-
-    nats: float
-    steps: int
-    epochs: float
-    threads: int
-    parameters: int
-
-
 class Network(nn.Module):
     """Embedding or one-hot input, stacked LSTM layers, a dense layer.
 
@@ -139,7 +119,7 @@ class Network(nn.Module):
         return losses, tuple(part.detach() for part in state)
 
 
-def train(recipe: Recipe, split: Split, size: int, seconds: float) -> Outcome:
+def train(recipe: Recipe, split: Split, size: int, seconds: float) -> dict:
     """Train for a time, then measure.
 
     Args:
@@ -147,6 +127,9 @@ def train(recipe: Recipe, split: Split, size: int, seconds: float) -> Outcome:
         split: of a stream.
         size: V, number of symbols.
         seconds: since `STARTED_S`, measuring included.
+
+    Returns:
+        Nats per held-out character, steps and epochs taken, threads used.
     """
     network = Network(size, recipe.embedding)
     trained = [weights for weights in network.parameters() if weights.requires_grad]
@@ -176,13 +159,12 @@ def train(recipe: Recipe, split: Split, size: int, seconds: float) -> Outcome:
         window = streams[:, start : start + WINDOW_CHARS + 1]
         state = take_step(window, state if number else None)
         steps += 1
-    return Outcome(
-        nats=measure(network, split.held_out),
-        steps=steps,
-        epochs=steps / steps_per_epoch,
-        threads=threads,
-        parameters=sum(weights.numel() for weights in trained),
-    )
+    return {
+        "nats": measure(network, split.held_out),
+        "steps": steps,
+        "epochs": steps / steps_per_epoch,
+        "threads": threads,
+    }
 
 
 def as_streams(ids: np.ndarray) -> torch.Tensor:
@@ -234,21 +216,11 @@ def measure(network: Network, ids: np.ndarray) -> float:
 
 def main() -> None:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("recipe", choices=list(RECIPES))
-    parser.add_argument("text")
-    parser.add_argument("seconds", type=float)
-    parser.add_argument("seed", type=int)
-    options = parser.parse_args()
-    torch.manual_seed(options.seed)
-    corpus = load_corpus(options.text, "text")
-    outcome = train(
-        RECIPES[options.recipe],
-        corpus.split(HELD_OUT),
-        len(corpus.vocabulary),
-        options.seconds,
-    )
-    print(json.dumps(asdict(outcome)))
+    recipe, text, seconds, seed = sys.argv[1:]
+    torch.manual_seed(int(seed))
+    corpus = load_corpus(text, "text")
+    split, size = corpus.split(HELD_OUT), len(corpus.vocabulary)
+    print(json.dumps(train(RECIPES[recipe], split, size, float(seconds))))
 
 
 if __name__ == "__main__":

@@ -1,34 +1,31 @@
-"""Who generates in `generation_speed`: random models, and a role for each program.
+"""The programs that `generation_speed` compares, and random models for them.
 
-A role loads or builds its network in its worker process, and returns what it has to
-say of itself and a function that generates characters. All networks of a contest have
-the same shape; what is generated is noise, which takes as long as verse.
+A program runs in a worker process: it loads or builds its network and returns facts
+about itself and a function that generates characters. All networks of a contest have
+the same shape. Random weights generate noise, which takes as long as verse.
 """
 
 from __future__ import annotations
 
 import os
 import string
-import sys
 from pathlib import Path
 from typing import Any
 
-from worker import ROOT, Turn, timed
+from benchmarks.harness.worker import Turn, serve, timed
 
-PROSE = "\n " + string.ascii_letters + string.punctuation[:11]
-NAMES = "\n" + string.ascii_lowercase
-VOCABULARY_SIZE = len(PROSE)
+SYMBOLS = "\n " + string.ascii_letters + string.punctuation[:11]
+VOCABULARY_SIZE = len(SYMBOLS)
 EMBEDDING = 64
 TEMPERATURE = 0.7
 COURSE_WINDOW = 40
 
 
-def save_random_model(path: Path, kind: str, **model: Any) -> None:
-    """Save an untrained network as textgen saves a trained one.
+def save_random_model(path: Path, **model: Any) -> None:
+    """Save an untrained network of 65 symbols as textgen saves a trained one.
 
     Args:
         path: the .h5 file to write.
-        kind: ``text``, with 65 symbols, or ``lines``, with the small letters.
         **model: fields of `textgen.config.ModelConfig`.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -36,22 +33,20 @@ def save_random_model(path: Path, kind: str, **model: Any) -> None:
     from textgen.modeling.model import build_model
     from textgen.saving.model_file import save_model
 
-    symbols = PROSE if kind == "text" else NAMES
     config = Config().override(**model)
     metadata = {
-        "format": 1,
+        "format": 2,
         "level": "character",
-        "symbols": list(symbols),
-        "corpus": {"name": path.stem, "kind": kind, "sha256": "0" * 64},
+        "symbols": list(SYMBOLS),
+        "corpus": {"name": path.stem, "kind": "text", "sha256": "0" * 64},
         "config": config.to_dict(),
         "training": {},
     }
-    save_model(build_model(config.model, len(symbols)), metadata, path)
+    save_model(build_model(config.model, len(SYMBOLS)), metadata, path)
 
 
-def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
-    """Generate as generate.py does, one stream or many together."""
-    sys.path.insert(0, str(ROOT))
+def textgen_program(model: str, batch_size: int) -> tuple[dict, Any]:
+    """Generate as generate.py does, one stream or a batch of them."""
     from textgen.system.process import prepare_process
 
     prepare_process()  # sets the threads before NumPy is imported, as generate.py does
@@ -62,27 +57,26 @@ def textgen_role(model: str, streams: int) -> tuple[dict, Any]:
 
     trained = load_model(model)
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
-    if (lanes := lanes_for(streams)) > 1:
+    if (lanes := lanes_for(batch_size)) > 1:
         threads = f"{lanes} × {threads}"
-    facts = {"threads": threads}
 
     def one(count: int) -> None:
         options = {"length": count, "temperature": TEMPERATURE, "seed": 0}
         "".join(stream_output(trained, "", **options))
 
     def many(count: int) -> Turn:
-        length = -(-count // streams)
+        length = -(-count // batch_size)
         options = {"length": length, "temperature": TEMPERATURE}
-        seeds = range(streams)
+        prompts, seeds = [""] * batch_size, range(batch_size)
         together = timed(
-            lambda _: generate_many(trained, [""] * streams, seeds=seeds, **options)
+            lambda _: generate_many(trained, prompts, seeds=seeds, **options)
         )
-        return together(length * streams)
+        return together(length * batch_size)
 
-    return facts, timed(one) if streams == 1 else many
+    return {"threads": threads}, timed(one) if batch_size == 1 else many
 
 
-def torch_role(layers: int, units: int, threads: int) -> tuple[dict, Any]:
+def torch_program(layers: int, units: int, threads: int) -> tuple[dict, Any]:
     """Generate with PyTorch, which carries the state from character to character."""
     import torch
 
@@ -99,12 +93,12 @@ def torch_role(layers: int, units: int, threads: int) -> tuple[dict, Any]:
             outputs, state = lstm(embedding(drawn), state)
             logits = dense(outputs[:, -1]) / TEMPERATURE
             drawn = torch.multinomial(torch.softmax(logits, dim=-1), 1)
-            text.append(PROSE[drawn.item()])
+            text.append(SYMBOLS[drawn.item()])
 
     return {"threads": str(threads)}, timed(generate)
 
 
-def course_role(layers: int, units: int, threads: int) -> tuple[dict, Any]:
+def course_program(layers: int, units: int, threads: int) -> tuple[dict, Any]:
     """Generate as the course's exercise does: `predict` on a window, each time."""
     import keras
     import numpy as np
@@ -131,4 +125,12 @@ def course_role(layers: int, units: int, threads: int) -> tuple[dict, Any]:
     return {"threads": str(threads)}, timed(generate)
 
 
-ROLES = {"textgen": textgen_role, "torch": torch_role, "course": course_role}
+PROGRAMS = {
+    "textgen": textgen_program,
+    "torch": torch_program,
+    "course": course_program,
+}
+
+
+if __name__ == "__main__":
+    serve(PROGRAMS)

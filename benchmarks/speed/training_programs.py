@@ -1,8 +1,8 @@
-"""Who trains in `training_speed`, and what: sizes, data, and a role for each program.
+"""The programs that `training_speed` compares, the sizes of the network, and the data.
 
-A role builds the network in its worker process, and returns what it has to say of
-itself and a function that takes training steps. Libraries are imported there, each
-by its own role only. (PyTorch's LSTM layers have two biases where one would do.)
+A program runs in a worker process: it builds the network and returns facts about itself
+and a function that takes training steps. Each imports its own libraries only. The LSTM
+layers of PyTorch have two biases where one would do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from worker import Turn, timed
+from benchmarks.harness.worker import Turn, serve, timed
 
 VOCABULARY_SIZE = 65
 EMBEDDING = 64
@@ -28,38 +28,34 @@ PEAK_PRODUCT_AT_MOST_S = 2.0
 
 @dataclass(frozen=True)
 class Size:
-    """A network and the form of its batches; see `textgen.config` for the names."""
+    """A network and its batches; the names are those of `textgen.config`."""
 
     layers: int
     units: int
-    window: int
-    batch: int
-    targets: str = "all"
-    stride: int | None = None
+    seq_length: int
+    batch_size: int
 
     @property
-    def predictions(self) -> int:
+    def characters(self) -> int:
         """Characters predicted in a step."""
-        return self.batch * (self.window if self.targets == "all" else 1)
+        return self.batch_size * self.seq_length
+
+    @property
+    def flop(self) -> int:
+        """Operations in a step; `training_speed` has the formula."""
+        inputs = [EMBEDDING] + [self.units] * (self.layers - 1)
+        recurrent = sum(8 * self.units * (d + self.units) for d in inputs)
+        return 3 * self.characters * (recurrent + 2 * self.units * VOCABULARY_SIZE)
 
 
 SIZES = {
-    "a": Size(layers=2, units=128, window=40, batch=128),
-    "b": Size(layers=2, units=512, window=100, batch=128),
-    "c": Size(layers=1, units=128, window=64, batch=32),
-    "d": Size(layers=2, units=128, window=40, batch=128, targets="last", stride=3),
+    "a": Size(layers=2, units=128, seq_length=40, batch_size=128),
+    "b": Size(layers=2, units=512, seq_length=100, batch_size=128),
+    "c": Size(layers=1, units=128, seq_length=64, batch_size=32),
 }
 
 
-def flop_per_step(size: Size) -> int:
-    """Count a training step's operations; `training_speed` has the formula."""
-    inputs = [EMBEDDING] + [size.units] * (size.layers - 1)
-    recurrent = sum(8 * size.units * (d + size.units) for d in inputs)
-    output = 2 * size.units * VOCABULARY_SIZE
-    return 3 * (size.batch * size.window * recurrent + size.predictions * output)
-
-
-def textgen_role(size: dict) -> tuple[dict, Any]:
+def textgen_program(size: dict) -> tuple[dict, Any]:
     """Train as train.py does, at its default precision and threads."""
     from textgen.system.process import prepare_process
 
@@ -77,7 +73,7 @@ def textgen_role(size: dict) -> tuple[dict, Any]:
         layers=size.layers,
         units=size.units,
         embedding=EMBEDDING,
-        batch_size=size.batch,
+        batch_size=size.batch_size,
         learning_rate=LEARNING_RATE,
         weight_decay=WEIGHT_DECAY,
         clip_norm=CLIP_NORM,
@@ -96,7 +92,7 @@ def textgen_role(size: dict) -> tuple[dict, Any]:
     return facts, timed(lambda steps: training.run(training.step + steps))
 
 
-def keras_role(size: dict, threads: int) -> tuple[dict, Any]:
+def keras_program(size: dict, threads: int) -> tuple[dict, Any]:
     """Train with `keras.Model.fit` as its users do, on arrays in memory."""
     import keras
     import numpy as np
@@ -116,12 +112,12 @@ def keras_role(size: dict, threads: int) -> tuple[dict, Any]:
             self.ended = time.perf_counter()
 
     def take_turn(steps: int) -> Turn:
-        rows = np.arange(steps * size.batch) % len(inputs)
+        rows = np.arange(steps * size.batch_size) % len(inputs)
         watch = Stopwatch()
         model.fit(
             inputs[rows],
             targets[rows],
-            batch_size=size.batch,
+            batch_size=size.batch_size,
             verbose=0,
             callbacks=[watch],
         )
@@ -132,7 +128,6 @@ def keras_role(size: dict, threads: int) -> tuple[dict, Any]:
         "precision": "float32",
         "threads": str(threads),
         "parameters": model.count_params(),
-        "jit_compile": model.jit_compile,
     }
     return facts, take_turn
 
@@ -141,11 +136,10 @@ def make_keras_model(keras: Any, size: Size) -> Any:
     """Build and compile the network as Keras's users write it."""
     layers = keras.layers
     model = keras.Sequential(
-        [keras.Input((size.window,)), layers.Embedding(VOCABULARY_SIZE, EMBEDDING)]
+        [keras.Input((size.seq_length,)), layers.Embedding(VOCABULARY_SIZE, EMBEDDING)]
     )
-    for number in range(1, size.layers + 1):
-        sequences = size.targets == "all" or number < size.layers
-        model.add(layers.LSTM(size.units, return_sequences=sequences))
+    for _ in range(size.layers):
+        model.add(layers.LSTM(size.units, return_sequences=True))
     model.add(layers.Dense(VOCABULARY_SIZE, activation="softmax"))
     optimizer = keras.optimizers.AdamW(
         LEARNING_RATE,
@@ -157,7 +151,7 @@ def make_keras_model(keras: Any, size: Size) -> Any:
     return model
 
 
-def torch_role(size: dict, threads: int, precision: str) -> tuple[dict, Any]:
+def torch_program(size: dict, threads: int, precision: str) -> tuple[dict, Any]:
     """Train with PyTorch, in float32 or under bfloat16 autocast."""
     import torch
 
@@ -183,14 +177,12 @@ def torch_role(size: dict, threads: int, precision: str) -> tuple[dict, Any]:
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         embedding, lstm, dense = parts
         states, _ = lstm(embedding(x))
-        if size.targets == "last":
-            states = states[:, -1]
         logits = dense(states).view(-1, VOCABULARY_SIZE)
         return torch.nn.functional.cross_entropy(logits, y.view(-1))
 
     def train(steps: int) -> None:
         for step in range(steps):
-            rows = torch.arange(step * size.batch, (step + 1) * size.batch)
+            rows = torch.arange(step * size.batch_size, (step + 1) * size.batch_size)
             rows %= len(inputs)
             with torch.autocast("cpu", torch.bfloat16, precision == "bfloat16"):
                 loss = loss_of(inputs[rows], targets[rows])
@@ -207,7 +199,7 @@ def torch_role(size: dict, threads: int, precision: str) -> tuple[dict, Any]:
     return facts, timed(train)
 
 
-def peak_role(precision: str) -> tuple[dict, Any]:
+def peak_program(precision: str) -> tuple[dict, Any]:
     """Multiply large square matrices with TensorFlow and oneDNN, on all cores."""
     from textgen.system.process import prepare_process
 
@@ -241,15 +233,18 @@ def make_windows(size: Size) -> Any:
     from textgen.data import windows
 
     ids = np.random.default_rng(0).integers(VOCABULARY_SIZE, size=TEXT_SYMBOLS)
-    config = WindowConfig(size.window, size.stride, size.targets)
+    config = WindowConfig(size.seq_length)
     return windows.make_windows(
-        ids.astype(np.uint8), "text", config, size.batch, seed=0
+        ids.astype(np.uint8), "text", config, size.batch_size, seed=0
     )
 
 
-ROLES = {
-    "textgen": textgen_role,
-    "keras": keras_role,
-    "torch": torch_role,
-    "peak": peak_role,
+PROGRAMS = {
+    "textgen": textgen_program,
+    "keras": keras_program,
+    "torch": torch_program,
+    "peak": peak_program,
 }
+
+if __name__ == "__main__":
+    serve(PROGRAMS)

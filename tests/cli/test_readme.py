@@ -28,9 +28,8 @@ PROGRAMS = (
     "train.py",
     "generate.py",
     "textgen/numpy_rnn.py",
-    "benchmarks/training_speed.py",
-    "benchmarks/quality.py",
 )
+BENCHMARKS = ("speed.training_speed", "quality.held_out_loss")
 LENGTHS = ("--steps", "--epochs", "--minutes")
 
 
@@ -46,8 +45,9 @@ def commands(program: str) -> list[str]:
 
 def run(arguments: list[str], folder: Path, text: str | None = None):
     program, *rest = arguments
+    program = ROOT / program if program.endswith(".py") else program
     return subprocess.run(
-        [sys.executable, ROOT / program, *rest],
+        [sys.executable, program, *rest],
         cwd=folder,
         input=text,
         capture_output=True,
@@ -149,6 +149,9 @@ def test_every_option_anywhere_in_the_readme_exists(tmp_path):
     for program in PROGRAMS:
         shown = run([program, "--help"], tmp_path).stdout
         known |= set(re.findall(r"--[a-z][a-z-]+", shown))
+    for benchmark in BENCHMARKS:
+        shown = run(["-m", f"benchmarks.{benchmark}", "--help"], ROOT).stdout
+        known |= set(re.findall(r"--[a-z][a-z-]+", shown))
     assert {"--help", "--corpus", "--prompt", "--iterations"} <= known
     text = re.sub(r"^python3 -m venv .*$", "", README, flags=re.MULTILINE)
     text = re.sub(r"corpora/prepare\.py[^\n]*", "", text)
@@ -161,26 +164,17 @@ def benchmark_commands() -> list[str]:
     """Commands that the documents give for their figures, each on one line."""
     files = [*ROOT.glob("*.md"), *ROOT.glob("*/*.md")]
     text = "\n".join(path.read_text(encoding="utf-8") for path in files)
-    found = re.findall(r"`(?:python\s+)?(?:benchmarks/)?(\w+\.py\s[^`]*)`", text)
-    names = {path.name for path in (ROOT / "benchmarks").glob("*.py")}
-    joined = sorted({" ".join(command.split()) for command in found})
-    return [command for command in joined if command.split()[0] in names]
-
-
-def test_benchmarks_are_named_rightly():
-    scripts = re.findall(r"benchmarks/(\w+\.py)", README)
-    assert scripts
-    assert all((ROOT / "benchmarks" / script).exists() for script in scripts)
+    found = re.findall(r"`python\s+-m\s+(benchmarks\.[^`]*)`", text)
+    return sorted({" ".join(command.split()) for command in found})
 
 
 @pytest.mark.parametrize("command", benchmark_commands())
 def test_benchmark_commands_are_understood(command, tmp_path, monkeypatch):
     """Of each only the command line is read."""
-    script, *words = shlex.split(command)
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    module, *words = shlex.split(command)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tinyshakespeare.txt").touch()
-    assert importlib.import_module(Path(script).stem).parse_arguments(words)
+    assert importlib.import_module(module).parse_arguments(words)
 
 
 def test_no_placeholder_is_left():

@@ -1,0 +1,1 @@
+"""What runs programs side by side, and prints what they achieved."""

@@ -1,0 +1,1 @@
+"""How many characters a second textgen trains on and generates, beside others."""

@@ -1,0 +1,154 @@
+"""The benchmarks of speed: their figures, and every program at sizes of no time."""
+
+import pytest
+
+from benchmarks.harness import contest
+from benchmarks.harness.contest import Result
+from benchmarks.harness.worker import BenchmarkError, Contestant, Turn, Worker
+from benchmarks.speed import generation_speed, large_corpus, training_speed
+from benchmarks.speed.training_programs import SIZES, Size
+
+
+def result(name, rates, **facts) -> Result:
+    return Result(name, {}, facts, tuple(Turn(10, 10 / rate) for rate in rates))
+
+
+def test_flop_of_a_step_by_hand():
+    # 2×128 behind an embedding of 64, 65 symbols; per symbol, forward:
+    first = 2 * (64 + 128) * 4 * 128  # 196,608
+    second = 2 * (128 + 128) * 4 * 128  # 262,144
+    dense = 2 * 128 * 65  # 16,640
+    assert SIZES["a"].flop == 3 * 5120 * (first + second + dense) == 7_302_021_120
+    assert SIZES["c"].flop == 3 * 2048 * (first + dense)
+
+
+def test_figures_of_a_size():
+    size = SIZES["c"]
+    ours = result("textgen", [200, 100], threads="2")
+    torch = result("torch", [50, 50], threads="1")
+    peak = result("peak", [100, 400], flop=size.flop)
+    row = training_speed.row_of(torch, ours, peak, size)
+    # 50 · 2,048 characters a second; half and an eighth of the peak's products.
+    assert row[:4] == ["torch", "1", "20.0 (20.0–20.0)", "102,400"]
+    assert row[4:] == ["31%", "3.00 (2.00–4.00)"]
+    row = training_speed.row_of(ours, ours, peak, size)
+    assert row[4:] == ["112%", "1.00 (1.00–1.00)"]
+    assert len(row) == len(training_speed.HEADINGS)
+
+
+def turn_of(programs: str, contestant: Contestant, count: int) -> tuple[dict, Turn]:
+    """Start a worker, let it take a turn, end it; return its facts and the turn."""
+    worker = Worker(programs, contestant, contestant.variants[0])
+    try:
+        return worker.facts, worker.take_turn(count)
+    finally:
+        worker.close()
+
+
+@pytest.mark.slow
+def test_all_train_a_network_of_the_same_size():
+    size = Size(layers=2, units=8, seq_length=5, batch_size=8)
+    entered = training_speed.contestants_of(size)[:-2]
+    assert [x.name for x in entered][-3:] == [
+        "Keras fit",
+        "PyTorch float32",
+        "PyTorch bfloat16",
+    ]
+    parameters = {}
+    for contestant in filter(contest.is_installed, entered):
+        try:
+            facts, turn = turn_of(training_speed.PROGRAMS, contestant, 3)
+        except BenchmarkError:
+            if contestant.optional:  # this processor has no bfloat16 products
+                continue
+            raise
+        assert turn.done == 3
+        assert turn.seconds > 0
+        assert facts["precision"] in ("float32", "bfloat16")
+        parameters[contestant.name] = facts["parameters"]
+    second_biases = 2 * 4 * size.units  # of PyTorch, in each layer
+    for name, count in parameters.items():
+        extra = second_biases if name.startswith("PyTorch") else 0
+        assert count - extra == parameters["Keras fit"], name
+
+
+@pytest.mark.slow
+def test_all_generate_as_many_characters_as_they_say(prose_model):
+    shape = {"layers": 2, "units": 8, "threads": 1}
+    model = {"model": str(prose_model)}
+    for contestant, count, done in [
+        (Contestant("one", "textgen", model | {"batch_size": 1}), 10, 10),
+        (Contestant("many", "textgen", model | {"batch_size": 4}), 10, 12),
+        (Contestant("torch", "torch", shape, needs=("torch",)), 10, 10),
+        (Contestant("course", "course", shape), 2, 2),
+    ]:
+        if contest.is_installed(contestant):
+            facts, turn = turn_of(generation_speed.PROGRAMS, contestant, count)
+            assert turn.done == done
+            assert turn.seconds > 0
+            assert facts["threads"] == "1"
+
+
+def test_contestants_of_generation_have_the_same_shape(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(
+        generation_speed,
+        "save_random_model",
+        lambda path, **shape: saved.append(shape) or path.touch(),
+    )
+    entered = dict(generation_speed.contests(("one", "many"), tmp_path))
+    assert list(entered)[1:3] == ["one stream, 2×512", "64 streams, 2×128"]
+    large, *peers = entered["one stream, 2×512"]
+    assert large.settings == {"model": str(tmp_path / "2x512.h5"), "batch_size": 1}
+    shape = {"layers": 2, "units": 512}
+    assert [peer.settings for peer in peers] == [shape, shape]
+    assert saved == [{"layers": 2, "units": 128}, shape]
+    sizes = [x.settings["batch_size"] for x in entered["64 streams, 2×128"]]
+    assert sizes == [64, 1]
+
+
+def test_processes_are_timed_and_checked(prose_model):
+    options = ["--model", str(prose_model), "--prompt", "ab", "--length", "1"]
+    assert generation_speed.time_generate(options, 3) > 0
+    with pytest.raises(BenchmarkError, match="characters only"):
+        generation_speed.time_generate(options, 99)
+    with pytest.raises(BenchmarkError, match="status 2"):
+        generation_speed.time_generate(["--model", "no-such-file"], 1)
+
+
+def test_a_large_text_is_of_the_size_and_repeats_by_seed(tmp_path):
+    first, second, third = (tmp_path / name for name in "abc")
+    large_corpus.write_text(first, 500_000)
+    large_corpus.write_text(second, 500_000)
+    large_corpus.write_text(third, 500_000, seed=1)
+    text = first.read_text()
+    assert 500_000 <= len(text) < 1_500_000
+    assert text == second.read_text() != third.read_text()
+    lines = [line for line in text.split("\n") if line]
+    assert len(set(lines)) == len(lines) == large_corpus.LINES_PER_PIECE
+    assert len(set(text)) == 55
+
+
+def test_the_first_step_is_that_of_the_first_line_that_counts_steps(capsys):
+    before = ["starting TensorFlow …\n", "2 characters; 2,055 steps an epoch\n"]
+    for line in (
+        "20 steps, about 1 s\n",
+        "1,600 steps, about 90 s; to repeat it exactly, --steps 1600\n",
+        "step 20/20  epoch 1/1  loss 3.652  1,255 chars/s  0:00 left\n",
+    ):
+        assert large_corpus.seconds_to_first_step([*before, line], 0.0) > 0
+    capsys.readouterr()
+    assert large_corpus.seconds_to_first_step(before, 0.0) is None
+    assert capsys.readouterr().err == "".join(f"  {line}" for line in before)
+
+
+@pytest.mark.slow
+def test_a_large_text_in_small(tmp_path):
+    text = tmp_path / "large.txt"
+    large_corpus.write_text(text, 1_000_000)
+    resident_mib, first_step_s = large_corpus.train(text, tmp_path)
+    assert 100 < resident_mib < 4000
+    assert first_step_s > 0
+    text.write_text("x")
+    with pytest.raises(BenchmarkError, match="status 2"):
+        large_corpus.train(text, tmp_path)
