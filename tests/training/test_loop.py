@@ -11,7 +11,7 @@ from textgen.data.windows import make_windows, padded_length
 from textgen.errors import CheckpointError
 from textgen.modeling.model import build_model
 from textgen.training.loop import Training, TrainingError
-from textgen.training.schedule import averaging_shares, learning_rates
+from textgen.training.schedule import averaging_factors, learning_rates
 from textgen.training.step import TrainStep
 
 V = 5
@@ -300,7 +300,7 @@ def test_the_result_is_the_average_of_the_weights_or_the_network_itself():
     take = lambda ended: seen.append(training.model.get_weights())  # noqa: E731
     training.run(24, after_call=take)
     average = seen[0]
-    for step, share in enumerate(averaging_shares(training.config, 0, 24)):
+    for step, share in enumerate(averaging_factors(training.config, 0, 24)):
         average = [
             mean + share * (weight - mean)
             for mean, weight in zip(average, seen[step], strict=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from textgen.config import TrainingConfig
-from textgen.training.schedule import averaging_shares, learning_rates, total_steps
+from textgen.training.schedule import averaging_factors, learning_rates, total_steps
 
 AVERAGED = TrainingConfig(schedule="averaged")
 
@@ -65,7 +65,7 @@ def test_length_is_the_first_that_is_set():
 
 def test_shares_weigh_each_step_by_its_twelfth_power():
     """Against the integral of t¹², of which each sampled step takes its interval."""
-    shares = averaging_shares(AVERAGED, 0, 400)
+    shares = averaging_factors(AVERAGED, 0, 400)
     counted = np.zeros(400)
     for step, share in enumerate(shares):
         counted *= 1 - share
@@ -78,15 +78,15 @@ def test_shares_weigh_each_step_by_its_twelfth_power():
 
 
 def test_shares_depend_on_the_step_alone_and_begin_with_the_first_weights():
-    whole = averaging_shares(AVERAGED, 0, 100)
+    whole = averaging_factors(AVERAGED, 0, 100)
     assert whole[0] == 1
-    pieces = [averaging_shares(AVERAGED, first, 20) for first in range(0, 100, 20)]
+    pieces = [averaging_factors(AVERAGED, first, 20) for first in range(0, 100, 20)]
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
 @pytest.mark.parametrize("kind", ["cosine", "constant"])
 def test_other_schedules_average_nothing(kind):
-    assert not averaging_shares(TrainingConfig(schedule=kind), 0, 50).any()
+    assert not averaging_factors(TrainingConfig(schedule=kind), 0, 50).any()
 
 
 def test_averaged_has_the_rates_of_constant():

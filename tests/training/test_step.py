@@ -11,8 +11,9 @@ import pytest
 import tensorflow as tf
 
 from textgen.config import ModelConfig, TrainingConfig
-from textgen.errors import CheckpointError, OptionError
+from textgen.errors import OptionError
 from textgen.modeling import forward
+from textgen.modeling.gradients import LayerGradients
 from textgen.modeling.model import build_model
 from textgen.modeling.optimizer import make_optimizer
 from textgen.system import hardware as processor
@@ -40,10 +41,10 @@ def network(dropout=0.0, config=CONFIG):
     return model
 
 
-def run(data, *, parts=None, dropout=0.0, first_step=0, calls=(K,), seed=0):
+def run(data, *, shards=None, dropout=0.0, first_step=0, calls=(K,), seed=0):
     model = network(dropout)
     step = TrainStep(model, precision="float32", seed=seed, batch_size=B)
-    step.parts = parts or step.parts
+    step.num_shards = shards or step.num_shards
     losses, done = [], 0
     for count in calls:
         rows = [x[done : done + count] for x in data]
@@ -68,9 +69,9 @@ def reference(data):
     return np.array(losses), model.get_weights()
 
 
-@pytest.mark.parametrize("parts", [1, 2, 3])
-def test_steps_equal_an_eager_loop(data, parts):
-    losses, weights = run(data, parts=parts)
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_steps_equal_an_eager_loop(data, shards):
+    losses, weights = run(data, shards=shards)
     expected_losses, expected_weights = reference(data)
     np.testing.assert_allclose(losses, expected_losses, atol=1e-5)
     for ours, theirs in zip(weights, expected_weights, strict=True):
@@ -103,7 +104,7 @@ def test_the_path_of_keras_layers_equals_the_fast_one(data):
     """It is for GPUs, but runs anywhere; the gradient's norm is clipped hard."""
     model = network()
     step = TrainStep(model, precision="float32", seed=0, batch_size=B)
-    step.parts, step._gradients = 1, step._layer_gradients
+    step._gradients = LayerGradients(model)
     losses = step(*data, 0)
     expected_losses, expected_weights = run(data)
     np.testing.assert_allclose(losses, expected_losses, atol=2e-6)
@@ -185,49 +186,44 @@ def test_a_batch_that_replicas_cannot_share_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("cores", "batch_size", "parts"),
+    ("cores", "batch_size", "shards"),
     [(2, 24, 2), (2, 33, 1), (4, 51, 1), (4, 45, 3), (4, 48, 4), (4, 6, 1)],
 )
-def test_replicas_cut_their_rows_evenly(monkeypatch, cores, batch_size, parts):
+def test_replicas_cut_their_rows_evenly(monkeypatch, cores, batch_size, shards):
     monkeypatch.setattr(train_step, "available_cores", lambda: cores)
     options = {"precision": "float32", "seed": 0, "strategy": ThreeReplicas()}
-    assert TrainStep(network(), batch_size=batch_size, **options).parts == parts
+    assert TrainStep(network(), batch_size=batch_size, **options).num_shards == shards
 
 
-def test_replicas_go_on_with_parts_that_they_can_make():
-    options = {"precision": "float32", "seed": 0, "strategy": ThreeReplicas()}
-    step = TrainStep(network(), batch_size=24, **options)  # of 8 rows each
-    step.cut_as_before(4)
-    assert step.parts == 4
-    with pytest.raises(CheckpointError, match="3 parts, which the 8 rows of each of 3"):
-        step.cut_as_before(3)
-    assert step.parts == 4
-    alone = TrainStep(network(), batch_size=8, precision="float32", seed=0)
-    alone.cut_as_before(3)
-    assert alone.parts == 3
-
-
-def test_any_seed_gives_dropout_to_every_part(data):
+def test_any_seed_gives_dropout_to_every_shard(data):
     step = TrainStep(network(0.5), precision="float32", seed=0, batch_size=B)
     step._seed_word = 2**31 - 1  # the largest: sums of it go round
-    step.parts = 2
+    step.num_shards = 2
     assert np.isfinite(step(*data, 0)).all()
 
 
-def test_on_a_gpu_keras_layers_run_in_one_part(monkeypatch):
+def test_on_a_gpu_keras_layers_compute_whole_batches(monkeypatch, data):
     gpu = [tf.config.PhysicalDevice("GPU:0", "GPU")]
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpu)
-    step = TrainStep(network(), precision="float32", seed=0, batch_size=64)
-    assert step.parts == 1
-    assert step._gradients == step._layer_gradients
-    step.cut_as_before(2)  # as a training that began on two cores
-    assert step.parts == 1
+    calls = []
+    by_layers = LayerGradients.__call__
+
+    def note(self, *arguments):
+        calls.append(self)
+        return by_layers(self, *arguments)
+
+    monkeypatch.setattr(LayerGradients, "__call__", note)
+    step = TrainStep(network(), precision="float32", seed=0, batch_size=B)
+    step.num_shards = 2  # as a training that began on two cores
+    assert step.num_shards == 1
+    step(*data, 0)
+    assert len(calls) == 1  # traced once, for all K steps
     assert choose_precision("auto") == "float32"
-    with pytest.raises(OptionError, match="on a GPU, but was bfloat16"):
+    with pytest.raises(OptionError, match="GPU"):
         choose_precision("bfloat16")
 
 
-def test_parts_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
+def test_shards_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
     masks, seeds = [], []
 
     def note(x, rate, seed):
@@ -235,28 +231,24 @@ def test_parts_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
         masks.append(drop(tf.ones_like(x), rate, seed))
         return x * masks[-1]
 
-    def run_eagerly(weights, inputs, targets, counted, seed):
-        forward.fast_logits(weights, inputs, (0.5, 0.5, 0.5), seed)
-        return [tf.constant(0.0), *tf.nest.flatten(weights)]
-
     drop = forward.drop
     monkeypatch.setattr(forward, "drop", note)
     step = TrainStep(network(0.5), precision="float32", seed=0, batch_size=B)
-    step.parts = 2
-    monkeypatch.setattr(step, "_run_part", run_eagerly)
+    step.num_shards = 2
+    step._gradients._rates = (0.5, 0.5, 0.5)
+    monkeypatch.setattr(step._gradients, "_shard", step._gradients._shard_gradients)
     step._replica_step(*(x[0] for x in data), tf.constant(0))
-    assert len(set(seeds)) == len(masks) == 6  # two parts of an input and two layers
+    assert len(set(seeds)) == len(masks) == 6  # two shards' input and two layers
     for one, other in itertools.combinations(masks, 2):  # the input's are broadcast
         assert np.mean(one.numpy() == other.numpy()) < 0.7
 
 
-def test_parts_of_one_shape_are_traced_once(data):
+def test_shards_of_one_shape_are_traced_once(data):
     step = TrainStep(network(), precision="float32", seed=0, batch_size=B)
-    for parts, shapes in [(2, {(4, T)}), (3, {(2, T), (3, T)})]:  # of 8 rows
-        step.parts = parts
-        step._traced_parts.clear()
-        step._compile(B, T).get_concrete_function()
-        assert set(step._traced_parts) == shapes
+    for shards, shapes in [(2, 1), (3, 3)]:  # 4 + 4 rows; 2 + 3 + 3, so 2, 3 and the 4
+        step.num_shards = shards
+        step(*data, 0)
+        assert step._gradients._shard.experimental_get_tracing_count() == shapes
 
 
 @pytest.mark.parametrize(

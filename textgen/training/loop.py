@@ -1,7 +1,7 @@
-"""The training loop: compiled steps, Keras callbacks, one measure at each epoch.
+"""The training loop: compiled steps, Keras callbacks, one measuring at each epoch.
 
-Our own loop instead of `Model.fit`: it knows its place inside an epoch, runs several
-steps in one compiled call, and works on every `tf.distribute` strategy.
+It is our own and not `Model.fit`, so that a training can be resumed inside an epoch,
+runs several steps in one compiled call, and works on every `tf.distribute` strategy.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from textgen.data.windows import LineWindows, TextWindows
 from textgen.errors import CheckpointError, TrainingError
 from textgen.modeling.optimizer import make_optimizer
 from textgen.training.checkpoint import TrainingState
-from textgen.training.schedule import EACH_STEP_UNTIL, averaging_shares, learning_rates
+from textgen.training.schedule import EACH_STEP_UNTIL, averaging_factors, learning_rates
 from textgen.training.step import TrainStep
 
-CALL_SECONDS = 0.5  # aim for one compiled call; how long Ctrl-C may have to wait
+CALL_SECONDS = 0.5  # of one compiled call, about: Ctrl-C has to wait for its end
 MAX_STEPS_PER_CALL = 64
 TIMED_CALLS = 3
-EXPLODED = 10.0  # times the loss of one who knows nothing: far from any that learns
+EXPLODED = 10.0  # times ln V, the loss of a uniform guess: nothing learns from there
 
 
 class Training:
@@ -39,13 +39,12 @@ class Training:
         windows: as given.
         config: as given.
         step: optimizer steps taken so far.
-        stop_requested: whether `request_stop` was called.
+        stop_requested: set it to make `run` stop after the current compiled call.
 
     Args:
-        model: a many-to-many network of `textgen.modeling.model.build_model`, built in
-        the
-            strategy's scope. Its ``optimizer`` is set here, so that callbacks find
-            it where they look.
+        model: a many-to-many network of `textgen.modeling.model.build_model`, made in
+            the strategy's scope. Its ``optimizer`` is set here, where Keras callbacks
+            look for it.
         windows: of `textgen.data.windows.make_windows`.
         config: optimizer, schedule and seed.
         precision: ``float32`` or ``bfloat16``.
@@ -66,16 +65,17 @@ class Training:
         self.config = config
         self.stop_requested = False
         self.step = 0
-        self._epoch_losses: list[float] = []
+        self._epoch_losses: list[np.float32] = []
         self._steps_per_call = 1
-        self._last_rate = None
-        self._rate_scale = 1.0
         strategy = strategy or tf.distribute.get_strategy()
         with strategy.scope():
             model.optimizer = make_optimizer(config)
             model.optimizer.build(model.trainable_variables)
             averaged = config.schedule == "averaged"
             self.result = _copy_of(model) if averaged else model
+        model.stop_training = False
+        self._last_rate = self._current_rate()
+        self._rate_scale = 1.0
         self._step = TrainStep(
             model,
             precision=precision,
@@ -84,12 +84,11 @@ class Training:
             strategy=strategy,
             average=self.result if averaged else None,
         )
-        model.stop_training = False
 
     @property
     def parts(self) -> int:
-        """Parts that a batch is cut into; the sums depend on it in the last bits."""
-        return self._step.parts
+        """Shards that a batch is cut into; see `TrainStep.num_shards`."""
+        return self._step.num_shards
 
     def request_stop(self) -> None:
         """Make `run` stop at the end of the current compiled call."""
@@ -98,7 +97,8 @@ class Training:
     def calibrate(self) -> float:
         """Compile, time a few calls, and put every variable back as it was.
 
-        Also sets how many steps go between two looks at callbacks and Ctrl-C.
+        Also sets how many steps go into one compiled call, between which callbacks
+        run and Ctrl-C is noticed.
 
         Returns:
             Median seconds of one step.
@@ -111,6 +111,27 @@ class Training:
         calls = [self._timed_call(self._steps_per_call) for _ in range(TIMED_CALLS)]
         self.restore(before)
         return statistics.median(calls) / self._steps_per_call
+
+    def _compile_lengths(self, steps: int) -> None:
+        """Take one step of each padded length that occurs in the first ``steps``."""
+        first_steps: dict[int, int] = {}
+        step = 0
+        for batch in self.windows.stacked_batches(0, 0, steps):
+            count, _, length = batch.inputs.shape
+            first_steps.setdefault(length, step)
+            step += count
+        for step in first_steps.values():
+            self._take_steps(step, np.zeros(1), np.zeros(1))
+
+    def _timed_call(self, count: int) -> float:
+        """Return the seconds that a call of so many steps takes in the long run.
+
+        The first steps would take longer, since each of them updates the average.
+        """
+        factors = averaging_factors(self.config, EACH_STEP_UNTIL, count)
+        started = time.perf_counter()
+        self._take_steps(0, np.zeros(count), factors)
+        return time.perf_counter() - started
 
     def state(self) -> TrainingState:
         """Return a copy of everything that determines how the training goes on."""
@@ -130,8 +151,7 @@ class Training:
             state: of `state`, of a training with the same network and configuration.
 
         Raises:
-            CheckpointError: it is of another network, or of parts that the replicas
-                can't make.
+            CheckpointError: it is of another network.
         """
         forms = [(x.shape, x.dtype.name) for x in state.variables]
         if forms != [(tuple(x.shape), x.dtype) for x in self._variables]:
@@ -144,32 +164,12 @@ class Training:
             variable.assign(value)
         self.step, self._epoch_losses = state.step, list(state.epoch_losses)
         self._rate_scale, self._last_rate = state.rate_scale, state.last_rate
-        self._step.cut_as_before(state.parts)
+        self._step.num_shards = state.parts
 
     @property
     def _variables(self) -> list[keras.Variable]:
         averages = self.result.weights if self.result is not self.model else []
         return [*self.model.weights, *self.model.optimizer.variables, *averages]
-
-    def _compile_lengths(self, steps: int) -> None:
-        """Take one step of each padded length that occurs in the first ``steps``."""
-        first_steps, step = {}, 0
-        for batch in self.windows.stacked_batches(0, 0, steps):
-            count, _, length = batch.inputs.shape
-            first_steps.setdefault(length, step)
-            step += count
-        for step in first_steps.values():
-            self._take_steps(step, 1, total_steps=steps)
-
-    def _timed_call(self, count: int) -> float:
-        """Return the seconds that a call of so many steps takes, but early ones.
-
-        Those average the weights each time.
-        """
-        shares = averaging_shares(self.config, EACH_STEP_UNTIL, count)
-        started = time.perf_counter()
-        self._take_steps(0, count, total_steps=count, shares=shares)
-        return time.perf_counter() - started
 
     def run(
         self,
@@ -189,83 +189,80 @@ class Training:
             measure: called at the end of each epoch; what it returns joins the logs.
             callbacks: Keras callbacks. Batch hooks fire once per compiled call, with
                 the number of its first step before it and of its last one after it.
-                An epoch that is gone on with begins again for them. A rate that they
-                set scales all later ones; set to 0, it stays there.
+                For a training that is resumed inside an epoch, that epoch begins
+                again. A rate that callbacks set scales all later ones; set to 0, it
+                stays there.
             after_call: called after each compiled call and its callbacks, with
                 whether it ended an epoch; `state` then holds all that matters.
 
         Raises:
             TrainingError: when the loss is no longer a finite number, or explodes.
         """
-        if self._last_rate is None:  # what callbacks find before the first step
-            self._last_rate = self._current_rate()
         hooks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
         hooks.on_train_begin()
         try:
-            self._run_epochs(total_steps, measure, hooks, after_call)
+            begun_epoch = None
+            while self.step < total_steps and not self._stopping:
+                epoch, at = divmod(self.step, self.windows.steps_per_epoch)
+                if at == 0:
+                    self._epoch_losses = []
+                if epoch != begun_epoch:
+                    hooks.on_epoch_begin(epoch)
+                    begun_epoch = epoch
+                self._run_call(total_steps, hooks)
+                ended = self.step in (
+                    (epoch + 1) * self.windows.steps_per_epoch,
+                    total_steps,
+                )
+                if ended:
+                    logs = {"loss": float(np.mean(self._epoch_losses)), **measure()}
+                    hooks.on_epoch_end(epoch, logs)
+                after_call(ended)
         finally:
             hooks.on_train_end()
-
-    def _run_epochs(
-        self,
-        total_steps: int,
-        measure: Callable[[], dict[str, float]],
-        hooks: keras.callbacks.CallbackList,
-        after_call: Callable[[bool], None],
-    ) -> None:
-        """Do the work of `run`."""
-        per_epoch = self.windows.steps_per_epoch
-        begun = None
-        while self.step < total_steps and not self._stopping:
-            epoch, at = divmod(self.step, per_epoch)
-            if at == 0:
-                self._epoch_losses = []
-            if epoch != begun:
-                hooks.on_epoch_begin(epoch)
-                begun = epoch
-            count = min(self._steps_per_call, per_epoch - at, total_steps - self.step)
-            hooks.on_train_batch_begin(self.step)
-            losses = self._take_steps(self.step, count, total_steps)
-            self._check(losses)
-            self.step += count
-            self._epoch_losses.extend(losses)
-            logs = {"loss": float(losses[-1]), "step": self.step}
-            hooks.on_train_batch_end(self.step - 1, logs)
-            ended = self.step % per_epoch == 0 or self.step == total_steps
-            if ended:
-                logs = {"loss": float(np.mean(self._epoch_losses)), **measure()}
-                hooks.on_epoch_end(epoch, logs)
-            after_call(ended)
 
     @property
     def _stopping(self) -> bool:
         return self.stop_requested or self.model.stop_training
 
+    def _run_call(self, total_steps: int, hooks: keras.callbacks.CallbackList) -> None:
+        """Take the steps of one compiled call, at most to the end of the epoch."""
+        hooks.on_train_batch_begin(self.step)
+        left = self.windows.steps_per_epoch - self.step % self.windows.steps_per_epoch
+        count = min(self._steps_per_call, left, total_steps - self.step)
+        # Callbacks (ReduceLROnPlateau, say) assign the optimizer's rate; the schedule
+        # goes on from there in proportion.
+        current = self._current_rate()
+        if self._last_rate and current != self._last_rate:
+            self._rate_scale *= current / self._last_rate
+        rates = learning_rates(self.config, total_steps, self.step, count)
+        factors = averaging_factors(self.config, self.step, count)
+        losses = self._take_steps(self.step, rates * self._rate_scale, factors)
+        self._last_rate = self._current_rate()
+        self._check(losses)
+        self.step += count
+        self._epoch_losses.extend(losses)
+        logs = {"loss": float(losses[-1]), "step": self.step}
+        hooks.on_train_batch_end(self.step - 1, logs)
+
     def _take_steps(
-        self,
-        first_step: int,
-        count: int,
-        total_steps: int,
-        shares: np.ndarray | None = None,
+        self, first_step: int, rates: np.ndarray, factors: np.ndarray
     ) -> np.ndarray:
         """Run steps of one epoch, those of one length together; return their losses.
 
-        Their shares in the average are by the schedule, unless others are given.
+        Args:
+            first_step: counted from the beginning of the training.
+            rates: (K,) learning rates.
+            factors: (K,) by which the average moves.
         """
         epoch, at = divmod(first_step, self.windows.steps_per_epoch)
-        rates = learning_rates(self.config, total_steps, first_step, count)
-        self._follow_callbacks()
-        rates *= self._rate_scale
-        if shares is None:
-            shares = averaging_shares(self.config, first_step, count)
-        losses, step = [], first_step
-        for batch in self.windows.stacked_batches(epoch, at, count):
-            ahead = len(batch.inputs)
-            these = slice(step - first_step, step - first_step + ahead)
-            losses.append(self._step(*batch, rates[these], step, shares[these]))
-            step += ahead
-        self._last_rate = self._current_rate()
-        return np.concatenate(losses)
+        losses: list[np.float32] = []
+        for batch in self.windows.stacked_batches(epoch, at, len(rates)):
+            done = len(losses)
+            these = slice(done, done + len(batch.inputs))
+            step = first_step + done
+            losses.extend(self._step(*batch, rates[these], step, factors[these]))
+        return np.array(losses)
 
     def _check(self, losses: np.ndarray) -> None:
         """Raise if the losses (K,) of the steps from ``step`` on aren't sound."""
@@ -277,16 +274,6 @@ class Training:
                 f"the loss must be a finite number of at most {most:.0f}, but was "
                 f"{losses[bad]:g} at step {self.step + bad + 1}"
             )
-
-    def _follow_callbacks(self) -> None:
-        """Note by what factor callbacks (ReduceLROnPlateau, say) changed the rate.
-
-        They assign ``model.optimizer.learning_rate``; the schedule goes on from there
-        in proportion.
-        """
-        current = self._current_rate()
-        if self._last_rate and current != self._last_rate:
-            self._rate_scale *= current / self._last_rate
 
     def _current_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -6,11 +6,11 @@ import numpy as np
 
 from textgen.config import TrainingConfig
 
-BUDGET_EPOCHS = 60  # beyond, a text is only learned by heart
-FINAL_SHARE = 0.01  # of the peak rate, at the last step of a cosine schedule
-# Averaged weights: what they gain hardly depends on the power (docs/experiments.md);
-# neighbouring steps differ too little to be worth a pass over all weights at each.
+BUDGET_EPOCHS = 60  # with more, a text is only learned by heart
+FINAL_FRACTION = 0.01  # of the peak rate, at the last step of a cosine schedule
+# What averaging the weights gains hardly depends on the power (docs/experiments.md).
 AVERAGING_POWER = 12
+# Weights of neighbouring steps differ too little to be worth a pass over all of them.
 AVERAGE_EVERY_STEPS = 8
 EACH_STEP_UNTIL = 64
 
@@ -38,17 +38,20 @@ def learning_rates(
     if config.schedule != "cosine":
         return (config.learning_rate * rising).astype(np.float32)
     done = np.clip((step - warmup) / max(1, total_steps - 1 - warmup), 0, 1)
-    falling = FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + np.cos(np.pi * done))
+    falling = FINAL_FRACTION + (1 - FINAL_FRACTION) * 0.5 * (1 + np.cos(np.pi * done))
     return (config.learning_rate * np.minimum(rising, falling)).astype(np.float32)
 
 
-def averaging_shares(config: TrainingConfig, first_step: int, count: int) -> np.ndarray:
-    """Return the share of the weights after each step in their running average.
+def averaging_factors(
+    config: TrainingConfig, first_step: int, count: int
+) -> np.ndarray:
+    """Return how far the average of the weights moves to them after each step.
 
     The weights after step t count in proportion to t¹², so that the last sixth of the
     steps is nine tenths of what counts, however many there are (polynomial-decay
-    averaging, Shamir & Zhang 2013). From step 64 on, one set in eight stands for those
-    before it, too; the up to seven after the last one are in no average.
+    averaging, Shamir & Zhang 2013). After step 64 the average is updated every 8th
+    step, when the weights count for all eight; the up to seven steps after the last
+    update are in no average.
 
     Args:
         config: its schedule; 0 throughout unless that is ``averaged``.
@@ -56,14 +59,14 @@ def averaging_shares(config: TrainingConfig, first_step: int, count: int) -> np.
         count: how many.
 
     Returns:
-        (count,) float32: average += share · (weights − average).
+        (count,) float32: average += factor · (weights − average).
     """
     taken = np.arange(first_step + 1, first_step + count + 1)
     if config.schedule != "averaged":
         return np.zeros(count, np.float32)
     interval = np.where(taken <= EACH_STEP_UNTIL, 1, AVERAGE_EVERY_STEPS)
-    shares = 1 - (1 - interval / taken) ** (AVERAGING_POWER + 1)
-    return np.where(taken % interval == 0, shares, 0).astype(np.float32)
+    factors = 1 - (1 - interval / taken) ** (AVERAGING_POWER + 1)
+    return np.where(taken % interval == 0, factors, 0).astype(np.float32)
 
 
 def total_steps(
