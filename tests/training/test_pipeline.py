@@ -20,15 +20,16 @@ from textgen.data.corpus import load_corpus
 from textgen.errors import OptionError, OutputError
 from textgen.evaluation.nats import held_out_nats
 from textgen.generation.streaming import generate_output
+from textgen.modeling import gradients
 from textgen.modeling.model import build_model
 from textgen.saving.model_file import load_model
 from textgen.training import session as start
-from textgen.training import step as train_step
 from textgen.training.checkpoint import read_checkpoint
 from textgen.training.held_out import HeldOut
 from textgen.training.loop import Training, TrainingError
 from textgen.training.pipeline import run_training, train
 from textgen.training.setup import prepare
+from textgen.training.step import choose_precision
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 4}
 SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
@@ -193,16 +194,16 @@ def test_the_recorded_precision_is_the_one_trained_in(
     prose, output, wanted, monkeypatch
 ):
     seen = set()
-    round_kernels = train_step.round_kernels
+    round_kernels = gradients.round_kernels
 
     def note(weights, precision):
         seen.add(precision)
         return round_kernels(weights, precision)
 
-    monkeypatch.setattr(train_step, "round_kernels", note)
+    monkeypatch.setattr(gradients, "round_kernels", note)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
     run(prose, output, precision=wanted)
-    chosen = train_step.choose_precision(wanted)
+    chosen = choose_precision(wanted)
     assert seen == {chosen}
     model = load_model(output)
     assert model.metadata["training"]["precision"] == chosen

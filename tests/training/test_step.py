@@ -275,8 +275,3 @@ def test_precision_follows_the_processor(
     assert choose_precision("float32") == "float32"
     if not gpus:
         assert choose_precision("bfloat16") == "bfloat16"
-
-
-def test_an_unknown_precision_is_refused():
-    with pytest.raises(OptionError, match="--precision must be one of"):
-        TrainingConfig(precision="half")

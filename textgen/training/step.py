@@ -53,8 +53,8 @@ def choose_precision(wanted: str) -> str:
     if _on_gpu():
         if wanted == "bfloat16":
             raise OptionError(
-                "--precision must be float32 or auto on a GPU, but was bfloat16: a "
-                "training that began so goes on without (CUDA_VISIBLE_DEVICES=-1)"
+                "`precision` must be float32 or auto on a GPU, but was bfloat16",
+                "a training that began so goes on without (CUDA_VISIBLE_DEVICES=-1)",
             )
         return "float32"
     if wanted != "auto":
@@ -103,7 +103,7 @@ class TrainStep:
         self.replicas = self._strategy.num_replicas_in_sync
         if batch_size % self.replicas:
             raise OptionError(
-                f"--batch-size must be a multiple of the {self.replicas} replicas, "
+                f"`batch_size` must be a multiple of the {self.replicas} replicas, "
                 f"but was {batch_size} (a small text has smaller batches)"
             )
         self._rows = batch_size // self.replicas
