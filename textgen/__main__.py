@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from textgen import __version__
-from textgen.errors import shown
+from textgen.errors import did_you_mean, shown
 from textgen.saving.sandbox import Reader
 from textgen.system.process import prepare_process
-from textgen.system.terminal import Parser, did_you_mean, run
+from textgen.system.terminal import Parser, run
 
 
 class Command(NamedTuple):

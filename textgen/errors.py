@@ -62,6 +62,23 @@ def as_command_line(text: str, prefix: str = "--") -> str:
     )
 
 
+def did_you_mean(word: str, known: Iterable[str], quote: str = "") -> str:
+    """Return a question that ends a message: which known word was meant?
+
+    Args:
+        word: what was received.
+        known: the words that there are.
+        quote: stands before and after the known word.
+
+    Returns:
+        The question, or nothing where no known word is like that one.
+    """
+    import difflib  # only now: a command's start shouldn't wait for it
+
+    close = difflib.get_close_matches(word[:SHOWN_CHARS], known, n=1)
+    return f": did you mean {quote}{close[0]}{quote}?" if close else ""
+
+
 class TextgenError(Exception):
     """Base of everything a user can put right; ``str(error)`` is one line.
 
@@ -95,11 +112,8 @@ class UnknownOptionError(OptionError, TypeError):
     """
 
     def __init__(self, name: str, function: str, known: Iterable[str]) -> None:
-        import difflib  # only now: a command's start shouldn't wait for it
-
-        close = difflib.get_close_matches(name, known, n=1)
-        advice = f"did you mean `{close[0]}`?" if close else ""
-        super().__init__(f"`{name}` is no option of {function}", advice)
+        question = did_you_mean(name, known, quote="`")
+        super().__init__(f"`{name}` is no option of {function}{question}")
 
 
 class CorpusError(TextgenError):

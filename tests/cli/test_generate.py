@@ -198,7 +198,7 @@ def test_a_whole_text_in_the_wrong_place_is_not_repeated(option):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a C locale")
 def test_a_prompt_is_utf8_in_any_locale_and_a_path_what_it_is(make_model_file):
     path = make_model_file("é", "text", "\nacfé")
-    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    environment = {"LC_ALL": "C"}
     options = ("--model", path, "--length", 3, "--seed", 1, "--strict", "--jsonl")
     results = [
         generate(*options, "--prompt", "café", "--stop", "é", env=os.environ | changes)

@@ -603,59 +603,6 @@ def test_a_file_too_large_to_be_opened_is_not_written(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == []
 
 
-def test_half_a_write_leaves_the_earlier_file(tmp_path, monkeypatch):
-    path = tmp_path / "m.h5"
-    atomic_file.write_atomically(b"earlier", path)
-
-    def half(file, data):
-        file.write_bytes(data[: len(data) // 2])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(atomic_file, "_write", half)
-    with pytest.raises(OutputError, match="No space left"):
-        atomic_file.write_atomically(b"later", path)
-    assert path.read_bytes() == b"earlier"
-    assert os.listdir(tmp_path) == ["m.h5"]
-
-
-def test_a_write_that_reads_back_differently_is_noticed(tmp_path, monkeypatch):
-    path = tmp_path / "m.h5"
-    atomic_file.write_atomically(b"earlier", path)
-    monkeypatch.setattr(
-        atomic_file, "_write", lambda file, data: file.write_bytes(data[:-1])
-    )
-    with pytest.raises(OutputError, match="differently"):
-        atomic_file.write_atomically(b"later", path)
-    assert path.read_bytes() == b"earlier"
-    assert os.listdir(tmp_path) == ["m.h5"]
-
-
-def test_an_unflushable_folder_is_no_failure(tmp_path, monkeypatch):
-    path = tmp_path / "m.h5"
-    with failing(monkeypatch, os, "fsync", call=2):
-        atomic_file.write_atomically(b"new", path)
-    assert path.read_bytes() == b"new"
-
-
-def test_places_that_cannot_be_written(tmp_path):
-    for place, match in [
-        (tmp_path, "no ordinary file"),
-        (tmp_path / "missing\n" / "m.h5", "No such file"),
-        ("/dev/null", "no ordinary file"),
-    ]:
-        with pytest.raises(OutputError, match=match) as caught:
-            atomic_file.write_atomically(b"x", place)
-        assert "\n" not in str(caught.value)
-    assert os.path.exists("/dev/null")
-
-
-def test_a_symbolic_link_stays(tmp_path):
-    (tmp_path / "link.h5").symlink_to(tmp_path / "real.h5")
-    atomic_file.write_atomically(b"x", tmp_path / "link.h5")
-    assert (tmp_path / "link.h5").is_symlink()
-    assert (tmp_path / "real.h5").read_bytes() == b"x"
-
-
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e16])
 def test_weights_that_mean_nothing_are_not_saved(tmp_path, value):
     config = small_config()

@@ -1,23 +1,28 @@
-"""What is settled before the slow imports, in fresh processes."""
+"""What is settled before the slow imports, and what is said and kept during them."""
 
+import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from textgen.system import process
+from textgen.system.process import import_quietly, keep_freed_memory
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ("train.py", "generate.py")
+VARIABLES = ("OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
 SETTLED = """
 import os, runpy, signal, sys
 sys.argv = ["script", "--nonsense"]
 sys.path.insert(0, {root!r})
-signal.signal(signal.SIGINT, {handler})
+signal.signal(signal.SIGINT, signal.{handler})
 class NumpyComes:
     def find_spec(name, path=None, target=None):
         if name == "numpy":
-            print(os.environ.get("OPENBLAS_NUM_THREADS"), flush=True)
-            print(os.environ.get("TF_ENABLE_ONEDNN_OPTS"), flush=True)
+            print(*(os.environ.get(name) for name in {variables}))
             print(signal.getsignal(signal.SIGINT).name, flush=True)
             os._exit(0)
 sys.meta_path.insert(0, NumpyComes)
@@ -26,35 +31,28 @@ runpy.run_path({script!r}, run_name="__main__")
 
 
 def settled(script: str, handler: str, **variables: str) -> list[str]:
-    """Return threads, oneDNN and Ctrl-C handler as they are when NumPy is imported."""
+    """Return the variables and Ctrl-C's handler as they are when NumPy is imported."""
     program = SETTLED.format(
-        root=str(ROOT), script=str(ROOT / script), handler=f"signal.{handler}"
+        root=str(ROOT), script=str(ROOT / script), handler=handler, variables=VARIABLES
     )
-    environment = {"PATH": "", **variables}
-    result = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        env=environment,
+        env={"PATH": "", **variables},
         check=True,
-    )
-    return result.stdout.split()
+    ).stdout.split()
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_one_thread_onednn_and_no_traceback_before_numpy_is_imported(script):
-    assert settled(script, "default_int_handler") == ["1", "1", "SIG_DFL"]
+    assert settled(script, "default_int_handler") == ["1", "1", "3", "SIG_DFL"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_what_the_user_has_set_stays(script):
-    variables = {"OPENBLAS_NUM_THREADS": "2", "TF_ENABLE_ONEDNN_OPTS": "0"}
-    assert settled(script, "SIG_IGN", **variables) == ["2", "0", "SIG_IGN"]
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_an_ignored_ctrl_c_stays_ignored(script):
-    assert settled(script, "SIG_IGN") == ["1", "1", "SIG_IGN"]
+    variables = dict(zip(VARIABLES, "201", strict=True))
+    assert settled(script, "SIG_IGN", **variables) == ["2", "0", "1", "SIG_IGN"]
 
 
 def test_the_import_itself_settles_nothing():
@@ -66,3 +64,73 @@ assert (signal.getsignal(signal.SIGINT), dict(os.environ)) == before
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("fault", [None, KeyboardInterrupt, ModuleNotFoundError])
+def test_notes_are_lost_and_standard_error_comes_back(
+    tmp_path, monkeypatch, capfd, fault
+):
+    last_line = f"raise {fault.__name__}" if fault else "LOADED = True"
+    noisy = f'import os\nos.write(2, b"a note of native code")\n{last_line}\n'
+    (tmp_path / "noisy.py").write_text(noisy)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "noisy", raising=False)
+    free = os.dup(0)
+    os.close(free)
+    if fault:
+        with pytest.raises(fault):
+            import_quietly("noisy")
+    else:
+        assert import_quietly("noisy").LOADED
+    os.write(2, b"after\n")
+    assert capfd.readouterr().err == "after\n"
+    assert os.dup(0) == free, "no descriptor is left open"
+    os.close(free)
+
+
+BYTES = 24 << 20  # below the greatest threshold
+PAGE_FAULTS = f"""
+import ctypes, resource, sys
+sys.path.insert(0, {str(ROOT)!r})
+from textgen.system.process import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+c = ctypes.CDLL(None)
+c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+c.free.argtypes = [ctypes.c_void_p]
+def faults_of_an_array():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    arrays = [c.malloc({BYTES}) for _ in range(4)]
+    for array in arrays:
+        ctypes.memset(array, 1, {BYTES})
+    for array in arrays:
+        c.free(array)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults_of_an_array()
+print(faults_of_an_array())
+"""
+
+
+def page_faults(how: str) -> int:
+    return int(subprocess.check_output([sys.executable, "-c", PAGE_FAULTS, how]))
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"),
+    reason="the C library has no mallopt",
+)
+def test_freed_memory_is_used_again():
+    assert page_faults("kept") < page_faults("usual") / 10
+
+
+@pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
+def test_another_c_library_is_left_as_it_is(monkeypatch, error):
+    asked = []
+
+    def refuse(name):
+        asked.append(name)
+        raise error
+
+    monkeypatch.setattr(process.ctypes, "CDLL", refuse)
+    keep_freed_memory()
+    assert asked == [None]

@@ -66,6 +66,18 @@ def test_handler_is_put_back():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_handler_set_by_c_code_is_left_alone(monkeypatch):
+    python_handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(  # None is how Python shows a handler that isn't its own
+        signal, "getsignal", lambda n: None if n == signal.SIGTERM else python_handler
+    )
+    changed = []
+    monkeypatch.setattr(signal, "signal", lambda n, handler: changed.append(n))
+    with on_interrupt(lambda: None):
+        pass
+    assert changed == [signal.SIGINT, signal.SIGINT]
+
+
 def test_other_threads_are_left_alone():
     before, seen = signal.getsignal(signal.SIGINT), []
 

@@ -73,7 +73,6 @@ def test_one_line_has_no_line_break_of_any_kind(text):
         (b"a\rb\x0b\x85\xe2\x80\xa8\0c", ["a\rb\x0b\udc85\u2028\0c"]),
         (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", ["a", "\ufeffb"]),
         (b"\xef\xbb\xbf\xef\xbb\xbf", ["\ufeff"]),
-        (b"\xef\xbb\xbf", []),
         (b"\xef\xbb\xbf\n", [""]),
         (b"\xef\xbb", ["\udcef\udcbb"]),
         (b"\xef", ["\udcef"]),
@@ -115,9 +114,6 @@ def test_parser_raises_one_line():
     for arguments, expected in [
         (["--length", "1e15"], "--length must be a whole number, but was '1e15'"),
         (["--length", "9" * 9999], "--length must be a whole number, but was '9999"),
-        (["--length", "1_0"], "--length must be a whole number, but was '1_0'"),
-        (["--length", "\u0661\u0662"], "--length must be a whole number, but was"),
-        (["--heat", "1_0"], "--heat must be a number, but was '1_0'"),
         (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
         (["--leng", "5"], "unrecognized arguments: --leng 5"),
         (["--length"], "--length: expected one argument"),
@@ -167,34 +163,14 @@ def test_a_defect_keeps_its_traceback():
     assert b"Traceback" in result.stderr
 
 
-C_LOCALE = os.environ | {
-    "LC_ALL": "C",
-    "PYTHONUTF8": "0",
-    "PYTHONCOERCECLOCALE": "0",
-}
-
-
 def test_streams_are_utf8_in_any_locale_and_bytes_survive():
     result = run_main(
         "sys.stdout.write(sys.stdin.read() + chr(0x2603))",
         input=b"\xffa\r\n\xc3\xa9\0",
-        env=C_LOCALE,
+        env=os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
     )
     assert result.stdout == b"\xffa\r\n\xc3\xa9\0" + "☃".encode()
     assert result.stderr == b""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs arguments of bytes")
-@pytest.mark.parametrize("environment", [C_LOCALE, os.environ | {"PYTHONUTF8": "1"}])
-def test_arguments_that_are_text_are_utf8_in_any_locale(environment):
-    script = "import sys; from textgen.system.terminal import utf8; "
-    script += "print(ascii(utf8(sys.argv[1])))"
-    result = subprocess.run(
-        [sys.executable, "-c", script, "é☃".encode() + b"\xff"],
-        capture_output=True,
-        env=environment,
-    )
-    assert result.stdout.strip() == rb"'\xe9\u2603\udcff'"
 
 
 def test_a_lone_carriage_return_ends_no_line():
@@ -234,20 +210,3 @@ def test_a_full_disk_is_one_line():
         b"error: can't read or write the standard streams: No space"
     )
     assert result.stderr.count(b"\n") == 1
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
-def test_closed_streams():
-    script = "from textgen.system.terminal import run, say\nrun(lambda: say('a word'))"
-    command = f'"{sys.executable}" -c "{script}"'
-
-    def shell(redirection):
-        return subprocess.run(
-            ["sh", "-c", command + redirection], capture_output=True, timeout=60
-        )
-
-    closed = shell(" >&-")
-    assert closed.returncode == 2
-    assert closed.stderr.startswith(b"error: standard output is closed")
-    silent = shell(" 2>&-")
-    assert (silent.returncode, silent.stdout) == (0, b"")

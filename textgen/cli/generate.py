@@ -21,7 +21,6 @@ from textgen.system.terminal import (
     Parser,
     say,
     say_warnings,
-    utf8,
     whole_number,
 )
 
@@ -53,7 +52,7 @@ def parse_arguments(
     group.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
         "vocabulary, of another program: the text that it was trained on")
     add = parser.add_argument_group("what is completed").add_argument
-    add("--prompt", metavar="TEXT", type=utf8, help="the beginning; without it, it is "
+    add("--prompt", metavar="TEXT", help="the beginning; without it, it is "
         "asked for on a terminal, and elsewhere each line of standard input is one")
     add("--count", metavar="N", type=whole_number, help="so many completions: of a "
         "model of lines distinct ones, one a line, else parted by empty lines")

@@ -16,9 +16,9 @@ from textgen.config import (
     preset_values,
 )
 from textgen.errors import as_command_line, option_name
-from textgen.system.terminal import Parser, number, utf8, whole_number
+from textgen.system.terminal import Parser, number, whole_number
 
-TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (utf8, "TEXT")}
+TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (str, "TEXT")}
 
 
 def add_completion_options(parser: Parser) -> None:

@@ -19,63 +19,35 @@ def write_atomically(
 ) -> None:
     """Write a file so that there is, at any moment, the earlier one or the whole new.
 
-    The data go to a temporary file in the same folder, are flushed to the disk and
-    read back before it takes the file's name. If anything fails, it is removed. A
-    process that is killed can leave it behind; see `remove_leftovers`.
+    The data go to a temporary file in the same folder and are flushed to the disk
+    before it takes the file's name. If that fails, it is removed. A process that is
+    killed can leave it behind; see `remove_leftovers`.
 
     Args:
         data: the whole content.
         path: the file; its folder exists. A symbolic link is followed.
         previous: under this name, in the same folder, the earlier file is kept, in
-            place of the one before it. It has that name before it loses its own, so
-            that a kill at any moment leaves it under one of the two.
+            place of the one before it.
 
     Raises:
-        OutputError: if that can't be done; the earlier files are as they were.
+        OutputError: if that can't be done; ``path`` is as it was.
     """
-    shown = Path(path)
     target = Path(os.path.realpath(path))
-    temporary = _temporary_name(target)
+    temporary, second_name = _temporary_name(target), _temporary_name(target)
     try:
-        for file in (target, Path(previous or target)):
-            if file.exists() and not file.is_file():
-                raise OSError(f"{str(file)!r} is no ordinary file")
+        if target.exists() and not target.is_file():
+            raise OSError(f"{str(target)!r} is no ordinary file")
         _write(temporary, data)
-        if temporary.read_bytes() != data:
-            raise OSError("what was written reads back differently")
         if previous is not None and target.exists():
-            _replace_keeping(temporary, target, Path(previous))
-        else:
-            os.replace(temporary, target)
-    except BaseException as error:
-        _discard(temporary)
-        if isinstance(error, OSError):
-            raise output_error(shown, error) from error
-        raise
-    _flush_folder(target.parent)
-
-
-def _replace_keeping(new: Path, target: Path, previous: Path) -> None:
-    """Rename ``target`` to ``previous`` and ``new`` to ``target``, or undo both."""
-    spare, before = _temporary_name(target), _temporary_name(target)
-    existed = os.path.lexists(previous)
-    try:
-        _second_name(target, spare)
-        if existed:
-            os.replace(previous, before)
-        os.replace(spare, previous)
-        os.replace(new, target)
-    except BaseException:
-        if os.path.lexists(new):  # else an interrupt came when all was done
-            if os.path.lexists(before):
-                os.replace(before, previous)
-            elif not existed:
-                previous.unlink(missing_ok=True)
-        raise
+            _copy(target, second_name)
+            os.replace(second_name, previous)
+        os.replace(temporary, target)
+    except OSError as error:
+        raise output_error(Path(path), error) from error
     finally:
-        _discard(spare)
-        if not os.path.lexists(new):
-            _discard(before)
+        _discard(temporary)
+        _discard(second_name)
+    _flush_folder(target.parent)
 
 
 def _temporary_name(target: Path) -> Path:
@@ -100,12 +72,12 @@ def _discard(file: Path) -> None:
         file.unlink()
 
 
-def _second_name(file: Path, name: Path) -> None:
-    """Give a file a second name, or make a copy where there are no hard links."""
+def _copy(file: Path, copy: Path) -> None:
+    """Copy a file, by a second name for it where the disk knows hard links."""
     try:
-        os.link(file, name)
+        os.link(file, copy)
     except OSError:
-        _write(name, file.read_bytes())
+        _write(copy, file.read_bytes())
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -116,8 +88,8 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    # The file is whole and in its place: a system that can't flush a folder (Windows,
-    # some network disks) only delays when the new name is on the disk.
+    # Windows and some network disks can't do this: there the new name may reach the
+    # disk later.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

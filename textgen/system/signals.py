@@ -22,8 +22,9 @@ def on_interrupt(
     """Call ``request_stop`` at the first SIGINT or SIGTERM instead of what is usual.
 
     A second one does what is usual: without other handlers SIGINT raises
-    `KeyboardInterrupt` and SIGTERM ends the process. Outside the main thread, where
-    Python takes no signal handlers, nothing changes.
+    `KeyboardInterrupt` and SIGTERM ends the process. Nothing changes outside the main
+    thread, where Python takes no signal handlers, or for a signal whose handler was
+    set by C code, since Python couldn't put that back.
 
     Args:
         request_stop: sets whatever the interrupted work looks at between its steps,
@@ -36,7 +37,8 @@ def on_interrupt(
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    usual = {number: signal.getsignal(number) for number in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    usual = {n: handler for n, handler in handlers.items() if handler is not None}
 
     def restore() -> None:
         for number, handler in usual.items():
@@ -44,10 +46,10 @@ def on_interrupt(
 
     def handle(number: int, frame: object) -> None:
         restore()
-        received.append(SIGNALS[number])
+        received.append(SIGNALS[signal.Signals(number)])
         request_stop()
 
-    for number in SIGNALS:
+    for number in usual:
         signal.signal(number, handle)
     try:
         yield received

@@ -1,4 +1,4 @@
-"""What the two command lines share: streams, one-line errors, exit statuses.
+"""What the commands share: streams, one-line errors, exit statuses.
 
     status 0    done (also when a reader such as `head` has had enough)
     status 2    the user can put it right; one line on stderr says how
@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import os
 import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn, TextIO, TypeVar
 
 from textgen.errors import (
-    SHOWN_CHARS,
     OptionError,
-    OutputError,
     TextgenError,
     as_command_line,
+    did_you_mean,
     shortened,
     shown,
     shown_path,
@@ -35,10 +35,9 @@ Number = TypeVar("Number", int, float)
 
 DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
-# Control characters but newline and tab; separators of lines and paragraphs, at which
-# some programs break lines; marks that turn the direction of writing, and the
-# deprecated ones beside them that mirror symbols or join letters; and bytes that were
-# not UTF-8 (they reach Python as lone surrogates).
+# Control characters but newline and tab, separators of lines and paragraphs, marks that
+# turn the direction of writing, and lone surrogates, as which Python reads bytes that
+# are not UTF-8.
 STEERING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"
     r"\ud800-\udfff]"
@@ -83,7 +82,7 @@ def say_warnings() -> None:
 
 
 def writer(stream: TextIO) -> Callable[[str], None]:
-    """Return a function that writes text to ``text`` and flushes it at once.
+    """Return a function that writes text to a stream and flushes it at once.
 
     A file or a pipe gets the text as it is; a terminal gets it `printable`.
     """
@@ -99,23 +98,12 @@ def writer(stream: TextIO) -> Callable[[str], None]:
 def lines_from(stream: TextIO) -> Iterator[str]:
     """Yield the lines of a text, each without its LF or CRLF.
 
-    A byte-order mark before the first is dropped. (The codec that does so as well,
-    ``utf-8-sig``, loses an input that is no more than the beginning of one.)
+    A byte-order mark before the first is dropped.
     """
-    mark = "\ufeff"
-    for line in stream:
-        rest = line.removeprefix(mark)
-        mark = ""
-        if rest:  # else the mark was all there is
-            yield rest.removesuffix("\n").removesuffix("\r")
-
-
-def utf8(argument: str) -> str:
-    """Read an option's text as UTF-8, whatever the locale (a type for `argparse`).
-
-    Not for paths, which the system wants back as it gave them.
-    """
-    return os.fsencode(argument).decode("utf-8", "surrogateescape")
+    for index, line in enumerate(stream):
+        if index == 0:
+            line = line.removeprefix("\ufeff")
+        yield line.removesuffix("\n").removesuffix("\r")
 
 
 def whole_number(text: str) -> int:
@@ -129,11 +117,12 @@ def number(text: str) -> float:
 
 
 def _read_number(read: Callable[[str], Number], kind: str, text: str) -> Number:
-    # Python takes 1_0 and the digits of any script for numbers, too.
-    if text.isascii() and "_" not in text:
-        with contextlib.suppress(ValueError):
-            return read(text)
-    raise argparse.ArgumentTypeError(f"must be {kind}, but was {shown(text)}")
+    try:
+        return read(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"must be {kind}, but was {shown(text)}"
+        ) from None
 
 
 class Parser(argparse.ArgumentParser):
@@ -159,25 +148,9 @@ class Parser(argparse.ArgumentParser):
         # It may quote any of the arguments, as they are.
         message = shortened(one_line(message))
         if option == "unrecognized arguments":
-            message += did_you_mean(problem, self._option_string_actions)
+            received = re.split(r"[\s=]", problem, maxsplit=1)[0]
+            message += did_you_mean(received, self._option_string_actions)
         raise OptionError(f"{message} ({self.prog} --help lists the options)")
-
-
-def did_you_mean(text: str, known: Iterable[str]) -> str:
-    """Return a question that ends an error's line: which known word was meant?
-
-    Args:
-        text: what was received; its first word counts, without a value (``=3``).
-        known: the words that there are.
-
-    Returns:
-        The question, or nothing where no known word is like that one.
-    """
-    import difflib  # only now: a command's start shouldn't wait for it
-
-    word = re.split(r"[\s=]", text, maxsplit=1)[0]
-    close = difflib.get_close_matches(word[:SHOWN_CHARS], known, n=1)
-    return f": did you mean {close[0]}?" if close else ""
 
 
 def run(main: Callable[[], None]) -> NoReturn:
@@ -190,7 +163,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         main: the command; returns when all is done.
     """
     status = DONE
-    # The scripts let Ctrl-C end them without a word while they import.
+    # Until now Ctrl-C has ended the process without a word: see `prepare_process`.
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -217,16 +190,14 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 
 def _prepare_streams() -> None:
-    if sys.stderr is None:
-        # print(file=None) would put messages among the results.
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    if sys.stdout is None:
-        raise OutputError("standard output is closed; send it to a file or a pipe")
-    sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
-    sys.stderr.reconfigure(encoding="utf-8", errors="backslashreplace")
-    if sys.stdin is not None:
-        # Only a line feed ends a line, on Windows too.
-        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    # Only a line feed ends a line of standard input, on Windows too.
+    for stream, errors, newline in (
+        (sys.stdin, "surrogateescape", "\n"),
+        (sys.stdout, "surrogateescape", None),
+        (sys.stderr, "backslashreplace", None),
+    ):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors=errors, newline=newline)
 
 
 def _abandon_output() -> None:
