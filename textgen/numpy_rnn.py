@@ -2,20 +2,19 @@
 
     a⟨t⟩ = tanh(Wax x⟨t⟩ + Waa a⟨t−1⟩ + b)        ŷ⟨t⟩ = softmax(Wya a⟨t⟩ + by)
 
-It learns names, one a line, and invents new ones. The functions and their arguments
-are those of the dinosaur-names exercise of the course "Sequence Models", so their
-names stay as they are there, and so does its use of NumPy's global random state:
-only `initialize_parameters`, `sample` and `model` touch it. The module needs nothing
-but NumPy and imports nothing of this package.
+It learns names, one a line, and invents new ones. The functions, their arguments and
+their use of NumPy's global random state are those of the dinosaur-names exercise of the
+course "Sequence Models": only `initialize_parameters`, `sample` and `model` change that
+state. The module imports NumPy and nothing of this package.
 
     python -m textgen.numpy_rnn            # trains on the dinosaurs' names
     python -m textgen.numpy_rnn TEXT       # trains on another file, one example a line
 
 Shapes: n_a hidden units, n_x = n_y = V symbols. ``parameters`` is a dict of float64
 arrays ``Wax`` (n_a, n_x), ``Waa`` (n_a, n_a), ``Wya`` (n_y, n_a), ``b`` (n_a, 1) and
-``by`` (n_y, 1); ``gradients`` holds the same shapes under ``dWax``, ``dWaa``, ``dWya``,
-``db`` and ``dby``, and while going back also ``da_next`` (n_a, 1), the gradient that
-reaches a hidden state from the steps after it.
+``by`` (n_y, 1). ``gradients`` has arrays of the same shapes under ``dWax``, ``dWaa``,
+``dWya``, ``db`` and ``dby``. During the backward pass it also has ``da_next`` (n_a, 1),
+the gradient that reaches a hidden state from the steps after it.
 """
 
 # The exercise's names and its global seeds are part of the contract.
@@ -28,7 +27,6 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
@@ -41,15 +39,8 @@ Cache = tuple[dict[int, np.ndarray], dict[int, np.ndarray], dict[int, np.ndarray
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
-    """Turn each column of scores into probabilities.
-
-    Args:
-        x: scores (n,) or (n, columns), float.
-
-    Returns:
-        Probabilities of the same shape; each column sums to one. Shifting by the
-        column's maximum changes nothing but keeps `exp` from overflowing.
-    """
+    """Turn each column of scores (n,) or (n, columns) into probabilities."""
+    # Subtracting the maximum changes nothing, but keeps `exp` from overflowing.
     exponentials = np.exp(x - x.max(axis=0))
     return exponentials / exponentials.sum(axis=0)
 
@@ -65,37 +56,15 @@ def get_initial_loss(vocab_size: int, seq_length: int) -> float:
 
 
 def print_sample(sample_ix: Sequence[int], ix_to_char: Mapping[int, str]) -> None:
-    """Print a sampled name, its first letter capital.
-
-    Args:
-        sample_ix: ids as `sample` returns them; the newline at their end is printed
-            with them, and no other is added.
-        ix_to_char: id → character.
-    """
+    """Print a name from `sample`, newline included, its first letter capital."""
     name = "".join(ix_to_char[ix] for ix in sample_ix)
-    name = name[:1].upper() + name[1:]
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
-    print(_escaped(name) if on_terminal else name, end="")
-
-
-def _escaped(text: str) -> str:
-    """Return ``text`` with whatever could steer a terminal shown escaped."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode()
-        for c in text
-    )
+    print(name[:1].upper() + name[1:], end="")
 
 
 def initialize_parameters(n_a: int, n_x: int, n_y: int) -> Arrays:
     """Return small random weights and zero biases; seeds NumPy's global state with 1.
 
-    Args:
-        n_a: number of hidden units.
-        n_x: size of an input vector.
-        n_y: size of an output vector.
-
-    Returns:
-        ``parameters``, as the module's docstring describes them.
+    The network has n_a hidden units, inputs of size n_x and outputs of size n_y.
     """
     np.random.seed(1)
     return {
@@ -110,10 +79,10 @@ def initialize_parameters(n_a: int, n_x: int, n_y: int) -> Arrays:
 def rnn_step_forward(
     parameters: Arrays, a_prev: np.ndarray, x: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Go one character on.
+    """Compute one time step: the next hidden state and the prediction after it.
 
     Args:
-        parameters: see the module's docstring.
+        parameters: described at the top of the module, as everywhere below.
         a_prev: hidden state before (n_a, 1).
         x: input (n_x, 1), one-hot or zero.
 
@@ -134,13 +103,13 @@ def rnn_forward(
     parameters: Arrays,
     vocab_size: int = 27,
 ) -> tuple[float, Cache]:
-    """Read a whole sequence and measure how well each character was foreseen.
+    """Compute all time steps of a sequence, and the loss of its predictions.
 
     Args:
         X: ids of the inputs; None stands for the zero vector.
-        Y: ids of the characters to foresee, as many as in X.
+        Y: ids of the targets, the characters to predict, as many as in X.
         a0: hidden state before the first character (n_a, 1).
-        parameters: see the module's docstring.
+        parameters: the network's.
         vocab_size: V, the length n_x of an input vector.
 
     Returns:
@@ -168,12 +137,12 @@ def rnn_step_backward(
     a: np.ndarray,
     a_prev: np.ndarray,
 ) -> Arrays:
-    """Go one character back: add what this step contributes to the gradients.
+    """Compute the backward pass of one time step, which adds to the gradients.
 
     Args:
         dy: gradient (n_y, 1) of the loss by the scores, ŷ minus the one-hot target.
-        gradients: so far, with ``da_next``; changed in place.
-        parameters: see the module's docstring.
+        gradients: of the later steps, with ``da_next``; changed in place.
+        parameters: the network's.
         x: input of this step (n_x, 1).
         a: hidden state after this step (n_a, 1).
         a_prev: hidden state before this step (n_a, 1).
@@ -200,7 +169,7 @@ def rnn_backward(
     Args:
         X: ids of the inputs, as given to `rnn_forward`.
         Y: ids of the targets, as given to `rnn_forward`.
-        parameters: see the module's docstring.
+        parameters: the network's.
         cache: what `rnn_forward` returned.
 
     Returns:
@@ -225,14 +194,11 @@ def update_parameters(parameters: Arrays, gradients: Arrays, lr: float) -> Array
 
 
 def clip(gradients: Arrays, maxValue: float) -> Arrays:
-    """Limit every entry of the gradients to [−maxValue, maxValue], in place.
-
-    Args:
-        gradients: with at least ``dWaa``, ``dWax``, ``dWya``, ``db`` and ``dby``.
-        maxValue: largest absolute value allowed.
+    """Clip every entry of the gradients to [−maxValue, maxValue], in place.
 
     Returns:
-        A new dict of these five arrays; ``da_next`` is neither clipped nor kept.
+        A new dict of the parameters' five gradients; ``da_next`` is neither clipped nor
+        kept.
     """
     names = ("dWaa", "dWax", "dWya", "db", "dby")
     clipped = {name: gradients[name] for name in names}
@@ -244,11 +210,11 @@ def clip(gradients: Arrays, maxValue: float) -> Arrays:
 def sample(parameters: Arrays, char_to_ix: Mapping[str, int], seed: int) -> list[int]:
     """Invent a name: draw characters one by one, each fed back as the next input.
 
-    NumPy's global state is seeded anew before each draw, as the exercise does, so the
-    name depends on the parameters and ``seed`` only.
+    As in the exercise, NumPy's global state is seeded anew before each draw, so that
+    the name depends on the parameters and ``seed`` only.
 
     Args:
-        parameters: see the module's docstring.
+        parameters: the network's.
         char_to_ix: character → id; a newline ends a name.
         seed: determines the name.
 
@@ -351,70 +317,37 @@ def model(
 
 
 def _dinos_path() -> Path:
-    """Return where the names are: in an installed package, else in a checkout."""
+    """Return where the names are: in an installed package, else in a clone."""
     here = Path(__file__).resolve().parent
     installed = here / "assets" / "corpora" / "dinos.txt"
     return installed if installed.exists() else here.parent / "corpora" / "dinos.txt"
 
 
 def _read_text(path: Path) -> str:
-    """Return the file's text in lower case; ValueError says in one line why not."""
-    shown = repr(str(path))
+    """Return a file's text in lower case.
+
+    Raises:
+        ValueError: if it is no UTF-8 text with one example a line.
+    """
     try:
-        text = path.read_bytes().decode("utf-8").removeprefix("\ufeff")
-    except OSError as error:
-        raise ValueError(
-            f"expected a text file, one example a line, but {shown} can't be read "
-            f"({error.strerror}): check the path"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"expected UTF-8 text, but {shown} has an undecodable byte at offset "
-            f"{error.start}: convert it to UTF-8"
-        ) from error
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "\0" in text:
-        raise ValueError(f"expected text, but {shown} is binary: give a text file")
+        text = path.read_text(encoding="utf-8-sig").lower()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{str(path)!r} can't be read as UTF-8: {error}") from error
     if "\n" not in text:
-        raise ValueError(
-            f"expected one example a line, but {shown} has no line end: "
-            "put each example on a line of its own"
-        )
-    return text.lower()
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        message = _escaped(message).replace("\n", "\\n")
-        self.exit(2, f"error: {message}\n")
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number of at least 1, but received {text!r}"
-        )
-    return int(text)
+        raise ValueError(f"{str(path)!r} has no line end: one example a line is needed")
+    return text
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train on a text and print what the exercise prints.
 
-    Args:
-        arguments: the command line; None takes it from `sys.argv`.
-
     Returns:
-        Exit status: 0 done, 2 the text can't be used, 130 interrupted.
+        The exit status: 0 done, 2 the text can't be used, 130 interrupted.
     """
-    parser = _Parser(prog="python -m textgen.numpy_rnn", description="Train on names.")
-    parser.add_argument(
-        "text", metavar="TEXT", nargs="?", help="one example a line (default: dinos)"
-    )
-    parser.add_argument(
-        "--iterations", type=_positive, default=35000, help="default: %(default)s"
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("text", nargs="?", help="file with one example a line (default: dinos)")
+    add("--iterations", type=int, default=35000, help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
         data = _read_text(_dinos_path() if options.text is None else Path(options.text))
@@ -422,46 +355,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     characters = sorted(set(data))
-    char_to_ix = {character: ix for ix, character in enumerate(characters)}
     ix_to_char = dict(enumerate(characters))
+    char_to_ix = {character: ix for ix, character in ix_to_char.items()}
+    total, V = len(data), len(characters)
     print(characters)
-    print(
-        f"There are {len(data)} total characters and {len(characters)} unique "
-        "characters in your data."
-    )
+    print(f"There are {total} total characters and {V} unique characters in your data.")
     print(ix_to_char)
     try:
-        model(
-            data,
-            ix_to_char,
-            char_to_ix,
-            num_iterations=options.iterations,
-            vocab_size=len(characters),
-        )
+        model(data, ix_to_char, char_to_ix, options.iterations, vocab_size=V)
     except KeyboardInterrupt:
         return 130
     return 0
 
 
-def _program() -> int:
-    """Run `main` for the shell: UTF-8 out, and no traceback where it can't go."""
-    if sys.stdout is None:
-        print("error: standard output is closed", file=sys.stderr)
-        return 2
-    sys.stdout.reconfigure(encoding="utf-8")
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")  # whatever the terminal's own encoding is
+    status = 0
     try:
         status = main()
         sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        status = 0  # a reader such as `head` has had enough
-    except OSError as error:
-        print(f"error: can't write the output: {error.strerror}", file=sys.stderr)
-        status = 2
-    # Python flushes once more on leaving, which must not fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return status
-
-
-if __name__ == "__main__":
-    sys.exit(_program())
+    except BrokenPipeError:  # a reader such as `head` has closed the pipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
