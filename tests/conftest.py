@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -86,14 +87,16 @@ def window_model(make_model_file) -> Path:
 
 
 @pytest.fixture
-def one_reader(monkeypatch) -> None:
-    """Let all files of a test be read by one process, rather than one each."""
-    from textgen.saving import model_file
-    from textgen.saving.sandbox import Reader
+def read_here(monkeypatch) -> None:
+    """Let files be read in the test's own process, which needs no start and no limits.
 
-    with Reader() as reader:
-        monkeypatch.setattr(model_file, "Reader", lambda: nullcontext(reader))
-        yield
+    What is tested so are the checks that refuse a file before any limit does.
+    """
+    from textgen.saving import model_file
+    from textgen.saving.hdf5 import read_contents
+
+    here = SimpleNamespace(read=lambda path: read_contents(path.read_bytes()))
+    monkeypatch.setattr(model_file, "Reader", lambda: nullcontext(here))
 
 
 @pytest.fixture

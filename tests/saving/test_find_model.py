@@ -1,38 +1,52 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from textgen.errors import ModelFileError
-from textgen.saving import find_model
-from textgen.saving.find_model import resolve_model, what_it_hides
+from textgen.saving import find_model, model_file
+from textgen.saving.find_model import find_models, is_model_name, passed_over
+from textgen.saving.model_file import load_model, load_model_for
 
 
-def test_resolve_model_prefers_the_users_own(tmp_path, monkeypatch):
-    shipped, folder = tmp_path / "shipped", tmp_path / "here"
-    shipped.mkdir()
-    (folder / "models").mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(find_model, "data_folder", lambda kind: shipped)
-    assert str(resolve_model("any/file.h5")) == "any/file.h5"
+@pytest.fixture
+def shipped(tmp_path, monkeypatch) -> Path:
+    """The program's folder of models; the current folder has one of its own."""
+    folder, here = tmp_path / "shipped", tmp_path / "here"
+    folder.mkdir()
+    (here / "models").mkdir(parents=True)
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(find_model, "data_folder", lambda kind: folder)
+    return folder
+
+
+def test_the_users_own_models_come_first(shipped):
     with pytest.raises(ModelFileError, match="no model at all"):
-        resolve_model()
-    for present in (
+        find_models("sonnets")
+    files = [
         shipped / "sonnets-pretrained.h5",
         shipped / "sonnets.h5",
-        folder / "models" / "sonnets.h5",
-    ):
+        Path("models/sonnets.h5"),
+    ]
+    for count, present in enumerate(files, 1):
         present.touch()
-        assert resolve_model().resolve() == present
+        assert find_models("sonnets") == files[count - 1 :: -1]
     with pytest.raises(ModelFileError, match=r"models/sonnets\.h5") as caught:
-        resolve_model(corpus="odes\n")
+        find_models("odes\n")
     assert "'odes\\n'" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_found_once_where_two_folders_are_one(shipped, monkeypatch):
+    monkeypatch.setattr(find_model, "data_folder", lambda kind: Path.cwd() / "models")
+    Path("models/sonnets.h5").touch()
+    assert find_models("sonnets") == [Path("models/sonnets.h5")]
 
 
 @pytest.mark.parametrize("corpus", ["x" * 300, "x" * 100_000, "a\0b", "\ud800"])
 def test_what_no_file_can_be_called_is_refused_in_a_line(corpus):
     with pytest.raises(ModelFileError, match="expected a model for") as caught:
-        resolve_model(corpus=corpus)
+        load_model(corpus)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 1500
 
@@ -49,21 +63,57 @@ def test_what_no_file_can_be_called_is_refused_in_a_line(corpus):
         ("missing.md", "missing.md"),
     ],
 )
-def test_a_suffix_is_cut_from_paths_alone(corpus, name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "letters.md").touch()
-    (tmp_path / "models").mkdir()
+def test_a_suffix_is_cut_from_paths_alone(corpus, name, shipped):
+    Path("letters.md").touch()
     for existing in ("story", "story.v2", "letters", "missing", "missing.md"):
-        (tmp_path / "models" / f"{existing}.h5").touch()
-    assert resolve_model(corpus=corpus) == Path("models", f"{name}.h5")
+        Path("models", f"{existing}.h5").touch()
+    assert find_models(corpus) == [Path("models", f"{name}.h5")]
 
 
-def test_a_model_of_ones_own_hides_the_pretrained_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(find_model, "data_folder", lambda kind: tmp_path)
-    pretrained = tmp_path / "sonnets-pretrained.h5"
-    assert what_it_hides(Path("models/sonnets.h5")) == ""
+def test_names_are_told_from_paths(shipped):
+    Path("here").touch()
+    Path("sonnets").mkdir()
+    assert all(map(is_model_name, ["sonnets", "dinos", "story.v2"]))
+    paths = ["models/sonnets.h5", "sonnets.h5", "./sonnets", "here", Path("sonnets")]
+    assert not any(map(is_model_name, paths))
+
+
+def test_a_model_that_is_used_in_place_of_the_pretrained_one_says_so(shipped):
+    pretrained = shipped / "sonnets-pretrained.h5"
+    assert passed_over(Path("models/sonnets.h5")) == ""
     pretrained.touch()
-    assert repr(str(pretrained)) in what_it_hides(Path("models/sonnets.h5"))
-    assert what_it_hides(Path("models/sonnets.h5"), "models/sonnets.h5") == ""
-    assert what_it_hides(Path("models/odes.h5")) == ""
-    assert what_it_hides(pretrained) == ""  # it hides no other
+    assert repr(str(pretrained)) in passed_over(Path("models/sonnets.h5"))
+    assert passed_over(Path("models/odes.h5")) == ""
+    assert passed_over(pretrained) == ""
+
+
+@pytest.fixture
+def unfinished(shipped, monkeypatch) -> set[str]:
+    """Names of the files whose training was interrupted; none can really be read."""
+    names: set[str] = set()
+
+    def of_contents(contents, path, vocabulary_from):
+        return SimpleNamespace(path=path, is_unfinished=path.name in names)
+
+    monkeypatch.setattr(model_file, "_read", lambda path, reader: None)
+    monkeypatch.setattr(model_file, "model_of_contents", of_contents)
+    Path("models/sonnets.h5").touch()
+    return names
+
+
+@pytest.mark.parametrize("load", [load_model, load_model_for])
+def test_an_unfinished_model_does_not_hide_the_pretrained_one(
+    load, shipped, unfinished, recwarn
+):
+    own, pretrained = Path("models/sonnets.h5"), shipped / "sonnets-pretrained.h5"
+    unfinished.add("sonnets.h5")
+    assert load("sonnets").path == own  # there is no other
+    assert not recwarn
+    pretrained.touch()
+    with pytest.warns(UserWarning, match="unfinished") as caught:
+        assert load("sonnets").path == pretrained
+    assert repr(str(own)) in str(caught[0].message)
+    assert repr(str(pretrained)) in str(caught[0].message)
+    assert load_model(own).path == load_model(str(own)).path == own
+    unfinished.clear()
+    assert load("sonnets").path == own

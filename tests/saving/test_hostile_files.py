@@ -301,7 +301,7 @@ DESCRIBED = {
 
 
 @pytest.mark.parametrize("name", DESCRIBED)
-@pytest.mark.usefixtures("one_reader")
+@pytest.mark.usefixtures("read_here")
 def test_descriptions_that_no_keras_would_mean(name, tmp_path, text):
     make, match = DESCRIBED[name]
     refused(make().write(tmp_path / "m.h5"), text, match)
@@ -512,7 +512,7 @@ STORED = {
 
 
 @pytest.mark.parametrize("name", STORED)
-@pytest.mark.usefixtures("one_reader")
+@pytest.mark.usefixtures("read_here")
 def test_files_that_no_keras_would_write(name, tmp_path, text):
     change, match = STORED[name]
     path = keras_2_lstm().write(tmp_path / "m.h5")

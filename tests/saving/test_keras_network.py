@@ -23,7 +23,7 @@ from textgen.saving.model_file import load_model, load_trainable, save_model
 
 keras = pytest.importorskip("keras")
 
-pytestmark = pytest.mark.usefixtures("one_reader")
+pytestmark = pytest.mark.usefixtures("read_here")
 
 
 def softmax(logits):
@@ -221,7 +221,7 @@ def test_lower_case_only_where_nothing_else_fits(tmp_path):
 
 def test_without_vocabulary_the_advice_is_to_name_one(tmp_path):
     path = keras_2_lstm().write(tmp_path / "m.h5")
-    with pytest.raises(ModelFileError, match="--vocabulary-from TEXT"):
+    with pytest.raises(ModelFileError, match="`vocabulary_from`"):
         load_model(path)
     with pytest.raises(CorpusError, match="does not exist"):
         load_model(path, tmp_path / "missing.txt")
@@ -230,7 +230,7 @@ def test_without_vocabulary_the_advice_is_to_name_one(tmp_path):
 
 
 def test_our_own_files_bring_their_vocabulary(prose_model):
-    with pytest.raises(ModelFileError, match="leave --vocabulary-from out"):
+    with pytest.raises(ModelFileError, match="leave `vocabulary_from` out"):
         load_model(prose_model, "README.md")
 
 

@@ -262,7 +262,7 @@ def refused(path, match: str | None = None) -> None:
     assert "expected" in message
 
 
-@pytest.mark.usefixtures("one_reader")
+@pytest.mark.usefixtures("read_here")
 def test_every_flipped_bit_is_noticed(tmp_path, good_bytes):
     path = tmp_path / "flipped.h5"
     rng = np.random.default_rng(0)
@@ -276,7 +276,7 @@ def test_every_flipped_bit_is_noticed(tmp_path, good_bytes):
         refused(path)
 
 
-@pytest.mark.usefixtures("one_reader")
+@pytest.mark.usefixtures("read_here")
 def test_every_truncation_is_noticed(tmp_path, good_bytes):
     path = tmp_path / "short.h5"
     for length in [*range(1, 700, 37), *range(700, len(good_bytes), 1999)]:
@@ -288,7 +288,7 @@ def test_every_truncation_is_noticed(tmp_path, good_bytes):
     refused(path, "damaged or cut short")
 
 
-@pytest.mark.usefixtures("one_reader")
+@pytest.mark.usefixtures("read_here")
 def test_missing_empty_folder_and_rubbish(tmp_path):
     refused(tmp_path / "missing\n.h5", "No such file")
     refused(tmp_path, "folder")
@@ -466,7 +466,7 @@ TAMPERED = {
 
 
 @pytest.mark.parametrize("name", TAMPERED)
-@pytest.mark.usefixtures("one_reader")
+@pytest.mark.usefixtures("read_here")
 def test_tampered_files_are_refused(tmp_path, good_bytes, name):
     change, match = TAMPERED[name]
     path = rebuilt(good_bytes, tmp_path, change)

@@ -17,7 +17,7 @@ keras = pytest.importorskip("tf_keras", reason="needs: pip install tf-keras")
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.usefixtures("one_reader"),
+    pytest.mark.usefixtures("read_here"),
     pytest.mark.filterwarnings("ignore"),
 ]
 

@@ -357,8 +357,8 @@ def run_command(
     with (
         warnings.catch_warnings(),
         mock.patch.object(sys, "stdin", Stream(read, typed)),
-        mock.patch.object(command, "resolve_model", return_value=Path("any.h5")),
-        mock.patch.object(command, "load_model", return_value=model),
+        mock.patch.object(command, "load_model_for", return_value=model),
+        mock.patch.object(command, "passed_over", return_value=""),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
     ):

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 from textgen.cli.chat import Conversation
 from textgen.cli.options import add_completion_options
@@ -14,8 +15,8 @@ from textgen.config import DEFAULT_CORPUS, CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation.batch import check_count
 from textgen.generation.streaming import check_seed, fresh_seed
-from textgen.saving.find_model import resolve_model, what_it_hides
-from textgen.saving.model_file import load_model
+from textgen.saving.find_model import passed_over
+from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.sandbox import Reader
 from textgen.system.terminal import (
     Parser,
@@ -79,9 +80,13 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     """
     options, config = parse_arguments(arguments, prog)
     say_warnings()
-    path = resolve_model(options.model, options.corpus)
-    model = load_model(path, options.vocabulary_from, reader=reader)
-    say(f"model: {str(path)!r}{model.remark}{what_it_hides(path, options.model)}")
+    text = options.vocabulary_from
+    if options.model is not None:
+        model, other = load_model(Path(options.model), text, reader=reader), ""
+    else:
+        model = load_model_for(options.corpus, text, reader=reader)
+        other = passed_over(model.path)
+    say(f"model: {str(model.path)!r}{model.remark}{other}")
     has_prompt = options.prompt is not None or options.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not options.jsonl:
         Conversation(model, config, seed=options.seed).run()

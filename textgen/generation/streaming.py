@@ -21,12 +21,11 @@ from typing import TextIO
 
 import numpy as np
 
-from textgen.config import MAX_SEED, CompletionConfig
+from textgen.config import DEFAULT_CORPUS, MAX_SEED, CompletionConfig
 from textgen.data.vocabulary import END_SYMBOL
 from textgen.errors import OptionError
 from textgen.generation.sampling import sample
-from textgen.saving.find_model import resolve_model
-from textgen.saving.model_file import load_model
+from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.system.terminal import writer
@@ -177,7 +176,7 @@ def as_model(model: TrainedModel | str | os.PathLike | None) -> TrainedModel:
         ModelFileError: if it can't be found or read.
     """
     if model is None:
-        return load_model(resolve_model())
+        return load_model_for(DEFAULT_CORPUS)
     if isinstance(model, str | os.PathLike):
         return load_model(model)
     return model

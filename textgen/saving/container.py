@@ -1,4 +1,4 @@
-"""The 512 bytes before our model files: what they are, and their SHA-256.
+"""What stands before the HDF5 part of our model files, and what a file contains.
 
     512 bytes   "textgen model file, format 2", SHA-256 of everything after this block
     the rest    HDF5
@@ -18,44 +18,45 @@ from typing import TYPE_CHECKING
 
 from textgen.errors import ModelFileError
 
-if TYPE_CHECKING:  # the process that reads starts before anything slow is imported
+if TYPE_CHECKING:  # the process that reads starts before NumPy is imported
     import numpy as np
 
-
-# What a model file holds, read but not yet believed.
-# How messages about such a file end.
+FORMAT_VERSION = 2
+BLOCK_BYTES = 512
+# What to do about a file that isn't the model that was expected.
 ADVICE = "give a file written by train.py, or a Keras model saved as .h5"
+_DAMAGED = "copy the file again, or train anew"
+_MAGIC = b"textgen model file, format "
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contents:
-    """Plain text and arrays out of a model file.
+    """Plain text and arrays out of a model file, which are still to be checked.
 
     Attributes:
         config: Keras' description of the model, JSON.
-        keras_version: of the program that wrote it, such as ``2.0.6``; None in the
+        keras_version: of the Keras that wrote it, such as ``2.0.6``; None in the
             oldest files.
         weights: each layer's arrays, float32, in the order that Keras gave them.
         metadata: textgen's own JSON; None if there is none.
-        hashed: the SHA-256 before the HDF5 part is there, and right.
+        hashed: whether the SHA-256 before the HDF5 part is there, and right.
     """
 
     config: str
     keras_version: str | None
     weights: Mapping[str, tuple[np.ndarray, ...]]
     metadata: str | None
-    hashed: bool = False
+    hashed: bool
 
 
-FORMAT_VERSION = 2
-BLOCK_BYTES = 512
-
-_MAGIC = b"textgen model file, format "
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+def refusal(problem: str) -> ModelFileError:
+    """Return the error for a file that isn't the model that was expected."""
+    return ModelFileError(problem, ADVICE)
 
 
-def user_block(hdf5: bytes, version: int = FORMAT_VERSION) -> bytes:
-    """Return the block that goes before these bytes, as that version wrote it."""
+def user_block(hdf5: bytes | memoryview, version: int = FORMAT_VERSION) -> bytes:
+    """Return the block that goes before an HDF5 part, as that version wrote it."""
     text = (
         f"{_MAGIC.decode()}{version}\n"
         f"SHA-256 of all that follows these {BLOCK_BYTES} bytes: "
@@ -74,33 +75,37 @@ def checked_hdf5(data: bytes) -> memoryview:
         ModelFileError: if it is empty, no HDF5, of a newer format, damaged, or has a
             block that isn't ours.
     """
-    damaged = "copy the file again, or train anew"
     if not data:
-        raise ModelFileError(f"expected a model, but the file is empty: {damaged}")
+        raise ModelFileError("expected a model, but the file is empty", _DAMAGED)
     view = memoryview(data)
     if data.startswith(_HDF5_SIGNATURE):
         return view
-    version = re.match(re.escape(_MAGIC) + rb"(\d{1,9})\n", data)
-    if version and int(version[1]) > FORMAT_VERSION:
+    hdf5 = view[BLOCK_BYTES:]
+    if version := re.match(re.escape(_MAGIC) + rb"(\d{1,9})\n", data):
+        return _compared(hdf5, data[:BLOCK_BYTES], int(version[1]))
+    if hdf5[: len(_HDF5_SIGNATURE)] == _HDF5_SIGNATURE:
+        raise refusal(
+            "expected HDF5 from the first byte on, or after a block with its SHA-256, "
+            f"but received {BLOCK_BYTES} bytes of something else before it"
+        )
+    raise refusal(
+        f"expected a model file (HDF5), but received {len(data):,} bytes of "
+        "something else"
+    )
+
+
+def _compared(hdf5: memoryview, block: bytes, version: int) -> memoryview:
+    """Return the HDF5 part if the block before it holds its hash."""
+    if version > FORMAT_VERSION:
         raise ModelFileError(
             f"expected a model file of format {FORMAT_VERSION}, but received format "
-            f"{int(version[1])}: use the newer version of textgen that wrote it"
+            f"{version}",
+            "use the newer version of textgen that wrote it",
         )
-    hdf5 = view[BLOCK_BYTES:]
-    if not version and hdf5[: len(_HDF5_SIGNATURE)] != _HDF5_SIGNATURE:
-        raise ModelFileError(
-            f"expected a model file (HDF5), but received {len(data):,} bytes of "
-            f"something else: {ADVICE}"
-        )
-    if not version:
-        raise ModelFileError(
-            "expected HDF5 from the first byte on, or after a block with its SHA-256, "
-            f"but received {BLOCK_BYTES} bytes of something else before it: {ADVICE}, "
-            "without a user block"
-        )
-    if data[:BLOCK_BYTES] != user_block(hdf5, int(version[1])):
+    if block != user_block(hdf5, version):
         raise ModelFileError(
             "expected content that agrees with the file's SHA-256, but it is damaged "
-            f"or cut short: {damaged}"
+            "or cut short",
+            _DAMAGED,
         )
     return hdf5

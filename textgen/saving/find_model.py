@@ -1,65 +1,75 @@
-"""Which model file to use when none is named."""
+"""Which model files there are for a corpus."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from textgen.config import DEFAULT_CORPUS
 from textgen.data.corpus import data_folder
 from textgen.errors import ModelFileError, shown_path
 
 PRETRAINED = "-pretrained.h5"
 
 
-def resolve_model(
-    model: str | os.PathLike[str] | None = None, corpus: str = DEFAULT_CORPUS
-) -> Path:
-    """Find the model file to use.
+def is_model_name(model: str | os.PathLike[str]) -> bool:
+    """Tell whether this is a name such as ``sonnets``, and not the path of a file."""
+    return (
+        isinstance(model, str)
+        and Path(model).name == model
+        and not model.endswith(".h5")
+        and not os.path.isfile(model)
+    )
+
+
+def find_models(corpus: str) -> list[Path]:
+    """Find the model files for a corpus, the one to use first.
+
+    They are ``models/NAME.h5`` under the current folder and beside the program, and
+    the program's ``models/NAME-pretrained.h5``.
 
     Args:
-        model: the file asked for; it is returned as it is.
-        corpus: without a file, name of the corpus, or its path, whose folder and
-            suffix don't count: ``models/NAME.h5`` under the current folder, else
-            beside the program, else the program's ``NAME-pretrained.h5``.
+        corpus: name of the corpus, or its path, whose folder and suffix don't count.
 
     Raises:
         ModelFileError: if there is none of these; it lists what there is.
     """
-    if model is not None:
-        return Path(model)
     name, own, shipped = _corpus_name(corpus), Path("models"), data_folder("models")
     candidates = [
         own / f"{name}.h5",
         shipped / f"{name}.h5",
         shipped / f"{name}{PRETRAINED}",
     ]
-    for candidate in candidates:
-        if os.path.isfile(candidate):  # unlike pathlib's, it takes any text
-            return candidate
+    # os.path.isfile, unlike pathlib's, takes any text.
+    if found := _distinct([path for path in candidates if os.path.isfile(path)]):
+        return found
     files = [file for folder in (own, shipped) for file in sorted(folder.glob("*.h5"))]
-    present = {file.resolve(): str(file) for file in reversed(files)}.values()
-    listed = ", ".join(map(repr, sorted(present)[:10])) or "no model at all"
+    present = sorted(map(str, _distinct(files)))
+    listed = ", ".join(map(repr, present[:10])) or "no model at all"
     raise ModelFileError(
         f"expected a model for {shown_path(corpus)} at {shown_path(candidates[0])}, "
-        f"but found {listed}: train one with train.py, or name a file with --model"
+        f"but found {listed}",
+        "train one, or name a file as `model`",
     )
 
 
-def what_it_hides(path: Path, model: str | os.PathLike[str] | None = None) -> str:
+def passed_over(path: Path) -> str:
     """Name the pretrained model in whose place another one of its name is used.
 
     Args:
-        path: of `resolve_model`.
-        model: the file asked for, which hides nothing.
+        path: the file that is used.
 
     Returns:
-        The end of a line about that model; empty if there is nothing to be said.
+        The end of a line about that file; empty if there is nothing to be said.
     """
     pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
-    if model is not None or not os.path.isfile(pretrained):
+    if not os.path.isfile(pretrained):
         return ""
     return f", not the one that comes with the program, {str(pretrained)!r}"
+
+
+def _distinct(files: list[Path]) -> list[Path]:
+    """Leave out what is another path of an earlier file."""
+    return list({file.resolve(): file for file in reversed(files)}.values())[::-1]
 
 
 def _corpus_name(corpus: str) -> str:

@@ -1,9 +1,8 @@
 """The bytes of a Keras HDF5 file → plain text and arrays, with nothing trusted.
 
-`read_contents` is the only function that lets the HDF5 library loose on the bytes of
-others; it runs in a process of its own (`textgen.saving.sandbox_worker`). What it
-follows is
-what Keras wrote and nothing else:
+`read_contents` is the only function that lets the HDF5 library read bytes of others;
+it runs in a process of its own (`textgen.saving.sandbox_worker`). It takes what Keras
+wrote and nothing else:
 
     attributes model_config, keras_version     the description, in JSON; who wrote it
     model_weights/LAYER                        a group for each layer,
@@ -23,7 +22,7 @@ import h5py
 import numpy as np
 
 from textgen.errors import ModelFileError, shown
-from textgen.saving.container import ADVICE, Contents
+from textgen.saving.container import Contents, checked_hdf5, refusal
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_METADATA_BYTES = 1 << 24  # a vocabulary of every Unicode symbol takes 9 MiB
@@ -35,30 +34,28 @@ FLOATS = ("float16", "float32", "float64")
 METADATA_PATH = "textgen/metadata"
 
 
-def read_contents(hdf5: bytes) -> Contents:
-    """Read the model's description, arrays and metadata from an HDF5 file's bytes.
-
-    A hash is compared elsewhere: the result counts as not `hashed`.
+def read_contents(data: bytes) -> Contents:
+    """Read the model's description, arrays and metadata.
 
     Args:
-        hdf5: the file, without what stands before it.
+        data: the whole file.
 
     Raises:
-        ModelFileError: if it isn't HDF5, holds no model, or holds anything that isn't
-            stored plainly.
+        ModelFileError: if the file is no HDF5, is damaged, holds no model, or holds
+            anything that isn't stored plainly.
     """
+    hdf5 = checked_hdf5(data)
     try:
         with h5py.File(h5py.h5f.open_file_image(hdf5)) as file:
             config = _text_attribute(file, "model_config", MAX_CONFIG_BYTES)
             if config is None:
-                raise ModelFileError(
-                    f"expected a Keras model, but the HDF5 file holds none: {ADVICE}"
-                )
+                raise refusal("expected a Keras model, but the HDF5 file holds none")
             return Contents(
                 config,
                 _text_attribute(file, "keras_version", MAX_VERSION_BYTES),
                 _read_weights(file, len(hdf5)),
                 _read_metadata(file, len(hdf5)),
+                hashed=len(hdf5) < len(data),
             )
     except (
         OSError,
@@ -70,9 +67,13 @@ def read_contents(hdf5: bytes) -> Contents:
         OverflowError,
         NotImplementedError,
     ) as error:
-        raise ModelFileError(
-            f"expected an HDF5 model file, but its structure is damaged: {ADVICE}"
+        raise refusal(
+            "expected an HDF5 model file, but its structure is damaged"
         ) from error
+
+
+def _is_text(attribute: h5py.h5a.AttrID) -> bool:
+    return attribute.dtype.kind == "S" or bool(h5py.check_string_dtype(attribute.dtype))
 
 
 def _text_attribute(item: h5py.Group, name: str, most_bytes: int) -> str | None:
@@ -80,9 +81,8 @@ def _text_attribute(item: h5py.Group, name: str, most_bytes: int) -> str | None:
     if name not in item.attrs:
         return None
     attribute = item.attrs.get_id(name)
-    is_text = attribute.dtype.kind == "S" or h5py.check_string_dtype(attribute.dtype)
-    if attribute.shape != () or not is_text:
-        raise ModelFileError(f"expected {name!r} as one text, but it isn't: {ADVICE}")
+    if attribute.shape != () or not _is_text(attribute):
+        raise refusal(f"expected {name!r} as one text, but it isn't")
     size = attribute.get_storage_size()
     if size <= most_bytes:
         text = item.attrs[name]
@@ -90,40 +90,37 @@ def _text_attribute(item: h5py.Group, name: str, most_bytes: int) -> str | None:
         text = text if isinstance(text, bytes) else text.encode()
         size = len(text)
     if size > most_bytes:
-        raise ModelFileError(
-            f"expected {name!r} of at most {most_bytes:,} bytes, "
-            f"but received {size:,}: {ADVICE}"
+        raise refusal(
+            f"expected {name!r} of at most {most_bytes:,} bytes, but received {size:,}"
         )
     return text.decode()
 
 
-def _read_weights(file: h5py.File, file_bytes: int) -> dict[str, tuple]:
+def _read_weights(
+    file: h5py.File, file_bytes: int
+) -> dict[str, tuple[np.ndarray, ...]]:
     """Read the arrays of each layer, in its own order."""
     if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
-        raise ModelFileError(
-            f"expected a group 'model_weights', but there is none: {ADVICE}"
-        )
-    found = _datasets(file["model_weights"])
-    weights, left, taken = {}, file_bytes, set()
+        raise refusal("expected a group 'model_weights', but there is none")
+    unread = _datasets(file["model_weights"])
+    weights, left = {}, file_bytes
     for layer, group in file["model_weights"].items():
-        names = _names(group, layer)
-        paths = [f"{layer}/{name}" for name in names]
-        if unknown := [path for path in paths if path not in found]:
-            raise ModelFileError(
-                f"expected the array {shown(unknown[0])}, which its layer names, "
-                f"but there is none: {ADVICE}"
-            )
         arrays = []
-        for path in paths:
-            array = _read_plain(path, found[path], left)
-            left -= found[path].id.get_storage_size()
-            arrays.append(_float32(path, array))
+        for name in _names(group, layer):
+            path = f"{layer}/{name}"
+            if path not in unread:
+                raise refusal(
+                    f"expected the array {shown(path)}, which its layer names, but "
+                    "there is none"
+                )
+            dataset = unread.pop(path)
+            arrays.append(_float32(path, _read_plain(path, dataset, left)))
+            left -= dataset.id.get_storage_size()
         weights[layer] = tuple(arrays)
-        taken.update(paths)
-    if unnamed := [path for path in found if path not in taken]:
-        raise ModelFileError(
+    if unread:
+        raise refusal(
             "expected no array but those that the layers name, "
-            f"but received {shown(unnamed[0])}: {ADVICE}"
+            f"but received {shown(next(iter(unread)))}"
         )
     return weights
 
@@ -139,31 +136,34 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
             path = prefix + name
             objects += 1
             if len(name) > MAX_NAME_CHARS:
-                raise ModelFileError(
+                raise refusal(
                     f"expected names of at most {MAX_NAME_CHARS:,} characters, but "
-                    f"{shown(path)} is longer: {ADVICE}"
+                    f"{shown(path)} is longer"
                 )
             if objects > MAX_OBJECTS or depth > MAX_DEPTH:
-                raise ModelFileError(
+                raise refusal(
                     f"expected at most {MAX_OBJECTS:,} objects, {MAX_DEPTH} groups "
-                    f"deep, in a model, but there are more: {ADVICE}"
+                    "deep, in a model, but there are more"
                 )
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ModelFileError(
-                    f"expected {shown(path)} in the file itself, but it is a link "
-                    f"to elsewhere: {ADVICE}"
-                )
+            _check_hard_link(path, group.get(name, getlink=True))
             item = group[name]
             if isinstance(item, h5py.Dataset) and depth:
                 datasets[path] = item
             elif isinstance(item, h5py.Group):
                 waiting.append((f"{path}/", item, depth + 1))
             else:
-                raise ModelFileError(
+                raise refusal(
                     f"expected a group for each layer, but {shown(path)} is another "
-                    f"kind of object: {ADVICE}"
+                    "kind of object"
                 )
     return datasets
+
+
+def _check_hard_link(path: str, link: object) -> None:
+    if not isinstance(link, h5py.HardLink):
+        raise refusal(
+            f"expected {shown(path)} in the file itself, but it is a link to elsewhere"
+        )
 
 
 def _names(group: h5py.Group, layer: str) -> list[str]:
@@ -173,40 +173,35 @@ def _names(group: h5py.Group, layer: str) -> list[str]:
     attribute = group.attrs.get_id("weight_names")
     if attribute.shape == (0,):  # Keras leaves it without a type of text
         return []
-    is_text = attribute.dtype.kind == "S" or h5py.check_string_dtype(attribute.dtype)
-    if not is_text or len(attribute.shape) != 1 or attribute.shape[0] > MAX_OBJECTS:
-        raise ModelFileError(
+    shape = attribute.shape
+    if not _is_text(attribute) or len(shape) != 1 or shape[0] > MAX_OBJECTS:
+        raise refusal(
             f"expected 'weight_names' of layer {shown(layer)} as a list of texts, but "
-            f"it isn't: {ADVICE}"
+            "it isn't"
         )
     names = [
         name.decode() if isinstance(name, bytes) else str(name)
         for name in group.attrs["weight_names"]
     ]
     if len(set(names)) < len(names):
-        raise ModelFileError(
+        raise refusal(
             f"expected each array of layer {shown(layer)} named once, but one is "
-            f"named twice: {ADVICE}"
+            "named twice"
         )
     return names
 
 
 def _read_metadata(file: h5py.File, file_bytes: int) -> str | None:
-    parts = METADATA_PATH.split("/")
-    for depth in range(1, len(parts) + 1):
-        link = file.get("/".join(parts[:depth]), getlink=True)
+    folder = METADATA_PATH.split("/")[0]
+    for path in (folder, METADATA_PATH):
+        link = file.get(path, getlink=True)
         if link is None:
             return None
-        if not isinstance(link, h5py.HardLink):
-            raise ModelFileError(
-                f"expected {METADATA_PATH!r} in the file itself, but it is a link to "
-                f"elsewhere: {ADVICE}"
-            )
+        _check_hard_link(METADATA_PATH, link)
     dataset = file[METADATA_PATH]
     if dataset.shape != () or dataset.dtype.kind != "S":
-        raise ModelFileError(
-            f"expected {METADATA_PATH!r} to be one text of fixed length, but it isn't: "
-            f"{ADVICE}"
+        raise refusal(
+            f"expected {METADATA_PATH!r} to be one text of fixed length, but it isn't"
         )
     most_bytes = min(file_bytes, MAX_METADATA_BYTES)
     return bytes(_read_plain(METADATA_PATH, dataset, most_bytes)).decode()
@@ -222,14 +217,13 @@ def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray
         or layout.get_external_count()
         or layout.get_nfilters()
     ):
-        raise ModelFileError(
-            f"expected arrays in one plain piece, but {shown(path)} is stored "
-            f"otherwise: {ADVICE}"
+        raise refusal(
+            f"expected arrays in one plain piece, but {shown(path)} is stored otherwise"
         )
     if stored != declared or declared > most_bytes or dataset.id.get_offset() is None:
-        raise ModelFileError(
+        raise refusal(
             f"expected {declared:,} bytes for {shown(path)} as its shape says, "
-            f"but the file does not hold them: {ADVICE}"
+            "but the file does not hold them"
         )
     return dataset[()]
 
@@ -238,7 +232,8 @@ def _float32(path: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.name not in FLOATS or not array.dtype.isnative:
         raise ModelFileError(
             f"expected weights in one of {', '.join(FLOATS)}, but {shown(path)} is "
-            f"{array.dtype}: save the model with the float32 policy"
+            f"{array.dtype}",
+            "save the model with the float32 policy",
         )
     # What is too large for float32 becomes infinite, and is refused as that.
     with np.errstate(over="ignore"):

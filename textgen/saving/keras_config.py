@@ -2,8 +2,8 @@
 
 Keras 1 and 2.0 to 2.2 wrote a `Sequential` as a list, later ones as a mapping; a
 functional model names for each layer what it is called on, in three notations. Layers
-of Keras 1 have other names for their settings. What comes out is one form: today's
-names, and the meaning of the time that the file is from.
+of Keras 1 have other names for their settings. The result has today's names; what a
+setting means, and what it is where the file doesn't say, depends on the version.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from textgen.errors import ModelFileError, shown
-from textgen.saving.container import ADVICE
+from textgen.saving.container import refusal
 from textgen.saving.keras_schema import (
-    INPUT_TYPES,
     KNOWN_ITEM_KEYS,
     KNOWN_MODEL_KEYS,
     KNOWN_SETTINGS,
@@ -28,7 +27,13 @@ from textgen.saving.keras_schema import (
 
 MAX_LAYERS = 100
 MAX_NAME_CHARS = 200
+MAX_SIZE = 1 << 21  # of any axis: more than there are Unicode symbols
 SHAPES = ("batch_input_shape", "batch_shape")  # where a layer says that of its input
+
+
+def is_whole(value: Any) -> bool:
+    """Tell whether a setting is a whole number; to Python, True is one, too."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,8 @@ class Layer:
     """A layer as its file describes it, checked but for its arrays.
 
     Attributes:
-        kind: one of `textgen.saving.keras_schema.LAYERS`; what was time-distributed
-        stands
-            for itself.
+        kind: one of `textgen.saving.keras_schema.LAYERS`, but for ``TimeDistributed``,
+            in whose place stands the layer within.
         name: of its arrays' group.
         settings: by today's names.
         distributed: whether it was within a ``TimeDistributed``.
@@ -53,6 +57,40 @@ class Layer:
     def shown(self) -> str:
         """How messages call it."""
         return f"layer {shown(self.name)}"
+
+    @property
+    def input_shape(self) -> Any:
+        """What the file says of the input's shape; None if it says nothing."""
+        shapes = (self.settings.get(name) for name in SHAPES)
+        return next((shape for shape in shapes if shape is not None), None)
+
+    def flag(self, name: str, default: bool | None = False) -> bool:
+        """Return a setting that is True or False; with default None it must be there.
+
+        Raises:
+            ModelFileError: if it is anything else.
+        """
+        value = self.settings.get(name, default)
+        if not isinstance(value, bool):
+            raise refusal(
+                f"expected {name} of {self.shown} as true or false, "
+                f"but received {shown(value)}"
+            )
+        return value
+
+    def size(self, name: str) -> int:
+        """Return a setting that is the length of an axis.
+
+        Raises:
+            ModelFileError: if it isn't a whole number that a model may have.
+        """
+        value = self.settings.get(name)
+        if not is_whole(value) or not 1 <= value <= MAX_SIZE:
+            raise refusal(
+                f"expected {name} of {self.shown} as a whole number from 1 to "
+                f"{MAX_SIZE:,}, but received {shown(value)}"
+            )
+        return value
 
 
 @dataclass(frozen=True)
@@ -78,9 +116,8 @@ def read_version(version: str | None) -> Version:
         return Version((1, 0))
     match = re.match(r"(\d{1,3})\.(\d{1,3})(?!\d)", version)
     if not match or not 1 <= int(match[1]) <= 3:
-        raise ModelFileError(
-            f"expected a file of Keras 1, 2 or 3, but its version is {shown(version)}: "
-            f"{ADVICE}"
+        raise refusal(
+            f"expected a file of Keras 1, 2 or 3, but its version is {shown(version)}"
         )
     return Version((int(match[1]), int(match[2])), version.endswith("-tf"))
 
@@ -96,61 +133,49 @@ def read_config(config: str, version: Version) -> list[Layer]:
         ModelFileError: for anything that isn't known here.
     """
     try:
-        description = json.loads(config)
-        layers = _chain(description)
-    except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as e:
-        raise ModelFileError(
-            f"expected a description of a Keras model, but it can't be read: {ADVICE}"
-        ) from e
-    old = version.number < (2, 0)
-    return [_known(kind, name, settings, old) for kind, name, settings in layers]
+        return _chain(json.loads(config), old=version.number < (2, 0))
+    except (
+        ValueError,
+        RecursionError,
+        LookupError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        raise refusal(
+            "expected a description of a Keras model, but it can't be read"
+        ) from error
 
 
-def _chain(description: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
-    """Return kind, name and settings of each layer, in order."""
+def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
+    """Return the layers of a description; ``old`` if it is of Keras 1."""
     kind, model = description["class_name"], description["config"]
-    _check_known("the model", description, KNOWN_ITEM_KEYS)
-    _check_own("the model", description, kind)
+    _check_item("the model", description)
     if isinstance(model, list):
         model = {"layers": model}
-    _check_known("the model", model, KNOWN_MODEL_KEYS)
+    model = _known("the model", model, KNOWN_MODEL_KEYS)
     items = model["layers"]
     if not isinstance(items, list) or len(items) > MAX_LAYERS:
-        raise ModelFileError(
+        raise refusal(
             f"expected a list of at most {MAX_LAYERS} layers, but received "
-            f"{len(items):,}: {ADVICE}"
+            f"{len(items):,}"
         )
-    for item in items:
-        _check_known("a layer", item, KNOWN_ITEM_KEYS)
-        _check_own("a layer", item, item["class_name"])
-    layers = [
-        (item["class_name"], item["config"]["name"], item["config"]) for item in items
-    ]
-    names = [name for _, name, _ in layers]
+    names = [item["config"]["name"] for item in items]
     if not all(isinstance(name, str) for name in names):
         raise TypeError("a name that is no text")
-    if kind in ("Functional", "Model"):
-        linear = _is_linear(model, names)
-    else:
-        linear = kind == "Sequential"
+    linear = kind == "Sequential" or (
+        kind in ("Functional", "Model") and _is_linear(model, names)
+    )
     if not linear or len(set(names)) < len(names):
-        raise ModelFileError(
+        raise refusal(
             "expected a Functional or Sequential model whose layers form one chain, "
-            f"but received another {shown(kind)}: {ADVICE}"
+            f"but received another {shown(kind)}"
         )
-    return _with_built_shape(layers, model.get("build_input_shape"))
-
-
-def _with_built_shape(
-    layers: list[tuple[str, str, Any]], shape: Any
-) -> list[tuple[str, str, Any]]:
-    """Give the first layer the shape that the model was built for, if it has none."""
-    if shape is None or not layers:
-        return layers
-    kind, name, settings = layers[0]
-    if any(settings.get(key) is not None for key in SHAPES):
-        return layers
-    return [(kind, name, {**settings, "batch_input_shape": shape}), *layers[1:]]
+    layers = [_layer(item, old) for item in items]
+    shape = model.get("build_input_shape")
+    if layers and shape is not None and layers[0].input_shape is None:
+        settings = {**layers[0].settings, SHAPES[0]: shape}
+        layers[0] = replace(layers[0], settings=settings)
+    return layers
 
 
 def _is_linear(model: Mapping[str, Any], names: list[str]) -> bool:
@@ -189,79 +214,79 @@ def _caller(node: Mapping[str, Any] | Sequence[Any]) -> str | None:
     return source[0] if plain and list(source[1:]) == [0, 0] else None
 
 
-def _known(kind: Any, name: str, settings: Any, old: bool) -> Layer:
+def _layer(item: Mapping[str, Any], old: bool) -> Layer:
     """Check a layer's settings against those that are known."""
+    kind, name = item["class_name"], item["config"]["name"]
     layer = f"layer {shown(name)}"
+    _check_item(layer, item)
     if not isinstance(kind, str) or kind not in KNOWN_SETTINGS:
-        raise ModelFileError(
-            f"expected only the layers {', '.join(LAYERS)}, "
-            f"but {layer} is {shown(kind)}: {ADVICE}"
+        raise refusal(
+            f"expected only the layers {', '.join(LAYERS)}, but {layer} is "
+            f"{shown(kind)}"
         )
     if len(name) > MAX_NAME_CHARS:
-        raise ModelFileError(
+        raise refusal(
             f"expected names of at most {MAX_NAME_CHARS} characters, but {layer} has "
-            f"{len(name):,}: {ADVICE}"
+            f"{len(name):,}"
         )
-    _check_known(layer, settings, KNOWN_SETTINGS[kind])
+    settings = _known(layer, item["config"], KNOWN_SETTINGS[kind])
     _check_policy(layer, settings.get("dtype"))
     if kind == "TimeDistributed":
         return _distributed(name, settings, old)
     renamed = RENAMED.get(kind, {})
-    misplaced = settings.keys() & set(renamed.values() if old else renamed)
-    if misplaced:
+    if misplaced := settings.keys() & set(renamed.values() if old else renamed):
         ours, theirs = ("1", "2 or 3") if old else ("2 or 3", "1")
-        raise ModelFileError(
+        raise refusal(
             f"expected settings of Keras {ours} in {layer}, as the file's version "
-            f"says, but received {shown(min(misplaced))} of Keras {theirs}: {ADVICE}"
+            f"says, but received {shown(min(misplaced))} of Keras {theirs}"
         )
     if old:
         settings = {renamed.get(key, key): value for key, value in settings.items()}
     if settings.get("quantization_config") is not None:
-        raise ModelFileError(f"expected no quantization, but {layer} has it: {ADVICE}")
+        raise refusal(f"expected no quantization, but {layer} has it")
     return Layer(kind, name, settings)
 
 
 def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
     """Return what a ``TimeDistributed`` applies at each step."""
-    item = settings.get("layer")
-    layer = f"layer {shown(name)}"
-    if not isinstance(item, Mapping) or item.get("class_name") != "Dense":
-        kind = item.get("class_name") if isinstance(item, Mapping) else item
-        raise ModelFileError(
-            f"expected a Dense layer in the TimeDistributed {layer}, "
-            f"but received {shown(kind)}: {ADVICE}"
+    item = settings["layer"]
+    if item["class_name"] != "Dense":
+        raise refusal(
+            f"expected a Dense layer in the TimeDistributed layer {shown(name)}, "
+            f"but received {shown(item['class_name'])}"
         )
-    _check_known(layer, item, KNOWN_ITEM_KEYS)
-    _check_own(layer, item, "Dense")
-    inner = _known("Dense", name, item.get("config"), old)
+    inner = _layer(item, old)
     outer = {key: settings[key] for key in SHAPES if key in settings}
     return Layer("Dense", name, {**inner.settings, **outer}, distributed=True)
 
 
-def _check_known(owner: str, received: Any, known: frozenset[str]) -> None:
+def _known(owner: str, received: Any, known: frozenset[str]) -> dict[str, Any]:
+    """Return the known settings, if those that aren't known are all off."""
     if not isinstance(received, Mapping):
-        raise ModelFileError(
-            f"expected named settings of {owner}, but received {shown(received)}: "
-            f"{ADVICE}"
+        raise refusal(
+            f"expected named settings of {owner}, but received {shown(received)}"
         )
-    if unknown := sorted(received.keys() - known):
-        raise ModelFileError(
-            f"expected only known settings of {owner}, "
-            f"but received {shown(unknown[0])}: {ADVICE}"
-        )
+    for name, value in received.items():
+        if name not in known and value is not None and value is not False:
+            raise refusal(
+                f"expected only known settings of {owner}, but received {shown(name)}"
+            )
+    return {name: value for name, value in received.items() if name in known}
 
 
-def _check_own(owner: str, item: Mapping[str, Any], kind: Any) -> None:
-    """Refuse what names itself as another program's class."""
+def _check_item(owner: str, item: Mapping[str, Any]) -> None:
+    """Refuse what has unknown keys, or says that it is another program's class."""
+    kind = item["class_name"]
+    _known(owner, item, KNOWN_ITEM_KEYS)
     module, registered = item.get("module"), item.get("registered_name")
     is_keras = module is None or (
         isinstance(module, str) and re.fullmatch(r"(tf_)?keras(\.\w+)*", module)
     )
     if not is_keras or registered not in (None, kind):
         name = module if not is_keras else registered
-        raise ModelFileError(
+        raise refusal(
             f"expected only Keras' own layers, but {owner} of kind {shown(kind)} is "
-            f"registered as {shown(name)}: {ADVICE}"
+            f"registered as {shown(name)}"
         )
 
 
@@ -270,8 +295,8 @@ def _check_policy(layer: str, policy: Any) -> None:
     if isinstance(policy, Mapping):
         inner = policy.get("config")
         policy = inner.get("name", "") if isinstance(inner, Mapping) else ""
-    if policy is not None and policy not in (*POLICIES, *INPUT_TYPES):
+    if policy is not None and policy not in POLICIES:
         raise ModelFileError(
-            f"expected {layer} with the float32 policy, but received "
-            f"{shown(policy)}: save the model in float32"
+            f"expected {layer} with the float32 policy, but received {shown(policy)}",
+            "save the model in float32",
         )

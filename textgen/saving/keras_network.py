@@ -14,22 +14,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textgen.errors import ModelFileError, shown
+from textgen.errors import shown
 from textgen.inference.generic import apply_pointwise
 from textgen.inference.weights import Network, Pointwise, Recurrent
-from textgen.saving.container import ADVICE, Contents
-from textgen.saving.keras_config import SHAPES, Layer, read_config, read_version
-from textgen.saving.keras_layers import (
-    SOFTMAX,
-    embedding_table,
-    flag,
-    pointwise,
-    recurrent,
-    size,
-)
+from textgen.saving.container import Contents, refusal
+from textgen.saving.keras_config import Layer, is_whole, read_config, read_version
+from textgen.saving.keras_layers import SOFTMAX, embedding, pointwise, recurrent
 from textgen.saving.keras_schema import IDLE_LAYERS, RECURRENT_LAYERS
 
-MAX_WINDOW_CHARS = 100_000
+MAX_SEQ_LENGTH = 100_000
 MAX_FOLDED_FLOATS = 1 << 25  # an eighth of a GiB, and as much again in passing
 MAX_FOLDED_PRODUCTS = 1 << 35  # about a second
 MAX_IDENTITY = 4096  # symbols for which a one-hot table may be written out
@@ -37,7 +30,7 @@ MAX_IDENTITY = 4096  # symbols for which a one-hot table may be written out
 Arrays = Mapping[str, Sequence[np.ndarray]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class KerasModel:
     """A network out of a file, and how it is to be shown a text.
 
@@ -54,7 +47,7 @@ class KerasModel:
 
 
 def build_model(contents: Contents) -> KerasModel:
-    """Build the network that the Keras of the file's time would build.
+    """Build the network that Keras, in the version that wrote the file, would build.
 
     Raises:
         ModelFileError: for any other layer, setting, arrangement or array size.
@@ -64,12 +57,13 @@ def build_model(contents: Contents) -> KerasModel:
     _check_owners(layers, contents.weights)
     chain = [layer for layer in layers if layer.kind not in IDLE_LAYERS]
     _check_arrangement(layers, chain)
-    symbols = size([layer for layer in chain if layer.kind == "Dense"][-1], "units")
-    embedding, width = None, symbols
+    symbols = [layer for layer in chain if layer.kind == "Dense"][-1].size("units")
+    table, width = None, symbols
     if chain[0].kind == "Embedding":
-        embedding = _embedding(chain.pop(0), contents.weights, symbols)
-        width = embedding.shape[1]
-    masked = _masked(layers, embedding, symbols)
+        layer = chain.pop(0)
+        table = embedding(layer, contents.weights.get(layer.name, ()), symbols)
+        width = table.shape[1]
+    masked = _masked(layers, table, symbols)
     if chain[0].kind == "Masking":
         chain.pop(0)
     parts: list[Recurrent | Pointwise] = []
@@ -79,8 +73,11 @@ def build_model(contents: Contents) -> KerasModel:
         part = build(layer, arrays, width, version)
         width = part.units or width
         parts.append(part)
-    network = _assemble(parts, embedding, masked)
-    return KerasModel(network, *_use(layers, symbols))
+    network = _assemble(parts, table, masked)
+    last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
+    carries = last.flag("return_sequences") or last.flag("stateful")
+    targets = "all" if carries else "last"
+    return KerasModel(network, targets, _seq_length(layers, last, symbols))
 
 
 def _check_owners(layers: Sequence[Layer], weights: Arrays) -> None:
@@ -92,9 +89,9 @@ def _check_owners(layers: Sequence[Layer], weights: Arrays) -> None:
     }
     for name, arrays in weights.items():
         if arrays and name not in takers:
-            raise ModelFileError(
+            raise refusal(
                 "expected arrays of the model's own layers only, but received some of "
-                f"{shown(name)}: {ADVICE}"
+                f"{shown(name)}"
             )
 
 
@@ -110,79 +107,64 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
         or "Dense" not in kinds[recurrent_places[-1] :]
         or "InputLayer" in [layer.kind for layer in layers[1:]]
     ):
-        raise ModelFileError(
+        raise refusal(
             "expected an Embedding or one-hot input, recurrent layers and a Dense "
-            f"layer, but received {', '.join(kinds[:20]) or 'no layers'}: {ADVICE}"
+            f"layer, but received {', '.join(kinds[:20]) or 'no layers'}"
         )
     *lower, last = [chain[place] for place in recurrent_places]
-    for layer in lower:
-        if not flag(layer, "return_sequences"):
-            raise ModelFileError(
-                f"expected return_sequences=True in {layer.shown}, since another "
-                f"recurrent layer follows, but received False: {ADVICE}"
-            )
-    for layer in chain[recurrent_places[-1] :]:
-        if layer.distributed and not flag(last, "return_sequences"):
-            raise ModelFileError(
-                f"expected return_sequences=True in {last.shown}, since a "
-                f"TimeDistributed follows, but received False: {ADVICE}"
+    distributed = any(layer.distributed for layer in chain[recurrent_places[-1] :])
+    followed = [(layer, "another recurrent layer") for layer in lower]
+    followed += [(last, "a TimeDistributed")] if distributed else []
+    for layer, follower in followed:
+        if not layer.flag("return_sequences"):
+            raise refusal(
+                f"expected return_sequences=True in {layer.shown}, since {follower} "
+                "follows, but received False"
             )
     for setting in ("stateful", "time_major"):
-        if len({flag(layer, setting) for layer in (*lower, last)}) > 1:
-            raise ModelFileError(
-                f"expected the same {setting} in all recurrent layers, "
-                f"but received both: {ADVICE}"
+        if len({layer.flag(setting) for layer in (*lower, last)}) > 1:
+            raise refusal(
+                f"expected the same {setting} in all recurrent layers, but received "
+                "both"
             )
-
-
-def _embedding(layer: Layer, weights: Arrays, symbols: int) -> np.ndarray:
-    rows, columns = size(layer, "input_dim"), size(layer, "output_dim")
-    if rows != symbols:
-        raise ModelFileError(
-            f"expected as many outputs as symbols, {rows:,}, but received "
-            f"{symbols:,}: {ADVICE}"
-        )
-    (table,) = embedding_table(layer, weights.get(layer.name, ()), rows, columns)
-    return table
 
 
 def _masked(
-    layers: Sequence[Layer], embedding: np.ndarray | None, symbols: int
+    layers: Sequence[Layer], table: np.ndarray | None, symbols: int
 ) -> np.ndarray | None:
     """Return which symbols are padding to the recurrent layers, (V,) bool, or None."""
     masked = np.zeros(symbols, bool)
     for layer in layers:
         if layer.kind == "Embedding":
-            masked[0] = flag(layer, "mask_zero")
+            masked[0] = layer.flag("mask_zero")
         if layer.kind == "Masking":
             value = _mask_value(layer)
-            if embedding is not None:  # a one-hot row is never all one value
-                masked[:] = (embedding == value).all(axis=1)
+            if table is not None:  # a one-hot row is never all one value
+                masked[:] = (table == value).all(axis=1)
     if not masked.any():
         return None
     for layer in layers:
-        if layer.kind.startswith("CuDNN") or flag(layer, "zero_output_for_mask"):
-            raise ModelFileError(
+        if layer.kind.startswith("CuDNN") or layer.flag("zero_output_for_mask"):
+            raise refusal(
                 f"expected no masking before {layer.shown}, which doesn't pass over "
-                f"masked symbols: {ADVICE}"
+                "masked symbols"
             )
     return masked
 
 
 def _mask_value(layer: Layer) -> float:
     value = layer.settings.get("mask_value", 0.0)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_whole(value) or isinstance(value, float):
         with contextlib.suppress(OverflowError):  # JSON's whole numbers have no end
             return float(value)
-    raise ModelFileError(
-        f"expected mask_value of {layer.shown} as a number, "
-        f"but received {shown(value)}: {ADVICE}"
+    raise refusal(
+        f"expected mask_value of {layer.shown} as a number, but received {shown(value)}"
     )
 
 
 def _assemble(
     parts: Sequence[Recurrent | Pointwise],
-    embedding: np.ndarray | None,
+    table: np.ndarray | None,
     masked: np.ndarray | None,
 ) -> Network:
     """Split the chain into input table, recurrent part, head and last dense layer."""
@@ -191,17 +173,17 @@ def _assemble(
     head = _without_softmax(parts[last + 1 :])
     others = (*parts[:last], *head)
     if any(part.activation == SOFTMAX for part in others) or head[-1].kernel is None:
-        raise ModelFileError(
+        raise refusal(
             "expected softmax, or nothing, directly after the last Dense layer and "
-            f"nowhere else, but received another order: {ADVICE}"
+            "nowhere else, but received another order"
         )
     if head[-1].activation != "linear":
-        raise ModelFileError(
+        raise refusal(
             "expected softmax or no activation at the end, but received "
-            f"{head[-1].activation!r}: {ADVICE}"
+            f"{head[-1].activation!r}"
         )
     return Network(
-        _folded(embedding, parts[:first], len(head[-1].bias)),
+        _folded(table, parts[:first], len(head[-1].bias)),
         tuple(parts[first : last + 1]),
         head[-1].kernel,
         head[-1].bias,
@@ -222,67 +204,56 @@ def _without_softmax(head: Sequence[Pointwise]) -> list[Pointwise]:
 
 
 def _folded(
-    embedding: np.ndarray | None, layers: Sequence[Pointwise], symbols: int
+    table: np.ndarray | None, layers: Sequence[Pointwise], symbols: int
 ) -> np.ndarray | None:
     """Apply dense layers and activations of the input to the table of all symbols."""
     if not layers:
-        return embedding
-    if embedding is None:
+        return table
+    if table is None:
         if symbols > MAX_IDENTITY:
-            raise ModelFileError(
+            raise refusal(
                 f"expected at most {MAX_IDENTITY:,} one-hot symbols where a layer "
-                f"comes before the recurrent ones, but received {symbols:,}: {ADVICE}"
+                f"comes before the recurrent ones, but received {symbols:,}"
             )
-        embedding = np.eye(symbols, dtype=np.float32)
+        table = np.eye(symbols, dtype=np.float32)
     widest = max(layer.units or 0 for layer in layers)
-    if symbols * widest > MAX_FOLDED_FLOATS:
-        raise ModelFileError(
-            f"expected at most {MAX_FOLDED_FLOATS:,} values of all symbols before the "
-            f"recurrent layers, but received {symbols:,} times {widest:,}: {ADVICE}"
-        )
-    kernels = sum(layer.kernel.size for layer in layers if layer.kernel is not None)
-    if symbols * kernels > MAX_FOLDED_PRODUCTS:
-        raise ModelFileError(
-            f"expected at most {MAX_FOLDED_PRODUCTS:,} products of all symbols before "
-            f"the recurrent layers, but received {symbols:,} times {kernels:,}: "
-            f"{ADVICE}"
-        )
-    table = apply_pointwise(embedding, layers)
+    weights = sum(layer.kernel.size for layer in layers if layer.kernel is not None)
+    for what, each, most in (
+        ("values", widest, MAX_FOLDED_FLOATS),
+        ("products", weights, MAX_FOLDED_PRODUCTS),
+    ):
+        if symbols * each > most:
+            raise refusal(
+                f"expected at most {most:,} {what} of all symbols before the recurrent "
+                f"layers, but received {symbols:,} times {each:,}"
+            )
+    table = apply_pointwise(table, layers)
     if not np.isfinite(table).all():
-        raise ModelFileError(
+        raise refusal(
             "expected finite values after the first layers, but they grow beyond "
-            f"float32: {ADVICE}"
+            "float32"
         )
     return table
 
 
-def _use(layers: Sequence[Layer], symbols: int) -> tuple[str, int | None]:
-    """Return targets and window: how the model has been shown a text."""
-    last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
-    carries = flag(last, "return_sequences") or flag(last, "stateful")
-    first, settings = layers[0].shown, layers[0].settings
-    shapes = (settings.get(key) for key in SHAPES)
-    shape = next((shape for shape in shapes if shape is not None), None)
-    embeds = any(layer.kind == "Embedding" for layer in layers)
+def _seq_length(layers: Sequence[Layer], last: Layer, symbols: int) -> int | None:
+    """Return how many symbols a window had, by the first layer's input shape."""
+    first, shape = layers[0], layers[0].input_shape
     if shape is None:
-        window = settings.get("input_length")
+        length = first.settings.get("input_length")
     else:
-        rank = 2 if embeds else 3
-        if (
-            not isinstance(shape, list)
-            or len(shape) != rank
-            or (not embeds and shape[2] not in (None, symbols))
-        ):
-            raise ModelFileError(
-                f"expected an input of {'symbols' if embeds else 'one-hot symbols'} "
-                f"for {symbols:,} outputs, but {first} has the shape "
-                f"{shown(shape)}: {ADVICE}"
+        embeds = any(layer.kind == "Embedding" for layer in layers)
+        rank, what = (2, "symbols") if embeds else (3, "one-hot symbols")
+        fits = isinstance(shape, list) and len(shape) == rank
+        if not fits or (not embeds and shape[2] not in (None, symbols)):
+            raise refusal(
+                f"expected an input of {what} for {symbols:,} outputs, but "
+                f"{first.shown} has the shape {shown(shape)}"
             )
-        window = shape[0 if flag(last, "time_major") else 1]
-    whole = isinstance(window, int) and not isinstance(window, bool)
-    if window is not None and not (whole and 1 <= window <= MAX_WINDOW_CHARS):
-        raise ModelFileError(
-            f"expected windows of 1 to {MAX_WINDOW_CHARS:,} symbols, but {first} has "
-            f"{shown(window)}: {ADVICE}"
+        length = shape[0 if last.flag("time_major") else 1]
+    if length is not None and not (is_whole(length) and 1 <= length <= MAX_SEQ_LENGTH):
+        raise refusal(
+            f"expected windows of 1 to {MAX_SEQ_LENGTH:,} symbols, but {first.shown} "
+            f"has {shown(length)}"
         )
-    return ("all" if carries else "last"), window
+    return length

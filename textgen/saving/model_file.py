@@ -1,7 +1,6 @@
 """The trained model as one .h5 file, written atomically and read without trust.
 
-    512 bytes   a block with the SHA-256 of everything after it
-    (`textgen.saving.container`)
+    512 bytes   the SHA-256 of everything after them (`textgen.saving.container`)
     the rest    what Keras writes for the model, and a dataset ``textgen/metadata``
 
 The metadata are UTF-8 JSON: the symbols in id order, the corpus, the whole
@@ -17,15 +16,17 @@ import contextlib
 import json
 import os
 import stat
+import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from textgen.errors import ModelFileError, OutputError, shown_path
-from textgen.saving.container import ADVICE, BLOCK_BYTES, Contents, user_block
+from textgen.saving.container import BLOCK_BYTES, Contents, refusal, user_block
+from textgen.saving.find_model import find_models, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import (
@@ -34,6 +35,9 @@ from textgen.saving.trained_model import (
     model_of_contents,
 )
 from textgen.system.files import write_atomically
+
+if TYPE_CHECKING:
+    import h5py
 
 MAX_FILE_BYTES = 1 << 30
 
@@ -51,78 +55,112 @@ def save_model(
     """Write a trained model, so that ``path`` is the earlier file or the whole new one.
 
     Args:
-        keras_model: a `keras.Model` of `textgen.modeling.model`, of float32 policy.
-        metadata: plain JSON values with at least ``symbols``, ``corpus`` and
-            ``config``; see the README of ``models/``.
+        keras_model: the `keras.Model`, with the float32 policy.
+        metadata: plain JSON values with at least ``format``, ``level``, ``symbols``,
+            ``corpus`` and ``config``; see the README of ``models/``.
         path: the file; its folder exists.
         previous: under this name the earlier file is kept, if given.
 
     Raises:
-        OutputError: if the weights aren't finite, the file would be larger than
-            `load_model` takes, or it can't be written.
-        ModelFileError: if `load_model` would not take the result.
+        OutputError: as `serialize`, or if the file can't be written.
+        ModelFileError: as `serialize`.
+    """
+    write_atomically(serialize(keras_model, metadata), path, previous=previous)
+
+
+def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
+    """Return the model file's bytes, having read them back.
+
+    A training calls this with its untrained network, too, to find out at once whether
+    the model can be saved at the end.
+
+    Args:
+        keras_model: the `keras.Model`, with the float32 policy.
+        metadata: as of `save_model`.
+
+    Raises:
+        OutputError: if the weights aren't finite, or the file would be larger than
+            `load_model` takes.
+        ModelFileError: if `load_model` would not take the file.
     """
     for weights in keras_model.get_weights():
-        # False for NaN too, which max() hands on.
+        # False for NaN too, which max() returns.
         if weights.size and not np.abs(weights).max() <= MAX_WEIGHT:
             raise OutputError(
                 f"expected finite weights below {MAX_WEIGHT:g}, but received others; "
-                "nothing was saved: train anew with a lower --learning-rate"
+                "nothing was saved",
+                "train anew with a lower `learning_rate`",
             )
-    # Not for reading, which h5py does in a process of its own.
+    # Not at the top, since opening a file leaves h5py to another process.
     from textgen.saving.hdf5 import read_contents
 
-    path = Path(path)
     hdf5 = _hdf5_bytes(keras_model, metadata)
     file_bytes = BLOCK_BYTES + len(hdf5)
     if file_bytes > MAX_FILE_BYTES:
         raise OutputError(
             f"expected a model file of at most {MAX_FILE_BYTES:,} bytes, but it would "
-            f"have {file_bytes:,}; nothing was saved: train a smaller network"
+            f"have {file_bytes:,}; nothing was saved",
+            "train a smaller network",
         )
-    model_of_contents(replace(read_contents(hdf5), hashed=True), path)
-    write_atomically(user_block(hdf5) + hdf5, path, previous=previous)
+    data = user_block(hdf5) + hdf5
+    model_of_contents(read_contents(data), None)
+    return data
 
 
 def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
     """Return what Keras saves, with the metadata beside it."""
     import h5py
 
-    # A private function, but what the model's own save() comes to for a path that ends
-    # in .h5; save() takes no open file, and a path would need room on a disk.
-    from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
-
     from textgen.saving.hdf5 import METADATA_PATH
 
     # ASCII: the name of a corpus may hold bytes that are not UTF-8.
     text = json.dumps(metadata, allow_nan=False).encode("ascii")
-    with h5py.File.in_memory() as hdf5:
-        save_model_to_hdf5(keras_model, hdf5, include_optimizer=False)
+    with _saved_by_keras(keras_model) as file:
         fixed_length = h5py.string_dtype("utf-8", len(text))
-        hdf5.create_dataset(METADATA_PATH, data=text, dtype=fixed_length)
-        hdf5.flush()
-        return hdf5.id.get_file_image()
+        file.create_dataset(METADATA_PATH, data=text, dtype=fixed_length)
+        file.flush()
+        return file.id.get_file_image()
+
+
+def _saved_by_keras(keras_model: Any) -> h5py.File:
+    """Return an open file in memory that holds what Keras saves."""
+    import h5py
+
+    try:
+        # Not public, but what the model's own save() calls for a path that ends in
+        # .h5; save() takes no open file, and a path needs room on a disk.
+        from keras.src.legacy.saving.legacy_h5_format import save_model_to_hdf5
+
+        file = h5py.File.in_memory()
+        save_model_to_hdf5(keras_model, file, include_optimizer=False)
+        return file
+    except (ImportError, AttributeError, TypeError):  # a Keras that has changed it
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "model.h5")
+            keras_model.save(path, include_optimizer=False)
+            return h5py.File.in_memory(path.read_bytes())
 
 
 # Reading
 
 
 def load_model(
-    path: str | os.PathLike[str],
+    model: str | os.PathLike[str],
     vocabulary_from: str | os.PathLike[str] | None = None,
     *,
     reader: Reader | None = None,
 ) -> TrainedModel:
-    """Open a model file: one of ours, or what any Keras saved as .h5.
+    """Open a trained model: one of ours, or what any Keras saved as .h5.
 
-    The HDF5 library reads it in a process of its own, with limits of time and memory,
-    and nothing in the file is executed or trusted with a size.
+    The HDF5 library reads the file in a process of its own, with limits of time and
+    memory, and nothing in it is executed or trusted with a size.
 
     Args:
-        path: the .h5 file.
+        model: path of the .h5 file, or a name such as ``sonnets``; see
+            `load_model_for`.
         vocabulary_from: for a model of another program, the text that it was trained
             on; its sorted symbols are the vocabulary, in lower case if only that fits.
-        reader: a process that was started earlier, which is closed then; None means a
+        reader: a process that was started earlier, which is used up; None means a
             new one.
 
     Raises:
@@ -130,9 +168,48 @@ def load_model(
             anything that isn't known here; one line that begins with the file.
         CorpusError: if ``vocabulary_from`` can't be read.
     """
-    path = Path(path)
+    if isinstance(model, str) and is_model_name(model):
+        return load_model_for(model, vocabulary_from, reader=reader)
+    path = Path(model)
     with _named(path):
         return model_of_contents(_read(path, reader), path, vocabulary_from)
+
+
+def load_model_for(
+    corpus: str,
+    vocabulary_from: str | os.PathLike[str] | None = None,
+    *,
+    reader: Reader | None = None,
+) -> TrainedModel:
+    """Open the model for a corpus: the user's own, else the pretrained one.
+
+    A model whose training was interrupted is used only if there is no other.
+
+    Args:
+        corpus: name of the corpus, or its path; see `find_models`.
+        vocabulary_from: as of `load_model`.
+        reader: as of `load_model`.
+
+    Raises:
+        ModelFileError: if there is none, and as `load_model`.
+
+    Warns:
+        UserWarning: if an unfinished model is passed over.
+    """
+    first, *others = find_models(corpus)
+    model = load_model(first, vocabulary_from, reader=reader)
+    if not model.is_unfinished:
+        return model
+    for path in others:
+        other = load_model(path, vocabulary_from)
+        if not other.is_unfinished:
+            warnings.warn(
+                f"the model {str(first)!r} is unfinished (training with `resume` goes "
+                f"on with it), so {str(path)!r} is used",
+                stacklevel=2,
+            )
+            return other
+    return model
 
 
 def load_trainable(path: str | os.PathLike[str]) -> TrainedModel:
@@ -147,7 +224,8 @@ def load_trainable(path: str | os.PathLike[str]) -> TrainedModel:
         if contents.metadata is None:
             raise ModelFileError(
                 "expected a model of train.py to go on from, but this one was written "
-                "by another program: train a new one"
+                "by another program",
+                "train a new one",
             )
         model = model_of_contents(contents, path)
         check_trainable(model)
@@ -160,7 +238,8 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except ModelFileError as error:
-        raise ModelFileError(f"{shown_path(path)}: {error}") from error
+        problem = f"{shown_path(path)}: {error.problem}"
+        raise ModelFileError(problem, error.advice) from error
 
 
 def _read(path: Path, reader: Reader | None = None) -> Contents:
@@ -173,17 +252,15 @@ def _check_file(path: Path) -> None:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise ModelFileError(
-                f"expected a file, but it is a folder or device: {ADVICE}"
-            )
+            raise refusal("expected a file, but it is a folder or device")
         if status.st_size > MAX_FILE_BYTES:
-            raise ModelFileError(
+            raise refusal(
                 f"expected at most {MAX_FILE_BYTES:,} bytes, "
-                f"but received {status.st_size:,}: {ADVICE}"
+                f"but received {status.st_size:,}"
             )
         path.open("rb").close()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise ModelFileError(
-            f"expected a model file, but it can't be read ({reason}): {ADVICE}"
+        raise refusal(
+            f"expected a model file, but it can't be read ({reason})"
         ) from error

@@ -1,50 +1,41 @@
-"""A model file's path → its contents, read by a process that may crash in peace.
+"""Model files are opened in a process of their own, which may crash without harm.
 
-The HDF5 library reads what strangers wrote in a fresh small interpreter
-(`textgen.saving.sandbox_worker`), never in a copy of this process. It has ten seconds
-and
-limited memory, and what comes back is text and float32 arrays.
+The HDF5 library reads what strangers wrote in a fresh, small interpreter
+(`textgen.saving.sandbox_worker`), never in this process or in a copy of it. The
+interpreter has limited memory and ten seconds, and answers with text and arrays.
 
-Nothing slow is imported here, so that a program can start the process first and import
-the rest while it gets ready.
+Nothing slow is imported here, so that a program can start the interpreter first and
+import the rest while that gets ready.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
-import threading
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from textgen.errors import ModelFileError
 from textgen.saving.container import Contents
 
-if TYPE_CHECKING:
-    import numpy as np
-
 WALL_S = 10
-# The status of a process that its limit of processor time ended.
+# The status of a process that used up its limit of processor time.
 OUT_OF_PROCESSOR_TIME = -getattr(signal, "SIGXCPU", math.inf)
-MAX_HEADER_BYTES = 1 << 26
-MAX_TEXT_BYTES = 1 << 24
 MAX_ERROR_CHARS = 1000
-BYTES_OF_FLOAT16 = 2  # of which the child makes four
 
 
 class Reader:
-    """The process, which reads files until it is closed.
+    """A process that reads one model file.
 
-    As a context manager it is closed at the end::
+    As a context manager it is ended afterwards::
 
         with Reader() as reader:
             contents = reader.read("model.h5")
@@ -52,25 +43,24 @@ class Reader:
 
     def __init__(self) -> None:
         """Start the process; it is ready some tenth of a second later."""
-        child = Path(__file__).with_name("sandbox_worker.py")
-        command = [sys.executable, "-I", "-S", str(child), *_import_folders()]
-        environment = {
-            **os.environ,
-            "OPENBLAS_NUM_THREADS": "1",
-            "HDF5_PLUGIN_PRELOAD": "::",  # no filter libraries from elsewhere
-        }
-        self._process: subprocess.Popen | None = None
-        self._failure: OSError | None = None  # told when there is something to read
+        self._process: subprocess.Popen[bytes] | None = None
+        if not sys.executable:
+            self._failure = "Python doesn't say where its interpreter is"
+            return
+        worker = Path(__file__).with_name("sandbox_worker.py")
         try:
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-I", "-S", str(worker), *_import_folders()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env=environment,
+                bufsize=0,  # a buffer could take more than what tells of readiness
+                # No filter libraries of HDF5 from elsewhere.
+                env=os.environ
+                | {"OPENBLAS_NUM_THREADS": "1", "HDF5_PLUGIN_PRELOAD": "::"},
             )
         except OSError as error:
-            self._failure = error
+            self._failure = f"{sys.executable!r} can't be started ({error})"
 
     def __enter__(self) -> Reader:
         return self
@@ -85,119 +75,87 @@ class Reader:
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        if self._process is None:
-            return
-        self._process.kill()
-        with contextlib.suppress(OSError):  # a path that it never took
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            with contextlib.suppress(OSError, ValueError):
+                self._process.communicate()
 
     def read(self, path: str | os.PathLike[str]) -> Contents:
-        """Read a model file.
+        """Read a model file; this can be done once.
 
         Args:
             path: the file.
 
         Raises:
-            ModelFileError: if it is refused, or took too long, or ended the process;
-                the reader can then only be closed.
+            ModelFileError: if the file is refused, takes more than `WALL_S` seconds
+                from when the process is ready, or ends the process.
 
         Warns:
-            UserWarning: where memory and processor time can't be limited.
+            UserWarning: where memory or processor time can't be limited.
         """
         if self._process is None:
             raise ModelFileError(
                 "expected to read the file in a process of its own, but "
-                f"{sys.executable!r} can't be started ({self._failure})"
-            ) from self._failure
-        expired = threading.Event()
-
-        def expire() -> None:
-            expired.set()
-            self._process.kill()
-
-        timer = threading.Timer(WALL_S, expire)
-        timer.start()
+                f"{self._failure}"
+            )
+        self._process.stdout.read(1)  # what it writes when it is ready
+        status: int | None = None
         try:
-            return self._answer(Path(path))
+            answer, _ = self._process.communicate(os.fsencode(path), timeout=WALL_S)
+            status = self._process.returncode
+        except subprocess.TimeoutExpired:
+            self.close()
+        if status in (None, OUT_OF_PROCESSOR_TIME):
+            raise ModelFileError(
+                f"expected a model file, but reading it took more than {WALL_S} s",
+                "use another file, or try again when the machine is less busy",
+            )
+        try:
+            return _contents(answer)
         except (
-            OSError,
-            EOFError,
             ValueError,
             LookupError,
             TypeError,
+            EOFError,
+            MemoryError,
             RecursionError,
         ) as error:
-            self._process.kill()
-            status = self._process.wait()
-            if expired.is_set() or status == OUT_OF_PROCESSOR_TIME:
-                raise ModelFileError(
-                    f"expected a model file, but reading it took more than {WALL_S} s: "
-                    "use another file, or try again when the machine is less busy"
-                ) from error
             raise ModelFileError(
                 "expected an HDF5 model file, but its structure is damaged: reading it "
-                f"ended the process that did (status {status}); use another file"
+                f"ended the process that did (status {status})",
+                "use another file",
             ) from error
-        finally:
-            timer.cancel()
 
-    def _answer(self, path: Path) -> Contents:
-        size = path.stat().st_size
-        self._process.stdin.write(os.fsencode(path).hex().encode("ascii") + b"\n")
-        self._process.stdin.flush()
-        header = json.loads(self._process.stdout.readline(MAX_HEADER_BYTES))
-        if "error" in header:
-            error = str(header["error"])[:MAX_ERROR_CHARS]
-            raise ModelFileError(error.replace("\n", " "))
-        if not header["limited"]:
-            warnings.warn(
-                "memory and processor time can't be limited on this system; "
-                "the model file was read with a limit of time only",
-                stacklevel=4,
-            )
-        version = header["keras_version"]
-        if not isinstance(version, str | None):
-            raise TypeError("a version that is no text")
-        texts = [self._text(length) for length in header["texts"]]
-        most_bytes = 4 // BYTES_OF_FLOAT16 * size
-        weights = {}
-        for name, shapes in header["layers"]:
-            arrays = []
-            for shape in shapes:
-                most_bytes -= 4 * math.prod(shape)
-                if most_bytes < 0:
-                    raise ValueError("more bytes than the file can hold")
-                arrays.append(self._array(shape))
-            weights[name] = tuple(arrays)
-        return Contents(
-            config=texts[0],
-            keras_version=version,
-            weights=weights,
-            metadata=texts[1] if len(texts) > 1 else None,
-            hashed=header["hashed"],
+
+def _contents(answer: bytes) -> Contents:
+    """Check the process' answer, which is not believed: see `sandbox_worker`."""
+    # Here, so that the process starts before NumPy is imported.
+    import numpy as np
+
+    stream = io.BytesIO(answer)
+    header = json.loads(stream.readline())
+    if "error" in header:
+        problem, advice = (
+            str(text)[:MAX_ERROR_CHARS].replace("\n", " ") for text in header["error"]
         )
-
-    def _text(self, length: int) -> str:
-        if not 0 <= length <= MAX_TEXT_BYTES:
-            raise ValueError("not as many bytes as a text may have")
-        text = self._process.stdout.read(length)
-        if len(text) < length:
-            raise EOFError
-        return text.decode()
-
-    def _array(self, shape: Sequence[int]) -> np.ndarray:
-        import numpy as np
-
-        array = np.empty(shape, "<f4")
-        left = memoryview(array).cast("B") if array.size else memoryview(b"")
-        while left:
-            received = self._process.stdout.readinto(left)
-            if not received:
-                raise EOFError
-            left = left[received:]
-        return array
+        raise ModelFileError(problem, advice)
+    if unlimited := {"memory", "processor time"}.intersection(header["unlimited"]):
+        warnings.warn(
+            f"{' and '.join(sorted(unlimited))} can't be limited on this system; the "
+            "model file was read without that limit",
+            stacklevel=5,
+        )
+    weights = {}
+    for name, count in header["layers"]:
+        arrays = [np.load(stream, allow_pickle=False) for _ in range(count)]
+        if any(array.dtype != np.float32 for array in arrays):
+            raise TypeError("weights that aren't float32")
+        weights[str(name)] = tuple(arrays)
+    texts = header["config"], header["keras_version"], header["metadata"]
+    if not all(isinstance(text, str | None) for text in texts) or texts[0] is None:
+        raise TypeError("texts that aren't")
+    config, version, metadata = texts
+    return Contents(config, version, weights, metadata, header["hashed"] is True)
 
 
 def _import_folders() -> list[str]:

@@ -1,8 +1,8 @@
 """A trained network with all that is needed to use it, out of a file's contents.
 
-Our own files bring their vocabulary and how their windows were cut. Those of other
-programs have neither: the vocabulary is that of the text they were trained on, which
-the user names, and the windows are read off the network.
+Our own files say what their vocabulary is and how their windows were cut. Those of
+other programs don't: the vocabulary is that of the text they were trained on, which the
+user names, and what windows they were trained on is told by the network itself.
 """
 
 from __future__ import annotations
@@ -24,23 +24,27 @@ from textgen.errors import (
     ModelFileError,
     OptionError,
     VocabularyError,
+    shortened,
     shown,
     shown_path,
 )
 from textgen.inference.decoder import Decoder, WindowDecoder
 from textgen.inference.weights import Network
-from textgen.saving.container import ADVICE, FORMAT_VERSION, Contents
+from textgen.saving.container import FORMAT_VERSION, Contents, refusal
 from textgen.saving.keras_network import KerasModel, build_model
 
-# Units of all layers, times T where T windows are staggered, times texts.
-# For each a step takes up to 65 bytes: half a GiB.
+# Most units computed in one step: those of all layers, times T where T windows are
+# staggered, times the batch size. A unit takes up to 65 bytes, so that is half a GiB.
 MAX_STAGGERED_UNITS = 1 << 23
-USUAL_WINDOW_CHARS = PRESETS["course"].windows.seq_length
+USUAL_SEQ_LENGTH = PRESETS["course"].windows.seq_length
+NAME_TEXT = "name the text that it was trained on as `vocabulary_from`"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A trained network with all that is needed to use it.
+
+    Each is equal to itself only, and can be a key of a dictionary.
 
     Attributes:
         network: the weights.
@@ -59,17 +63,36 @@ class TrainedModel:
     metadata: Mapping[str, Any]
     path: Path | None
 
+    def __repr__(self) -> str:
+        place = "in memory" if self.path is None else shown_path(self.path)
+        facts = [self.kind, *_layer_names(self.network)]
+        facts.append(f"{len(self.vocabulary):,} symbols")
+        figure = self._record.get("held_out_nats_per_char")
+        if isinstance(figure, int | float):
+            facts.append(f"{figure:.3f} nats per character held out")
+        return f"<TrainedModel {place}: {shortened(', '.join(facts))}>"
+
+    @property
+    def _record(self) -> Mapping[str, Any]:
+        """What the metadata say of the training, if they do."""
+        record = self.metadata.get("training")
+        return record if isinstance(record, dict) else {}
+
     @property
     def windows(self) -> WindowConfig:
         """How the training windows were cut."""
         return self.config.windows
 
     @property
+    def is_unfinished(self) -> bool:
+        """Whether its training was interrupted."""
+        return self._record.get("interrupted") is True
+
+    @property
     def remark(self) -> str:
         """What a user should know of it, for the end of a line; mostly nothing."""
-        record = self.metadata.get("training")
-        if isinstance(record, dict) and record.get("interrupted") is True:
-            return " (unfinished; train.py --resume goes on with it)"
+        if self.is_unfinished:
+            return " (unfinished; training with `resume` goes on with it)"
         return ""
 
     @property
@@ -97,14 +120,14 @@ class TrainedModel:
 
 def model_of_contents(
     contents: Contents,
-    path: Path,
+    path: Path | None,
     vocabulary_from: str | os.PathLike[str] | None = None,
 ) -> TrainedModel:
     """Check a file's contents and build the model.
 
     Args:
         contents: as read.
-        path: of the file.
+        path: of the file; None before it is written.
         vocabulary_from: the text whose symbols a model without vocabulary knows.
 
     Raises:
@@ -120,23 +143,21 @@ def model_of_contents(
         if vocabulary_from is None:
             raise ModelFileError(
                 "expected a model with its vocabulary, but this one was written by "
-                "another program and has none: name the text that it was trained on "
-                "with --vocabulary-from TEXT"
+                "another program and has none",
+                NAME_TEXT,
             )
         return _foreign_model(keras_model, path, vocabulary_from)
     if not contents.hashed:
-        raise ModelFileError(
-            f"expected the file's SHA-256 in a block before it, found none: {ADVICE}"
-        )
+        raise refusal("expected the file's SHA-256 in a block before it, found none")
     if vocabulary_from is not None:
         raise ModelFileError(
-            "expected a model without vocabulary, but this one brings its own: "
-            "leave --vocabulary-from out"
+            "expected a model without vocabulary, but this one brings its own",
+            "leave `vocabulary_from` out",
         )
     return _own_model(keras_model.network, contents.metadata, path)
 
 
-def _own_model(network: Network, text: str, path: Path) -> TrainedModel:
+def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
     try:
         metadata = _of_this_format(json.loads(text))
         if metadata["format"] != FORMAT_VERSION or metadata["level"] != "character":
@@ -155,15 +176,14 @@ def _own_model(network: Network, text: str, path: Path) -> TrainedModel:
         OptionError,
         VocabularyError,
     ) as error:
-        raise ModelFileError(
+        raise refusal(
             f"expected textgen's metadata of format {FORMAT_VERSION} "
-            f"(symbols, corpus, config), but received others: {ADVICE}"
+            "(symbols, corpus, config), but received others"
         ) from error
     if len(vocabulary) != network.vocabulary_size or kind not in KINDS:
-        raise ModelFileError(
+        raise refusal(
             f"expected metadata that fit the network of {network.vocabulary_size:,} "
-            f"symbols, but received {len(vocabulary):,} symbols, kind "
-            f"{shown(kind)}: {ADVICE}"
+            f"symbols, but received {len(vocabulary):,} symbols, kind {shown(kind)}"
         )
     _check_window(network, config.windows)
     return TrainedModel(network, vocabulary, kind, config, metadata, path)
@@ -185,10 +205,12 @@ def _of_this_format(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _foreign_model(
-    keras_model: KerasModel, path: Path, vocabulary_from: str | os.PathLike[str]
+    keras_model: KerasModel,
+    path: Path | None,
+    vocabulary_from: str | os.PathLike[str],
 ) -> TrainedModel:
     network = keras_model.network
-    window = keras_model.seq_length or USUAL_WINDOW_CHARS
+    window = keras_model.seq_length or USUAL_SEQ_LENGTH
     windows = WindowConfig(window, targets=keras_model.targets)
     _check_window(network, windows)
     vocabulary = _vocabulary_of(vocabulary_from, network.vocabulary_size)
@@ -204,9 +226,9 @@ def _foreign_model(
 def _check_window(network: Network, windows: WindowConfig) -> None:
     units = _units(network)
     if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
-        raise ModelFileError(
+        raise refusal(
             f"expected windows of at most {MAX_STAGGERED_UNITS // units:,} symbols for "
-            f"{units:,} units, but received window {windows.seq_length:,}: {ADVICE}"
+            f"{units:,} units, but received window {windows.seq_length:,}"
         )
 
 
@@ -230,8 +252,7 @@ def _vocabulary_of(given: str | os.PathLike[str], size: int) -> Vocabulary:
     path = existing_file(given)
     if path is None:
         raise CorpusError(
-            f"expected a text, but {shown_path(given)} does not exist: give the text "
-            "that the model was trained on"
+            f"expected a text, but {shown_path(given)} does not exist", NAME_TEXT
         )
     symbols: set[str] = set()
     lowered: set[str] = set()
@@ -243,8 +264,8 @@ def _vocabulary_of(given: str | os.PathLike[str], size: int) -> Vocabulary:
             return Vocabulary(tuple(sorted(fitting)))
     raise ModelFileError(
         f"expected a text of {size:,} different symbols, as the model has, but "
-        f"{str(path)!r} has {len(symbols):,} ({len(lowered):,} in lower case): name "
-        "the text that it was trained on with --vocabulary-from"
+        f"{str(path)!r} has {len(symbols):,} ({len(lowered):,} in lower case)",
+        NAME_TEXT,
     )
 
 
@@ -252,14 +273,10 @@ def check_trainable(model: TrainedModel) -> None:
     """Raise `ModelFileError` unless a training can go on from a model.
 
     That takes what `textgen.modeling.model` builds: an embedding, plain LSTM layers of
-    one
-    size, one dense layer.
+    one size, one dense layer.
     """
     network, config = model.network, model.config.model
-    received = [
-        f"{type(layer).__name__.removesuffix('Weights')}({layer.units})"
-        for layer in network.layers
-    ]
+    received = _layer_names(network)
     ours = [f"LSTM({config.units})"] * config.layers
     width = config.embedding or network.vocabulary_size
     if (
@@ -270,5 +287,14 @@ def check_trainable(model: TrainedModel) -> None:
     ):
         raise ModelFileError(
             f"expected a model of train.py to go on from, {', '.join(ours)} and one "
-            f"Dense layer, but received {', '.join(received)}: train a new one"
+            f"Dense layer, but received {', '.join(received)}",
+            "train a new one",
         )
+
+
+def _layer_names(network: Network) -> list[str]:
+    """Return kind and size of each layer but the last dense one, as ``LSTM(224)``."""
+    return [
+        f"{type(layer).__name__.removesuffix('Weights')}({layer.units})"
+        for layer in network.layers
+    ]
