@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from textgen.errors import ModelFileError, shown
 from textgen.saving.container import refusal
@@ -31,7 +31,7 @@ MAX_SIZE = 1 << 21  # of any axis: more than there are Unicode symbols
 SHAPES = ("batch_input_shape", "batch_shape")  # where a layer says that of its input
 
 
-def is_whole(value: Any) -> bool:
+def is_whole(value: object) -> TypeGuard[int]:
     """Tell whether a setting is a whole number; to Python, True is one, too."""
     return isinstance(value, int) and not isinstance(value, bool)
 

@@ -170,26 +170,24 @@ def _assemble(
     """Split the chain into input table, recurrent part, head and last dense layer."""
     places = [k for k, part in enumerate(parts) if isinstance(part, Recurrent)]
     first, last = places[0], places[-1]
-    head = _without_softmax(parts[last + 1 :])
-    others = (*parts[:last], *head)
-    if any(part.activation == SOFTMAX for part in others) or head[-1].kernel is None:
+    before = [part for part in parts[:first] if isinstance(part, Pointwise)]
+    after = [part for part in parts[last:] if isinstance(part, Pointwise)]
+    *head, dense = _without_softmax(after)
+    others = (*parts[:last], *head, dense)
+    kernel, bias = dense.kernel, dense.bias
+    if any(x.activation == SOFTMAX for x in others) or kernel is None or bias is None:
         raise refusal(
             "expected softmax, or nothing, directly after the last Dense layer and "
             "nowhere else, but received another order"
         )
-    if head[-1].activation != "linear":
+    if dense.activation != "linear":
         raise refusal(
             "expected softmax or no activation at the end, but received "
-            f"{head[-1].activation!r}"
+            f"{dense.activation!r}"
         )
-    return Network(
-        _folded(table, parts[:first], len(head[-1].bias)),
-        tuple(parts[first : last + 1]),
-        head[-1].kernel,
-        head[-1].bias,
-        tuple(head[:-1]),
-        masked,
-    )
+    table = _folded(table, before, len(bias))
+    layers = tuple(parts[first : last + 1])
+    return Network(table, layers, kernel, bias, tuple(head), masked)
 
 
 def _without_softmax(head: Sequence[Pointwise]) -> list[Pointwise]:

@@ -93,7 +93,7 @@ class Reader:
         Warns:
             UserWarning: where memory or processor time can't be limited.
         """
-        if self._process is None:
+        if self._process is None or self._process.stdout is None:
             raise ModelFileError(
                 "expected to read the file in a process of its own, but "
                 f"{self._failure}"

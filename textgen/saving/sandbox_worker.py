@@ -56,12 +56,11 @@ def main(folders: list[str]) -> None:
         with open(path, "rb") as file:
             unlimited = limit_resources(os.fstat(file.fileno()).st_size)
             contents = read_contents(file.read())
-    except (ModelFileError, MemoryError) as error:
-        memory = isinstance(error, MemoryError)
-        texts = (
-            [TOO_LARGE, "use another file"] if memory else [error.problem, error.advice]
-        )
-        out.write(json.dumps({"error": texts}).encode())
+    except ModelFileError as error:
+        out.write(json.dumps({"error": [error.problem, error.advice]}).encode())
+        return
+    except MemoryError:
+        out.write(json.dumps({"error": [TOO_LARGE, "use another file"]}).encode())
         return
     header = {
         "config": contents.config,
