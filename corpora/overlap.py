@@ -3,6 +3,8 @@
     python corpora/overlap.py                    sonnets.txt in shakespeare.txt
     python corpora/overlap.py PART.txt WHOLE.txt
 
+The part should be the smaller one: its stretches of letters are held in memory.
+
 Only letters are compared, lower-cased and with everything between them left out: case,
 punctuation, spaces and line ends make no difference. So a line is found even where it
 goes over a line end, or is part of a longer line. Every line counts, however short, and
@@ -19,6 +21,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 HELD_OUT = 0.1
+SHOWN = 3
 
 
 def letters_of(text: str) -> str:
@@ -43,10 +46,14 @@ def lines_within(part: str, whole_letters: str) -> list[str]:
     return [line for line in lines if letters_of(line) in whole_letters]
 
 
+def stretches_of(letters: str, length: int) -> set[str]:
+    """Return all stretches of so many letters running."""
+    return {letters[i : i + length] for i in range(len(letters) - length + 1)}
+
+
 def shared_stretches(part_letters: str, whole_letters: str, length: int) -> set[str]:
     """Return the stretches of so many letters that stand in both texts."""
-    starts = range(len(part_letters) - length + 1)
-    wanted = {part_letters[i : i + length] for i in starts}
+    wanted = stretches_of(part_letters, length)
     starts = range(len(whole_letters) - length + 1)
     return {
         stretch for i in starts if (stretch := whole_letters[i : i + length]) in wanted
@@ -87,10 +94,13 @@ def describe(name: str, part: str, whole_letters: str) -> str:
     stretches = longest_shared(letters_of(part), whole_letters)
     size = len(stretches[0]) if stretches else 0
     shortest, longest = min(lengths, default=0), max(lengths, default=0)
+    shown = ", ".join(stretches[:SHOWN])
+    if len(stretches) > SHOWN:
+        shown += f" and {len(stretches) - SHOWN} more"
     return (
         f"{name}: {len(found)} of {len(lengths):,} lines ({shortest} to "
         f"{longest} letters) are found{''.join(f'; {line!r}' for line in found)}; "
-        f"longest stretch in common: {size} letters ({', '.join(stretches)})"
+        f"longest stretch in common: {size} letters ({shown})"
     )
 
 

