@@ -1,4 +1,4 @@
-"""The conversation, on a real pseudo-terminal."""
+"""The conversation: what is said in it, and how it is on a real pseudo-terminal."""
 
 import codecs
 import contextlib
@@ -13,6 +13,13 @@ import time
 from pathlib import Path
 
 import pytest
+from fakes import alphabet_model
+
+from textgen.cli import chat
+from textgen.config import CompletionConfig
+from textgen.generation.batch import completion_seeds
+from textgen.generation.streaming import generate_output
+from textgen.saving.model_file import load_model
 
 pty = pytest.importorskip("pty")
 fcntl = pytest.importorskip("fcntl")
@@ -75,18 +82,6 @@ class Terminal:
         shown = self.until(QUESTION).removesuffix(QUESTION)
         return shown[shown.index(line) + len(line) + 1 : shown.rindex("Write the")]
 
-    def ctrl_c_at_the_question(self) -> str:
-        """Press Ctrl-C until it is asked again; return what is shown before that.
-
-        One that comes after the question is shown and before readline waits for keys
-        is seen at the next key only.
-        """
-        for _ in range(5):
-            self.type(CTRL_C)
-            with contextlib.suppress(AssertionError):
-                return self.until(QUESTION, seconds=10)
-        pytest.fail("Ctrl-C at the question has no effect")
-
     def leave(self) -> int:
         try:
             return self.process.wait(30)
@@ -109,92 +104,17 @@ def open_terminal():
             terminal.process.wait()
 
 
-def test_a_conversation(open_terminal, prose_model):
-    terminal = open_terminal("--model", prose_model, "--length", 30, "--top-k", 20)
-    assert "Write the beginning of a poem, the model will finish it" in terminal.until(
-        QUESTION
-    )
-    assert "seed is 3" in terminal.ask("/seed 3")
-    first = terminal.ask("Shall I ")
-    assert first.startswith("Shall I ")
-    assert len(first) == len("Shall I ") + 30 + 2
-    assert terminal.ask("Shall I ") == first
-    assert "length is 5" in terminal.ask("/length 5")
-    assert terminal.ask("Shall I ") == first[: len("Shall I ") + 5] + "\n\n"
-    assert "temperature is 0.2" in terminal.ask("/temperature 0.2")
-    assert "top-k is none" in terminal.ask("/top-k none")
-    assert "top-k is none" in terminal.ask("/top-k")
-    for command in ("temperature", "length", "more", "seed", "quit"):
-        assert f"/{command}" in terminal.ask("/help")
-    terminal.type("/quit\n")
-    assert terminal.leave() == 0
+@pytest.fixture
+def talk(monkeypatch, capsys):
+    """Return a function that types lines at a conversation, and gives its answers."""
 
+    def talk_about(model, *lines, seed=None, **options):
+        typed = iter(lines)
+        monkeypatch.setattr(chat, "ask", lambda question: next_or_end(typed))
+        chat.Conversation(model, CompletionConfig(**options), seed=seed).run()
+        return capsys.readouterr()
 
-def test_more_goes_on_from_where_it_stopped(open_terminal, prose_model):
-    from textgen.generation.batch import completion_seeds
-    from textgen.generation.streaming import generate_output
-
-    terminal = open_terminal("--model", prose_model, "--length", 20, "--seed", 7)
-    terminal.until(QUESTION)
-    assert "nothing to go on from" in terminal.ask("/more")
-    seeds = completion_seeds(7)
-    text = generate_output(prose_model, "So ", length=20, seed=next(seeds))
-    assert terminal.ask("So ") == text + "\n\n"
-    for _ in range(2):
-        whole = generate_output(prose_model, text, length=20, seed=next(seeds))
-        assert terminal.ask("/more") == whole[len(text) :] + "\n\n"
-        text = whole
-    terminal.type(CTRL_D)
-    assert terminal.leave() == 0
-
-
-def test_ctrl_c_stops_the_completion_only(open_terminal, prose_model):
-    terminal = open_terminal("--model", prose_model, "--length", 100_000_000)
-    terminal.until(QUESTION)
-    terminal.type("So long\n")
-    terminal.until("So long\n")
-    terminal.until("So long")
-    time.sleep(0.2)
-    terminal.type(CTRL_C)
-    assert "(stopped; Ctrl-D or /quit leaves)" in terminal.until(QUESTION)
-    assert "(stopped; Ctrl-D or /quit leaves)" in terminal.ctrl_c_at_the_question()
-    terminal.type("/length 4\n")
-    terminal.until("length is 4\n")  # two questions came if two of them were seen
-    terminal.until(QUESTION)
-    assert len(terminal.ask("/more")) == 4 + 2
-    terminal.type(CTRL_D)
-    assert terminal.leave() == 0
-
-
-@pytest.mark.parametrize(
-    ("line", "answer"),
-    [
-        ("/temperature hot", "/temperature must be a number, but was 'hot'"),
-        ("/temperature -1", "/temperature must be a number of at least 0"),
-        ("/temperature nan", "but was nan"),
-        ("/length 0", "/length must be a whole number of at least 1"),
-        ("/length none", "/length must be a whole number, but was 'none'"),
-        ("/seed 1_0", "/seed must be a whole number, but was '1_0'"),
-        ("/seed -1", "/seed must be"),
-        ("/tempo", "there is no command '/tempo'; /help lists all"),
-        ("/", "there is no command '/'"),
-    ],
-)
-def test_bad_values_are_answered_and_the_conversation_goes_on(
-    line, answer, monkeypatch, capsys
-):
-    from fakes import alphabet_model
-
-    from textgen.cli import chat as interactive
-    from textgen.config import CompletionConfig
-
-    lines = iter([line, "ab"])
-    monkeypatch.setattr(interactive, "ask", lambda question: next_or_end(lines))
-    interactive.Conversation(alphabet_model(), CompletionConfig(length=2)).run()
-    shown = capsys.readouterr()
-    assert answer in shown.err
-    assert shown.err.count("\n") == 1
-    assert shown.out == "abcd\n\n\n"
+    return talk_about
 
 
 def next_or_end(lines):
@@ -203,48 +123,124 @@ def next_or_end(lines):
     raise EOFError
 
 
-def test_slashes_seeds_and_unknown_symbols(open_terminal, prose_model):
-    terminal = open_terminal("--model", prose_model, "--length", 3)
-    terminal.until(QUESTION)
-    assert terminal.ask("//help").startswith("/help")
-    assert re.search(r"fresh each time; the last was \d+", terminal.ask("/seed"))
-    assert "'é' (folded to 'e')" in terminal.ask("né")
-    assert "folded" not in terminal.ask("/more")
-    terminal.type("/quit now\n")
-    assert terminal.leave() == 0
+def test_settings_are_changed_and_shown(talk, prose_model):
+    lines = [
+        "/seed 3", "Shall I ", "Shall I ", "/length 5", "Shall I ", "/temperature 0.2",
+        "/top-k 20", "/top-k none", "/top-k", "/help", "/quit now", "not read",
+    ]  # fmt: skip
+    shown = talk(load_model(prose_model), *lines, length=30, top_k=7)
+    first, second, short, rest = shown.out.split("\n\n")
+    assert first == second == generate_output(
+        prose_model, "Shall I ", length=30, top_k=7, seed=3
+    )  # fmt: skip
+    assert (short, rest) == (first[: len("Shall I ") + 5], "")
+    told = shown.err.splitlines()
+    assert told[:3] == ["seed is 3", "length is 5", "temperature is 0.2"]
+    assert told[3:6] == ["top-k is 20", "top-k is none", "top-k is none"]
+    for command in chat.COMMANDS[1:]:
+        assert re.search(rf"^/{command} ", shown.err, re.MULTILINE)
 
 
-def test_names(open_terminal, names_model):
-    terminal = open_terminal("--model", names_model, "--length", 9, "--seed", 1)
-    assert "Write the beginning of a name" in terminal.until(QUESTION)
-    name = terminal.ask("tyr")
-    assert name.startswith("tyr")
-    assert name.endswith("\n\n")
-    another = terminal.ask("/more")
-    assert another.startswith("tyr")
-    assert another != name
-    terminal.type(CTRL_D)
-    assert terminal.leave() == 0
+def test_more_goes_on_from_where_it_stopped(talk, prose_model):
+    model, seeds = load_model(prose_model), completion_seeds(7)
+    shown = talk(model, "/more", "So ", "/more", "/more", length=20, seed=7)
+    assert "nothing to go on from" in shown.err
+    text = "So "
+    for piece in shown.out.split("\n\n")[:3]:
+        whole = generate_output(model, text, length=20, seed=next(seeds))
+        assert piece == (whole if text == "So " else whole[len(text) :])
+        text = whole
 
 
-def test_history_and_line_editing(open_terminal, prose_model):
+def test_more_of_names_is_another_one(talk, names_model):
+    shown = talk(load_model(names_model), "tyr", "/more", length=9, seed=1)
+    first, second, _ = shown.out.split("\n\n")
+    assert first.startswith("tyr")
+    assert second.startswith("tyr")
+    assert first != second
+
+
+def test_slashes_seeds_and_unknown_symbols(talk, prose_model):
+    model = load_model(prose_model)
+    assert talk(model, "//help", length=3).out.startswith("/help")
+    shown = talk(model, "/seed", "So", "/seed", "/seed 5", "/seed none")
+    assert re.fullmatch(
+        r"seed is fresh each time\nseed is fresh each time; the last was \d+\n"
+        r"seed is 5\nseed is fresh each time; the last was \d+\n",
+        shown.err,
+    )
+    with pytest.warns(UserWarning, match="'é' \\(folded to 'e'\\)") as told:
+        talk(model, "né", "/more")
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("/temperature hot", "/temperature must be a number, but was 'hot'"),
+        ("/temperature -1", "/temperature must be a number of at least 0"),
+        ("/length none", "/length must be a whole number, but was 'none'"),
+        ("/top-k 0", "/top-k must be a whole number of at least 1"),
+        ("/seed 1_0", "/seed must be a whole number, but was '1_0'"),
+        ("/seed -1", "/seed must be"),
+        ("/temprature", "no command '/temprature': did you mean /temperature?"),
+        ("/", "there is no command '/'"),
+    ],
+)
+def test_bad_values_are_answered_and_the_conversation_goes_on(talk, line, answer):
+    shown = talk(alphabet_model(), line, "ab", length=2)
+    assert answer in shown.err
+    assert shown.err.count("\n") == 1
+    assert shown.out == "abcd\n\n\n"
+
+
+# On a terminal
+
+
+def test_it_asks_completes_and_asks_again_until_ctrl_d(open_terminal, prose_model):
     pytest.importorskip("readline")
     terminal = open_terminal("--model", prose_model, "--length", 3, "--seed", 1)
-    terminal.until(QUESTION)
+    question = "Write the beginning of a poem, the model will finish it "
+    assert question in terminal.until(QUESTION)
     first = terminal.ask("So")
-    up, left = "\x1b[A", "\x1b[D"
-    terminal.type(up + left + "l\n")
-    assert "\nSlo" in terminal.until(QUESTION)
     assert first.startswith("So")
+    assert len(first) == len("So") + 3 + 2
+    up, left = "\x1b[A", "\x1b[D"
+    terminal.type(up + left + "l\n")  # it has a history and can be edited
+    assert "\nSlo" in terminal.until(QUESTION)
     terminal.type(CTRL_D)
+    assert terminal.leave() == 0
+
+
+def test_ctrl_c_stops_the_completion_only(open_terminal, names_model, prose_model):
+    terminal = open_terminal("--model", prose_model, "--length", 100_000_000)
+    terminal.until(QUESTION)
+    terminal.type("So long\n")
+    terminal.until("So long\n")
+    terminal.until("So long")
+    time.sleep(0.2)
+    terminal.type(CTRL_C)
+    assert "(stopped; Ctrl-D or /quit leaves)" in terminal.until(QUESTION)
+    # One that comes before readline waits for keys is seen at the next key only.
+    for _ in range(5):
+        terminal.type(CTRL_C)
+        with contextlib.suppress(AssertionError):
+            assert "(stopped; " in terminal.until(QUESTION, seconds=10)
+            break
+    else:
+        pytest.fail("Ctrl-C at the question has no effect")
+    terminal.type("/length 4\n")
+    terminal.until("length is 4\n")  # two questions came if two of them were seen
+    terminal.until(QUESTION)
+    assert len(terminal.ask("/more")) == 4 + 2
+    terminal.type("/quit\n")
     assert terminal.leave() == 0
 
 
 def test_control_characters_of_the_prompt_do_not_reach_the_terminal(
     open_terminal, prose_model
 ):
-    terminal = open_terminal(
-        "--model", prose_model, "--prompt", "\x1b[2Jx", "--length", 3
-    )
+    options = ("--prompt", "\x1b[2Jx", "--length", 3)
+    terminal = open_terminal("--model", prose_model, *options)
     assert "\x1b" not in terminal.until("\\x1b[2Jx")
     assert terminal.leave() == 0

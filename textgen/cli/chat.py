@@ -122,7 +122,7 @@ class Conversation:
         else:
             meant = did_you_mean(line, [f"/{known}" for known in COMMANDS])
             raise OptionError(
-                f"there is no command {shown(line)}; /help lists all{meant}"
+                f"there is no command {shown(line)}{meant} (/help lists all)"
             )
 
     def _set(self, name: str, value: str) -> None:
