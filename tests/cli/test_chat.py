@@ -181,7 +181,7 @@ def test_slashes_seeds_and_unknown_symbols(talk, prose_model):
         ("/temperature -1", "/temperature must be a number of at least 0"),
         ("/length none", "/length must be a whole number, but was 'none'"),
         ("/top-k 0", "/top-k must be a whole number of at least 1"),
-        ("/seed 1_0", "/seed must be a whole number, but was '1_0'"),
+        ("/seed 1.5", "/seed must be a whole number, but was '1.5'"),
         ("/seed -1", "/seed must be"),
         ("/temprature", "no command '/temprature': did you mean /temperature?"),
         ("/", "there is no command '/'"),

@@ -16,7 +16,13 @@ from dataclasses import replace
 from typing import Any
 
 from textgen.config import CompletionConfig
-from textgen.errors import OptionError, TextgenError, as_command_line, shown
+from textgen.errors import (
+    OptionError,
+    TextgenError,
+    as_command_line,
+    did_you_mean,
+    shown,
+)
 from textgen.generation.batch import completion_seeds
 from textgen.generation.streaming import (
     UnknownSymbolsWarning,
@@ -27,7 +33,7 @@ from textgen.generation.streaming import (
     stream_output,
 )
 from textgen.saving.trained_model import TrainedModel
-from textgen.system.terminal import did_you_mean, number, say, whole_number, writer
+from textgen.system.terminal import number, say, whole_number, writer
 
 with contextlib.suppress(ImportError):
     # Gives input() a history and line editing; Windows has its own.

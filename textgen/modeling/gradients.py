@@ -84,7 +84,14 @@ class ShardedGradients:
         read = tf.nest.flatten(read)
         return loss, tape.gradient(read, variables, output_gradients=summed)
 
-    def _shard_gradients(self, inputs, targets, weights, seed, network: StackWeights):
+    def _shard_gradients(
+        self,
+        inputs: tf.Tensor,
+        targets: tf.Tensor,
+        weights: tf.Tensor,
+        seed: tf.Tensor,
+        network: StackWeights,
+    ) -> list[tf.Tensor]:
         """Compute a shard's loss and its gradient for each array of ``network``."""
         arrays = tf.nest.flatten(network)
         with tf.GradientTape() as tape:

@@ -52,15 +52,17 @@ def find_models(corpus: str) -> list[Path]:
     )
 
 
-def passed_over(path: Path) -> str:
+def passed_over(path: Path | None) -> str:
     """Name the pretrained model in whose place another one of its name is used.
 
     Args:
-        path: the file that is used.
+        path: the file that is used, if any.
 
     Returns:
         The end of a line about that file; empty if there is nothing to be said.
     """
+    if path is None:
+        return ""
     pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
     if not os.path.isfile(pretrained):
         return ""
