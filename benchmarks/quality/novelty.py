@@ -35,7 +35,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ from benchmarks.harness.worker import BenchmarkError
 from benchmarks.quality.novelty_figures import Names, Recital, judge_names, recitals
 from textgen.data.corpus import Corpus, Split, data_folder, load_corpus, named_corpora
 from textgen.data.vocabulary import END_SYMBOL
-from textgen.generation.batch import completion_seeds, generate_many
+from textgen.generation.batch import generate_many
 from textgen.generation.streaming import generate_output
 from textgen.saving.model_file import TrainedModel, load_model
 
@@ -105,12 +104,11 @@ def judge_lines(model: TrainedModel, split: Split, options: Any) -> dict[str, Na
         [line for line in model.vocabulary.decode(ids).split(END_SYMBOL) if line]
         for ids in (split.training, split.held_out)
     )
-    seeds = list(islice(completion_seeds(options.seed), options.count))
     prompts = [""] * options.count
     found = {}
     for temperature in options.temperatures or TEMPERATURES["lines"]:
         say(f"  {options.count:,} names at temperature {temperature:g}")
-        drawing = {"temperature": temperature, "seeds": seeds}
+        drawing = {"temperature": temperature, "seed": options.seed}
         drawn = generate_many(model, prompts, length=NAME_CHARS, **drawing)
         names = [completion.text for completion in drawn]
         judged = judge_names(names, set(training), set(held_out))

@@ -51,14 +51,14 @@ def textgen_program(model: str, batch_size: int) -> tuple[dict, Any]:
 
     prepare_process()  # sets the threads before NumPy is imported, as generate.py does
 
-    from textgen.generation.batch import generate_many, lanes_for
+    from textgen.generation.batch import generate_many, threads_for
     from textgen.generation.streaming import stream_output
     from textgen.saving.model_file import load_model
 
     trained = load_model(model)
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
-    if (lanes := lanes_for(batch_size)) > 1:
-        threads = f"{lanes} × {threads}"
+    if (halves := threads_for(batch_size)) > 1:
+        threads = f"{halves} × {threads}"
 
     def one(count: int) -> None:
         options = {"length": count, "temperature": TEMPERATURE, "seed": 0}
@@ -69,7 +69,7 @@ def textgen_program(model: str, batch_size: int) -> tuple[dict, Any]:
         options = {"length": length, "temperature": TEMPERATURE}
         prompts, seeds = [""] * batch_size, range(batch_size)
         together = timed(
-            lambda _: generate_many(trained, prompts, seeds=seeds, **options)
+            lambda _: generate_many(trained, prompts, seed=seeds, **options)
         )
         return together(length * batch_size)
 

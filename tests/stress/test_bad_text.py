@@ -256,7 +256,7 @@ def failing(error):
         ),
         (
             prompted(b"a", jsonl=True, stop="b"),
-            (printing, "stream_output", lambda *_, **__: "ab"),
+            (printing, "stream_completion", lambda *_, **__: "ab"),
             "beyond --stop",
         ),
         (
@@ -271,27 +271,27 @@ def failing(error):
         ),
         (
             prompted(b"ab", length=9),
-            altered(printing, "stream_output", lambda made: [*made][:-1]),
+            altered(printing, "stream_completion", lambda made: [*made][:-1]),
             "not --length new characters",
         ),
         (
             prompted(b"ab", length=9),
-            altered(printing, "stream_output", lambda made: "x" * len([*made])),
+            altered(printing, "stream_completion", lambda made: "x" * len([*made])),
             "unknown symbols made",
         ),
         (
             prompted(b"ab"),
-            (printing, "stream_output", failing(ZeroDivisionError())),
+            (printing, "stream_completion", failing(ZeroDivisionError())),
             "ZeroDivisionError",
         ),
         (
             prompted(b"ab"),
-            (printing, "stream_output", failing(OptionError("why not"))),
+            (printing, "stream_completion", failing(OptionError("why not"))),
             "status 2",
         ),
         (
             prompted(b"\xff", strict=True),
-            (printing, "stream_output", failing(OptionError("no " * 999))),
+            (printing, "stream_completion", failing(OptionError("no " * 999))),
             "a line without end",
         ),
         (trained_on(b"some text"), (script, "MOST_SECONDS", -1), "too slow"),

@@ -30,7 +30,7 @@ from textgen.generation.streaming import (
     check_seed,
     fresh_seed,
     request_for_beginning,
-    stream_output,
+    stream_completion,
 )
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import number, say, whole_number, writer
@@ -173,7 +173,7 @@ class Conversation:
     def _complete(self, text: str, shown: str) -> None:
         """Print what follows ``text`` as it is made, and keep it for ``/more``."""
         seed = next(self._seeds)
-        characters = stream_output(self._model, text, seed=seed, **vars(self._config))
+        characters = stream_completion(self._model, text, self._config, seed)
         self._write(shown)
         for character in characters:
             self._text.append(character)

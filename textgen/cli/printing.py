@@ -19,13 +19,12 @@ from typing import TextIO
 
 from textgen.config import CompletionConfig
 from textgen.generation.batch import (
-    STREAMS,
     Completion,
+    complete_many,
     completion_seeds,
     distinct_lines,
-    iterate_completions,
 )
-from textgen.generation.streaming import stream_output
+from textgen.generation.streaming import stream_completion
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import lines_from, say, writer
 
@@ -55,7 +54,7 @@ class Printer:
 
     def print_one(self, prompt: str, seed: int) -> None:
         """Print a completion; as text, each character as soon as it is made."""
-        characters = stream_output(self._model, prompt, seed=seed, **vars(self._config))
+        characters = stream_completion(self._model, prompt, self._config, seed)
         if self._jsonl:
             self._print(Completion(prompt, "".join(characters), seed))
             return
@@ -89,12 +88,12 @@ class Printer:
         if self._model.kind == "lines":
             self._print_distinct(prompt, count, seed)
             return
-        completions = iterate_completions(
+        completions = complete_many(
             self._model,
             repeat(prompt, count),
             completion_seeds(seed),
-            config=self._config,
-            streams=min(count, STREAMS),
+            self._config,
+            batch_size=count,
         )
         with contextlib.closing(completions):
             for number, completion in enumerate(completions):
@@ -104,7 +103,7 @@ class Printer:
 
     def _print_distinct(self, prompt: str, count: int, seed: int) -> None:
         found = 0
-        lines = distinct_lines(self._model, prompt, count, seed, config=self._config)
+        lines = distinct_lines(self._model, prompt, count, seed, self._config)
         with contextlib.closing(lines):
             for completion in lines:
                 self._print(completion)

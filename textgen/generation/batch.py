@@ -1,16 +1,18 @@
-"""Many completions, advanced together as one batch.
+"""Many completions, made together as one batch.
 
-    generate_many   a completion for each of many prompts
-    distinct_lines  so many different lines (names) from a model of lines
+    generate_many    what a user calls: a completion of each prompt, or so many texts
+    complete_many    the same as an iterator, of prompts without end if need be
+    distinct_lines   so many different lines (names) from a model of lines
 
-Each row of the batch is what `generation.stream_output` would make of its prompt and
-seed; a finished row's place goes to the next prompt in line.
+Each completion is the one that `generate_output` makes of its prompt and seed.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -19,33 +21,35 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.errors import OptionError
-from textgen.generation.batch_decoder import Row, complete_rows
-from textgen.generation.lanes import deal, merge
+from textgen.generation.batch_decoder import BatchDecoder, Request
 from textgen.generation.streaming import (
     as_model,
     check_prompt,
     check_seed,
     fresh_seed,
-    opening_ids,
+    ids_to_read,
 )
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 
-# Completions advanced together: more make the batch no faster, only larger.
-STREAMS = 256
-# So many halves of a large batch go side by side, in threads, on any number of cores,
-# so that a seed's completion is the same to the last bit. Small ones would spend more
-# time on waiting for Python's lock than they gain.
-LANES = 2
-LEAST_LANE_STREAMS = 64
-# After this many draws in a row without a new line, there are none left to find.
+# Completions made together at the most: more are no faster, they only take memory.
+MAX_BATCH_SIZE = 256
+# A large batch is two halves, each in a thread of its own: NumPy releases Python's lock
+# while it computes, so they go side by side on two cores. It is two on every machine,
+# so that a completion's last bits don't depend on the number of cores. Smaller halves
+# would spend more time on waiting for the lock than they gain.
+HALVES = 2
+LEAST_HALF = 64
+STEPS_AT_ONCE = 16  # that are one task of a thread
+TASKS_AHEAD = 4  # that wait for a thread, so that it needn't wait for the next one
+# After so many draws in a row without a new line, the search for more ends.
 FRUITLESS_DRAWS = 2_000
 MAX_COUNT = 1_000_000
 
 
 @dataclass(frozen=True)
 class Completion:
-    """What came of one prompt.
+    """A prompt and what the model made of it.
 
     Attributes:
         prompt: as it was given.
@@ -60,127 +64,199 @@ class Completion:
 
 def generate_many(
     model: TrainedModel | str | os.PathLike | None,
-    prompts: Sequence[str],
+    prompts_or_count: Sequence[str] | int,
     *,
-    seeds: Sequence[int] | None = None,
     length: int = CompletionConfig.length,
     temperature: float = CompletionConfig.temperature,
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
-    stop: str | None = None,
-    strict: bool = False,
+    seed: int | Sequence[int] | None = None,
+    stop: str | None = CompletionConfig.stop,
+    strict: bool = CompletionConfig.strict,
 ) -> list[Completion]:
-    """Complete many prompts together, which is much faster than one by one.
+    """Make many completions together, which is much faster than one by one.
 
-    Each completion is the one that `generate_output` gives with its seed, as far as
-    rounding allows: a batched float32 product may differ in its last bits, and so,
-    rarely, in a symbol.
+    Each is the one that `generate_output` makes with its seed, as far as rounding
+    allows: a batched float32 product may differ in its last bits, and so, rarely, in a
+    symbol.
 
     Args:
         model: as for `generate_output`.
-        prompts: any number, of any lengths.
-        seeds: one for each prompt; None means fresh ones.
+        prompts_or_count: the prompts, any number of any lengths; or how many texts are
+            to be made without a prompt. For a model of lines these all differ, and they
+            may be fewer where the model has no more.
         length: as for `generate_output`.
         temperature: likewise.
         top_k: likewise.
         top_p: likewise.
-        stop: likewise.
+        seed: that of the first completion, from which the others' seeds follow (see
+            `completion_seeds`); or one for each prompt; None means a fresh one.
+        stop: as for `generate_output`.
         strict: likewise.
 
     Returns:
-        A completion for each prompt, in order.
+        The completions, in the order of the prompts.
 
     Raises:
         TextgenError: as `generate_output`, or if there isn't a seed for each prompt.
     """
-    if seeds is None:
-        seeds = [fresh_seed() for _ in prompts]
-    if len(seeds) != len(prompts):
+    model = as_model(model)
+    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
+    if isinstance(prompts_or_count, int | np.integer):
+        count = check_count(prompts_or_count)
+        first_seed = check_seed(fresh_seed() if seed is None else seed)
+        if model.kind == "lines":
+            return list(distinct_lines(model, "", count, first_seed, config))
+        prompts, seeds = [""] * count, completion_seeds(first_seed)
+    elif isinstance(prompts_or_count, str):
+        raise OptionError("`prompts_or_count` must be a list or a number, but was text")
+    else:
+        prompts, count = prompts_or_count, len(prompts_or_count)
+        seeds = _seeds(seed, count)
+    return list(complete_many(model, prompts, seeds, config, batch_size=count))
+
+
+def _seeds(seed: int | Sequence[int] | None, count: int) -> Iterable[int]:
+    if seed is None or np.ndim(seed) == 0:
+        return completion_seeds(check_seed(fresh_seed() if seed is None else seed))
+    if len(seed) != count:
         raise OptionError(
-            f"seeds must be as many as the prompts, {len(prompts)}, "
-            f"but were {len(seeds)}"
+            f"`seed` must be one number or {count}, one for each prompt, but was "
+            f"{len(seed)} of them"
         )
-    return list(
-        iterate_completions(
-            model,
-            prompts,
-            seeds,
-            config=CompletionConfig(length, temperature, top_k, top_p, stop, strict),
-            streams=max(1, min(len(prompts), STREAMS)),
-        )
-    )
+    return seed
 
 
-def iterate_completions(
-    model: TrainedModel | str | os.PathLike | None,
+def complete_many(
+    model: TrainedModel,
     prompts: Iterable[str],
     seeds: Iterable[int],
-    *,
     config: CompletionConfig,
-    streams: int = STREAMS,
+    *,
+    batch_size: int = MAX_BATCH_SIZE,
 ) -> Iterator[Completion]:
-    """Yield the completions of `generate_many` in order, each as soon as it is done.
+    """Yield a completion of each prompt in order, each as soon as it is made.
 
-    Prompts and seeds may be endless; no more are taken than are worked on. Of a large
-    batch they are taken by the threads of its halves, each of which may leave some to
-    the other.
+    Prompts and seeds may be endless: they are taken when there is room for them.
 
     Args:
-        model: as for `generate_output`.
+        model: makes the completions.
         prompts: what to complete.
         seeds: one for each prompt.
         config: how each is completed.
-        streams: rows B of the batch; more than the model's ``max_batch_size`` are not
-            taken.
+        batch_size: completions wanted together; no more than `MAX_BATCH_SIZE` and the
+            model's own limit are made so.
 
     Raises:
         TextgenError: as `generate_output`, once the prompt at fault is reached.
     """
-    model = as_model(model)
-    opening = functools.lru_cache(maxsize=1)(
-        lambda prompt: opening_ids(model, prompt, config.strict)
+    prompt_ids = functools.lru_cache(maxsize=1)(
+        lambda prompt: ids_to_read(model, prompt, config.strict)
     )
-    rows = (
-        Row(index, prompt, opening(check_prompt(prompt)), check_seed(seed))
+    requests = (
+        Request(index, prompt, prompt_ids(check_prompt(prompt)), check_seed(seed))
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=False))
     )
-    waiting: dict[int, Completion] = {}
-    due = 0
-    streams = min(streams, model.max_batch_size)
-    lanes = lanes_for(streams)
-    works = [
-        complete_rows(model, hand, config, streams // lanes)
-        for hand in deal(rows, lanes)
+    batch_size = max(1, min(batch_size, MAX_BATCH_SIZE, model.max_batch_size))
+    made: dict[int, Completion] = {}
+    next_index = 0
+    for request, ids in _complete(model, requests, config, batch_size):
+        text = model.vocabulary.decode(ids)
+        made[request.index] = Completion(request.prompt, text, request.seed)
+        while next_index in made:
+            yield made.pop(next_index)
+            next_index += 1
+
+
+def threads_for(batch_size: int) -> int:
+    """Return how many threads share a batch."""
+    return HALVES if batch_size >= HALVES * LEAST_HALF else 1
+
+
+def _complete(
+    model: TrainedModel,
+    requests: Iterator[Request],
+    config: CompletionConfig,
+    batch_size: int,
+) -> Iterator[tuple[Request, np.ndarray]]:
+    """Yield requests and the ids drawn for them, in the order in which they end."""
+    threads = threads_for(batch_size)
+    if threads == 1:
+        decoder = BatchDecoder(model, batch_size, config)
+        while decoder.fill(requests):
+            yield from decoder.step()
+        return
+    # Imported only now, since one completion alone shouldn't wait for it.
+    from concurrent.futures import ThreadPoolExecutor
+
+    # A thread for each half, so that the tasks of a half are done one after the other.
+    halves = [
+        (ThreadPoolExecutor(1), BatchDecoder(model, batch_size // threads, config), own)
+        for own in _split(requests, threads)
     ]
-    for row in merge(works):
-        text = model.vocabulary.decode(row.made)
-        waiting[row.index] = Completion(row.prompt, text, row.seed)
-        while due in waiting:
-            yield waiting.pop(due)
-            due += 1
+
+    def submit(half: tuple) -> tuple:
+        pool, decoder, own = half
+        return half, pool.submit(_take_steps, decoder, own)
+
+    try:
+        running = deque(submit(half) for half in halves * TASKS_AHEAD)
+        while running:
+            half, task = running.popleft()
+            if (ended := task.result()) is not None:
+                running.append(submit(half))
+                yield from ended
+    finally:
+        for pool, _, _ in halves:
+            pool.shutdown(cancel_futures=True)
 
 
-def lanes_for(streams: int) -> int:
-    """Return in how many threads so many streams are completed."""
-    return LANES if streams >= LANES * LEAST_LANE_STREAMS else 1
+def _take_steps(
+    decoder: BatchDecoder, requests: Iterator[Request]
+) -> list[tuple[Request, np.ndarray]] | None:
+    """Take some steps and return what ended in them; None if there was no work."""
+    if not decoder.fill(requests):
+        return None
+    ended = []
+    for _ in range(STEPS_AT_ONCE):
+        ended += decoder.step()
+        if not decoder.fill(requests):
+            break
+    return ended
+
+
+def _split(requests: Iterator[Request], parts: int) -> list[Iterator[Request]]:
+    """Split requests by their index modulo ``parts``, for a thread each.
+
+    So it doesn't depend on the threads' speed which of them works on a request.
+    """
+    waiting: list[deque[Request]] = [deque() for _ in range(parts)]
+    lock = threading.Lock()
+
+    def part(own: deque[Request]) -> Iterator[Request]:
+        while True:
+            with lock:
+                while not own:
+                    request = next(requests, None)
+                    if request is None:
+                        return
+                    waiting[request.index % parts].append(request)
+            yield own.popleft()
+
+    return [part(own) for own in waiting]
 
 
 def distinct_lines(
-    model: TrainedModel | str | os.PathLike | None,
-    prompt: str,
-    count: int,
-    seed: int,
-    *,
-    config: CompletionConfig,
+    model: TrainedModel, prompt: str, count: int, seed: int, config: CompletionConfig
 ) -> Iterator[Completion]:
     """Yield completions of one prompt that all differ, none of them an empty line.
 
-    Draws with the seeds of `completion_seeds`, in order, and leaves out what was
-    there already. Ends early after `FRUITLESS_DRAWS` draws in a row that gave nothing
-    new, so count what you get.
+    Draws with `completion_seeds` in order and leaves out what was there already. Ends
+    early after `FRUITLESS_DRAWS` draws in a row that gave nothing new, so count what
+    you get.
 
     Args:
-        model: as for `generate_output`.
+        model: makes the completions.
         prompt: what every line begins with; may be empty.
         count: lines wanted, 1 to `MAX_COUNT`.
         seed: determines all of them.
@@ -190,13 +266,8 @@ def distinct_lines(
         TextgenError: as `generate_output`, at the first completion.
     """
     check_count(count)
-    draws = iterate_completions(
-        model,
-        repeat(prompt),
-        completion_seeds(seed),
-        config=config,
-        streams=min(count, STREAMS),
-    )
+    seeds = completion_seeds(seed)
+    draws = complete_many(model, repeat(prompt), seeds, config, batch_size=count)
     seen = {""}
     fruitless = 0
     for completion in draws:
@@ -213,9 +284,9 @@ def distinct_lines(
             return
 
 
-def check_count(count: int) -> None:
-    """Raise `OptionError` unless ``count`` is from 1 to `MAX_COUNT`."""
-    check_number("count", count, 1, MAX_COUNT, whole=True)
+def check_count(count: int) -> int:
+    """Return a count as an int; raise `OptionError` unless it is 1 to `MAX_COUNT`."""
+    return check_number("count", count, 1, MAX_COUNT, whole=True)
 
 
 def completion_seeds(seed: int) -> Iterator[int]:

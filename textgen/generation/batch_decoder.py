@@ -1,6 +1,7 @@
-"""Completions of one batch: what each row reads, draws and has made.
+"""A batch of completions that read and draw together, one symbol a step.
 
-Everything that is done at each step is done for all rows at once, in arrays.
+Each of its slots works on one request. A slot whose completion has ended is given the
+next request, while the others go on ("continuous batching").
 """
 
 from __future__ import annotations
@@ -15,142 +16,132 @@ from textgen.generation.sampling import sample_batch
 from textgen.generation.streaming import end_id_of
 from textgen.saving.trained_model import TrainedModel
 
-# Numbers taken from a row's generator at once.
-UNIFORMS_AHEAD = 32
-FIRST_CAPACITY = 64
+UNIFORMS_AHEAD = 32  # random numbers taken from a request's generator at once
+FIRST_CAPACITY = 64  # symbols of a text that a slot has room for at first
 
 
-@dataclass(eq=False)
-class Row:
-    """One completion on its way through a batch.
+@dataclass(frozen=True, eq=False)
+class Request:
+    """A completion that is wanted.
 
     Attributes:
         index: its place among all completions.
         prompt: as it was given.
-        opening: (N,) ids that are read before the first is drawn.
-        seed: determines what is drawn, by its generator ``rng``.
-        read: how many of ``opening`` were read.
-        made: the ids drawn, once it is finished.
+        prompt_ids: (N,) ids that the network reads before the first is drawn.
+        seed: determines what is drawn.
     """
 
     index: int
     prompt: str
-    opening: np.ndarray
+    prompt_ids: np.ndarray
     seed: int
-    read: int = 0
-    made: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        self.rng = np.random.default_rng(self.seed)
 
 
-class Batch:
-    """A number of places B that rows take and leave; all go one symbol further."""
+class BatchDecoder:
+    """B slots, each of which completes one request after the other.
 
-    def __init__(self, model: TrainedModel, places: int, config: CompletionConfig):
-        """Begin with all places free.
+    All that a step does is done for all slots at once, in arrays. A slot's text is a
+    row of `_ids`: the prompt's ids and then those that were drawn.
+    """
+
+    def __init__(self, model: TrainedModel, batch_size: int, config: CompletionConfig):
+        """Begin with ``batch_size`` free slots, B.
 
         Args:
             model: makes the completions.
-            places: rows at work at once, B.
+            batch_size: requests worked on at once.
             config: how each is completed.
         """
-        self.free = list(range(places))
-        self._stepper = model.decoder(places)
+        self._decoder = model.decoder(batch_size)
         self._config = config
         self._end_id = end_id_of(model)
-        self._stop = _stop_ids(model, config.stop)
-        self._reading: dict[int, Row] = {}
-        self._drawing: dict[int, Row] = {}
-        self._every = np.arange(places)
-        self._is_drawing = np.zeros(places, bool)
-        self._inputs = np.zeros(places, np.int64)
-        self._uniforms = np.zeros((places, UNIFORMS_AHEAD))
-        self._uniforms_used = np.zeros(places, np.int64)
-        self._made = np.zeros((places, FIRST_CAPACITY), model.vocabulary.dtype)
-        self._count = np.zeros(places, np.int64)
+        self._stop_ids = _stop_ids(model, config.stop)
+        self._requests: dict[int, Request] = {}
+        self._generators: dict[int, np.random.Generator] = {}
+        self._slots = np.arange(batch_size)
+        self._is_used = np.zeros(batch_size, bool)
+        self._ids = np.zeros((batch_size, FIRST_CAPACITY), model.vocabulary.dtype)
+        self._prompt_lengths = np.zeros(batch_size, np.int64)
+        self._read = np.zeros(batch_size, np.int64)  # ids that the network has read
+        self._uniforms = np.zeros((batch_size, UNIFORMS_AHEAD))
 
-    def take(self, rows: dict[int, Row]) -> None:
-        """Give rows their places, which are free."""
-        places = list(rows)
-        self._stepper.reset(places)
-        self._uniforms_used[places] = UNIFORMS_AHEAD
-        self._count[places] = 0
-        self._reading |= rows
-        self.free = [place for place in self.free if place not in rows]
+    def fill(self, requests: Iterator[Request]) -> bool:
+        """Give each free slot a request, as far as there are any.
 
-    def advance(self) -> list[Row]:
-        """Take all rows one symbol further; return those that are finished by it.
-
-        Rows still reading their prompt and rows already drawing share the step.
+        Returns:
+            Whether there is work for `step`.
         """
-        for place, row in self._reading.items():
-            self._inputs[place] = row.opening[row.read]
-            row.read += 1
-        logits = self._stepper.step(self._inputs)
-        for place, row in list(self._reading.items()):
-            if row.read == len(row.opening):
-                self._drawing[place] = self._reading.pop(place)
-                self._is_drawing[place] = True
-        if not self._drawing:
-            return []
-        self._draw(logits)
-        ended = self._note_drawn()
-        if not ended.any():
-            return []
-        return [self._finish(place) for place in ended.nonzero()[0].tolist()]
+        if self._is_used.all():
+            return True
+        free = np.flatnonzero(~self._is_used).tolist()
+        for slot, request in zip(free, requests, strict=False):
+            length = len(request.prompt_ids)
+            self._make_room_for(length)
+            self._ids[slot, :length] = request.prompt_ids
+            self._prompt_lengths[slot], self._read[slot] = length, 0
+            self._is_used[slot] = True
+            self._requests[slot] = request
+            self._generators[slot] = np.random.default_rng(request.seed)
+        self._decoder.reset(free)
+        return bool(self._requests)
 
-    def _draw(self, logits: np.ndarray) -> None:
-        """Draw for every row; only those that are drawing take note of it."""
-        config, drawing = self._config, self._is_drawing
-        spent = drawing & (self._uniforms_used == UNIFORMS_AHEAD)
-        for place in spent.nonzero()[0].tolist():
-            self._drawing[place].rng.random(out=self._uniforms[place])
-        self._uniforms_used[spent] = 0
-        at = np.minimum(self._uniforms_used, UNIFORMS_AHEAD - 1)  # the others' place
-        uniforms = self._uniforms[self._every, at]
-        ids = sample_batch(
+    def step(self) -> list[tuple[Request, np.ndarray]]:
+        """Let every slot read one id, and draw the next one if its prompt is read.
+
+        Returns:
+            The requests whose completions have ended, each with the ids drawn for it.
+        """
+        logits = self._decoder.step(self._ids[self._slots, self._read])
+        self._read += self._is_used
+        drawn_before = self._read - self._prompt_lengths  # negative within a prompt
+        is_drawing = self._is_used & (drawn_before >= 0)
+        if not is_drawing.any():
+            return []
+        drawn = self._draw(logits, drawn_before % UNIFORMS_AHEAD, is_drawing)
+        drawing = is_drawing.nonzero()[0]
+        self._make_room_for(int(self._read.max()) + 1)
+        self._ids[drawing, self._read[drawing]] = drawn[drawing]
+        has_ended = drawn_before + 1 == self._config.length
+        if self._end_id is not None:
+            has_ended |= drawn == self._end_id
+        if self._stop_ids is not None:
+            has_ended |= drawn == self._stop_ids[-1]
+        ended = (has_ended & is_drawing).nonzero()[0].tolist()
+        return [result for slot in ended if (result := self._finished(slot))]
+
+    def _draw(
+        self, logits: np.ndarray, columns: np.ndarray, is_drawing: np.ndarray
+    ) -> np.ndarray:
+        """Draw an id for every slot, by the numbers in ``columns`` of its uniforms."""
+        config = self._config
+        for slot in (is_drawing & (columns == 0)).nonzero()[0].tolist():
+            self._generators[slot].random(out=self._uniforms[slot])
+        uniforms = self._uniforms[self._slots, columns]
+        return sample_batch(
             logits, uniforms, config.temperature, config.top_k, config.top_p
         )
-        self._uniforms_used += drawing
-        self._inputs = ids  # a row still reading is given its next one all the same
 
-    def _note_drawn(self) -> np.ndarray:
-        """Add what was drawn to what is made; return which rows (B,) end with it."""
-        drawing, count = self._is_drawing, self._count
-        if count.max() == self._made.shape[1]:
-            self._made = np.concatenate([self._made, np.zeros_like(self._made)], 1)
-        self._made[self._every, count] = self._inputs
-        ended = np.zeros_like(drawing)
-        if self._end_id is not None:
-            ended = drawing & (self._inputs == self._end_id)
-        count += drawing & ~ended
-        for place in self._stopped():
-            count[place] -= len(self._stop)
-            ended[place] = True
-        return ended | (drawing & (count == self._config.length))
+    def _finished(self, slot: int) -> tuple[Request, np.ndarray] | None:
+        """Free a slot if what was drawn last ends its completion, and return that."""
+        ids = self._ids[slot, self._prompt_lengths[slot] : self._read[slot] + 1]
+        stop_ids = self._stop_ids
+        if ids[-1] == self._end_id:
+            ids = ids[:-1]
+        elif stop_ids is not None and np.array_equal(ids[-len(stop_ids) :], stop_ids):
+            ids = ids[: -len(stop_ids)]
+        elif len(ids) < self._config.length:
+            return None  # it was only the last symbol of the stop text
+        self._is_used[slot] = False
+        del self._generators[slot]
+        return self._requests.pop(slot), ids.copy()
 
-    def _stopped(self) -> list[int]:
-        """Return the places of rows that have just come to the stop text."""
-        stop, count = self._stop, self._count
-        if stop is None:
-            return []
-        at_last = self._is_drawing & (self._inputs == stop[-1]) & (count >= len(stop))
-        return [
-            place
-            for place in at_last.nonzero()[0].tolist()
-            if (
-                self._made[place, count[place] - len(stop) : count[place]] == stop
-            ).all()
-        ]
-
-    def _finish(self, place: int) -> Row:
-        """Free a place; return its row with what it has made."""
-        row = self._drawing.pop(place)
-        row.made = self._made[place, : self._count[place]].copy()
-        self._is_drawing[place] = False
-        self.free.append(place)
-        return row
+    def _make_room_for(self, length: int) -> None:
+        """Lengthen all slots' texts, at least twofold, if one needs more room."""
+        batch_size, capacity = self._ids.shape
+        if length > capacity:
+            longer = np.zeros((batch_size, max(length, 2 * capacity)), self._ids.dtype)
+            longer[:, :capacity] = self._ids
+            self._ids = longer
 
 
 def _stop_ids(model: TrainedModel, stop: str | None) -> np.ndarray | None:
@@ -158,23 +149,3 @@ def _stop_ids(model: TrainedModel, stop: str | None) -> np.ndarray | None:
     if stop is None or not set(stop) <= set(model.vocabulary.symbols):
         return None
     return model.vocabulary.encode(stop)
-
-
-def complete_rows(
-    model: TrainedModel, rows: Iterator[Row], config: CompletionConfig, places: int
-) -> Iterator[list[Row]]:
-    """Yield the rows that each step finishes; the next in line takes a free place.
-
-    Args:
-        model: makes the completions.
-        rows: may be endless.
-        config: how each is completed.
-        places: rows at work at once.
-    """
-    batch = Batch(model, places, config)
-    while True:
-        if batch.free:
-            batch.take(dict(zip(batch.free, rows, strict=False)))
-            if len(batch.free) == places:
-                return
-        yield batch.advance()

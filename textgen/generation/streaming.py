@@ -1,13 +1,15 @@
 """A prompt and a trained model → the text that follows.
 
-    generate_output   the whole text, prompt and completion
-    stream_output     the completion's characters, one by one as they are made
+    generate_output     the whole text, prompt and completion
+    stream_output       the completion's characters, one by one as they are made
+    stream_completion   the same for a model and a configuration that are at hand
 
-(`textgen.generation.batch` makes many together.) The prompt is made encodable: what
-the model has never seen is folded or skipped, and named in a warning. The network
-reads it symbol by symbol from zero state, and then each symbol drawn is the next one
-it reads. A model of ``lines`` reads the end symbol first, as it did in training;
-drawing the end symbol ends its completion. Everything random comes from the seed.
+(`textgen.generation.batch` makes many together.) Symbols of the prompt that the model
+has never seen are folded or skipped, and named in a warning. The network reads the
+prompt symbol by symbol from zero state, and then each symbol drawn is the next one that
+it reads. A model of ``lines`` reads the end symbol first, as it did in training, and
+when it draws the end symbol, the completion ends. The seed determines all that is
+random.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.system.terminal import writer
 
-# A model that carries its state reads no more than this many symbols of a prompt, the
-# last ones. No network of ours remembers a hundredth of that.
+# A decoder that carries its state reads no more than the last symbols of a prompt, so
+# many. No network of ours remembers a hundredth of that.
 MAX_PROMPT_SYMBOLS = 100_000
 
 
@@ -48,8 +50,8 @@ def generate_output(
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
     seed: int | None = None,
-    stop: str | None = None,
-    strict: bool = False,
+    stop: str | None = CompletionConfig.stop,
+    strict: bool = CompletionConfig.strict,
     stream: TextIO | None = None,
 ) -> str:
     """Complete a prompt and return the whole text.
@@ -84,21 +86,13 @@ def generate_output(
     Warns:
         UnknownSymbolsWarning: names the symbols that were folded or skipped.
     """
+    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
     model = as_model(model)
     if prompt is None:
         prompt = _ask_for_prompt(model)
         stream = stream or sys.stdout
-    characters = stream_output(
-        model,
-        prompt,
-        length=length,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-        stop=stop,
-        strict=strict,
-    )
+    seed = fresh_seed() if seed is None else seed
+    characters = stream_completion(model, prompt, config, seed)
     if stream is None:
         return prompt + "".join(characters)
     write = writer(stream)
@@ -119,8 +113,8 @@ def stream_output(
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
     seed: int | None = None,
-    stop: str | None = None,
-    strict: bool = False,
+    stop: str | None = CompletionConfig.stop,
+    strict: bool = CompletionConfig.strict,
 ) -> Iterator[str]:
     """Return an iterator over the new characters, each made when asked for.
 
@@ -128,12 +122,19 @@ def stream_output(
     by the call, not by the first character. Characters that may be the beginning of
     ``stop`` are held back until that is settled.
     """
-    model = as_model(model)
     config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
-    seed = fresh_seed() if seed is None else check_seed(seed)
-    opening = opening_ids(model, prompt, strict)
-    symbols = _symbols(model, opening, config, np.random.default_rng(seed))
-    return symbols if stop is None else _until(symbols, stop)
+    seed = fresh_seed() if seed is None else seed
+    return stream_completion(as_model(model), prompt, config, seed)
+
+
+def stream_completion(
+    model: TrainedModel, prompt: str, config: CompletionConfig, seed: int
+) -> Iterator[str]:
+    """Return an iterator over the new characters; see `stream_output`."""
+    generator = np.random.default_rng(check_seed(seed))
+    prompt_ids = ids_to_read(model, prompt, config.strict)
+    symbols = _symbols(model, prompt_ids, config, generator)
+    return symbols if config.stop is None else _until(symbols, config.stop)
 
 
 def fresh_seed() -> int:
@@ -187,7 +188,7 @@ def _ask_for_prompt(model: TrainedModel) -> str:
         return ask(request_for_beginning(model))
     except EOFError:
         raise OptionError(
-            "a prompt was expected, but standard input has ended; give one as prompt"
+            "a prompt was expected, but standard input has ended", "give a `prompt`"
         ) from None
 
 
@@ -199,7 +200,7 @@ def check_seed(seed: int) -> int:
 def check_prompt(prompt: str) -> str:
     """Return a prompt as it is; raise `OptionError` unless it is text."""
     if not isinstance(prompt, str):
-        raise OptionError(f"prompt must be text, but was {type(prompt).__name__}")
+        raise OptionError(f"`prompt` must be text, but was {type(prompt).__name__}")
     return prompt
 
 
@@ -208,8 +209,25 @@ def end_id_of(model: TrainedModel) -> int | None:
     return model.end_id if model.kind == "lines" else None
 
 
-def opening_ids(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
-    """Return the ids that the network reads before it draws the first new one.
+def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarray:
+    """Return a text's ids (N,), its unknown symbols folded or skipped.
+
+    Raises:
+        VocabularyError: for unknown symbols if ``strict``.
+
+    Warns:
+        UnknownSymbolsWarning: names the symbols that were folded or skipped.
+    """
+    if strict:
+        return model.vocabulary.encode(text)
+    fitted = model.vocabulary.fit(text)
+    if note := fitted.describe():
+        warnings.warn(note, UnknownSymbolsWarning, stacklevel=4)
+    return model.vocabulary.encode(fitted.text)
+
+
+def ids_to_read(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
+    """Return the ids that the network reads before the first new symbol is drawn.
 
     Args:
         model: its vocabulary, kind and windows determine what it reads.
@@ -223,18 +241,10 @@ def opening_ids(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
         OptionError: if ``prompt`` is no text.
         VocabularyError: for unknown symbols if ``strict``.
     """
-    check_prompt(prompt)
+    ids = known_ids(model, check_prompt(prompt), strict)
     vocabulary = model.vocabulary
-    if strict:
-        ids = vocabulary.encode(prompt)
-    else:
-        fitted = vocabulary.fit(prompt)
-        ids = vocabulary.encode(fitted.text)
-        note = fitted.describe()
-        if note:
-            warnings.warn(note, UnknownSymbolsWarning, stacklevel=3)
     if model.kind == "lines" or not len(ids):
-        # An empty prompt to a stream model begins as after a line break.
+        # A text from an empty prompt begins as after a line break.
         start = END_SYMBOL if END_SYMBOL in vocabulary else vocabulary.symbols[0]
         ids = np.concatenate([vocabulary.encode(start), ids])
     windows = model.windows
@@ -244,19 +254,19 @@ def opening_ids(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
 
 def _symbols(
     model: TrainedModel,
-    opening: np.ndarray,
+    prompt_ids: np.ndarray,
     config: CompletionConfig,
     rng: np.random.Generator,
 ) -> Iterator[str]:
-    """Yield the new symbols of one completion."""
+    """Yield the new symbols of one completion, up to its end or its full length."""
     symbols = model.vocabulary.symbols
     end_id = end_id_of(model)
     decoder = model.decoder()
     current = np.empty(1, np.int64)
-    for symbol_id in opening[:-1]:
+    for symbol_id in prompt_ids[:-1]:
         current[0] = symbol_id
         decoder.step(current)
-    current[0] = opening[-1]
+    current[0] = prompt_ids[-1]
     for _ in range(config.length):
         logits = decoder.step(current)[0]
         drawn = sample(logits, rng, config.temperature, config.top_k, config.top_p)

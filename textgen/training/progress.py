@@ -153,6 +153,6 @@ def _sample(model: TrainedModel) -> str:
     """Return a short text by a model, for people to see how it gets on."""
     if model.kind == "lines":
         seeds = range(SAMPLE_NAMES)
-        names = generate_many(model, [""] * SAMPLE_NAMES, seeds=seeds)
+        names = generate_many(model, [""] * SAMPLE_NAMES, seed=seeds)
         return ", ".join(name.text for name in names)
     return generate_output(model, "", length=SAMPLE_CHARS, seed=0)
