@@ -5,7 +5,12 @@ import pytest
 from benchmarks.harness import contest
 from benchmarks.harness.contest import Result
 from benchmarks.harness.worker import BenchmarkError, Contestant, Turn, Worker
-from benchmarks.speed import generation_speed, large_corpus, training_speed
+from benchmarks.speed import (
+    compare_checkouts,
+    generation_speed,
+    large_corpus,
+    training_speed,
+)
 from benchmarks.speed.training_programs import SIZES, Size
 
 
@@ -89,24 +94,6 @@ def test_all_generate_as_many_characters_as_they_say(prose_model):
             assert facts["threads"] == "1"
 
 
-def test_contestants_of_generation_have_the_same_shape(tmp_path, monkeypatch):
-    saved = []
-    monkeypatch.setattr(
-        generation_speed,
-        "save_random_model",
-        lambda path, **shape: saved.append(shape) or path.touch(),
-    )
-    entered = dict(generation_speed.contests(("one", "many"), tmp_path))
-    assert list(entered)[1:3] == ["one stream, 2×512", "64 streams, 2×128"]
-    large, *peers = entered["one stream, 2×512"]
-    assert large.settings == {"model": str(tmp_path / "2x512.h5"), "batch_size": 1}
-    shape = {"layers": 2, "units": 512}
-    assert [peer.settings for peer in peers] == [shape, shape]
-    assert saved == [{"layers": 2, "units": 128}, shape]
-    sizes = [x.settings["batch_size"] for x in entered["64 streams, 2×128"]]
-    assert sizes == [64, 1]
-
-
 def test_processes_are_timed_and_checked(prose_model):
     options = ["--model", str(prose_model), "--prompt", "ab", "--length", "1"]
     assert generation_speed.time_generate(options, 3) > 0
@@ -114,19 +101,6 @@ def test_processes_are_timed_and_checked(prose_model):
         generation_speed.time_generate(options, 99)
     with pytest.raises(BenchmarkError, match="status 2"):
         generation_speed.time_generate(["--model", "no-such-file"], 1)
-
-
-def test_a_large_text_is_of_the_size_and_repeats_by_seed(tmp_path):
-    first, second, third = (tmp_path / name for name in "abc")
-    large_corpus.write_text(first, 500_000)
-    large_corpus.write_text(second, 500_000)
-    large_corpus.write_text(third, 500_000, seed=1)
-    text = first.read_text()
-    assert 500_000 <= len(text) < 1_500_000
-    assert text == second.read_text() != third.read_text()
-    lines = [line for line in text.split("\n") if line]
-    assert len(set(lines)) == len(lines) == large_corpus.LINES_PER_PIECE
-    assert len(set(text)) == 55
 
 
 def test_the_first_step_is_that_of_the_first_line_that_counts_steps(capsys):
@@ -144,11 +118,41 @@ def test_the_first_step_is_that_of_the_first_line_that_counts_steps(capsys):
 
 @pytest.mark.slow
 def test_a_large_text_in_small(tmp_path):
-    text = tmp_path / "large.txt"
-    large_corpus.write_text(text, 1_000_000)
-    resident_mib, first_step_s = large_corpus.train(text, tmp_path)
+    first, second, third = (tmp_path / name for name in ("a.txt", "b.txt", "c.txt"))
+    large_corpus.write_text(first, 500_000)
+    large_corpus.write_text(second, 500_000)
+    large_corpus.write_text(third, 500_000, seed=1)
+    text = first.read_text()
+    assert 500_000 <= len(text) < 1_500_000
+    assert text == second.read_text() != third.read_text()
+    lines = [line for line in text.split("\n") if line]
+    assert len(set(lines)) == len(lines) == large_corpus.LINES_PER_PIECE
+    resident_mib, first_step_s = large_corpus.train(first, tmp_path)
     assert 100 < resident_mib < 4000
     assert first_step_s > 0
-    text.write_text("x")
-    with pytest.raises(BenchmarkError, match="status 2"):
-        large_corpus.train(text, tmp_path)
+
+
+CHECKOUT = """
+import sys, textgen
+print("loss 2.25  {speed} chars/s", file=sys.stderr)
+print(textgen.NAME)
+"""
+
+
+def test_two_checkouts_are_compared_by_their_commands(tmp_path, monkeypatch, capsys):
+    for name, speed in (("ours", "3,000"), ("theirs", "2,000")):
+        package = tmp_path / name / "textgen"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(f"NAME = {name!r}")
+        for script in ("train.py", "generate.py"):
+            (tmp_path / name / script).write_text(CHECKOUT.format(speed=speed))
+    monkeypatch.setattr(compare_checkouts, "ROOT", tmp_path / "ours")
+    words = [str(tmp_path / "theirs"), "--part", "train,first", "--rounds", "2"]
+    monkeypatch.setattr("sys.argv", ["x", *words])
+    compare_checkouts.main()
+    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[-4:]]
+    ours, theirs, ratio, same = (cell.strip() for cell in rows[0][2:6])
+    assert ours == "3,000 (3,000–3,000)"
+    assert theirs == "2,000 (2,000–2,000)"
+    assert (ratio, same) == ("1.50 (1.50–1.50)", "yes")  # of the same loss
+    assert [cell.strip() for cell in rows[-1]][1::4] == ["first character", "no"]
