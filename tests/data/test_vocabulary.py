@@ -31,14 +31,9 @@ def test_encode_follows_the_order_of_symbols():
 
 @pytest.mark.parametrize(
     ("symbols", "dtype"),
-    [
-        (1, np.uint8),
-        (256, np.uint8),
-        (257, np.uint16),
-        (65_536, np.uint16),
-        (65_537, np.uint32),
-    ],
-)
+    [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_536, np.uint16),
+     (65_537, np.uint32)],
+)  # fmt: skip
 def test_dtype_is_the_smallest_that_holds_every_id(symbols, dtype):
     vocabulary = Vocabulary(tuple(chr(0x10000 + i) for i in range(symbols)))
     assert vocabulary.dtype == dtype
@@ -56,8 +51,7 @@ def test_text_longer_than_a_chunk_is_encoded_whole(monkeypatch):
 def test_empty_text_and_no_ids():
     vocabulary = Vocabulary(("a",))
     assert vocabulary.encode("").shape == (0,)
-    assert vocabulary.decode([]) == ""
-    assert vocabulary.decode(np.empty(0, np.uint8)) == ""
+    assert vocabulary.decode([]) == vocabulary.decode(np.empty(0, np.uint8)) == ""
 
 
 @pytest.mark.parametrize("ids", [[-1], [2], [0, 1, 300]])
@@ -70,11 +64,10 @@ def test_decode_refuses_what_is_no_id(ids):
     ("symbols", "named"),
     [
         ((), "at least one"),
-        (("a", "a"), "different"),
+        (("a", "b", "a"), "'a' 2 times"),
         (("ab",), "'ab'"),
         (("",), "''"),
-        ((7,), "7"),
-        ((None,), "None"),
+        (([7], None), "[7], None"),
         (("\ud800",), r"\ud800"),
         (("x" * 1000,), "..."),
     ],
@@ -87,24 +80,21 @@ def test_bad_symbols_are_refused_in_one_short_line(symbols, named):
     assert len(str(caught.value)) < 200
 
 
-def test_encode_names_the_unknown_symbols_escaped():
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("a\x1b☃b☃\ud800\n", r"'\x1b', '☃', '\ud800', '\n'"),
+        ("d", "'d'"),
+        ("\U0010ffff", r"'\U0010ffff'"),
+        ("a\udcffb", "byte 0xff"),
+        ("abcdefghijklmnopqrstuvwxyz0", "'h' and 19 more"),
+    ],
+)
+def test_encode_names_the_first_few_unknown_symbols_escaped(text, named):
     with pytest.raises(VocabularyError) as caught:
-        Vocabulary.from_text("abc").encode("a\x1b☃b☃\ud800")
-    message = str(caught.value)
-    assert "'\\x1b', '☃', '\\ud800'" in message
-    assert "\x1b" not in message
-    assert "\n" not in message
-
-
-@pytest.mark.parametrize("symbol", ["d", "☃", "\U0010ffff"])
-def test_a_symbol_beyond_the_last_known_one_is_unknown(symbol):
-    with pytest.raises(VocabularyError, match="received"):
-        Vocabulary.from_text("abc").encode(symbol)
-
-
-def test_encode_names_only_the_first_few():
-    with pytest.raises(VocabularyError, match="'f' and 21 more"):
-        Vocabulary(("a",)).encode("abcdefghijklmnopqrstuvwxyz0")
+        Vocabulary.from_text("abc").encode(text)
+    assert f"received {named}:" in str(caught.value).replace("'d', 'e', 'f', 'g', ", "")
+    assert str(caught.value).isprintable()
 
 
 def test_extended_keeps_ids_and_appends_sorted():
@@ -130,7 +120,7 @@ def test_extended_keeps_ids_and_appends_sorted():
         ("abc", "ABC", "abc"),
         ("ABC", "abc", "ABC"),
         ("eE", "éÉ", "eE"),
-        ("é", "É", "é"),
+        ("eé", "É", "é"),
         ("e", "É", "e"),
         ("E", "é", "E"),
         ("Rr", "ß☃", ""),
@@ -144,10 +134,6 @@ def test_fit_folds_what_it_can(known, received, text):
     assert vocabulary.fit(received).text == text
 
 
-def test_fit_prefers_the_other_case_to_a_lost_accent():
-    assert Vocabulary.from_text("eé").fit("É").folded == (("É", "é"),)
-
-
 def test_fit_reports_each_change_once_in_order():
     fitted = Vocabulary.from_text("ae").fit("☃AéAé\x07☃")
     assert fitted == Fitted("aeae", (("A", "a"), ("é", "e")), ("☃", "\x07"))
@@ -155,10 +141,6 @@ def test_fit_reports_each_change_once_in_order():
         "the model has never seen 'A' (folded to 'a'), 'é' (folded to 'e'), "
         "'☃' (skipped), '\\x07' (skipped)"
     )
-
-
-def test_describe_is_none_when_nothing_changed():
-    assert Vocabulary.from_text("abc").fit("cab").describe() is None
 
 
 def test_describe_stays_short():
@@ -194,9 +176,7 @@ def test_a_hundred_thousand_symbols_are_quick():
     text = "".join(symbols) * 10
     start_s = time.process_time()
     vocabulary = Vocabulary.from_text(text)
-    ids = vocabulary.encode(text)
-    assert vocabulary.decode(ids) == text
-    assert vocabulary.extended(["a"]).symbols[-1] == "a"
+    assert vocabulary.decode(vocabulary.encode(text)) == text
     # Looking through all symbols for each would take many minutes.
     assert time.process_time() - start_s < 30
 

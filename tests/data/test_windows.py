@@ -1,7 +1,6 @@
 """Windows: contents against naive loops, order, padding, leaks, memory."""
 
 import itertools
-import time
 import tracemalloc
 from collections import Counter
 
@@ -14,7 +13,13 @@ from textgen.config import ModelConfig, WindowConfig
 from textgen.data import windows as module
 from textgen.data.corpus import Corpus, load_corpus
 from textgen.data.vocabulary import Vocabulary
-from textgen.data.windows import Windows, make_windows, padded_length
+from textgen.data.windows import (
+    Windows,
+    make_windows,
+    padded_length,
+    places_of,
+    with_bounds_between,
+)
 from textgen.errors import CorpusError
 
 END = 0
@@ -56,14 +61,14 @@ def examples(windows: Windows, epoch: int = 0) -> Counter:
     return found
 
 
-# Streams
+# Texts
 
 
 @pytest.mark.parametrize("targets", ["all", "last"])
 @pytest.mark.parametrize("window", [1, 4, 10])
 @pytest.mark.parametrize("stride", [None, 1, 3, 7, 1000])
 @pytest.mark.parametrize("length", [11, 12, 50, 64])
-def test_stream_against_a_naive_loop(targets, window, stride, length):
+def test_text_against_a_naive_loop(targets, window, stride, length):
     ids = np.arange(100, 100 + length, dtype=np.uint8)
     windows = make(ids, "text", window, stride, targets)
     step = stride or (window if targets == "all" else 1)
@@ -90,11 +95,9 @@ def test_the_course_form():
     """40 symbols predict the next, every third start, as the exercise counts them."""
     ids = np.arange(200, dtype=np.uint8)
     windows = make(ids, "text", 40, 3, "last")
-    expected = [(ids[i : i + 40], ids[i + 40]) for i in range(0, len(ids) - 40, 3)]
-    found = examples(windows)
-    assert found == Counter(
-        (tuple(before.tolist()), (int(after),)) for before, after in expected
-    )
+    starts = range(0, len(ids) - 40, 3)
+    expected = [((*ids[i : i + 40].tolist(),), (int(ids[i + 40]),)) for i in starts]
+    assert examples(windows) == Counter(expected)
 
 
 def test_phases_differ_between_epochs_and_reach_every_symbol():
@@ -118,17 +121,12 @@ def test_a_single_window_moves_over_all_that_there_is():
 
 @pytest.mark.parametrize("length", [0, 1, 10])
 @pytest.mark.parametrize("targets", ["all", "last"])
-def test_a_stream_shorter_than_a_window(length, targets):
-    with pytest.raises(CorpusError) as caught:
+def test_a_text_shorter_than_a_window(length, targets):
+    with pytest.raises(CorpusError, match=f"least 11 .* are {length}: .*seq_l"):
         make(np.zeros(length, np.uint8), "text", 10, targets=targets)
-    message = str(caught.value)
-    assert "at least 11 symbols" in message
-    assert f"there are {length}:" in message
-    assert "seq_length" in message
-    assert "\n" not in message
 
 
-def test_the_shortest_stream():
+def test_the_shortest_text():
     windows = make(np.arange(11, dtype=np.uint8), "text", 10)
     assert windows.windows_per_epoch == windows.steps_per_epoch == 1
     assert windows.batch(5, 0).targets.tolist() == [list(range(1, 11))]
@@ -225,11 +223,11 @@ def test_a_batch_is_a_function_of_seed_epoch_and_step(kind, targets):
     first = windows.batch(2, 3)
     windows.batch(0, 1)
     for again in (windows.batch(2, 3), make(ids, kind, targets=targets).batch(2, 3)):
-        assert np.array_equal(first.inputs, again.inputs)
-        assert np.array_equal(first.targets, again.targets)
-        assert np.array_equal(first.weights, again.weights)
+        for one, other in zip(first, again, strict=True):
+            np.testing.assert_array_equal(one, other)
     others = [windows.batch(2, 4), windows.batch(1, 3)]
     others.append(make(ids, kind, targets=targets, seed=1).batch(2, 3))
+    others.append(make(ids, kind, targets=targets, seed=2).batch(0, 3))
     assert all(not np.array_equal(first.inputs, other.inputs) for other in others)
 
 
@@ -257,23 +255,17 @@ def test_fillers_widen_no_batch():
     assert widths == {2, 10}
 
 
-def test_an_epoch_of_one_seed_is_none_of_another():
-    one, other = (make(line_ids(LINES), "text", seed=seed) for seed in (0, 1))
-    assert (one.batch(1, 0).inputs != other.batch(0, 0).inputs).any()
-
-
-@pytest.mark.parametrize(("epoch", "step"), [(0, -1), (0, 1000), (-1, 0)])
-def test_steps_that_do_not_exist(epoch, step):
-    with pytest.raises(IndexError):
-        make(line_ids(LINES), "lines").batch(epoch, step)
-
-
-@pytest.mark.parametrize(("epoch", "step", "count"), [(0, 1, 3), (0, 0, 0), (0, -1, 2)])
-def test_several_steps_of_which_one_does_not_exist(epoch, step, count):
+@pytest.mark.parametrize(
+    ("epoch", "step", "count"),
+    [(0, 1, 3), (0, 0, 0), (0, -1, 2), (0, 3, 1), (-1, 0, 1)],
+)
+def test_steps_that_do_not_exist(epoch, step, count):
     windows = make(line_ids(LINES[:3]), "lines", window=20, batch_size=1)
     assert windows.steps_per_epoch == 3
     with pytest.raises(IndexError, match="steps 0 to 2"):
         windows.batches(epoch, step, count)
+    with pytest.raises(IndexError):
+        next(windows.stacked_batches(epoch, step, count))
 
 
 @pytest.mark.parametrize(("kind", "targets"), FORMS)
@@ -314,8 +306,7 @@ def test_a_batch_is_padded_to_one_of_few_lengths():
 
 
 @pytest.mark.parametrize(("kind", "targets"), FORMS)
-def test_arrays_are_the_batches_together(kind, targets, monkeypatch):
-    monkeypatch.setattr(module, "BLOCK_WINDOWS", 10)
+def test_arrays_are_the_batches_together(kind, targets):
     windows = make(line_ids(LINES), kind, targets=targets)
     inputs, following, weights = windows.arrays(epoch=1)
     assert inputs.dtype == following.dtype == np.int32
@@ -347,7 +338,7 @@ def test_ids_of_any_integer_type_and_memory_maps(dtype, tmp_path):
 
 
 @pytest.mark.parametrize("targets", ["all", "last"])
-def test_no_held_out_symbol_of_a_stream_is_trained_on(targets):
+def test_no_held_out_symbol_of_a_text_is_trained_on(targets):
     vocabulary = Vocabulary(tuple(map(chr, range(0x4E00, 0x4E00 + 1000))))
     corpus = Corpus("some", "text", "", vocabulary, np.arange(1000, dtype=np.uint16))
     split = corpus.split(0.1)
@@ -369,20 +360,42 @@ def test_no_held_out_line_is_trained_on():
     assert not trained & set(held_out)
 
 
-# Memory and time
+# Where lines end
 
 
-@pytest.mark.parametrize(
-    ("kind", "targets", "most"),
-    [
-        ("text", "all", 2e6),
-        ("text", "last", 2e6),
-        ("lines", "all", 14e6),
-        ("lines", "last", 14e6),
-    ],
+@pytest.mark.parametrize("block", [1, 3, 1 << 20])
+def test_places_are_found_in_blocks_of_any_size(block, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_IDS", block)
+    ids = np.array([7, 0, 3, 0, 0, 7, 7, 0], np.uint8)
+    assert places_of(7, ids).tolist() == [0, 5, 6]
+    assert places_of(7, ids).dtype == np.uint32
+    assert places_of(9, ids).tolist() == []
+
+
+@given(
+    st.lists(st.integers(1, 12), min_size=1, max_size=20),
+    st.integers(1, 13),
+    st.sampled_from([np.uint32, np.int64]),
 )
-def test_memory_is_a_batch_beyond_the_ids(kind, targets, most):
+def test_long_lines_are_cut_from_their_beginning_on(lengths, longest, dtype):
+    bounds = np.cumsum([0, *lengths]).astype(dtype)
+    expected = [0]
+    for end in bounds[1:].tolist():
+        while end - expected[-1] > longest:
+            expected.append(expected[-1] + longest)
+        expected.append(end)
+    received = with_bounds_between(bounds, longest)
+    assert received.tolist() == expected
+    assert received.dtype == dtype
+
+
+# Memory
+
+
+@pytest.mark.parametrize(("kind", "targets"), FORMS)
+def test_memory_is_a_batch_beyond_the_ids(kind, targets):
     """20 MB of ids; of lines, 1,000,000 take a four-byte place each and a copy."""
+    most = {"text": 2e6, "lines": 14e6}[kind]
     ids = np.full(20_000_001, 1, np.uint8)
     ids[::20] = END
     tracemalloc.start()
@@ -392,27 +405,6 @@ def test_memory_is_a_batch_beyond_the_ids(kind, targets, most):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < most
-
-
-@pytest.mark.parametrize(("kind", "targets"), FORMS)
-def test_a_batch_of_a_large_text_takes_no_longer(kind, targets):
-    """Than one of a thousandth of it, taken in turn with it, on any machine."""
-    seconds = []
-    both = []
-    for count in (20_001, 20_000_001):
-        ids = np.full(count, 1, np.uint8)
-        ids[::20] = END
-        both.append(make(ids, kind, 100, targets=targets, batch_size=128))
-    for step in range(100):
-        for windows in both:
-            start = time.perf_counter()
-            windows.batch(0, step % windows.steps_per_epoch)
-            seconds.append(time.perf_counter() - start)
-    small_s, large_s = np.median(np.reshape(seconds, (100, 2)), axis=0)
-    assert large_s < 20 * small_s  # one is in the cache
-
-
-# Plain Keras
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ import numpy as np
 from textgen.cli import generate
 from textgen.config import Config, WindowConfig
 from textgen.data.corpus import Corpus, load_corpus
-from textgen.data.text_file import CHUNK_BYTES
+from textgen.data.text_file import PIECE_CHARS
 from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import make_windows
 from textgen.errors import CorpusError, TextgenError
@@ -150,7 +150,7 @@ def many_symbols(rng: np.random.Generator) -> bytes:
 
 def longer_than_a_piece(rng: np.random.Generator, data: bytes) -> bytes:
     """Repeat a text until it is read in several pieces, cut anywhere."""
-    size = CHUNK_BYTES + int(rng.integers(CHUNK_BYTES))
+    size = PIECE_CHARS + int(rng.integers(PIECE_CHARS))
     return b"x" * int(rng.integers(9)) + (data or b"\n") * (size // max(1, len(data)))
 
 

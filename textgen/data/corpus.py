@@ -1,13 +1,13 @@
 r"""A text by name or path, as one compact array of ids, with its kind and its split.
 
 A corpus is ``lines`` (each line one example, as with names) or ``text`` (one long
-text). The text is normalised: a byte-order mark is dropped, CRLF and a lone CR become
-LF. The ids of a ``lines`` corpus begin and end with the end symbol, a newline, and
-have one between two lines; empty lines are dropped.
+text). A byte-order mark is dropped, and CRLF and a lone CR become LF. The ids of a
+``lines`` corpus begin and end with the end symbol, a newline, and have one between two
+lines; empty lines are dropped.
 
-The file is read twice in pieces, once to learn its symbols and once to fill the
-array, so that memory is one array of ids (a byte each up to 256 symbols) whatever the
-size of the text.
+The file is read twice in pieces, first to learn its symbols and then to fill the array,
+so that memory is one array of ids (a byte each up to 256 symbols) whatever the size of
+the text.
 
     >>> corpus = load_corpus("dinos")
     >>> corpus.kind, len(corpus.vocabulary), corpus.vocabulary.decode(corpus.ids[:14])
@@ -28,13 +28,14 @@ from pathlib import Path
 
 import numpy as np
 
-from textgen.data.text_file import CHUNK_BYTES, existing_file, text_pieces
+from textgen.data.text_file import existing_file, text_pieces
 from textgen.data.vocabulary import END_SYMBOL, Vocabulary, code_points
+from textgen.data.windows import places_of
 from textgen.errors import CorpusError, VocabularyError, shown_path
 from textgen.system.checks import check_choice, check_number
 
 KINDS = ("lines", "text")
-BLOCK_IDS = 1 << 18  # of a `lines` corpus looked at together
+BLOCK_LINES = 1 << 14  # decoded together
 SPLIT_KEY = bytes(8)  # the same for all trainings, so that their figures compare
 
 
@@ -80,8 +81,8 @@ class Corpus:
         A ``text`` is cut by position: its last share is held out. Of ``lines``, a
         share of the *distinct* lines is drawn by a hash of the line's text alone, so
         that all copies of a line are on one side. A smaller share is part of a larger
-        one. One symbol or line at least is left to train on; a part of fewer than two
-        symbols is no part, and everything is trained on.
+        one. At least one symbol or line is left to train on, and where fewer than two
+        symbols would be held out, none are.
 
         Args:
             held_out: share to hold out, from 0 to below 1.
@@ -95,59 +96,34 @@ class Corpus:
             if len(self.ids) - cut < 2:
                 cut = len(self.ids)
             return Split(self.ids[:cut], self.ids[cut:])
-        held_lines = self._held_out_lines(held_out)
-        if not held_lines.any():
-            return Split(self.ids, self.ids[:0])
-        return Split(self._only_lines(~held_lines), self._only_lines(held_lines))
-
-    def _line_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield whole lines, a block at a time.
-
-        Yields:
-            ids of some lines, each closed by the end symbol, and the lines' lengths
-            with that symbol.
-        """
-        end_id = self.vocabulary.encode(END_SYMBOL)[0]
-        start = 1
-        size = BLOCK_IDS
-        while start < len(self.ids):
-            ends = np.flatnonzero(self.ids[start : start + size] == end_id)
-            if not len(ends):
-                size *= 2  # a line longer than the block
-                continue
-            block = self.ids[start : start + int(ends[-1]) + 1]
-            yield block, np.diff(ends, prepend=-1)
-            start += len(block)
-
-    def _held_out_lines(self, held_out: float) -> np.ndarray:
-        """Draw lines; see `split`. Returns a mask over the lines, (L,) bool."""
-        hashes = []
-        for block, _ in self._line_blocks():
-            lines = self.vocabulary.decode(block).split(END_SYMBOL)[:-1]
-            digests = (
-                hashlib.blake2b(line.encode(), digest_size=8, key=SPLIT_KEY).digest()
-                for line in lines
-            )
-            hashes.append(np.frombuffer(b"".join(digests), dtype="<u8"))
-        line_hashes = np.concatenate(hashes)
-        distinct = np.unique(line_hashes)
+        ends = places_of(int(self.vocabulary.encode(END_SYMBOL)[0]), self.ids)
+        hashes = self._line_hashes(ends)
+        distinct = np.unique(hashes)
         drawn = min(round(held_out * len(distinct)), len(distinct) - 1)
         if drawn < 1:
-            return np.zeros(len(line_hashes), dtype=bool)
-        return line_hashes <= distinct[drawn - 1]
+            return Split(self.ids, self.ids[:0])
+        # Each id belongs to the line that it stands in or, an end symbol, closes.
+        held = np.repeat(hashes <= distinct[drawn - 1], np.diff(ends))
+        first, others = self.ids[:1], self.ids[1:]
+        return Split(
+            np.concatenate([first, others[~held]]),
+            np.concatenate([first, others[held]]),
+        )
 
-    def _only_lines(self, wanted: np.ndarray) -> np.ndarray:
-        """Return the ids of the lines that a mask (L,) picks, in `lines` form."""
-        # Memory that is never written to is never resident: no need to count first.
-        chosen = np.empty_like(self.ids)
-        chosen[0] = self.ids[0]
-        filled, line = 1, 0
-        for block, lengths in self._line_blocks():
-            picked = block[np.repeat(wanted[line : line + len(lengths)], lengths)]
-            chosen[filled : filled + len(picked)] = picked
-            filled += len(picked)
-            line += len(lengths)
-        return chosen[:filled]
+    def _line_hashes(self, ends: np.ndarray) -> np.ndarray:
+        """Return a hash of each line's text, (L,) uint64.
+
+        Args:
+            ends: (L + 1,), where the end symbols stand; there is one before each line.
+        """
+        digests = []
+        for first in range(0, len(ends) - 1, BLOCK_LINES):
+            last = min(first + BLOCK_LINES, len(ends) - 1)
+            block = self.ids[ends[first] + 1 : ends[last]]
+            for line in self.vocabulary.decode(block).split(END_SYMBOL):
+                digest = hashlib.blake2b(line.encode(), digest_size=8, key=SPLIT_KEY)
+                digests.append(digest.digest())
+        return np.frombuffer(b"".join(digests), dtype="<u8")
 
 
 def data_folder(kind: str) -> Path:
@@ -175,10 +151,10 @@ def load_corpus(
     Args:
         name_or_path: name of a named corpus, or the path of any UTF-8 text (a named
             corpus goes before a file of the same name, which ``./name`` reaches).
-        kind: ``lines`` or ``text``; None guesses it. The guess is ``lines`` when
-            the first 256 KiB have at least 20 lines and no empty line between two,
-            none above 64 characters, and at most 3 words in 95 % of them; verse and
-            code, whose lines are short too, fail on words or empty lines.
+        kind: ``lines`` or ``text``; None guesses it. The guess is ``lines`` when the
+            first 262,144 characters are at least 20 lines, none of them empty or longer
+            than 64 characters, and 95 % of them have at most 3 words; verse and code,
+            whose lines are short too, fail on words or empty lines.
         vocabulary: that of a saved model, to go on from: its ids are kept and the
             text's new symbols appended. None makes one from the text.
 
@@ -218,16 +194,17 @@ def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, bool]:
     path = existing_file(name_or_path)
     if path is None:
         raise CorpusError(
-            f"expected a corpus or a file, but there is no {shown_path(name_or_path)}: "
-            f"name one of the corpora ({', '.join(named)}) or the path of a UTF-8 text"
+            f"expected a corpus or a file, but there is no {shown_path(name_or_path)}",
+            f"name one of the corpora ({', '.join(named)}) or the path of a UTF-8 text",
         )
     return path, False
 
 
 def _guess_kind(path: Path) -> tuple[str, str]:
     """Return a kind and why; `load_corpus` documents the rule."""
-    lines = next(text_pieces(path), "").strip(END_SYMBOL).split(END_SYMBOL)
-    if path.stat().st_size > CHUNK_BYTES:
+    pieces = text_pieces(path)
+    lines = next(pieces, "").strip(END_SYMBOL).split(END_SYMBOL)
+    if next(pieces, None) is not None:
         lines = lines[:-1]  # cut where the piece ends
     if len(lines) < 20:
         return "text", "guessed: it has fewer than 20 lines"
@@ -240,8 +217,8 @@ def _guess_kind(path: Path) -> tuple[str, str]:
     return "lines", "guessed: its lines are of at most 3 words, and none is empty"
 
 
-def _in_form(pieces: Iterable[str], kind: str) -> Iterator[str]:
-    """Give a text the form of its kind: for ``lines``, no line empty, all closed."""
+def _of_kind(pieces: Iterable[str], kind: str) -> Iterator[str]:
+    """Yield a text as its kind needs it: ``lines`` without empty ones, all closed."""
     if kind == "text":
         yield from pieces
         return
@@ -259,35 +236,30 @@ def _in_form(pieces: Iterable[str], kind: str) -> Iterator[str]:
 
 
 def _survey(path: Path, kind: str) -> tuple[str, int, str]:
-    """Read a text once: its distinct symbols, its length in form, its SHA-256."""
+    """Read a text once: its distinct symbols, how many ids it has, its SHA-256."""
     digest = hashlib.sha256()
-    chars = 0
 
-    def measured() -> Iterator[str]:
-        nonlocal chars
+    def hashed_pieces() -> Iterator[str]:
         for piece in text_pieces(path):
             digest.update(piece.encode())
-            chars += len(piece)
             yield piece
 
     seen = np.zeros(0x110000, dtype=bool)
     length = 0
-    for piece in _in_form(measured(), kind):
+    for piece in _of_kind(hashed_pieces(), kind):
         seen[code_points(piece)] = True
         length += len(piece)
-    if chars < 2:
-        received = "one character" if chars else "nothing"
-        raise CorpusError(
-            f"expected a text of at least 2 characters, but {str(path)!r} holds "
-            f"{received}: give a longer text"
-        )
     if kind == "lines" and length < 3:
-        raise CorpusError(
-            f"expected at least one line that isn't empty, but {str(path)!r} has "
-            "none: give a longer text"
-        )
-    symbols = "".join(map(chr, np.flatnonzero(seen)))
-    return symbols, length, digest.hexdigest()
+        wanted, received = "at least one line that isn't empty", "has none"
+    elif length < 2:
+        received = "holds one character" if length else "holds nothing"
+        wanted = "a text of at least 2 characters"
+    else:
+        symbols = "".join(map(chr, np.flatnonzero(seen)))
+        return symbols, length, digest.hexdigest()
+    raise CorpusError(
+        f"expected {wanted}, but {str(path)!r} {received}", "give a longer text"
+    )
 
 
 def _fill(path: Path, kind: str, vocabulary: Vocabulary, length: int) -> np.ndarray:
@@ -295,7 +267,7 @@ def _fill(path: Path, kind: str, vocabulary: Vocabulary, length: int) -> np.ndar
     ids = np.empty(length, dtype=vocabulary.dtype)
     filled = 0
     try:
-        for piece in _in_form(text_pieces(path), kind):
+        for piece in _of_kind(text_pieces(path), kind):
             ids[filled : filled + len(piece)] = vocabulary.encode(piece)
             filled += len(piece)
     except (ValueError, VocabularyError):
@@ -303,6 +275,7 @@ def _fill(path: Path, kind: str, vocabulary: Vocabulary, length: int) -> np.ndar
     if filled != length:
         raise CorpusError(
             f"expected a text that stays as it is, but {str(path)!r} changed while it "
-            "was read: try again when nothing writes to it"
+            "was read",
+            "try again when nothing writes to it",
         )
     return ids

@@ -17,10 +17,11 @@ ROUNDS = 6  # four mix well already (Luby & Rackoff 1988), small domains want mo
 def permute(places: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
     """Return where a keyed pseudo-random permutation of 0 … count - 1 takes places.
 
-    A generalised Feistel network over pairs below ceil(sqrt(count)), walking on along
-    the cycle while outside: Black & Rogaway, "Ciphers with Arbitrary Finite Domains",
-    CT-RSA 2002, section 5. O(len(places)) time and memory, whatever the count. It is
-    there to mix, not to hide anything: the round function is no cipher.
+    This is a generalised Feistel network over pairs of numbers below ceil(sqrt(count)),
+    applied again to whatever falls outside the domain: Black & Rogaway, "Ciphers with
+    Arbitrary Finite Domains", CT-RSA 2002, section 5. It takes O(len(places)) time and
+    memory, whatever the count. It is there to mix, not to hide anything: the round
+    function is no cipher.
 
     Args:
         places: (R,) integers from 0 to ``count - 1``.
@@ -31,7 +32,7 @@ def permute(places: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
         (R,) int64, different for different places.
     """
     side = np.uint64(math.isqrt(count - 1) + 1)
-    values = places.astype(np.uint64)
+    values: np.ndarray = places.astype(np.uint64)
     outside = np.ones(len(values), dtype=bool)
     while outside.any():
         left, right = values[outside] % side, values[outside] // side

@@ -17,6 +17,7 @@ prompt, say) is first made to fit:
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,32 +33,19 @@ CHUNK_CHARS = 1 << 18  # encoded at once; 4 bytes each as UTF-32, 8 as indices
 
 # What may stand for a symbol in print, likeliest first. Keyboards give the straight
 # forms and printed texts the curly ones, so both directions are needed.
+# fmt: off
 TYPOGRAPHIC_FORMS: dict[str, tuple[str, ...]] = {
-    "'": ("’", "‘"),
-    '"': ("”", "“", "''"),
-    "-": ("‐", "–", "—"),
-    "…": ("...",),
-    "—": ("--", "-"),
-    "―": ("--", "-"),
-    "\t": (" ",),
+    "'": ("’", "‘"), '"': ("”", "“", "''"), "-": ("‐", "–", "—"), "…": ("...",),
+    "—": ("--", "-"), "―": ("--", "-"), "\t": (" ",),
     **dict.fromkeys("‘’‚‛‹›′´`", ("'",)),
     **dict.fromkeys("“”„‟«»″", ('"', "''")),
     **dict.fromkeys("‐‑‒–−", ("-",)),
     **dict.fromkeys("\u00a0\u2002\u2003\u2009\u202f\u3000", (" ",)),
-    "Æ": ("AE", "Ae"),
-    "æ": ("ae",),
-    "Œ": ("OE", "Oe"),
-    "œ": ("oe",),
-    "ß": ("ss",),
-    "Þ": ("TH", "Th"),
-    "þ": ("th",),
-    "Ð": ("D",),
-    "ð": ("d",),
-    "Ø": ("O",),
-    "ø": ("o",),
-    "Ł": ("L",),
-    "ł": ("l",),
+    "Æ": ("AE", "Ae"), "æ": ("ae",), "Œ": ("OE", "Oe"), "œ": ("oe",), "ß": ("ss",),
+    "Þ": ("TH", "Th"), "þ": ("th",), "Ð": ("D",), "ð": ("d",), "Ø": ("O",),
+    "ø": ("o",), "Ł": ("L",), "ł": ("l",),
 }
+# fmt: on
 
 
 def code_points(text: str) -> np.ndarray:
@@ -104,21 +92,18 @@ class Vocabulary:
         object.__setattr__(self, "symbols", tuple(self.symbols))
         if not self.symbols:
             raise VocabularyError(
-                "a vocabulary needs at least one symbol, but received none: "
-                "give a text that isn't empty"
+                "a vocabulary needs at least one symbol, but received none",
+                "give a text that isn't empty",
             )
-        wrong = [symbol for symbol in self.symbols if not _is_character(symbol)]
+        wrong = [shown(s) for s in self.symbols if not _is_character(s)]
+        if not wrong:
+            counts = Counter(self.symbols).items()
+            wrong = [f"{shown(s)} {count} times" for s, count in counts if count > 1]
         if wrong:
             raise VocabularyError(
-                "each symbol of a vocabulary must be one Unicode character, but "
-                f"received {_listed([shown(symbol) for symbol in wrong])}: "
-                "make the vocabulary anew from its text"
-            )
-        if len(set(self.symbols)) < len(self.symbols):
-            raise VocabularyError(
-                f"the {len(self.symbols):,} symbols of a vocabulary must be different, "
-                f"but only {len(set(self.symbols)):,} are: "
-                "make the vocabulary anew from its text"
+                "the symbols of a vocabulary must be different Unicode characters, but "
+                f"received {_listed(wrong)}",
+                "make the vocabulary anew from its text",
             )
 
     @classmethod
@@ -173,17 +158,15 @@ class Vocabulary:
             chunk = code_points(text[start : start + CHUNK_CHARS])
             found = self._id_of_code.take(chunk, mode="clip")
             if (found == len(self)).any():
-                raise VocabularyError(self._unknown_message(text))
+                unknown = [_named(s) for s in dict.fromkeys(text) if s not in self]
+                raise VocabularyError(
+                    f"expected only the {len(self):,} symbols that the model knows, "
+                    f"but received {_listed(unknown)}",
+                    "leave them out, or leave out `strict`, so that they are folded "
+                    "or skipped",
+                )
             ids[start : start + len(chunk)] = found
         return ids
-
-    def _unknown_message(self, text: str) -> str:
-        unknown = [_named(s) for s in dict.fromkeys(text) if s not in self]
-        return (
-            f"expected only the {len(self):,} symbols that the model knows, but "
-            f"received {_listed(unknown)}: leave them out, or leave out --strict, "
-            "so that they are folded or skipped"
-        )
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Return the text of ids (N,) of any integer type.
@@ -220,21 +203,16 @@ class Vocabulary:
         other case. Accents are removed by Unicode's compatibility decomposition
         (NFKD, Unicode Standard Annex 15) without the combining marks.
         """
-        folded: dict[str, str] = {}
-        skipped: list[str] = []
+        replacements: dict[str, str | int | None] = {}
         for symbol in dict.fromkeys(text):
-            if symbol in self:
-                continue
-            for candidate in _stand_ins(symbol):
-                if candidate and self._known.issuperset(candidate):
-                    folded[symbol] = candidate
-                    break
-            else:
-                skipped.append(symbol)
-        if folded or skipped:
-            replacement = folded | dict.fromkeys(skipped, "")
-            text = text.translate(str.maketrans(replacement))
-        return Fitted(text, tuple(folded.items()), tuple(skipped))
+            if symbol not in self:
+                known = (s for s in _stand_ins(symbol) if self._known.issuperset(s))
+                replacements[symbol] = next(filter(None, known), "")
+        return Fitted(
+            text.translate(str.maketrans(replacements)),
+            folded=tuple((old, new) for old, new in replacements.items() if new),
+            skipped=tuple(old for old, new in replacements.items() if not new),
+        )
 
 
 def _stand_ins(symbol: str) -> Iterator[str]:

@@ -1,11 +1,10 @@
 """Ids → batches of windows: the one place where a corpus is cut up for training.
 
-A window is a run of symbols ``ids[s : s + length + 1]``; its inputs are all but the
-last of them and its targets all but the first. Nothing is cut in advance: a batch is
-gathered by offset when it is asked for, and which windows it holds is computed from
-(seed, epoch, step) by a keyed permutation, so that beyond the ids (and, for ``lines``,
-four bytes a line) only the batches asked for take memory, and any step can be had at
-any time.
+A window is a run of symbols ``ids[s : s + T + 1]``: its inputs are all but the last of
+them and its targets all but the first. No window is cut in advance. A batch is gathered
+when it is asked for, and which windows it holds is computed from (seed, epoch, step) by
+a keyed permutation. So only the batches asked for take memory beyond the ids (and, for
+``lines``, four bytes a line), and any step can be had at any time.
 
     >>> ids = np.arange(10, dtype=np.uint8)
     >>> config = WindowConfig(seq_length=3, targets="last")
@@ -32,7 +31,7 @@ from textgen.config import WindowConfig
 from textgen.data.permutation import ROUNDS, permute
 from textgen.errors import CorpusError
 
-BLOCK_WINDOWS = 4096  # gathered together by `arrays`
+BLOCK_IDS = 1 << 20  # searched together by `places_of`
 
 
 class WindowBatch(NamedTuple):
@@ -82,13 +81,13 @@ class Windows(ABC):
 
     @abstractmethod
     def _locate(
-        self, windows: np.ndarray, randoms: np.ndarray
+        self, windows: np.ndarray, random: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return where windows start and how many inputs they have, (R,) int64 each.
 
         Args:
             windows: (R,) int64, numbers of windows in the text's order.
-            randoms: uint64, what is random about this epoch.
+            random: of this epoch, from 0 to 2⁶⁴ - 1.
         """
 
     def batch(self, epoch: int, step: int) -> WindowBatch:
@@ -115,23 +114,11 @@ class Windows(ABC):
         Raises:
             IndexError: when there is no such step.
         """
-        last_step = first_step + count - 1
-        if epoch < 0 or not 0 <= first_step <= last_step < self.steps_per_epoch:
-            raise IndexError(
-                f"an epoch has steps 0 to {self.steps_per_epoch - 1}, but steps "
-                f"{first_step} to {last_step} of epoch {epoch} were asked for"
-            )
-        size = self.batch_size
-        places = first_step * size + np.arange(count * size, dtype=np.int64)
-        fillers = places >= self.windows_per_epoch
-        places[fillers] = last_step * size  # widen no batch but their own
-        lengths, inputs, targets, weights = self._gather(places, epoch)
-        weights[fillers] = 0
-        longest = lengths.reshape(count, size).max(axis=1)
+        lengths, together = self._gather_steps(epoch, first_step, count)
         batches = []
-        for n, width in enumerate(longest):
-            block = np.s_[n * size : (n + 1) * size, :width]
-            batches.append(WindowBatch(inputs[block], targets[block], weights[block]))
+        for index, length in enumerate(lengths):
+            rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
+            batches.append(WindowBatch(*(x[rows, :length] for x in together)))
         return batches
 
     def stacked_batches(
@@ -146,56 +133,71 @@ class Windows(ABC):
 
         Yields:
             Batches of arrays (K, B, T), whose K add up to ``count``.
-        """
-        padded = [
-            _pad(batch, padded_length(batch.inputs.shape[1], self.longest))
-            for batch in self.batches(epoch, first_step, count)
-        ]
-        for _, same in itertools.groupby(padded, lambda batch: batch.inputs.shape):
-            yield WindowBatch(*(np.stack(x) for x in zip(*same, strict=True)))
 
-    def arrays(self, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        Raises:
+            IndexError: when there is no such step.
+        """
+        lengths, together = self._gather_steps(epoch, first_step, count)
+        padded = [padded_length(length, self.longest) for length in lengths]
+        first = 0
+        for length, same in itertools.groupby(padded):
+            shape = (len(list(same)), self.batch_size, length)
+            rows = slice(first, first + shape[0] * self.batch_size)
+            yield WindowBatch(*(x[rows, :length].reshape(shape) for x in together))
+            first = rows.stop
+
+    def arrays(self, epoch: int = 0) -> WindowBatch:
         """Return all windows of an epoch at once, as `keras.Model.fit` takes them.
 
-        Takes 12 bytes for each of N x T symbols: for small corpora. They fit the
-        saved model, except for targets ``last`` on ``lines``: windows of many lengths
-        need a prediction at each position (`textgen.modeling.model.build_model` with
-        targets
-        ``all``), and the saved model makes one, after the padding.
+        That takes about 30 bytes for each of N x T symbols, so it is for small corpora.
+        The arrays fit the saved model, except for targets ``last`` on ``lines``: there
+        windows have many lengths and need a prediction at each position, as
+        `textgen.modeling.model.build_model` makes for targets ``all``, while the saved
+        model makes one, after the padding.
 
         Returns:
             inputs (N, T) int32, targets (N, T) int32 and weights (N, T) float32, with
             T the longest window; for targets ``last`` on a ``text``, targets and
             weights (N,).
         """
-        shape = (self.windows_per_epoch, self.longest)
-        inputs = np.empty(shape, np.int32)
-        targets = np.empty(shape, np.int32)
-        weights = np.empty(shape, np.float32)
-        for first in range(0, shape[0], BLOCK_WINDOWS):
-            places = np.arange(first, min(first + BLOCK_WINDOWS, shape[0]))
-            block = slice(first, first + BLOCK_WINDOWS)
-            _, inputs[block], targets[block], weights[block] = self._gather(
-                places, epoch, self.longest
+        places = np.arange(self.windows_per_epoch)
+        return self._gather(places, epoch, self.longest)[1]
+
+    def _gather_steps(
+        self, epoch: int, first_step: int, count: int
+    ) -> tuple[list[int], WindowBatch]:
+        """Return the length of each of ``count`` batches, and all of them as one."""
+        last_step = first_step + count - 1
+        if epoch < 0 or not 0 <= first_step <= last_step < self.steps_per_epoch:
+            raise IndexError(
+                f"an epoch has steps 0 to {self.steps_per_epoch - 1}, but steps "
+                f"{first_step} to {last_step} of epoch {epoch} were asked for"
             )
-        return inputs, targets, weights
+        size = self.batch_size
+        places = first_step * size + np.arange(count * size, dtype=np.int64)
+        fillers = places >= self.windows_per_epoch
+        # Fillers repeat the first window of the last batch, which makes it no longer.
+        places[fillers] = last_step * size
+        lengths, together = self._gather(places, epoch)
+        together.weights[fillers] = 0
+        return lengths.reshape(count, size).max(axis=1).tolist(), together
 
     def _gather(
         self, places: np.ndarray, epoch: int, width: int | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return lengths (R,) of the windows at places in the epoch's order, and their
-        inputs, targets and weights (R, width).
+    ) -> tuple[np.ndarray, WindowBatch]:
+        """Return the windows at places in an epoch's order, and their lengths (R,).
 
         Args:
             places: (R,) int64, below ``windows_per_epoch``.
             epoch: from 0 on.
-            width: T; None is the longest window of these.
+            width: T of the windows, which are padded with weight 0; None means the
+                next of the lengths that `stacked_batches` pads to.
         """
         entropy = np.random.SeedSequence((self._seed, epoch))
         randoms = entropy.generate_state(ROUNDS + 1, np.uint64)
         windows = permute(places, self.windows_per_epoch, randoms[1:])
-        starts, lengths = self._locate(windows, randoms[0])
-        width = width or int(lengths.max())
+        starts, lengths = self._locate(windows, int(randoms[0]))
+        width = width or padded_length(int(lengths.max()), self.longest)
         offsets = starts[:, None] + np.arange(width + 1)
         symbols = self._ids.take(offsets, mode="clip").astype(np.int32)
         inputs, targets = symbols[:, :-1].copy(), symbols[:, 1:].copy()
@@ -207,7 +209,7 @@ class Windows(ABC):
             weights = steps == lengths[:, None] - 1
         else:
             weights = ~padding
-        return lengths, inputs, targets, weights.astype(np.float32)
+        return lengths, WindowBatch(inputs, targets, weights.astype(np.float32))
 
 
 class TextWindows(Windows):
@@ -226,8 +228,8 @@ class TextWindows(Windows):
         if len(ids) <= window:
             raise CorpusError(
                 f"expected at least {window + 1:,} symbols to train on for windows of "
-                f"{window:,}, but there are {len(ids):,}: give a smaller `seq_length` "
-                "or `held_out`, or a longer text"
+                f"{window:,}, but there are {len(ids):,}",
+                "give a smaller `seq_length` or `held_out`, or a longer text",
             )
         self._stride = config.stride or (window if config.targets == "all" else 1)
         self._last_start = len(ids) - window - 1
@@ -235,20 +237,20 @@ class TextWindows(Windows):
         super().__init__(ids, config, count, window, batch_size, seed, padding_id=0)
 
     def _locate(
-        self, windows: np.ndarray, randoms: np.ndarray
+        self, windows: np.ndarray, random: int
     ) -> tuple[np.ndarray, np.ndarray]:
         phase = 0
         if self._config.targets == "all":
-            phase = int(randoms) % min(self._stride, self._last_start + 1)
+            phase = random % min(self._stride, self._last_start + 1)
         starts = np.minimum(phase + windows * self._stride, self._last_start)
         return starts, np.full(len(windows), self._config.seq_length)
 
-    def arrays(self, epoch: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def arrays(self, epoch: int = 0) -> WindowBatch:
         """See `Windows.arrays`."""
         inputs, targets, weights = super().arrays(epoch)
         if self._config.targets == "last":
-            return inputs, targets[:, -1].copy(), weights[:, -1].copy()
-        return inputs, targets, weights
+            targets, weights = targets[:, -1].copy(), weights[:, -1].copy()
+        return WindowBatch(inputs, targets, weights)
 
 
 class LineWindows(Windows):
@@ -271,8 +273,8 @@ class LineWindows(Windows):
     ) -> None:
         if len(ids) < 2:
             raise CorpusError(
-                "expected at least one line to train on, but there is none: "
-                "give a smaller `held_out`, or a text with more lines"
+                "expected at least one line to train on, but there is none",
+                "give a smaller `held_out`, or a text with more lines",
             )
         if ids[0] != end_id or ids[-1] != end_id:
             raise ValueError("ids of lines must begin and end with the end symbol")
@@ -288,7 +290,7 @@ class LineWindows(Windows):
         super().__init__(ids, config, count, longest, batch_size, seed, end_id)
 
     def _locate(
-        self, windows: np.ndarray, randoms: np.ndarray
+        self, windows: np.ndarray, random: int
     ) -> tuple[np.ndarray, np.ndarray]:
         if self._config.targets == "all":
             starts = self._bounds[windows].astype(np.int64)
@@ -347,43 +349,29 @@ def padded_length(length: int, longest: int) -> int:
     return longest
 
 
-def _pad(batch: WindowBatch, length: int) -> WindowBatch:
-    """Pad a batch to (B, length), with weight 0 on what is added."""
-    missing = length - batch.inputs.shape[1]
-    if not missing:  # most often; `np.pad` would take a hundredth of a small step
-        return batch
-    more = ((0, 0), (0, missing))
-    return WindowBatch(*(np.pad(x, more) for x in batch))
-
-
-# Where the lines of a corpus begin and end, and how long ones are cut.
-#
-# >>> ends = places_of(0, np.array([0, 5, 6, 7, 8, 9, 0, 5, 0], np.uint8))
-# >>> ends.tolist(), with_bounds_between(ends, 4).tolist()
-# ([0, 6, 8], [0, 4, 6, 8])
-BLOCK_IDS = 1 << 20  # looked at together
-
-
 def places_of(wanted: int, ids: np.ndarray) -> np.ndarray:
-    """Return where an id stands, in order, uint32 if that holds all places.
+    """Return where an id stands, in order, as uint32 if that holds all places.
+
+    >>> places_of(0, np.array([0, 5, 6, 7, 8, 9, 0, 5, 0], np.uint8))
+    array([0, 6, 8], dtype=uint32)
 
     Args:
         wanted: the id.
         ids: (N,) of any integer type.
     """
-    blocks = range(0, len(ids), BLOCK_IDS)
-    found = sum(np.count_nonzero(ids[b : b + BLOCK_IDS] == wanted) for b in blocks)
-    places = np.empty(found, np.uint32 if len(ids) < 2**32 else np.int64)
-    filled = 0
-    for start in blocks:
-        block = np.flatnonzero(ids[start : start + BLOCK_IDS] == wanted)
-        places[filled : filled + len(block)] = block + start
-        filled += len(block)
-    return places
+    dtype = np.uint32 if len(ids) < 2**32 else np.int64
+    places = [np.empty(0, dtype)]
+    for start in range(0, len(ids), BLOCK_IDS):
+        found = np.flatnonzero(ids[start : start + BLOCK_IDS] == wanted)
+        places.append((found + start).astype(dtype))
+    return np.concatenate(places)
 
 
 def with_bounds_between(bounds: np.ndarray, longest: int) -> np.ndarray:
     """Return bounds with as few more that each is near the one before.
+
+    >>> with_bounds_between(np.array([0, 6, 8]), longest=4)
+    array([0, 4, 6, 8])
 
     Args:
         bounds: (L + 1,) increasing places, of any integer type.
