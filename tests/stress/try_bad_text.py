@@ -218,7 +218,8 @@ class CorpusTrial:
             no_line = self.kind == "lines" and not (text or "").strip("\n")
             must(hopeless or no_line, f"a good corpus is refused: {error}")
             return "refused"
-        must(text is not None and len(text) >= 2, "no text, but it is accepted")
+        enough = text is not None and len(text) >= (1 if self.kind == "lines" else 2)
+        must(enough, "no text, but it is accepted")
         must(corpus.kind == (self.kind or corpus.kind), "another kind")
         self._check_ids(corpus, in_form(text, corpus.kind))
         return "done" if self._check_parts(corpus) else "refused"

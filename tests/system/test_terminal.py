@@ -73,6 +73,7 @@ def test_one_line_has_no_line_break_of_any_kind(text):
         (b"a\rb\x0b\x85\xe2\x80\xa8\0c", ["a\rb\x0b\udc85\u2028\0c"]),
         (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", ["a", "\ufeffb"]),
         (b"\xef\xbb\xbf\xef\xbb\xbf", ["\ufeff"]),
+        (b"\xef\xbb\xbf", []),
         (b"\xef\xbb\xbf\n", [""]),
         (b"\xef\xbb", ["\udcef\udcbb"]),
         (b"\xef", ["\udcef"]),

@@ -103,6 +103,8 @@ def lines_from(stream: TextIO) -> Iterator[str]:
     for index, line in enumerate(stream):
         if index == 0:
             line = line.removeprefix("\ufeff")
+            if not line:  # the mark was all there is
+                return
         yield line.removesuffix("\n").removesuffix("\r")
 
 
