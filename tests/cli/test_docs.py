@@ -163,7 +163,9 @@ def test_files_and_links_in_the_documents_exist():
         r"(?<![\w/.-])(?:textgen|tests|benchmarks|docs|corpora)/[\w/]+\.\w+", EVERYTHING
     )
     assert len(paths) > 30
-    assert not [path for path in paths if not (ROOT / path).exists()]
+    made_on_demand = {"corpora/verse.txt", "corpora/english.txt"}
+    missing = {path for path in paths if not (ROOT / path).exists()}
+    assert missing <= made_on_demand
     for document, text in DOCUMENTS.items():
         for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", text):
             assert ((ROOT / document).parent / link).exists(), (document, link)
