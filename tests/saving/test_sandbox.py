@@ -154,6 +154,7 @@ ANSWERS = {
     "an array of words": answer_of(ONE, declared("('x',)")),
     "an array cut short": answer_of(ONE, declared("(3,)") + b"cut"),
     "a pickle": answer_of(ONE, np.array([{}], object)),
+    "a zip": answer_of(ONE, b"PK\x03\x04" + bytes(99)),
     "other numbers": answer_of(ONE, np.ones(3)),
 }
 

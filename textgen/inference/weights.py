@@ -13,7 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 
 
-class _RecurrentWeights:
+class _OneLine:
+    """Each set of weights is equal to itself only, and is shown without its numbers."""
+
+    def __repr__(self) -> str:
+        values = vars(self).items()
+        shown = [f"{name}={getattr(value, 'shape', value)}" for name, value in values]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class _RecurrentWeights(_OneLine):
     """What the weights of all recurrent layers have in common."""
 
     recurrent_kernel: np.ndarray
@@ -24,7 +33,7 @@ class _RecurrentWeights:
         return len(self.recurrent_kernel)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class LSTMWeights(_RecurrentWeights):
     """One LSTM layer: gates side by side in the order i, f, g, o.
 
@@ -48,7 +57,7 @@ class LSTMWeights(_RecurrentWeights):
         return (self.activation, self.recurrent_activation) == ("tanh", "sigmoid")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class GRUWeights(_RecurrentWeights):
     """One GRU layer: gates side by side in the order z, r, h.
 
@@ -70,7 +79,7 @@ class GRUWeights(_RecurrentWeights):
     recurrent_activation: str = "sigmoid"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SimpleRNNWeights(_RecurrentWeights):
     """One simple recurrent layer (Elman 1990).
 
@@ -87,8 +96,8 @@ class SimpleRNNWeights(_RecurrentWeights):
     activation: str = "tanh"
 
 
-@dataclass(frozen=True)
-class Pointwise:
+@dataclass(frozen=True, eq=False, repr=False)
+class Pointwise(_OneLine):
     """A dense layer, the same at every step; without a kernel, an activation alone.
 
     Attributes:
@@ -114,8 +123,8 @@ class Pointwise:
 Recurrent = LSTMWeights | GRUWeights | SimpleRNNWeights
 
 
-@dataclass(frozen=True)
-class Network:
+@dataclass(frozen=True, eq=False, repr=False)
+class Network(_OneLine):
     """All weights of a trained network.
 
     Attributes:

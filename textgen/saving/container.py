@@ -23,7 +23,8 @@ if TYPE_CHECKING:  # the process that reads starts before NumPy is imported
 
 FORMAT_VERSION = 2
 BLOCK_BYTES = 512
-# What to do about a file that isn't the model that was expected.
+# What Python raises where JSON, or an answer made of it, has another form.
+ANOTHER_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 ADVICE = "give a file written by train.py, or a Keras model saved as .h5"
 _DAMAGED = "copy the file again, or train anew"
 _MAGIC = b"textgen model file, format "
@@ -50,9 +51,9 @@ class Contents:
     hashed: bool
 
 
-def refusal(problem: str) -> ModelFileError:
+def refusal(expected: str, received: str) -> ModelFileError:
     """Return the error for a file that isn't the model that was expected."""
-    return ModelFileError(problem, ADVICE)
+    return ModelFileError(f"expected {expected}, but received {received}", ADVICE)
 
 
 def user_block(hdf5: bytes | memoryview, version: int = FORMAT_VERSION) -> bytes:
@@ -85,27 +86,23 @@ def checked_hdf5(data: bytes) -> memoryview:
         return _compared(hdf5, data[:BLOCK_BYTES], int(version[1]))
     if hdf5[: len(_HDF5_SIGNATURE)] == _HDF5_SIGNATURE:
         raise refusal(
-            "expected HDF5 from the first byte on, or after a block with its SHA-256, "
-            f"but received {BLOCK_BYTES} bytes of something else before it"
+            "HDF5 from the first byte on, or after a block with its SHA-256",
+            f"{BLOCK_BYTES} bytes of something else before it",
         )
-    raise refusal(
-        f"expected a model file (HDF5), but received {len(data):,} bytes of "
-        "something else"
-    )
+    raise refusal("a model file (HDF5)", f"{len(data):,} bytes of something else")
 
 
 def _compared(hdf5: memoryview, block: bytes, version: int) -> memoryview:
     """Return the HDF5 part if the block before it holds its hash."""
     if version > FORMAT_VERSION:
         raise ModelFileError(
-            f"expected a model file of format {FORMAT_VERSION}, but received format "
-            f"{version}",
+            f"expected at most format {FORMAT_VERSION}, but received format {version}",
             "use the newer version of textgen that wrote it",
         )
     if block != user_block(hdf5, version):
         raise ModelFileError(
-            "expected content that agrees with the file's SHA-256, but it is damaged "
-            "or cut short",
+            "expected content that agrees with its SHA-256, but it is damaged or cut "
+            "short",
             _DAMAGED,
         )
     return hdf5

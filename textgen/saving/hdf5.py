@@ -22,7 +22,7 @@ import h5py
 import numpy as np
 
 from textgen.errors import ModelFileError, shown
-from textgen.saving.container import Contents, checked_hdf5, refusal
+from textgen.saving.container import ANOTHER_FORM, Contents, checked_hdf5, refusal
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_METADATA_BYTES = 1 << 24  # a vocabulary of every Unicode symbol takes 9 MiB
@@ -49,7 +49,7 @@ def read_contents(data: bytes) -> Contents:
         with h5py.File(h5py.h5f.open_file_image(hdf5)) as file:
             config = _text_attribute(file, "model_config", MAX_CONFIG_BYTES)
             if config is None:
-                raise refusal("expected a Keras model, but the HDF5 file holds none")
+                raise refusal("a Keras model", "HDF5 that holds none")
             return Contents(
                 config,
                 _text_attribute(file, "keras_version", MAX_VERSION_BYTES),
@@ -57,19 +57,8 @@ def read_contents(data: bytes) -> Contents:
                 _read_metadata(file, len(hdf5)),
                 hashed=len(hdf5) < len(data),
             )
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OverflowError,
-        NotImplementedError,
-    ) as error:
-        raise refusal(
-            "expected an HDF5 model file, but its structure is damaged"
-        ) from error
+    except (OSError, RuntimeError, OverflowError, *ANOTHER_FORM) as error:
+        raise refusal("an HDF5 model file", "a damaged structure") from error
 
 
 def _is_text(attribute: h5py.h5a.AttrID) -> bool:
@@ -82,7 +71,7 @@ def _text_attribute(item: h5py.Group, name: str, most_bytes: int) -> str | None:
         return None
     attribute = item.attrs.get_id(name)
     if attribute.shape != () or not _is_text(attribute):
-        raise refusal(f"expected {name!r} as one text, but it isn't")
+        raise refusal(f"{name!r} as one text", "something else")
     size = attribute.get_storage_size()
     if size <= most_bytes:
         text = item.attrs[name]
@@ -90,9 +79,7 @@ def _text_attribute(item: h5py.Group, name: str, most_bytes: int) -> str | None:
         text = text if isinstance(text, bytes) else text.encode()
         size = len(text)
     if size > most_bytes:
-        raise refusal(
-            f"expected {name!r} of at most {most_bytes:,} bytes, but received {size:,}"
-        )
+        raise refusal(f"{name!r} of at most {most_bytes:,} bytes", f"{size:,}")
     return text.decode()
 
 
@@ -101,7 +88,7 @@ def _read_weights(
 ) -> dict[str, tuple[np.ndarray, ...]]:
     """Read the arrays of each layer, in its own order."""
     if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
-        raise refusal("expected a group 'model_weights', but there is none")
+        raise refusal("a group 'model_weights'", "none")
     unread = _datasets(file["model_weights"])
     weights, left = {}, file_bytes
     for layer, group in file["model_weights"].items():
@@ -109,19 +96,13 @@ def _read_weights(
         for name in _names(group, layer):
             path = f"{layer}/{name}"
             if path not in unread:
-                raise refusal(
-                    f"expected the array {shown(path)}, which its layer names, but "
-                    "there is none"
-                )
+                raise refusal(f"the array {shown(path)}, as its layer says", "none")
             dataset = unread.pop(path)
             arrays.append(_float32(path, _read_plain(path, dataset, left)))
             left -= dataset.id.get_storage_size()
         weights[layer] = tuple(arrays)
     if unread:
-        raise refusal(
-            "expected no array but those that the layers name, "
-            f"but received {shown(next(iter(unread)))}"
-        )
+        raise refusal("only arrays that layers name", shown(next(iter(unread))))
     return weights
 
 
@@ -137,13 +118,11 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
             objects += 1
             if len(name) > MAX_NAME_CHARS:
                 raise refusal(
-                    f"expected names of at most {MAX_NAME_CHARS:,} characters, but "
-                    f"{shown(path)} is longer"
+                    f"names of at most {MAX_NAME_CHARS:,} characters", shown(path)
                 )
             if objects > MAX_OBJECTS or depth > MAX_DEPTH:
                 raise refusal(
-                    f"expected at most {MAX_OBJECTS:,} objects, {MAX_DEPTH} groups "
-                    "deep, in a model, but there are more"
+                    f"at most {MAX_OBJECTS:,} objects, {MAX_DEPTH} groups deep", "more"
                 )
             _check_hard_link(path, group.get(name, getlink=True))
             item = group[name]
@@ -153,17 +132,14 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
                 waiting.append((f"{path}/", item, depth + 1))
             else:
                 raise refusal(
-                    f"expected a group for each layer, but {shown(path)} is another "
-                    "kind of object"
+                    f"a group for each layer at {shown(path)}", "another kind of object"
                 )
     return datasets
 
 
 def _check_hard_link(path: str, link: object) -> None:
     if not isinstance(link, h5py.HardLink):
-        raise refusal(
-            f"expected {shown(path)} in the file itself, but it is a link to elsewhere"
-        )
+        raise refusal(f"{shown(path)} in the file itself", "a link to elsewhere")
 
 
 def _names(group: h5py.Group, layer: str) -> list[str]:
@@ -176,18 +152,15 @@ def _names(group: h5py.Group, layer: str) -> list[str]:
     shape = attribute.shape
     if not _is_text(attribute) or len(shape) != 1 or shape[0] > MAX_OBJECTS:
         raise refusal(
-            f"expected 'weight_names' of layer {shown(layer)} as a list of texts, but "
-            "it isn't"
+            f"'weight_names' of layer {shown(layer)} as a list of texts",
+            "something else",
         )
     names = [
         name.decode() if isinstance(name, bytes) else str(name)
         for name in group.attrs["weight_names"]
     ]
     if len(set(names)) < len(names):
-        raise refusal(
-            f"expected each array of layer {shown(layer)} named once, but one is "
-            "named twice"
-        )
+        raise refusal(f"different arrays of layer {shown(layer)}", "one named twice")
     return names
 
 
@@ -201,7 +174,7 @@ def _read_metadata(file: h5py.File, file_bytes: int) -> str | None:
     dataset = file[METADATA_PATH]
     if dataset.shape != () or dataset.dtype.kind != "S":
         raise refusal(
-            f"expected {METADATA_PATH!r} to be one text of fixed length, but it isn't"
+            f"{METADATA_PATH!r} as one text of fixed length", "something else"
         )
     most_bytes = min(file_bytes, MAX_METADATA_BYTES)
     return bytes(_read_plain(METADATA_PATH, dataset, most_bytes)).decode()
@@ -217,13 +190,11 @@ def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray
         or layout.get_external_count()
         or layout.get_nfilters()
     ):
-        raise refusal(
-            f"expected arrays in one plain piece, but {shown(path)} is stored otherwise"
-        )
+        raise refusal("arrays in one plain piece", f"{shown(path)} in another way")
     if stored != declared or declared > most_bytes or dataset.id.get_offset() is None:
         raise refusal(
-            f"expected {declared:,} bytes for {shown(path)} as its shape says, "
-            "but the file does not hold them"
+            f"{declared:,} bytes for {shown(path)} as its shape says",
+            "a file that does not hold them",
         )
     return dataset[()]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from textgen.errors import ModelFileError, shown
-from textgen.saving.container import refusal
+from textgen.saving.container import ANOTHER_FORM, refusal
 from textgen.saving.keras_schema import (
     KNOWN_ITEM_KEYS,
     KNOWN_MODEL_KEYS,
@@ -72,10 +72,7 @@ class Layer:
         """
         value = self.settings.get(name, default)
         if not isinstance(value, bool):
-            raise refusal(
-                f"expected {name} of {self.shown} as true or false, "
-                f"but received {shown(value)}"
-            )
+            raise refusal(f"{name} of {self.shown} as true or false", shown(value))
         return value
 
     def size(self, name: str) -> int:
@@ -87,8 +84,8 @@ class Layer:
         value = self.settings.get(name)
         if not is_whole(value) or not 1 <= value <= MAX_SIZE:
             raise refusal(
-                f"expected {name} of {self.shown} as a whole number from 1 to "
-                f"{MAX_SIZE:,}, but received {shown(value)}"
+                f"{name} of {self.shown} as a whole number from 1 to {MAX_SIZE:,}",
+                shown(value),
             )
         return value
 
@@ -116,9 +113,7 @@ def read_version(version: str | None) -> Version:
         return Version((1, 0))
     match = re.match(r"(\d{1,3})\.(\d{1,3})(?!\d)", version)
     if not match or not 1 <= int(match[1]) <= 3:
-        raise refusal(
-            f"expected a file of Keras 1, 2 or 3, but its version is {shown(version)}"
-        )
+        raise refusal("a file of Keras 1, 2 or 3", f"one of version {shown(version)}")
     return Version((int(match[1]), int(match[2])), version.endswith("-tf"))
 
 
@@ -134,15 +129,9 @@ def read_config(config: str, version: Version) -> list[Layer]:
     """
     try:
         return _chain(json.loads(config), old=version.number < (2, 0))
-    except (
-        ValueError,
-        RecursionError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except ANOTHER_FORM as error:
         raise refusal(
-            "expected a description of a Keras model, but it can't be read"
+            "a description of a Keras model", "one that can't be read"
         ) from error
 
 
@@ -155,10 +144,7 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     model = _known("the model", model, KNOWN_MODEL_KEYS)
     items = model["layers"]
     if not isinstance(items, list) or len(items) > MAX_LAYERS:
-        raise refusal(
-            f"expected a list of at most {MAX_LAYERS} layers, but received "
-            f"{len(items):,}"
-        )
+        raise refusal(f"a list of at most {MAX_LAYERS} layers", f"{len(items):,}")
     names = [item["config"]["name"] for item in items]
     if not all(isinstance(name, str) for name in names):
         raise TypeError("a name that is no text")
@@ -167,8 +153,8 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     )
     if not linear or len(set(names)) < len(names):
         raise refusal(
-            "expected a Functional or Sequential model whose layers form one chain, "
-            f"but received another {shown(kind)}"
+            "a Functional or Sequential model whose layers form one chain",
+            f"another {shown(kind)}",
         )
     layers = [_layer(item, old) for item in items]
     shape = model.get("build_input_shape")
@@ -220,14 +206,10 @@ def _layer(item: Mapping[str, Any], old: bool) -> Layer:
     layer = f"layer {shown(name)}"
     _check_item(layer, item)
     if not isinstance(kind, str) or kind not in KNOWN_SETTINGS:
-        raise refusal(
-            f"expected only the layers {', '.join(LAYERS)}, but {layer} is "
-            f"{shown(kind)}"
-        )
+        raise refusal(f"one of the layers {', '.join(LAYERS)} as {layer}", shown(kind))
     if len(name) > MAX_NAME_CHARS:
         raise refusal(
-            f"expected names of at most {MAX_NAME_CHARS} characters, but {layer} has "
-            f"{len(name):,}"
+            f"names of at most {MAX_NAME_CHARS} characters", f"{len(name):,} in {layer}"
         )
     settings = _known(layer, item["config"], KNOWN_SETTINGS[kind])
     _check_policy(layer, settings.get("dtype"))
@@ -237,13 +219,13 @@ def _layer(item: Mapping[str, Any], old: bool) -> Layer:
     if misplaced := settings.keys() & set(renamed.values() if old else renamed):
         ours, theirs = ("1", "2 or 3") if old else ("2 or 3", "1")
         raise refusal(
-            f"expected settings of Keras {ours} in {layer}, as the file's version "
-            f"says, but received {shown(min(misplaced))} of Keras {theirs}"
+            f"settings of Keras {ours} in {layer}, as the file's version says",
+            f"{shown(min(misplaced))} of Keras {theirs}",
         )
     if old:
         settings = {renamed.get(key, key): value for key, value in settings.items()}
     if settings.get("quantization_config") is not None:
-        raise refusal(f"expected no quantization, but {layer} has it")
+        raise refusal("no quantization", f"that of {layer}")
     return Layer(kind, name, settings)
 
 
@@ -252,8 +234,8 @@ def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
     item = settings["layer"]
     if item["class_name"] != "Dense":
         raise refusal(
-            f"expected a Dense layer in the TimeDistributed layer {shown(name)}, "
-            f"but received {shown(item['class_name'])}"
+            f"a Dense layer in the TimeDistributed layer {shown(name)}",
+            shown(item["class_name"]),
         )
     inner = _layer(item, old)
     outer = {key: settings[key] for key in SHAPES if key in settings}
@@ -263,14 +245,10 @@ def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
 def _known(owner: str, received: Any, known: frozenset[str]) -> dict[str, Any]:
     """Return the known settings, if those that aren't known are all off."""
     if not isinstance(received, Mapping):
-        raise refusal(
-            f"expected named settings of {owner}, but received {shown(received)}"
-        )
+        raise refusal(f"named settings of {owner}", shown(received))
     for name, value in received.items():
         if name not in known and value is not None and value is not False:
-            raise refusal(
-                f"expected only known settings of {owner}, but received {shown(name)}"
-            )
+            raise refusal(f"only known settings of {owner}", shown(name))
     return {name: value for name, value in received.items() if name in known}
 
 
@@ -285,8 +263,7 @@ def _check_item(owner: str, item: Mapping[str, Any]) -> None:
     if not is_keras or registered not in (None, kind):
         name = module if not is_keras else registered
         raise refusal(
-            f"expected only Keras' own layers, but {owner} of kind {shown(kind)} is "
-            f"registered as {shown(name)}"
+            f"Keras' own {shown(kind)} as {owner}", f"one registered as {shown(name)}"
         )
 
 

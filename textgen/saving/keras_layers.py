@@ -54,9 +54,7 @@ def embedding(layer: Layer, arrays: Arrays, symbols: int) -> np.ndarray:
     """
     rows, columns = layer.size("input_dim"), layer.size("output_dim")
     if rows != symbols:
-        raise refusal(
-            f"expected as many outputs as symbols, {rows:,}, but received {symbols:,}"
-        )
+        raise refusal(f"as many outputs as symbols, {rows:,}", f"{symbols:,}")
     return _checked(layer, arrays, [(rows, columns)])[0]
 
 
@@ -71,7 +69,7 @@ def recurrent(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Re
     """
     for name in ("go_backwards", "return_state"):
         if layer.flag(name):
-            raise refusal(f"expected {name}=False in {layer.shown}, but received True")
+            raise refusal(f"{name}=False in {layer.shown}", "True")
     kernel, recurrent_kernel, bias = _recurrent_arrays(layer, arrays, inputs, version)
     activation = _activation(layer, "activation", "tanh", version)
     if layer.kind == "SimpleRNN":
@@ -155,8 +153,8 @@ def _checked(layer: Layer, arrays: Arrays, shapes: Sequence[tuple[int, ...]]) ->
     received = [array.shape for array in arrays]
     if received != list(shapes):
         raise refusal(
-            f"expected arrays of the shapes {shown(list(shapes))} for {layer.shown}, "
-            f"but received {shown(received)}"
+            f"arrays of the shapes {shown(list(shapes))} for {layer.shown}",
+            shown(received),
         )
     for array in arrays:
         # False for NaN too, which max() returns.
@@ -201,8 +199,8 @@ def _activation(
     known = set(known) - {"hard_sigmoid_3"}
     if not isinstance(name, str) or name not in known:
         raise refusal(
-            f"expected {setting} of {layer.shown} to be one of "
-            f"{', '.join(sorted(known))}, but received {shown(name)}"
+            f"{setting} of {layer.shown} to be one of {', '.join(sorted(known))}",
+            shown(name),
         )
     if name == "hard_sigmoid" and version.number >= (3, 0):
         return "hard_sigmoid_3"

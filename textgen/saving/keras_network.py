@@ -90,8 +90,7 @@ def _check_owners(layers: Sequence[Layer], weights: Arrays) -> None:
     for name, arrays in weights.items():
         if arrays and name not in takers:
             raise refusal(
-                "expected arrays of the model's own layers only, but received some of "
-                f"{shown(name)}"
+                "arrays of the model's own layers only", f"some of {shown(name)}"
             )
 
 
@@ -108,8 +107,8 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
         or "InputLayer" in [layer.kind for layer in layers[1:]]
     ):
         raise refusal(
-            "expected an Embedding or one-hot input, recurrent layers and a Dense "
-            f"layer, but received {', '.join(kinds[:20]) or 'no layers'}"
+            "an Embedding or one-hot input, recurrent layers and a Dense layer",
+            ", ".join(kinds[:20]) or "no layers",
         )
     *lower, last = [chain[place] for place in recurrent_places]
     distributed = any(layer.distributed for layer in chain[recurrent_places[-1] :])
@@ -118,15 +117,12 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
     for layer, follower in followed:
         if not layer.flag("return_sequences"):
             raise refusal(
-                f"expected return_sequences=True in {layer.shown}, since {follower} "
-                "follows, but received False"
+                f"return_sequences=True in {layer.shown}, since {follower} follows",
+                "False",
             )
     for setting in ("stateful", "time_major"):
         if len({layer.flag(setting) for layer in (*lower, last)}) > 1:
-            raise refusal(
-                f"expected the same {setting} in all recurrent layers, but received "
-                "both"
-            )
+            raise refusal(f"the same {setting} in all recurrent layers", "both")
 
 
 def _masked(
@@ -146,8 +142,8 @@ def _masked(
     for layer in layers:
         if layer.kind.startswith("CuDNN") or layer.flag("zero_output_for_mask"):
             raise refusal(
-                f"expected no masking before {layer.shown}, which doesn't pass over "
-                "masked symbols"
+                f"no masking before {layer.shown}, which doesn't pass over symbols",
+                "one that masks some",
             )
     return masked
 
@@ -157,9 +153,7 @@ def _mask_value(layer: Layer) -> float:
     if is_whole(value) or isinstance(value, float):
         with contextlib.suppress(OverflowError):  # JSON's whole numbers have no end
             return float(value)
-    raise refusal(
-        f"expected mask_value of {layer.shown} as a number, but received {shown(value)}"
-    )
+    raise refusal(f"mask_value of {layer.shown} as a number", shown(value))
 
 
 def _assemble(
@@ -177,14 +171,11 @@ def _assemble(
     kernel, bias = dense.kernel, dense.bias
     if any(x.activation == SOFTMAX for x in others) or kernel is None or bias is None:
         raise refusal(
-            "expected softmax, or nothing, directly after the last Dense layer and "
-            "nowhere else, but received another order"
+            "softmax, or nothing, directly after the last Dense layer and nowhere else",
+            "another order",
         )
     if dense.activation != "linear":
-        raise refusal(
-            "expected softmax or no activation at the end, but received "
-            f"{dense.activation!r}"
-        )
+        raise refusal("softmax or no activation at the end", repr(dense.activation))
     table = _folded(table, before, len(bias))
     layers = tuple(parts[first : last + 1])
     return Network(table, layers, kernel, bias, tuple(head), masked)
@@ -210,8 +201,9 @@ def _folded(
     if table is None:
         if symbols > MAX_IDENTITY:
             raise refusal(
-                f"expected at most {MAX_IDENTITY:,} one-hot symbols where a layer "
-                f"comes before the recurrent ones, but received {symbols:,}"
+                f"at most {MAX_IDENTITY:,} one-hot symbols where a layer comes before "
+                "the recurrent ones",
+                f"{symbols:,}",
             )
         table = np.eye(symbols, dtype=np.float32)
     widest = max(layer.units or 0 for layer in layers)
@@ -222,15 +214,12 @@ def _folded(
     ):
         if symbols * each > most:
             raise refusal(
-                f"expected at most {most:,} {what} of all symbols before the recurrent "
-                f"layers, but received {symbols:,} times {each:,}"
+                f"at most {most:,} {what} of all symbols before the recurrent layers",
+                f"{symbols:,} times {each:,}",
             )
     table = apply_pointwise(table, layers)
     if not np.isfinite(table).all():
-        raise refusal(
-            "expected finite values after the first layers, but they grow beyond "
-            "float32"
-        )
+        raise refusal("finite values after the first layers", "some beyond float32")
     return table
 
 
@@ -245,13 +234,13 @@ def _seq_length(layers: Sequence[Layer], last: Layer, symbols: int) -> int | Non
         fits = isinstance(shape, list) and len(shape) == rank
         if not fits or (not embeds and shape[2] not in (None, symbols)):
             raise refusal(
-                f"expected an input of {what} for {symbols:,} outputs, but "
-                f"{first.shown} has the shape {shown(shape)}"
+                f"an input of {what} for {symbols:,} outputs in {first.shown}",
+                f"the shape {shown(shape)}",
             )
         length = shape[0 if last.flag("time_major") else 1]
     if length is not None and not (is_whole(length) and 1 <= length <= MAX_SEQ_LENGTH):
         raise refusal(
-            f"expected windows of 1 to {MAX_SEQ_LENGTH:,} symbols, but {first.shown} "
-            f"has {shown(length)}"
+            f"windows of 1 to {MAX_SEQ_LENGTH:,} symbols in {first.shown}",
+            shown(length),
         )
     return length

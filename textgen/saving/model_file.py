@@ -25,7 +25,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textgen.errors import ModelFileError, OutputError, shown_path
-from textgen.saving.container import BLOCK_BYTES, Contents, refusal, user_block
+from textgen.saving.container import (
+    ADVICE,
+    BLOCK_BYTES,
+    Contents,
+    refusal,
+    user_block,
+)
 from textgen.saving.find_model import find_models, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
 from textgen.saving.sandbox import Reader
@@ -252,15 +258,11 @@ def _check_file(path: Path) -> None:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise refusal("expected a file, but it is a folder or device")
+            raise refusal("a file", "a folder or device")
         if status.st_size > MAX_FILE_BYTES:
-            raise refusal(
-                f"expected at most {MAX_FILE_BYTES:,} bytes, "
-                f"but received {status.st_size:,}"
-            )
+            raise refusal(f"at most {MAX_FILE_BYTES:,} bytes", f"{status.st_size:,}")
         path.open("rb").close()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise refusal(
-            f"expected a model file, but it can't be read ({reason})"
-        ) from error
+        problem = f"expected a model file, but it can't be read ({reason})"
+        raise ModelFileError(problem, ADVICE) from error

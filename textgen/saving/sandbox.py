@@ -21,10 +21,9 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from types import TracebackType
 
 from textgen.errors import ModelFileError
-from textgen.saving.container import Contents
+from textgen.saving.container import ANOTHER_FORM, Contents
 
 WALL_S = 10
 # The status of a process that used up its limit of processor time.
@@ -65,12 +64,7 @@ class Reader:
     def __enter__(self) -> Reader:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -112,14 +106,7 @@ class Reader:
             )
         try:
             return _contents(answer)
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            EOFError,
-            MemoryError,
-            RecursionError,
-        ) as error:
+        except (EOFError, MemoryError, *ANOTHER_FORM) as error:
             raise ModelFileError(
                 "expected an HDF5 model file, but its structure is damaged: reading it "
                 f"ended the process that did (status {status})",
@@ -131,6 +118,7 @@ def _contents(answer: bytes) -> Contents:
     """Check the process' answer, which is not believed: see `sandbox_worker`."""
     # Here, so that the process starts before NumPy is imported.
     import numpy as np
+    from numpy.lib.format import read_array
 
     stream = io.BytesIO(answer)
     header = json.loads(stream.readline())
@@ -147,7 +135,7 @@ def _contents(answer: bytes) -> Contents:
         )
     weights = {}
     for name, count in header["layers"]:
-        arrays = [np.load(stream, allow_pickle=False) for _ in range(count)]
+        arrays = [read_array(stream, allow_pickle=False) for _ in range(count)]
         if any(array.dtype != np.float32 for array in arrays):
             raise TypeError("weights that aren't float32")
         weights[str(name)] = tuple(arrays)

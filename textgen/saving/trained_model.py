@@ -30,7 +30,7 @@ from textgen.errors import (
 )
 from textgen.inference.decoder import Decoder, WindowDecoder
 from textgen.inference.weights import Network
-from textgen.saving.container import FORMAT_VERSION, Contents, refusal
+from textgen.saving.container import ANOTHER_FORM, FORMAT_VERSION, Contents, refusal
 from textgen.saving.keras_network import KerasModel, build_model
 
 # Most units computed in one step: those of all layers, times T where T windows are
@@ -68,7 +68,7 @@ class TrainedModel:
         facts = [self.kind, *_layer_names(self.network)]
         facts.append(f"{len(self.vocabulary):,} symbols")
         figure = self._record.get("held_out_nats_per_char")
-        if isinstance(figure, int | float):
+        if isinstance(figure, float):
             facts.append(f"{figure:.3f} nats per character held out")
         return f"<TrainedModel {place}: {shortened(', '.join(facts))}>"
 
@@ -148,7 +148,7 @@ def model_of_contents(
             )
         return _foreign_model(keras_model, path, vocabulary_from)
     if not contents.hashed:
-        raise refusal("expected the file's SHA-256 in a block before it, found none")
+        raise refusal("the file's SHA-256 in a block before it", "none")
     if vocabulary_from is not None:
         raise ModelFileError(
             "expected a model without vocabulary, but this one brings its own",
@@ -167,23 +167,14 @@ def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
         vocabulary = Vocabulary(tuple(metadata["symbols"]))
         kind = metadata["corpus"]["kind"]
         config = Config.from_dict(metadata["config"])
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-        OptionError,
-        VocabularyError,
-    ) as error:
+    except (OptionError, VocabularyError, *ANOTHER_FORM) as error:
         raise refusal(
-            f"expected textgen's metadata of format {FORMAT_VERSION} "
-            "(symbols, corpus, config), but received others"
+            f"metadata of format {FORMAT_VERSION} (symbols, corpus, config)", "others"
         ) from error
     if len(vocabulary) != network.vocabulary_size or kind not in KINDS:
         raise refusal(
-            f"expected metadata that fit the network of {network.vocabulary_size:,} "
-            f"symbols, but received {len(vocabulary):,} symbols, kind {shown(kind)}"
+            f"metadata that fit the network of {network.vocabulary_size:,} symbols",
+            f"{len(vocabulary):,} symbols, kind {shown(kind)}",
         )
     _check_window(network, config.windows)
     return TrainedModel(network, vocabulary, kind, config, metadata, path)
@@ -227,8 +218,9 @@ def _check_window(network: Network, windows: WindowConfig) -> None:
     units = _units(network)
     if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
         raise refusal(
-            f"expected windows of at most {MAX_STAGGERED_UNITS // units:,} symbols for "
-            f"{units:,} units, but received window {windows.seq_length:,}"
+            f"windows of at most {MAX_STAGGERED_UNITS // units:,} symbols for "
+            f"{units:,} units",
+            f"{windows.seq_length:,}",
         )
 
 
