@@ -1,16 +1,14 @@
-"""How `generate.py` prints completions.
+"""How the command `generate` prints completions.
 
 As text: prompt and completion, each character as soon as it is made, then a newline.
-As JSON lines: an object for each completion with its prompt, completion and seed, in
-ASCII (other characters as JSON escapes), so that any reader can take it. JSON has no
-form for the bytes of a prompt that are not UTF-8: each is the replacement character,
-U+FFFD. Lone surrogates, as which Python has them, are what many readers refuse
-(RFC 8259, section 8.2, leaves them open and RFC 7493 forbids them).
+As JSON lines: one object for each completion, in ASCII, with its prompt, completion
+and seed. Many readers refuse lone surrogates in JSON (RFC 7493 forbids them), which is
+how Python holds the bytes of a prompt that aren't UTF-8: each of these is printed as
+the replacement character, U+FFFD.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import sys
@@ -35,10 +33,7 @@ class Printer:
     """Makes completions with one model and one set of options, and prints them."""
 
     def __init__(
-        self,
-        model: TrainedModel,
-        config: CompletionConfig,
-        jsonl: bool = False,
+        self, model: TrainedModel, config: CompletionConfig, jsonl: bool = False
     ) -> None:
         """Print to standard output from now on.
 
@@ -49,8 +44,8 @@ class Printer:
         """
         self._model = model
         self._config = config
-        self._write = writer(sys.stdout)
         self._jsonl = jsonl
+        self._write = writer(sys.stdout)
 
     def print_one(self, prompt: str, seed: int) -> None:
         """Print a completion; as text, each character as soon as it is made."""
@@ -81,33 +76,22 @@ class Printer:
     def print_many(self, prompt: str, count: int, seed: int) -> None:
         """Print ``count`` completions of a prompt, made together.
 
-        A model of lines gives distinct ones, one a line, and it is said on stderr if
-        there aren't so many. Texts are separated by a blank line. The completions'
-        seeds are those of `completion_seeds`.
+        A model of lines gives distinct ones, one a line, and it is said on standard
+        error if there aren't so many. Texts are separated by an empty line. The
+        completions' seeds are those of `completion_seeds`.
         """
-        if self._model.kind == "lines":
-            self._print_distinct(prompt, count, seed)
-            return
-        completions = complete_many(
-            self._model,
-            repeat(prompt, count),
-            completion_seeds(seed),
-            self._config,
-            batch_size=count,
-        )
-        with contextlib.closing(completions):
-            for number, completion in enumerate(completions):
-                if number and not self._jsonl:
-                    self._write("\n")
-                self._print(completion)
-
-    def _print_distinct(self, prompt: str, count: int, seed: int) -> None:
+        model, config, separator = self._model, self._config, ""
+        if model.kind == "lines":
+            completions = distinct_lines(model, prompt, count, seed, config)
+        else:
+            prompts, seeds = repeat(prompt, count), completion_seeds(seed)
+            completions = complete_many(model, prompts, seeds, config, batch_size=count)
+            separator = "" if self._jsonl else "\n"
         found = 0
-        lines = distinct_lines(self._model, prompt, count, seed, self._config)
-        with contextlib.closing(lines):
-            for completion in lines:
-                self._print(completion)
-                found += 1
+        for completion in completions:
+            self._write(separator if found else "")
+            self._print(completion)
+            found += 1
         if found < count:
             say(
                 f"note: {count:,} different lines were wanted, but no more than "
