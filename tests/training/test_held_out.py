@@ -6,7 +6,7 @@ import pytest
 from textgen.evaluation.nats import held_out_nats
 from textgen.saving.model_file import load_model
 from textgen.training import held_out as module
-from textgen.training.held_out import RISE_WORTH_TELLING, HeldOut, Lowest
+from textgen.training.held_out import RISE_WORTH_TELLING, HeldOut, shorter_is_better
 
 
 @pytest.fixture(scope="module")
@@ -99,29 +99,15 @@ def test_the_cost_grows_with_what_will_be_measured(model, asked, monkeypatch):
     assert HeldOut(ids[:0], 0, whole=True).cost_s(model) == 0
 
 
-def lowest_of(*figures, steps_per_epoch=10):
-    lowest = Lowest(steps_per_epoch)
-    for epoch, figure in enumerate(figures, 1):
-        logs = {"val_loss": figure}
-        assert lowest.note(epoch * steps_per_epoch, logs) is logs
-    return lowest
-
-
 def test_a_figure_that_rose_is_told_with_the_epoch_before_it_did():
-    advice = lowest_of(2.0, 1.5, 1.6, 1.7).advice()
+    (advice,) = shorter_is_better([2.0, 1.5, 1.6, 1.7])
     assert "best at about epoch 2, 1.500, and at the end less well, 1.700" in advice
-    assert "1.500, and at the end" in lowest_of(1.5, 1.8, 1.6).advice()
-    assert lowest_of(1.5, 1.501 * RISE_WORTH_TELLING).advice() is not None
+    assert "1.500, and at the end" in shorter_is_better([1.5, 1.8, 1.6])[0]
+    assert shorter_is_better([1.5, 1.501 * RISE_WORTH_TELLING])
 
 
 @pytest.mark.parametrize(
     "figures", [(), (2.0,), (2.0, 1.5), (1.5, 1.499 * RISE_WORTH_TELLING)]
 )
 def test_a_figure_that_fell_or_hardly_rose_is_not_told(figures):
-    assert lowest_of(*figures).advice() is None
-
-
-def test_nothing_measured_is_nothing_told():
-    lowest = Lowest(10)
-    assert lowest.note(10, {}) == {}
-    assert lowest.advice() is None
+    assert shorter_is_better(figures) == []

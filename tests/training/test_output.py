@@ -1,24 +1,30 @@
 """Where a model goes: found out before training, and nothing lost when saving fails."""
 
-import contextlib
 import errno
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from system.test_files import FailingCall, Killed
+from filelock import FileLock
 
 from textgen.errors import OutputError
 from textgen.modeling.model import build_model, network_of
 from textgen.saving.model_file import load_model
-from textgen.system import files as atomic_file
-from textgen.system.files import remove_leftovers
 from textgen.training.checkpoint import checkpoint_paths
-from textgen.training.output import check_room, prepare_output, save_keeping_previous
+from textgen.training.output import (
+    check_room,
+    locked,
+    prepare_output,
+    save_keeping_previous,
+)
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +84,7 @@ def test_earlier_models_are_never_written_to(tmp_path):
 
 def test_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "models").write_text("")
-    with pytest.raises(OutputError, match=r"models' can't be written .*--output"):
+    with pytest.raises(OutputError, match=r"models' can't be written .*`output`"):
         prepare_output(tmp_path / "models" / "mine.h5", "any")
 
 
@@ -116,7 +122,7 @@ def test_a_folder_that_may_not_be_written(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
-    with pytest.raises(OutputError, match=r"Permission denied.*--output"):
+    with pytest.raises(OutputError, match=r"Permission denied.*`output`"):
         prepare_output(tmp_path / "mine.h5", "any")
 
 
@@ -128,7 +134,7 @@ def test_a_name_too_long_for_the_disk_is_found_before_training(tmp_path):
 
 @pytest.mark.parametrize("name", ["a\0b.h5", "\ud800.h5", "a\0b/c.h5"])
 def test_a_name_that_no_file_can_have(tmp_path, name):
-    with pytest.raises(OutputError, match=r"can't be written \(.*--output"):
+    with pytest.raises(OutputError, match=r"can't be written \(.*`output`"):
         prepare_output(tmp_path / name, "any")
     assert listing(tmp_path) == []
 
@@ -201,20 +207,6 @@ def test_an_unfinished_model_never_takes_the_place_of_a_finished_one(
     assert runs() == ["best", "better"]
 
 
-def test_without_hard_links_the_earlier_model_is_copied(tmp_path, pair, monkeypatch):
-    (first, second), metadata = pair
-
-    def refuse(*arguments, **options):
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
-    path = tmp_path / "mine.h5"
-    save_keeping_previous(first, metadata, path)
-    monkeypatch.setattr(os, "link", refuse)
-    previous = save_keeping_previous(second, metadata, path)
-    np.testing.assert_array_equal(embedding_of(previous), network_of(first).embedding)
-    assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
-
-
 def test_a_symbolic_link_is_followed_and_its_model_kept(tmp_path, pair):
     (first, second), metadata = pair
     store = tmp_path / "store"
@@ -230,78 +222,6 @@ def test_a_symbolic_link_is_followed_and_its_model_kept(tmp_path, pair):
     np.testing.assert_array_equal(embedding_of(previous), network_of(first).embedding)
 
 
-@pytest.mark.parametrize(
-    "where", ["linking", "writing", "renaming", "the last renaming", "interrupted"]
-)
-def test_failing_leaves_both_earlier_files_and_nothing_else(
-    tmp_path, pair, monkeypatch, where
-):
-    (first, second), metadata = pair
-    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
-    save_keeping_previous(first, metadata, path)
-    save_keeping_previous(second, metadata, path)
-    write = atomic_file._write
-    before = path.read_bytes(), previous.read_bytes()
-
-    def fail(*arguments, **options):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
-
-    if where == "linking":
-
-        def fail_at_a_copy(file, data):
-            if data == before[0]:
-                fail()
-            write(file, data)
-
-        monkeypatch.setattr(os, "link", fail)
-        monkeypatch.setattr(atomic_file, "_write", fail_at_a_copy)
-    elif where == "writing":
-        monkeypatch.setattr(os, "fsync", fail)
-    elif where == "the last renaming":
-        replace = os.replace
-
-        def fail_at_path(source, target):
-            if Path(target) == path:
-                fail()
-            replace(source, target)
-
-        monkeypatch.setattr(os, "replace", fail_at_path)
-    else:
-        monkeypatch.setattr(os, "replace", fail if where == "renaming" else interrupt)
-    expected = KeyboardInterrupt if where == "interrupted" else OutputError
-    with pytest.raises(expected, match=None if where == "interrupted" else "mine.h5"):
-        save_keeping_previous(first, metadata, path)
-    monkeypatch.undo()
-    assert (path.read_bytes(), previous.read_bytes()) == before
-    assert listing(tmp_path) == ["mine.h5", "mine.previous.h5"]
-
-
-def test_killed_at_any_call_the_earlier_model_has_one_of_the_names(
-    tmp_path, pair, monkeypatch
-):
-    (first, second), metadata = pair
-    path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
-    for n in range(1, 30):
-        previous.unlink(missing_ok=True)
-        save_keeping_previous(first, metadata, path)
-        previous.write_bytes(b"another day's")
-        before = path.read_bytes()
-        with monkeypatch.context() as patch:
-            failing = FailingCall(patch, n, Killed())
-            with contextlib.suppress(Killed):
-                save_keeping_previous(second, metadata, path)
-        remove_leftovers(path)
-        assert set(listing(tmp_path)) <= {"mine.h5", "mine.previous.h5"}
-        assert before in [file.read_bytes() for file in tmp_path.iterdir()]
-        path.unlink()
-        if failing.calls < n:
-            break
-    assert n > 8
-
-
 def test_a_full_disk_leaves_the_earlier_model(small_disk, pair):
     (first, second), metadata = pair
     path = small_disk / "mine.h5"
@@ -312,3 +232,62 @@ def test_a_full_disk_leaves_the_earlier_model(small_disk, pair):
         save_keeping_previous(second, metadata, path)
     assert path.read_bytes() == before
     assert listing(small_disk) == ["mine.h5"]
+
+
+# One training of an output at a time
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from textgen.training.output import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_second_training_is_refused_until_the_first_has_ended(tmp_path):
+    output = tmp_path / "mine.h5"
+    with locked(output) as notes:
+        assert notes == []
+        with pytest.raises(OutputError, match="another is running"), locked(output):
+            pass
+        with locked(tmp_path / "other.h5"):
+            pass
+    with locked(output):
+        pass
+    assert listing(tmp_path) == []
+
+
+def test_the_lock_vanishes_with_its_process(tmp_path):
+    output = tmp_path / "mine.h5"
+    command = [sys.executable, "-c", HOLDER, str(output)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(OutputError, match="another is running"), locked(output):
+            pass
+        holder.kill()
+        holder.wait()
+    with locked(output):
+        pass
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOLCK, "no"), NotImplementedError()])
+def test_a_disk_without_locks_is_written_to_and_that_is_told(
+    tmp_path, monkeypatch, error
+):
+    def refuse(lock):
+        raise error
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with locked(tmp_path / "mine.h5") as notes:
+        assert "knows no locks" in notes[0]
+
+
+def test_a_folder_that_takes_no_lock_file(tmp_path, monkeypatch):
+    def refuse(lock):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with pytest.raises(OutputError, match="Read-only"), locked(tmp_path / "mine.h5"):
+        pass

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import inspect
 import os
 import re
 import signal
@@ -14,87 +15,39 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from training.helpers import (
+    PROSE,
+    after,
+    assert_same_arrays,
+    prepared,
+    press,
+    run,
+    weights_of,
+)
 
 import textgen
+from textgen.config import Config
 from textgen.data.corpus import load_corpus
-from textgen.errors import OptionError, OutputError
+from textgen.errors import ModelFileError, OptionError, OutputError
 from textgen.evaluation.nats import held_out_nats
 from textgen.generation.streaming import generate_output
 from textgen.modeling import gradients
 from textgen.modeling.model import build_model
 from textgen.saving.model_file import load_model
-from textgen.training import session as start
+from textgen.training import session
 from textgen.training.checkpoint import read_checkpoint
 from textgen.training.held_out import HeldOut
 from textgen.training.loop import Training, TrainingError
-from textgen.training.pipeline import run_training, train
-from textgen.training.setup import prepare
+from textgen.training.pipeline import train
 from textgen.training.step import choose_precision
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 4}
 SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
-PROSE = "Now is the hour; the sea, the hill, and all between, lie still. " * 12
-NAMES = "".join(
-    f"{a}{b}{c}o\n" for a in ("ba", "ter", "kin") for b in "aeiou" for c in "lrn"
-)
-
-
-@pytest.fixture
-def prose(tmp_path):
-    path = tmp_path / "hour.txt"
-    path.write_text(PROSE)
-    return path
-
-
-@pytest.fixture
-def names(tmp_path):
-    path = tmp_path / "names.txt"
-    path.write_text(NAMES)
-    return path
-
-
-@pytest.fixture
-def output(tmp_path):
-    return tmp_path / "out" / "model.h5"
-
-
-def run(corpus, output, **options):
-    options = TINY | {"steps": 3} | options
-    names = ("callbacks", "strategy", "show", "say")
-    running = {name: options.pop(name) for name in names if name in options}
-    return run_training(prepare(corpus, output=output, **options), **running)
-
-
-def go_on(corpus, output, *, init_from, **options):
-    return run_training(prepare(corpus, output=output, init_from=init_from, **options))
-
-
-def test_an_averaged_training_saves_the_average(prose, output):
-    run(prose, output, steps=30, schedule="averaged", learning_rate=0.05)
-    state = read_checkpoint(output)[0].state
-    count = len(keras.models.load_model(output).weights)
-    weights, averages = state.variables[:count], state.variables[-count:]
-    for saved, average, weight in zip(
-        keras.models.load_model(output).get_weights(), averages, weights, strict=True
-    ):
-        np.testing.assert_array_equal(saved, average)
-        assert not np.allclose(saved, weight, atol=1e-4)
-
-
 SAVED_FILES = ["model.checkpoint", "model.h5", "model.previous.checkpoint"]
 
 
-def files_beside(output) -> list[str]:
-    return sorted(path.name for path in output.parent.iterdir())
-
-
-def weights_of(path) -> list[np.ndarray]:
-    return keras.models.load_model(path).get_weights()
-
-
-def assert_same(one, two):
-    for a, b in zip(one, two, strict=True):
-        np.testing.assert_array_equal(a, b)
+def tiny(corpus, output, **options):
+    return run(corpus, output, **(TINY | {"steps": 3} | options))
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +56,23 @@ def saved(tmp_path_factory):
     folder = tmp_path_factory.mktemp("saved")
     corpus = folder / "hour.txt"
     corpus.write_text(PROSE)
-    return run(corpus, folder / "saved.h5", **SAVED)
+    return run(corpus, folder / "saved.h5", **(TINY | SAVED))
 
 
-def interrupt_after(steps):
-    """Return a callback that presses Ctrl-C once so many steps are done."""
+def files_beside(output) -> list[str]:
+    return sorted(path.name for path in output.parent.iterdir())
 
-    def press(batch, logs):
-        if batch + 1 >= steps:
-            os.kill(os.getpid(), signal.SIGINT)
 
-    return keras.callbacks.LambdaCallback(on_train_batch_end=press)
+def test_an_averaged_training_saves_the_average(prose, output):
+    tiny(prose, output, steps=30, schedule="averaged", learning_rate=0.05)
+    state = read_checkpoint(output)[0].state
+    count = len(keras.models.load_model(output).weights)
+    weights, averages = state.variables[:count], state.variables[-count:]
+    for saved, average, weight in zip(
+        keras.models.load_model(output).get_weights(), averages, weights, strict=True
+    ):
+        np.testing.assert_array_equal(saved, average)
+        assert not np.allclose(saved, weight, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -131,11 +90,11 @@ def interrupt_after(steps):
 )
 def test_train_save_and_complete(prose, names, output, corpus, targets, embedding):
     own = {"hour.txt": prose, "names.txt": names}
-    report = run(
+    report = tiny(
         own.get(corpus, corpus), output, targets=targets, embedding=embedding, seed=5
     )
     assert report.path == output
-    assert (report.steps, report.interrupted, report.previous) == (3, False, None)
+    assert (report.steps, report.interruption, report.previous) == (3, None, None)
     assert files_beside(output) == SAVED_FILES
 
     model = load_model(output)
@@ -160,7 +119,7 @@ def test_train_save_and_complete(prose, names, output, corpus, targets, embeddin
     ids = text.ids[None, :8].astype(np.int32)
     odds = plain(ids).numpy()
     symbols = (len(text.vocabulary),)
-    assert odds.shape == (1, *symbols) if targets == "last" else (1, 8, *symbols)
+    assert odds.shape == ((1, *symbols) if targets == "last" else (1, 8, *symbols))
     np.testing.assert_allclose(odds.sum(-1), 1, rtol=1e-5)
 
 
@@ -202,7 +161,7 @@ def test_the_recorded_precision_is_the_one_trained_in(
 
     monkeypatch.setattr(gradients, "round_kernels", note)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: [])
-    run(prose, output, precision=wanted)
+    tiny(prose, output, precision=wanted)
     chosen = choose_precision(wanted)
     assert seen == {chosen}
     model = load_model(output)
@@ -211,10 +170,10 @@ def test_the_recorded_precision_is_the_one_trained_in(
 
 
 def test_a_seed_repeats_a_run_and_another_does_not(prose, saved, tmp_path):
-    same = run(prose, tmp_path / "same.h5", **SAVED)
-    other = run(prose, tmp_path / "other.h5", **(SAVED | {"seed": 8}))
+    same = tiny(prose, tmp_path / "same.h5", **SAVED)
+    other = tiny(prose, tmp_path / "other.h5", **(SAVED | {"seed": 8}))
     one, two, three = (weights_of(r.path) for r in (saved, same, other))
-    assert_same(one, two)
+    assert_same_arrays(one, two)
     assert not any(
         np.array_equal(a, b) for a, b in zip(one[:3], three[:3], strict=True)
     )
@@ -223,22 +182,22 @@ def test_a_seed_repeats_a_run_and_another_does_not(prose, saved, tmp_path):
 def test_steps_and_epochs_that_are_as_many_train_the_same(prose, output, tmp_path):
     # Windows of 4 symbols and the one after, end to end, 8 to a batch.
     steps = 2 * -(-((int(len(PROSE) * 0.9) - 1) // 4) // 8)
-    by_steps = run(prose, tmp_path / "steps.h5", steps=steps, batch_size=8)
-    by_epochs = run(prose, tmp_path / "epochs.h5", steps=None, epochs=2, batch_size=8)
+    by_steps = tiny(prose, tmp_path / "steps.h5", steps=steps, batch_size=8)
+    by_epochs = tiny(prose, tmp_path / "epochs.h5", steps=None, epochs=2, batch_size=8)
     assert by_steps.steps == by_epochs.steps == steps
-    assert_same(weights_of(by_steps.path), weights_of(by_epochs.path))
+    assert_same_arrays(weights_of(by_steps.path), weights_of(by_epochs.path))
 
 
 def test_it_learns(names, output):
-    untrained = run(names, output, steps=1, embedding=4)
-    trained = run(names, output, steps=300, embedding=4, learning_rate=0.03)
+    untrained = tiny(names, output, steps=1, embedding=4)
+    trained = tiny(names, output, steps=300, embedding=4, learning_rate=0.03)
     assert untrained.held_out_nats > 2.3  # of log 13
     assert trained.held_out_nats < 1.2
     assert trained.previous == output.with_name("model.previous.h5")
 
 
 def test_everything_can_be_trained_on(prose, output):
-    report = run(prose, output, held_out=0.0)
+    report = tiny(prose, output, held_out=0.0)
     assert report.held_out_nats is None
     training = load_model(output).metadata["training"]
     assert training["held_out_nats_per_char"] is None
@@ -247,7 +206,7 @@ def test_everything_can_be_trained_on(prose, output):
 def test_a_held_out_part_below_a_window_is_no_figure(tmp_path, output):
     short = tmp_path / "short.txt"
     short.write_text(PROSE[:40])  # of which 4 are held out
-    report = run(short, output, targets="last")
+    report = tiny(short, output, targets="last")
     assert report.held_out_nats is None
     assert generate_output(output, "the", length=5, seed=0).startswith("the")
 
@@ -259,12 +218,10 @@ def test_going_on_starts_from_the_saved_weights(prose, saved, tmp_path):
     first = saved
     # At a rate of next to nothing, what was saved is what is saved again.
     going_on = {"learning_rate": 1e-12, "steps": 1}
-    second = go_on(
-        prose, output=tmp_path / "second.h5", init_from=first.path, **going_on
-    )
+    second = run(prose, output=tmp_path / "second.h5", init_from=first.path, **going_on)
     for a, b in zip(weights_of(first.path), weights_of(second.path), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-9)
-    third = go_on(prose, output=tmp_path / "third.h5", init_from=first.path, steps=5)
+    third = run(prose, output=tmp_path / "third.h5", init_from=first.path, steps=5)
     assert not np.array_equal(weights_of(first.path)[1], weights_of(third.path)[1])
     config = load_model(third.path).config
     saved = load_model(first.path).config
@@ -275,10 +232,10 @@ def test_going_on_starts_from_the_saved_weights(prose, saved, tmp_path):
 
 @pytest.mark.parametrize("embedding", [0, 4])
 def test_new_symbols_join_after_the_old_ones(prose, tmp_path, embedding):
-    first = run(prose, tmp_path / "first.h5", embedding=embedding)
+    first = tiny(prose, tmp_path / "first.h5", embedding=embedding)
     other = tmp_path / "other.txt"
     other.write_text(PROSE[:400] + "Å! 7 " * 20)
-    second = go_on(other, output=tmp_path / "second.h5", init_from=first.path, steps=2)
+    second = run(other, output=tmp_path / "second.h5", init_from=first.path, steps=2)
     old, new = load_model(first.path), load_model(second.path)
     known = len(old.vocabulary)
     assert new.vocabulary.symbols[:known] == old.vocabulary.symbols
@@ -291,14 +248,32 @@ def test_going_on_on_itself_keeps_the_earlier_file(prose, saved, tmp_path):
     before = saved.path.read_bytes()
     output = tmp_path / "saved.h5"
     output.write_bytes(before)
-    report = go_on(prose, output=output, init_from=output, steps=1)
+    report = run(prose, output=output, init_from=output, steps=1)
     assert report.previous.read_bytes() == before
 
 
 def test_going_on_needs_the_same_network(prose, saved, output):
-    with pytest.raises(OptionError, match="--units must be the saved model's 8"):
-        go_on(prose, output=output, init_from=saved.path, units=9, steps=1)
+    with pytest.raises(OptionError, match="`units` must be the saved model's 8"):
+        run(prose, output=output, init_from=saved.path, units=9, steps=1)
     assert not output.parent.exists()
+
+
+@pytest.mark.parametrize("name", ["sonnets", "dinos"])
+def test_going_on_without_a_corpus_takes_the_text_of_the_model(output, name):
+    shipped = Path(__file__).parents[2] / "models" / f"{name}-pretrained.h5"
+    ready = prepared(None, output, init_from=shipped)
+    assert (ready.corpus.name, ready.corpus.named) == (name, True)
+
+
+def test_a_models_own_file_is_found_by_its_name_and_content(
+    prose, saved, output, monkeypatch
+):
+    monkeypatch.chdir(prose.parent)
+    ready = prepared(None, output, init_from=saved.path)
+    assert ready.corpus.sha256 == hashlib.sha256(PROSE.encode()).hexdigest()
+    prose.write_text(PROSE + "!")
+    with pytest.raises(OptionError, match=r"`corpus` must be given.*'hour'"):
+        prepared(None, output, init_from=saved.path)
 
 
 # Stopping
@@ -306,8 +281,8 @@ def test_going_on_needs_the_same_network(prose, saved, output):
 
 def test_an_interrupt_saves_what_was_learned(prose, output):
     before = signal.getsignal(signal.SIGINT)
-    report = run(prose, output, steps=500, callbacks=[interrupt_after(7)])
-    assert report.interrupted
+    report = tiny(prose, output, steps=500, callbacks=[after(7, press())])
+    assert report.interruption is KeyboardInterrupt
     assert 7 <= report.steps < 500
     assert report.held_out_nats is None
     record = load_model(output).metadata["training"]
@@ -318,7 +293,7 @@ def test_an_interrupt_saves_what_was_learned(prose, output):
 
 
 def test_the_library_form_saves_and_then_raises(prose, output):
-    options = TINY | {"steps": 500, "callbacks": [interrupt_after(1)]}
+    options = TINY | {"steps": 500, "callbacks": [after(1, press())]}
     with pytest.raises(KeyboardInterrupt):
         train(prose, output=output, **options)
     assert load_model(output).metadata["training"]["interrupted"] is True
@@ -334,7 +309,7 @@ def test_an_interrupt_before_anything_is_learned_saves_nothing(prose, output):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        run(prose, output, say=press)
+        tiny(prose, output, say=press)
     assert list(output.parent.iterdir()) == []
 
 
@@ -346,7 +321,7 @@ def test_a_second_interrupt_ends_it_at_once(prose, output):
 
     hook = keras.callbacks.LambdaCallback(on_train_batch_end=press_twice)
     with pytest.raises(KeyboardInterrupt):
-        run(prose, output, callbacks=[hook])
+        tiny(prose, output, schedule="cosine", callbacks=[hook])
     assert files_beside(output) == ["model.checkpoint"]
     assert read_checkpoint(output)[0].state.step == 0
 
@@ -357,14 +332,14 @@ def test_a_callback_that_stops_at_once_leaves_nothing(prose, output):
             self.model.stop_training = True
 
     with pytest.raises(TrainingError, match="before the first step"):
-        run(prose, output, callbacks=[StopAtOnce()])
+        tiny(prose, output, callbacks=[StopAtOnce()])
     assert not output.exists()
 
 
 def test_a_corpus_whose_name_is_not_utf8(prose, tmp_path):
     odd = Path(os.fsdecode(bytes(tmp_path / "odd") + b"\xe9.txt"))
     odd.write_bytes(prose.read_bytes())
-    report = run(odd, tmp_path / "model.h5", steps=1)
+    report = tiny(odd, tmp_path / "model.h5", steps=1)
     assert load_model(report.path).metadata["corpus"]["name"] == odd.stem
 
 
@@ -377,8 +352,8 @@ def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
             self.model.set_weights([w * np.nan for w in self.model.get_weights()])
 
     with pytest.raises(TrainingError, match="nothing was saved") as caught:
-        run(prose, output, callbacks=[Spoil()], learning_rate=100)
-    assert "try --learning-rate 30 or --precision float32" in str(caught.value)
+        tiny(prose, output, callbacks=[Spoil()], learning_rate=100)
+    assert "try `learning_rate` 30 or `precision` float32" in str(caught.value)
     assert output.read_bytes() == before
     assert files_beside(output) == ["model.checkpoint", "model.h5"]
     assert read_checkpoint(output)[0].state.is_finite
@@ -393,7 +368,7 @@ def test_callbacks_see_each_epoch(names, output, tmp_path):
         on_epoch_end=lambda epoch, logs: seen.append((epoch, dict(logs)))
     )
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    run(names, output, steps=None, epochs=3, callbacks=[each, log])
+    tiny(names, output, steps=None, epochs=3, callbacks=[each, log])
     assert [epoch for epoch, _ in seen] == [0, 1, 2]
     assert all(set(logs) == {"loss", "val_loss"} for _, logs in seen)
     with open(tmp_path / "log.csv", newline="") as file:
@@ -408,10 +383,10 @@ def test_early_stopping_stops_and_is_no_interruption(names, output):
     never_enough = keras.callbacks.EarlyStopping(
         monitor="loss", mode="min", min_delta=100, patience=0
     )
-    report = run(
+    report = tiny(
         names, output, steps=None, epochs=9, seq_length=8, callbacks=[never_enough]
     )
-    assert not report.interrupted
+    assert report.interruption is None
     assert report.held_out_nats is not None
     two_epochs = 2 * -(-len(split_lines(names)) // 4)
     assert report.steps == two_epochs
@@ -436,37 +411,37 @@ def test_a_budget_of_minutes_is_spent(names, output, monkeypatch):
         now_s[0] += seconds
         return result
 
-    monkeypatch.setattr(start.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(session.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(Training, "calibrate", lambda self: after(5, step_s))
     monkeypatch.setattr(HeldOut, "measure_briefly", lambda *_: after(briefly_s, {}))
     monkeypatch.setattr(HeldOut, "cost_s", lambda *_: finally_s)
     lines = []
-    report = run(names, output, steps=None, minutes=0.5, say=lines.append)
+    report = tiny(names, output, steps=None, minutes=0.5, say=lines.append)
     other = output.with_name("other.h5")
-    epoch_steps = prepare(names, output=other, **TINY, steps=1).windows.steps_per_epoch
+    epoch_steps = prepared(names, output=other, **TINY, steps=1).windows.steps_per_epoch
     spent_s = report.steps * (step_s + briefly_s / epoch_steps)
-    left_s = 30 - (5 + briefly_s) - finally_s - start.SAVING_S
+    left_s = 30 - (5 + briefly_s) - finally_s - session.SAVING_S
     assert 0.97 * left_s < spent_s <= left_s
     assert load_model(output).metadata["training"]["steps"] == report.steps
-    assert f"--steps {report.steps} --precision" in lines[-1]
+    assert f"`steps` {report.steps} `precision`" in lines[-1]
 
 
 def test_a_budget_that_is_over_before_the_first_step_is_refused(names, output):
     with pytest.raises(OptionError, match="must leave time to train, here at least"):
-        run(names, output, steps=None, minutes=0.001)
+        tiny(names, output, steps=None, minutes=0.001)
     assert not output.exists()
 
 
 def test_the_least_budget_that_is_named_is_enough(names, output, monkeypatch):
-    monkeypatch.setattr(start.time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(session.time, "monotonic", lambda: 0.0)
     monkeypatch.setattr(Training, "calibrate", lambda self: 1.0)
     monkeypatch.setattr(HeldOut, "cost_s", lambda *_: 0.0)
     with pytest.raises(OptionError) as caught:
-        run(names, output, steps=None, minutes=0.001)
+        tiny(names, output, steps=None, minutes=0.001)
     least = float(re.search(r"at least (\d+\.\d\d) for", str(caught.value))[1])
-    assert run(names, output, steps=None, minutes=least).steps == 1
+    assert tiny(names, output, steps=None, minutes=least).steps == 1
     with pytest.raises(OptionError):
-        run(names, output, steps=None, minutes=least - 0.01)
+        tiny(names, output, steps=None, minutes=least - 0.01)
 
 
 def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
@@ -478,18 +453,18 @@ def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
     )
     lines = []
     steps = {"steps": None, "batch_size": 64}
-    run(prose, output, **steps, epochs=4, say=lines.append)
+    tiny(prose, output, **steps, epochs=4, say=lines.append)
     (told,) = (line for line in lines if "shorter training" in line)
     assert "about epoch 2, 1.500, and at the end less well, 1.700" in told
     lines.clear()
-    run(prose, output, **steps, epochs=7, resume=True, say=lines.append)
+    tiny(prose, output, **steps, epochs=7, resume=True, say=lines.append)
     assert next(figures, None) is None
     assert not any("shorter training" in line for line in lines)
 
 
 def test_what_is_said_and_shown(prose, output, capsys):
     lines = []
-    run(prose, output, show=True, say=lines.append)
+    tiny(prose, output, show=True, say=lines.append)
     assert lines[0].startswith("hour: 768 characters, ")
     assert lines[1] == "compiling the training step …"
     assert lines[2].startswith("3 steps, about ")
@@ -515,7 +490,7 @@ def test_the_library_tells_what_there_is_to_tell_if_it_may_show(prose, output, c
 
 
 def test_what_is_saved_has_the_dropout_seeds_of_its_training(prose, output):
-    run(prose, output, seed=5, dropout=0.5)
+    tiny(prose, output, seed=5, dropout=0.5)
     model = keras.models.load_model(output)
     expected = build_model(load_model(output).config.model, 2, seed=5)
     seeds = [getattr(layer, "seed", None) for layer in model.layers]
@@ -524,7 +499,7 @@ def test_what_is_saved_has_the_dropout_seeds_of_its_training(prose, output):
 
 
 def test_nothing_is_shown_unless_asked_for(prose, output, capsys):
-    run(prose, output)
+    tiny(prose, output)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == ""
@@ -532,7 +507,7 @@ def test_nothing_is_shown_unless_asked_for(prose, output, capsys):
 
 def test_a_strategy_trains_the_same(prose, saved, output):
     one = tf.distribute.OneDeviceStrategy("/cpu:0")
-    report = run(prose, output, strategy=one, **SAVED)
+    report = tiny(prose, output, strategy=one, **SAVED)
     assert report.steps == saved.steps
     for a, b in zip(weights_of(saved.path), weights_of(report.path), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
@@ -545,13 +520,35 @@ def test_an_output_that_can_not_be_written_is_found_first(prose, tmp_path):
     (tmp_path / "file").write_text("")
     started = []
     hook = keras.callbacks.LambdaCallback(on_train_begin=started.append)
-    with pytest.raises(OutputError, match="choose another with --output"):
-        run(prose, tmp_path / "file" / "model.h5", callbacks=[hook])
+    with pytest.raises(OutputError, match="choose another `output`"):
+        tiny(prose, tmp_path / "file" / "model.h5", callbacks=[hook])
     assert not started
 
 
 def test_unknown_options_are_refused(prose, output):
-    with pytest.raises(TypeError, match="unitz"):
-        run(prose, output, unitz=3)
+    with pytest.raises(TypeError, match="did you mean `units`"):
+        train(prose, output=output, unitz=3)
     with pytest.raises(OptionError, match="`kind` must be one of lines, text"):
-        run(prose, output, kind="odd")
+        tiny(prose, output, kind="odd")
+
+
+def test_every_setting_is_a_keyword_of_train():
+    parameters = inspect.signature(train).parameters.values()
+    keywords = {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert keywords >= set(Config().flat())
+
+
+def test_a_network_that_can_not_be_saved_is_found_before_the_first_step(
+    prose, output, monkeypatch
+):
+    """A newer Keras may add a setting that changes what a layer does."""
+    get_config = keras.layers.LSTM.get_config
+    monkeypatch.setattr(
+        keras.layers.LSTM, "get_config", lambda layer: get_config(layer) | {"new": 5}
+    )
+    steps = []
+    hook = keras.callbacks.LambdaCallback(on_train_begin=steps.append)
+    with pytest.raises(ModelFileError, match="new"):
+        tiny(prose, output, schedule="cosine", callbacks=[hook])
+    assert steps == []
+    assert files_beside(output) == []

@@ -3,7 +3,7 @@
 import dataclasses
 
 import pytest
-from training.test_checkpoint import make_checkpoint
+from training.helpers import make_checkpoint
 
 from textgen.config import PRESETS, Config
 from textgen.data.corpus import load_corpus
@@ -36,17 +36,17 @@ def test_options_that_are_given_must_be_what_they_were():
     [
         (
             {"units": 65},
-            "--units must be what this training began with, 64, but was 6",
+            "`units` must be what this training began with, 64, but was 6",
         ),
-        ({"seq_length": 51}, "--window must be .* 50, but was 51"),
-        ({"stride": 3}, "--stride must be .* None, but was 3"),
-        ({"learning_rate": 0.1}, "--learning-rate must be .* 0.003, but was 0.1"),
-        ({"precision": "bfloat16"}, "--precision must be .* float32, but was b"),
+        ({"seq_length": 51}, "`seq_length` must be .* 50, but was 51"),
+        ({"stride": 3}, "`stride` must be .* None, but was 3"),
+        ({"learning_rate": 0.1}, "`learning_rate` must be .* 0.003, but was 0.1"),
+        ({"precision": "bfloat16"}, "`precision` must be .* float32, but was b"),
         (
             {"seed": 1},
-            "--seed must be .* 0, but was 1: leave it out to go on",
+            "`seed` must be .* 0, but was 1: leave it out to go on",
         ),
-        ({"held_out": 0.2, "steps": 1000}, "--held-out must be .* 0.1, but was 0.2"),
+        ({"held_out": 0.2, "steps": 1000}, "`held_out` must be .* 0.1, but was 0.2"),
     ],
 )
 def test_a_difference_is_named(given, expected):
@@ -59,11 +59,11 @@ def test_a_preset_stands_for_what_it_sets_but_for_the_length():
     again = resumed_config(course, "course", {"dropout": 0.1})
     assert again == course.config
     expected = (
-        r"--dropout must be .* 0.1, but --preset course sets 0.5: leave --preset out"
+        r"`dropout` must be .* 0.1, but `preset` course sets 0.5: leave `preset` out"
     )
     with pytest.raises(CheckpointError, match=expected):
         resumed_config(course, "course", {})
-    with pytest.raises(CheckpointError, match=r"--dropout must be .* 0.1, but was 0.5"):
+    with pytest.raises(CheckpointError, match=r"`dropout` must be .* 0.1, but was 0.5"):
         resumed_config(course, "course", {"dropout": 0.5})
     with pytest.raises(OptionError, match="`preset` must be one of"):
         resumed_config(course, "curse", {})
@@ -74,7 +74,7 @@ def test_a_preset_does_not_stand_for_what_it_leaves_open(preset):
     own = {"seed": 5, "held_out": 0.2, "precision": "float32"}
     began = make_checkpoint(config=PRESETS[preset].override(**own))
     assert resumed_config(began, preset, {"steps": None}) == began.config
-    with pytest.raises(CheckpointError, match=r"--seed must be .* 5, but was 0"):
+    with pytest.raises(CheckpointError, match=r"`seed` must be .* 5, but was 0"):
         resumed_config(began, preset, {"seed": 0})
 
 
@@ -105,7 +105,7 @@ def test_values_out_of_bounds_are_refused_as_ever():
 def test_the_length_may_grow(began, asked, steps):
     checkpoint = checkpoint_of(**began)
     config = resumed_config(checkpoint, None, asked)
-    assert planned_steps(checkpoint, config, 100) == steps
+    assert planned_steps(checkpoint, config, 100) == (steps, [])
     for name, value in asked.items():
         assert getattr(config.training, name) == value
 
@@ -119,8 +119,8 @@ def test_the_length_may_grow(began, asked, steps):
             "at least the 900 steps planned, but 899",
         ),
         ({"steps": 900}, {"epochs": 8}, "900 steps planned, but 800 were asked for"),
-        ({"steps": 900}, {"minutes": 9}, "planned as 900 steps, but --minutes 9 was"),
-        ({"minutes": 2}, {"minutes": 1.5}, "2 minutes planned, but --minutes 1.5 was"),
+        ({"steps": 900}, {"minutes": 9}, "planned as 900 steps, but `minutes` 9 was"),
+        ({"minutes": 2}, {"minutes": 1.5}, "2 minutes planned, but `minutes` 1.5 was"),
         ({"minutes": 2}, {"steps": 800}, "900 steps planned, but 800 were asked for"),
     ],
 )
@@ -141,7 +141,7 @@ def test_the_text_must_be_the_same_but_may_lie_elsewhere(tmp_path):
     checkpoint = make_checkpoint(corpus=corpus)
     check_corpus(checkpoint, one, None)
     check_corpus(checkpoint, two, "text")
-    with pytest.raises(CheckpointError, match=r"--kind must be .* text, but was l"):
+    with pytest.raises(CheckpointError, match=r"`kind` must be .* text, but was l"):
         check_corpus(checkpoint, one, "lines")
     with pytest.raises(CheckpointError, match=r"'one' of SHA-256 .* but 'three' has "):
         check_corpus(checkpoint, three, None)

@@ -10,70 +10,37 @@ import time
 import keras
 import numpy as np
 import pytest
+from training.helpers import PROSE, after, assert_same_end, prepared, press, run
 
 from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
 from textgen.saving.model_file import load_model
 from textgen.system import files as atomic_file
 from textgen.system.terminal import Terminated
 from textgen.training import checkpoint as autosave
-from textgen.training import pipeline, schedule
+from textgen.training import schedule
 from textgen.training import setup as preparation
 from textgen.training import step as train_step
-from textgen.training.checkpoint import checkpoint_paths, read_checkpoint
-from textgen.training.pipeline import run_training, train
-from textgen.training.setup import prepare
+from textgen.training.checkpoint import (
+    checkpoint_paths,
+    read_checkpoint,
+    write_checkpoint,
+)
+from textgen.training.loop import Training
+from textgen.training.pipeline import train
+from textgen.training.session import TrainingSession
+from textgen.training.setup import TrainingRequest, prepare
 
 TINY = {
     "layers": 1, "units": 8, "seq_length": 4, "batch_size": 8, "dropout": 0.3,
     "schedule": "averaged",
 }  # fmt: skip
-PROSE = "Now is the hour; the sea, the hill, and all between, lie still. " * 12
 STEPS = 50  # two epochs of 22 steps and a bit
-
-
-@pytest.fixture
-def corpus(tmp_path):
-    path = tmp_path / "hour.txt"
-    path.write_text(PROSE)
-    return path
-
-
-@pytest.fixture
-def output(tmp_path):
-    return tmp_path / "out" / "model.h5"
-
-
-def run(corpus, output, say=lambda line: None, callbacks=(), **options):
-    prepared = prepare(corpus, output=output, **options)
-    assert not prepared.finished
-    return run_training(prepared, say=say, callbacks=callbacks)
-
-
-def after(steps, action):
-    """Return a callback that does something once so many steps are done."""
-
-    def look(batch, logs):
-        if batch + 1 >= steps:
-            action()
-
-    return keras.callbacks.LambdaCallback(on_train_batch_end=look)
-
-
-def press(number=signal.SIGINT):
-    return lambda: os.kill(os.getpid(), number)
 
 
 @pytest.fixture(autouse=True)
 def one_step_a_call(monkeypatch):
     """A callback then hits any step, not the end of a call of some length."""
-    calibrate = pipeline.make_training
-
-    def make(*arguments):
-        training = calibrate(*arguments)
-        training.calibrate = lambda: 0.001
-        return training
-
-    monkeypatch.setattr(pipeline, "make_training", make)
+    monkeypatch.setattr(Training, "calibrate", lambda loop: 0.001)
     # Some tests count saves: none is to come because a machine is slow.
     monkeypatch.setattr(autosave, "INTERVAL_S", math.inf)
 
@@ -86,18 +53,6 @@ def undisturbed(tmp_path_factory):
     return folder / "whole.h5"
 
 
-def assert_same_end(output, reference):
-    ours, theirs = (read_checkpoint(path)[0].state for path in (output, reference))
-    for one, two in zip(ours.variables, theirs.variables, strict=True):
-        np.testing.assert_array_equal(one, two)
-    np.testing.assert_array_equal(ours.epoch_losses, theirs.epoch_losses)
-    one, two = (load_model(path) for path in (output, reference))
-    np.testing.assert_array_equal(one.network.dense_kernel, two.network.dense_kernel)
-    records = [model.metadata["training"] for model in (one, two)]
-    keys = ("steps", "held_out_nats_per_char", "interrupted", "parts", "lengthened_at")
-    assert [records[0][key] for key in keys] == [records[1][key] for key in keys]
-
-
 # Going on
 
 
@@ -105,13 +60,13 @@ def assert_same_end(output, reference):
     ("number", "stops"), [(signal.SIGINT, (1, 23, 49)), (signal.SIGTERM, (22,))]
 )
 def test_stopped_and_resumed_it_ends_the_same(
-    corpus, output, undisturbed, number, stops
+    prose, output, undisturbed, number, stops
 ):
     expected = Terminated if number == signal.SIGTERM else KeyboardInterrupt
     options = dict(TINY, steps=STEPS)
     for stop in stops:
         report = run(
-            corpus, output, callbacks=[after(stop, press(number))], **options,
+            prose, output, callbacks=[after(stop, press(number))], **options,
             resume=stop != stops[0],
         )  # fmt: skip
         assert report.interruption is expected
@@ -119,29 +74,29 @@ def test_stopped_and_resumed_it_ends_the_same(
         assert read_checkpoint(output)[0].state.step == stop
         assert load_model(output).metadata["training"]["interrupted"] is True
         options = {}  # what is not given is as it was
-    report = run(corpus, output, resume=True)
-    assert (report.steps, report.interrupted) == (STEPS, False)
+    report = run(prose, output, resume=True)
+    assert (report.steps, report.interruption) == (STEPS, None)
     assert_same_end(output, undisturbed)
 
 
-def test_what_an_interruption_saved_is_no_earlier_model(corpus, output):
+def test_what_an_interruption_saved_is_no_earlier_model(prose, output):
     """The model of another day stays the previous one, however often it is resumed."""
     output.parent.mkdir()
     output.write_bytes(b"another day's")
     stopping = [after(3, press())]
-    run(corpus, output, steps=9, callbacks=stopping, **TINY)
+    run(prose, output, steps=9, callbacks=stopping, **TINY)
     previous = output.with_name("model.previous.h5")
     assert previous.read_bytes() == b"another day's"
-    report = run(corpus, output, resume=True)
+    report = run(prose, output, resume=True)
     assert report.previous is None
     assert previous.read_bytes() == b"another day's"
 
 
-def test_more_of_a_finished_training(corpus, output):
-    run(corpus, output, steps=5, **TINY)
+def test_more_of_a_finished_training(prose, output):
+    run(prose, output, steps=5, **TINY)
     finished = output.read_bytes()
     lines = []
-    report = run(corpus, output, resume=True, steps=30, say=lines.append)
+    report = run(prose, output, resume=True, steps=30, say=lines.append)
     assert report.steps == 30
     assert lines[-1].startswith("going on at step 5 of 30, about ")
     assert report.previous.read_bytes() == finished
@@ -151,58 +106,59 @@ def test_more_of_a_finished_training(corpus, output):
     assert read_checkpoint(output)[0].total_steps == 30
     # The same two lengths come to the same, wherever else it was stopped.
     other = output.with_name("other.h5")
-    run(corpus, other, steps=5, **TINY)
+    run(prose, other, steps=5, **TINY)
     stopping = [after(17, press())]
-    run(corpus, other, resume=True, steps=30, callbacks=stopping)
-    run(corpus, other, resume=True)
+    run(prose, other, resume=True, steps=30, callbacks=stopping)
+    run(prose, other, resume=True)
     assert_same_end(other, output)
 
 
-def test_a_finished_training_is_told_and_left_alone(corpus, output):
-    run(corpus, output, steps=3, **TINY)
+def test_a_finished_training_is_told_and_left_alone(prose, output):
+    run(prose, output, steps=3, **TINY)
     before = {path: path.read_bytes() for path in output.parent.iterdir()}
-    prepared = prepare(corpus, output=output, resume=True)
-    assert prepared.finished
-    assert "is finished, all its 3 steps" in prepared.notes[0]
-    assert train(corpus, output=output, resume=True, steps=3) == output
+    ready = prepared(prose, output=output, resume=True)
+    assert ready.finished
+    assert "is finished, all its 3 steps" in ready.notes[0]
+    assert train(prose, output=output, resume=True, steps=3) == output
     assert {path: path.read_bytes() for path in output.parent.iterdir()} == before
 
 
 def test_killed_before_its_model_was_saved_it_is_not_finished(
-    corpus, output, undisturbed
+    prose, output, undisturbed
 ):
-    run(corpus, output, steps=STEPS, **TINY)
+    run(prose, output, steps=STEPS, **TINY)
     output.unlink()
-    report = run(corpus, output, resume=True)
+    report = run(prose, output, resume=True)
     assert report.steps == STEPS
     assert_same_end(output, undisturbed)
 
 
-def test_no_checkpoint_yet(corpus, output, undisturbed):
-    prepared = prepare(corpus, output=output, resume=True, steps=STEPS, **TINY)
-    assert prepared.notes == (
+def test_no_checkpoint_yet(prose, output, undisturbed):
+    options = dict(TINY, resume=True, steps=STEPS)
+    ready = prepared(prose, output, **options)
+    assert ready.notes == (
         f"there is no checkpoint {str(checkpoint_paths(output)[0])!r} yet: starting "
         "afresh",
     )
-    run_training(prepared)
+    run(prose, output, **options)
     assert_same_end(output, undisturbed)
 
 
-def test_from_the_older_generation_it_ends_the_same(corpus, output, undisturbed):
-    run(corpus, output, steps=STEPS, callbacks=[after(7, press())], **TINY)
+def test_from_the_older_generation_it_ends_the_same(prose, output, undisturbed):
+    run(prose, output, steps=STEPS, callbacks=[after(7, press())], **TINY)
     newest, _ = checkpoint_paths(output)
     newest.write_bytes(newest.read_bytes()[:-9])
-    prepared = prepare(corpus, output=output, resume=True)
-    assert prepared.checkpoint.state.step == 0
-    assert "it is damaged; going on from the one before it" in prepared.notes[0]
-    run_training(prepared)
+    ready = prepared(prose, output=output, resume=True)
+    assert ready.checkpoint.state.step == 0
+    assert "it is damaged; going on from the one before it" in ready.notes[0]
+    run(prose, output, resume=True)
     assert_same_end(output, undisturbed)
 
 
-def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(corpus, output):
+def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(prose, output):
     """Ids are those of the saved model's vocabulary, not of the text's."""
-    run(corpus, output, steps=3, **TINY)
-    text = corpus.with_name("more.txt")
+    run(prose, output, steps=3, **TINY)
+    text = prose.with_name("more.txt")
     text.write_text("!?" * 20 + PROSE)
     ends = []
     for name, stop in (("one.h5", 99), ("two.h5", 4)):
@@ -215,24 +171,24 @@ def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(corpus, outp
     assert_same_end(ends[1], ends[0])
 
 
-def test_minutes_go_on_counting(corpus, output, monkeypatch):
+def test_minutes_go_on_counting(prose, output, monkeypatch):
     """As planned after 29.9 minutes of 33; a slow machine starts within two of them."""
     monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 10**6)
     # Only the step's time, of the fixture above, makes the plan.
     monkeypatch.setattr(preparation.HeldOut, "measure_briefly", lambda *_: {})
     stopping = [after(3, press())]
-    run(corpus, output, minutes=30, callbacks=stopping, **TINY)
+    run(prose, output, minutes=30, callbacks=stopping, **TINY)
     checkpoint, _ = read_checkpoint(output)
     planned = checkpoint.total_steps
     spent = dataclasses.replace(checkpoint, seconds=29.9 * 60)
-    pipeline.write_checkpoint(spent, output)
+    write_checkpoint(spent, output)
     lines = []
-    report = run(corpus, output, resume=True, minutes=30, say=lines.append,
+    report = run(prose, output, resume=True, minutes=30, say=lines.append,
                  callbacks=[after(5, press())])  # fmt: skip
     assert report.seconds > 29.9 * 60
     going_on = [line for line in lines if line.startswith("going on")]
     assert f" of {planned:,}, " in going_on[0], "planned once"
-    longer = run(corpus, output, resume=True, minutes=33, say=lines.append,
+    longer = run(prose, output, resume=True, minutes=33, say=lines.append,
                  callbacks=[after(7, press())])  # fmt: skip
     checkpoint, _ = read_checkpoint(output)
     assert longer.steps == 7
@@ -241,60 +197,60 @@ def test_minutes_go_on_counting(corpus, output, monkeypatch):
     assert checkpoint.lengthened_at == (5,)
 
 
-def test_more_minutes_do_not_go_beyond_what_is_worth_it(corpus, output, monkeypatch):
+def test_more_minutes_do_not_go_beyond_what_is_worth_it(prose, output, monkeypatch):
     monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 1)
     lines = []
-    first = run(corpus, output, lines.append, minutes=30, **TINY)
+    first = run(prose, output, lines.append, minutes=30, **TINY)
     assert first.steps == 22
     assert lines[-1].startswith("the text is short, 1 epochs are all that it is worth")
-    again = prepare(corpus, output=output, minutes=40, resume=True)
+    again = prepared(prose, output=output, minutes=40, resume=True)
     assert again.finished
     assert "1 epochs are all that a budget comes to" in again.notes[0]
     assert "finished, all its 22 steps are in" in again.notes[1]
     output.unlink()  # with the checkpoint alone it is saved once more
-    assert run(corpus, output, minutes=40, resume=True).steps == 22
+    assert run(prose, output, minutes=40, resume=True).steps == 22
 
 
 # What is refused
 
 
-def test_a_changed_text_is_refused(corpus, output):
-    run(corpus, output, steps=3, **TINY)
+def test_a_changed_text_is_refused(prose, output):
+    run(prose, output, steps=3, **TINY)
     before = output.read_bytes()
-    corpus.write_text(PROSE + "!")
+    prose.write_text(PROSE + "!")
     with pytest.raises(CheckpointError, match="expected the text that this training"):
-        prepare(corpus, output=output, resume=True, steps=9)
+        prepared(prose, output=output, resume=True, steps=9)
     assert output.read_bytes() == before
-    corpus.write_text(PROSE)
-    prepare(corpus, output=output, resume=True, steps=9).lock.release()
+    prose.write_text(PROSE)
+    prepared(prose, output=output, resume=True, steps=9)
 
 
-def test_other_options_are_refused(corpus, output):
-    run(corpus, output, steps=3, **TINY)
-    with pytest.raises(CheckpointError, match=r"--units must be .* 8, but was 9"):
-        prepare(corpus, output=output, resume=True, units=9)
-    with pytest.raises(OptionError, match="give --resume or --init-from, not both"):
-        prepare(corpus, output=output, resume=True, init_from=output)
-    prepare(corpus, output=output, resume=True, steps=9).lock.release()
+def test_other_options_are_refused(prose, output):
+    run(prose, output, steps=3, **TINY)
+    with pytest.raises(CheckpointError, match=r"`units` must be .* 8, but was 9"):
+        prepared(prose, output=output, resume=True, units=9)
+    with pytest.raises(OptionError, match="give `resume` or `init_from`, not both"):
+        prepared(prose, output=output, resume=True, init_from=output)
+    prepared(prose, output=output, resume=True, steps=9)
 
 
-def test_two_trainings_of_one_output(corpus, output):
-    first = prepare(corpus, output=output, steps=3, **TINY)
-    for options in ({}, {"resume": True}):
-        with pytest.raises(OutputError, match="another is running"):
-            prepare(corpus, output=output, steps=3, **TINY, **options)
-    run_training(first)
-    run(corpus, output, steps=3, **TINY)
+def test_two_trainings_of_one_output(prose, output):
+    request = TrainingRequest.of(corpus=prose, output=output, steps=3, **TINY)
+    with prepare(request) as first:
+        for options in ({}, {"resume": True}):
+            with pytest.raises(OutputError, match="another is running"):
+                prepared(prose, output, steps=3, **TINY, **options)
+        TrainingSession(first).run()
+    run(prose, output, steps=3, **TINY)
 
 
-def test_an_unfinished_training_is_not_replaced_silently(corpus, output):
-    run(corpus, output, steps=9, callbacks=[after(3, press())], **TINY)
-    prepared = prepare(corpus, output=output, steps=9, **TINY)
-    assert "an unfinished training, 3 of 9 steps, is about to" in prepared.notes[0]
-    prepared.lock.release()
+def test_an_unfinished_training_is_not_replaced_silently(prose, output):
+    run(prose, output, steps=9, callbacks=[after(3, press())], **TINY)
+    ready = prepared(prose, output=output, steps=9, **TINY)
+    assert "an unfinished training, 3 of 9 steps, is about to" in ready.notes[0]
 
 
-def test_what_killed_trainings_left_is_removed(corpus, output):
+def test_what_killed_trainings_left_is_removed(prose, output):
     output.parent.mkdir()
     names = (".model.h5", ".model.checkpoint", ".model.previous.checkpoint")
     left = [output.with_name(f"{name}.01234567.tmp") for name in names]
@@ -302,7 +258,7 @@ def test_what_killed_trainings_left_is_removed(corpus, output):
     for resume in (False, True):
         for file in (*left, other):
             file.write_bytes(b"half")
-        run(corpus, output, steps=3 + resume, resume=resume, **TINY)
+        run(prose, output, steps=3 + resume, resume=resume, **TINY)
         assert not any(file.exists() for file in left)
         assert other.exists()
 
@@ -323,16 +279,16 @@ class Spoil(keras.callbacks.Callback):
 
 
 def test_the_last_good_model_is_saved_when_the_loss_is_none(
-    corpus, output, monkeypatch, undisturbed
+    prose, output, monkeypatch, undisturbed
 ):
     monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
     monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
     with pytest.raises(TrainingError) as caught:
-        run(corpus, output, steps=STEPS, callbacks=[Spoil(9)], **TINY)
+        run(prose, output, steps=STEPS, callbacks=[Spoil(9)], **TINY)
     message = str(caught.value)
     assert "but was nan at step 10; " in message
     assert "is the model of step 9, when all was well" in message
-    assert "--learning-rate" in message
+    assert "`learning_rate`" in message
     model = load_model(output)
     assert np.isfinite(model.network.dense_kernel).all()
     record = model.metadata["training"]
@@ -340,24 +296,24 @@ def test_the_last_good_model_is_saved_when_the_loss_is_none(
     assert "nan at step 10" in record["diverged"]
     assert record["interrupted"] is False
     # The checkpoint is sound as well: without what spoilt it, it goes on.
-    run(corpus, output, resume=True)
+    run(prose, output, resume=True)
     assert_same_end(output, undisturbed)
 
 
-def test_what_a_divergence_saved_is_no_earlier_model(corpus, output, monkeypatch):
+def test_what_a_divergence_saved_is_no_earlier_model(prose, output, monkeypatch):
     monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
     monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
     output.parent.mkdir()
     output.write_bytes(b"another day's")
     for steps, resume in ((5, False), (9, True)):
         with pytest.raises(TrainingError, match=f"the model of step {steps}"):
-            run(corpus, output, steps=STEPS, callbacks=[Spoil(steps)], resume=resume,
+            run(prose, output, steps=STEPS, callbacks=[Spoil(steps)], resume=resume,
                 **TINY)  # fmt: skip
     previous = output.with_name("model.previous.h5")
     assert previous.read_bytes() == b"another day's"
 
 
-def test_weights_that_are_none_are_not_saved_at_the_end(corpus, output):
+def test_weights_that_are_none_are_not_saved_at_the_end(prose, output):
     spoil = after(3, lambda: None)
     spoil = keras.callbacks.LambdaCallback(
         on_epoch_end=lambda epoch, logs: spoil.model.set_weights(
@@ -365,7 +321,7 @@ def test_weights_that_are_none_are_not_saved_at_the_end(corpus, output):
         )
     )
     with pytest.raises(TrainingError, match=r"weights must be finite .*nothing w"):
-        run(corpus, output, steps=3, callbacks=[spoil], **TINY)
+        run(prose, output, steps=3, callbacks=[spoil], **TINY)
     assert not output.exists()
     assert read_checkpoint(output)[0].state.step == 0
 
@@ -390,7 +346,7 @@ def full_from(monkeypatch, n, until=None):
 
 @pytest.mark.slow
 def test_a_disk_full_from_any_write_on_leaves_what_was_there(
-    corpus, output, monkeypatch, undisturbed
+    prose, output, monkeypatch, undisturbed
 ):
     """For every n; and with room again, it goes on and ends the same."""
     monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
@@ -402,7 +358,7 @@ def test_a_disk_full_from_any_write_on_leaves_what_was_there(
         with monkeypatch.context() as patch:
             full_from(patch, n)
             with pytest.raises(OutputError, match="No space left") as caught:
-                run(corpus, path, steps=STEPS, callbacks=[after(stop, press())], **TINY)
+                run(prose, path, steps=STEPS, callbacks=[after(stop, press())], **TINY)
         assert "\n" not in str(caught.value)
         checkpoint, notes = read_checkpoint(path)
         assert notes == []
@@ -410,22 +366,22 @@ def test_a_disk_full_from_any_write_on_leaves_what_was_there(
         assert step == (None if n == 1 else min(n - 2, stop))
         assert not path.exists(), "checkpoints come first, and then the model"
         assert not list(path.parent.glob(".*"))
-        run(corpus, path, resume=True, steps=STEPS, **TINY)
+        run(prose, path, resume=True, steps=STEPS, **TINY)
         assert_same_end(path, undisturbed)
     with monkeypatch.context() as patch:
         calls = full_from(patch, writes + 1)
-        run(corpus, output, steps=STEPS, callbacks=[after(stop, press())], **TINY)
+        run(prose, output, steps=STEPS, callbacks=[after(stop, press())], **TINY)
     assert len(calls) == writes, "there is no other write"
 
 
 def test_a_disk_full_for_a_while_is_told_and_training_goes_on(
-    corpus, output, monkeypatch, undisturbed
+    prose, output, monkeypatch, undisturbed
 ):
     monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
     monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
     full_from(monkeypatch, 4, until=6)
     lines = []
-    run(corpus, output, steps=STEPS, say=lines.append, **TINY)
+    run(prose, output, steps=STEPS, say=lines.append, **TINY)
     told = [line for line in lines if "No space left" in line]
     assert len(told) == 3
     assert all(line.endswith("training goes on and will try again") for line in told)
@@ -433,27 +389,26 @@ def test_a_disk_full_for_a_while_is_told_and_training_goes_on(
 
 
 def test_a_model_saved_without_its_last_checkpoint_is_no_success(
-    corpus, output, monkeypatch
+    prose, output, monkeypatch
 ):
     monkeypatch.setattr(autosave, "MOST_SHARE", 1e-9)  # only at the beginning and end
     full_from(monkeypatch, 2, until=2)
     with pytest.raises(OutputError, match=r"is saved, but no checkpoint: .*No sp"):
-        run(corpus, output, steps=3, **TINY)
+        run(prose, output, steps=3, **TINY)
     assert load_model(output).metadata["training"]["steps"] == 3
     assert read_checkpoint(output)[0].state.step == 0
 
 
-def test_a_folder_that_became_read_only(corpus, output, monkeypatch):
-    run(corpus, output, steps=9, callbacks=[after(3, press())], **TINY)
+def test_a_folder_that_became_read_only(prose, output, monkeypatch):
+    run(prose, output, steps=9, callbacks=[after(3, press())], **TINY)
     before = {path: path.read_bytes() for path in output.parent.iterdir()}
-    prepared = prepare(corpus, output=output, resume=True)
 
     def refuse(path, data):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(atomic_file, "_write", refuse)
     with pytest.raises(OutputError, match="Read-only file system"):
-        run_training(prepared)
+        run(prose, output, resume=True)
     assert {path: path.read_bytes() for path in output.parent.iterdir()} == before
 
 
@@ -461,7 +416,7 @@ def test_a_folder_that_became_read_only(corpus, output, monkeypatch):
 
 
 def test_a_second_interrupt_while_saving_leaves_the_save_before(
-    corpus, output, monkeypatch, undisturbed
+    prose, output, monkeypatch, undisturbed
 ):
     write, calls = atomic_file._write, []
 
@@ -474,17 +429,17 @@ def test_a_second_interrupt_while_saving_leaves_the_save_before(
 
     monkeypatch.setattr(atomic_file, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(corpus, output, steps=STEPS, callbacks=[after(3, press())], **TINY)
+        run(prose, output, steps=STEPS, callbacks=[after(3, press())], **TINY)
     assert sorted(os.listdir(output.parent)) == ["model.checkpoint"]
     assert read_checkpoint(output)[0].state.step == 0
     monkeypatch.undo()
-    run(corpus, output, resume=True)
+    run(prose, output, resume=True)
     assert_same_end(output, undisturbed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_while_measuring_at_the_end(
-    corpus, output, monkeypatch, number, undisturbed
+    prose, output, monkeypatch, number, undisturbed
 ):
     expected = Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
@@ -494,19 +449,19 @@ def test_interrupted_while_measuring_at_the_end(
 
     with monkeypatch.context() as patch:
         patch.setattr(preparation.HeldOut, "measure", measure)
-        report = run(corpus, output, steps=STEPS, **TINY)
+        report = run(prose, output, steps=STEPS, **TINY)
     assert report.interruption is expected
     assert load_model(output).metadata["training"]["interrupted"] is True
-    report = run(corpus, output, resume=True)
-    assert not report.interrupted
+    report = run(prose, output, resume=True)
+    assert report.interruption is None
     assert_same_end(output, undisturbed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_while_it_compiles_nothing_changes(corpus, output, number):
+def test_stopped_while_it_compiles_nothing_changes(prose, output, number):
     expected = Terminated if number == signal.SIGTERM else KeyboardInterrupt
     before = signal.getsignal(number)
-    run(corpus, output, steps=9, callbacks=[after(3, press())], **TINY)
+    run(prose, output, steps=9, callbacks=[after(3, press())], **TINY)
     files = {path: path.read_bytes() for path in output.parent.iterdir()}
 
     def say(line):
@@ -514,24 +469,24 @@ def test_stopped_while_it_compiles_nothing_changes(corpus, output, number):
             os.kill(os.getpid(), number)
 
     with pytest.raises(expected):
-        run(corpus, output, resume=True, say=say)
+        run(prose, output, resume=True, say=say)
     assert {path: path.read_bytes() for path in output.parent.iterdir()} == files
     assert signal.getsignal(number) is before
 
 
-def test_parts_are_what_they_were_where_that_can_be(corpus, output, monkeypatch):
+def test_parts_are_what_they_were_where_that_can_be(prose, output, monkeypatch):
     lines = []
     monkeypatch.setattr(train_step, "available_cores", lambda: 2)
-    run(corpus, output, steps=3, precision="float32", **TINY)
+    run(prose, output, steps=3, precision="float32", **TINY)
     monkeypatch.setattr(train_step, "available_cores", lambda: 1)
-    run(corpus, output, lines.append, resume=True, steps=4)
+    run(prose, output, lines.append, resume=True, steps=4)
     (line,) = [line for line in lines if "parts as before" in line]
     assert line.startswith("batches are cut into as many parts as before, 2;")
     assert line.endswith("for this machine's cores it would be 1")
     assert read_checkpoint(output)[0].state.parts == 2
     lines.clear()
     monkeypatch.setattr(train_step, "_on_gpu", lambda: True)
-    run(corpus, output, lines.append, resume=True, steps=5)
+    run(prose, output, lines.append, resume=True, steps=5)
     (line,) = [line for line in lines if "parts as before" in line]
     assert line.startswith("batches aren't cut into as many parts as before, 2,")
     assert read_checkpoint(output)[0].state.parts == 1

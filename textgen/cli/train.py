@@ -12,7 +12,7 @@ from textgen.evaluation import metrics
 from textgen.system.process import import_quietly
 from textgen.system.terminal import Parser, say, writer
 from textgen.training import schedule
-from textgen.training.setup import prepare
+from textgen.training.setup import TrainingRequest, prepare
 
 DESCRIPTION = """\
 Train a text generator and save it as one .h5 file.
@@ -33,8 +33,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> dict[str, Any]:
     parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
     add = parser.add_argument_group("what is trained").add_argument
     # fmt: off
-    add("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="sonnets, dinos, "
-        "shakespeare, or the path of a UTF-8 text file (default: %(default)s)")
+    add("--corpus", metavar="NAME", help="sonnets, dinos, shakespeare, or the path of "
+        f"a UTF-8 text file (default: {DEFAULT_CORPUS}; with --init-from the model's "
+        "own text)")
     add("--kind", metavar="KIND", help="lines, each line one example, or text, one "
         "long text (default: guessed from the text)")
     add("--output", metavar="FILE", help="the .h5 file to write (default: "
@@ -58,21 +59,25 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
         prog: what the command calls itself.
         started_s: `time.monotonic` when the process began.
     """
-    preparation = prepare(**parse_arguments(arguments, prog))
-    for note in preparation.notes:
-        say(note)
-    if preparation.finished:
-        writer(sys.stdout)(f"{preparation.path}\n")
-        return
-    say("starting TensorFlow …")
-    pipeline = import_quietly("textgen.training.pipeline")
-    report = pipeline.run_training(preparation, show=True, say=say, started_s=started_s)
+    request = TrainingRequest.of(**parse_arguments(arguments, prog))
+    with prepare(request) as preparation:
+        for note in preparation.notes:
+            say(note)
+        if preparation.finished:
+            writer(sys.stdout)(f"{preparation.path}\n")
+            return
+        say("starting TensorFlow …")
+        session = import_quietly("textgen.training.session")
+        training = session.TrainingSession(
+            preparation, show=True, say=say, started_s=started_s
+        )
+        report = training.run()
     if report.held_out_nats is not None:
         say(f"held out: {metrics.describe(report.held_out_nats)}")
     if report.previous is not None:
         say(f"the earlier model is kept as {str(report.previous)!r}")
     say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")
     writer(sys.stdout)(f"{report.path}\n")
-    if report.interrupted:
+    if report.interruption is not None:
         say("the same command with --resume goes on from here")
         raise report.interruption

@@ -75,6 +75,11 @@ class Corpus:
     kind_reason: str = "given"
     named: bool = False
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """Which text it is, as plain JSON values."""
+        return {"name": self.name, "kind": self.kind, "sha256": self.sha256}
+
     def split(self, held_out: float) -> Split:
         """Split off a part that is only measured, before anything is fitted.
 

@@ -1,50 +1,47 @@
 """The state of a training between two steps, as one file that is whole or not there.
 
-    textgen checkpoint, format 1
-    SHA-256 of all that follows, in hexadecimal
-    one line of JSON: what is trained on what, how far, and each array's type and shape
-    the arrays' bytes, one after the other, little-endian
+It is what `numpy.savez` writes, a zip archive of arrays without pickle:
+
+    record           UTF-8 JSON: what is trained on what, and how far
+    epoch_losses     of the steps taken in the current epoch
+    variable_0 …     the network's, the optimizer's and the average's
+
+and its last 64 bytes, in the place of the archive's comment, are the SHA-256 of all
+before them.
 
 Beside ``models/NAME.h5`` there are two generations, ``NAME.checkpoint`` and, before it,
 ``NAME.previous.checkpoint``. They hold everything that determines a training's future:
-order of the windows and dropout are functions of seed and step, so no state of a random
-generator is among it. Nothing in a checkpoint is ever executed.
+the order of the windows and dropout are functions of seed and step, so no state of a
+random generator is among it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import math
 import platform
-import re
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata as packages
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import textgen
 from textgen.config import Config
-from textgen.data.vocabulary import Vocabulary
-from textgen.errors import (
-    CheckpointError,
-    OutputError,
-    TextgenError,
-    TrainingError,
-    shown,
-)
-from textgen.system.checks import check_choice, check_number
+from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
 from textgen.system.files import write_atomically
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+FORMER_FORM = b"textgen checkpoint, format 1"
+RECORD, EPOCH_LOSSES = "record", "epoch_losses"
+HASH_CHARS = 64
 LIBRARIES = ("tensorflow", "keras", "numpy")
 
-_MAGIC = b"textgen checkpoint, format "
-_BEGIN_ANEW = "leave out --resume to train anew"
+BEGIN_ANEW = "leave out `resume` to train anew"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +126,7 @@ def checkpoint_paths(output: Path) -> tuple[Path, Path]:
     )
 
 
-# Writing
+# Writing and reading
 
 
 def write_checkpoint(checkpoint: Checkpoint, output: Path) -> None:
@@ -143,39 +140,28 @@ def write_checkpoint(checkpoint: Checkpoint, output: Path) -> None:
         OutputError: it can't be written; the earlier ones are as they were.
     """
     newest, previous = checkpoint_paths(output)
-    write_atomically(_encode(checkpoint), newest, previous=previous)
+    write_atomically(encode_checkpoint(checkpoint), newest, previous=previous)
 
 
-def _encode(checkpoint: Checkpoint) -> bytes:
-    state = checkpoint.state
-    arrays = [_little_endian(x) for x in (state.epoch_losses, *state.variables)]
-    header = {
-        name: value for name, value in vars(checkpoint).items() if name != "state"
-    } | {
+def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
+    """Return the bytes of a checkpoint's file."""
+    state = vars(checkpoint.state) | {}
+    arrays = {EPOCH_LOSSES: state.pop("epoch_losses")}
+    arrays |= {f"variable_{n}": x for n, x in enumerate(state.pop("variables"))}
+    record = vars(checkpoint) | {
+        "format": FORMAT_VERSION,
         "config": checkpoint.config.to_dict(),
-        "state": {
-            "step": state.step,
-            "rate_scale": state.rate_scale,
-            "last_rate": state.last_rate,
-            "parts": state.parts,
-        },
-        "arrays": [[x.dtype.str, x.shape] for x in arrays],
+        "state": state,
     }
-    line = json.dumps(header, allow_nan=False).encode() + b"\n"
-    body = b"".join([line, *(x.tobytes() for x in arrays)])
-    return _preface(body) + body
-
-
-def _preface(body: bytes) -> bytes:
-    digest = hashlib.sha256(body).hexdigest()
-    return _MAGIC + f"{FORMAT_VERSION}\n{digest}\n".encode()
-
-
-def _little_endian(array: np.ndarray) -> np.ndarray:
-    return array.astype(array.dtype.newbyteorder("<"), copy=False)
-
-
-# Reading
+    text = json.dumps(record, allow_nan=False).encode()
+    file = io.BytesIO()
+    np.savez(file, **{RECORD: np.frombuffer(text, np.uint8)}, **arrays)
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.comment = bytes(HASH_CHARS)  # its place, at the very end of the file
+    digest = hashlib.sha256(file.getbuffer()[:-HASH_CHARS]).hexdigest()
+    file.seek(-HASH_CHARS, io.SEEK_END)
+    file.write(digest.encode())
+    return file.getvalue()
 
 
 def read_checkpoint(output: Path) -> tuple[Checkpoint | None, list[str]]:
@@ -203,7 +189,7 @@ def read_checkpoint(output: Path) -> tuple[Checkpoint | None, list[str]]:
             problems.append(f"going on from the one before it, {str(path)!r}")
         return checkpoint, ["; ".join(problems)] if problems else []
     if problems:
-        raise CheckpointError("; ".join([*problems, _BEGIN_ANEW]))
+        raise CheckpointError("; ".join([*problems, BEGIN_ANEW]))
     return None, []
 
 
@@ -213,99 +199,49 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
     Raises:
         CheckpointError: they are damaged, cut short, or of another version.
     """
-    version = re.match(re.escape(_MAGIC) + rb"(\d{1,9})\n", data)
-    if version and int(version[1]) != FORMAT_VERSION:
-        raise CheckpointError(
-            f"expected a checkpoint of format {FORMAT_VERSION}, but received format "
-            f"{int(version[1])}: use the version of textgen that wrote it"
-        )
-    body = data[len(_preface(b"")) :]
-    if not data.startswith(_preface(body)):
+    if data.startswith(FORMER_FORM):
+        raise CheckpointError(_of_another_version("an earlier form"))
+    digest = hashlib.sha256(memoryview(data)[:-HASH_CHARS]).hexdigest().encode()
+    if data[-HASH_CHARS:] != digest:
         raise CheckpointError("expected a whole checkpoint, but it is damaged")
     try:
-        return _checkpoint(*body.split(b"\n", maxsplit=1))
-    except (
-        ValueError, LookupError, TypeError, ArithmeticError, RecursionError,
-        TextgenError,
-    ) as error:  # fmt: skip
-        raise CheckpointError(
-            "expected a checkpoint that this version of textgen understands, but "
-            f"received another ({error}): use the version that wrote it"
-        ) from error
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        record = json.loads(arrays.pop(RECORD).tobytes())
+        if record.pop("format") != FORMAT_VERSION:
+            raise CheckpointError(_of_another_version("another format"))
+        state = TrainingState(
+            **record.pop("state"),
+            epoch_losses=arrays.pop(EPOCH_LOSSES),
+            variables=tuple(arrays[f"variable_{n}"] for n in range(len(arrays))),
+        )
+        record["config"] = Config.from_dict(record["config"])
+        for name in ("symbols", "lengthened_at"):
+            record[name] = tuple(record[name])
+        return Checkpoint(**record, state=state)
+    except (OSError, ValueError, LookupError, TypeError, OptionError) as error:
+        raise CheckpointError(_of_another_version(str(error))) from error
 
 
-def _checkpoint(line: bytes, rest: bytes) -> Checkpoint:
-    header: dict[str, Any] = json.loads(line)
-    if not isinstance(header, dict):
-        raise TypeError(f"no object, but {shown(header)}")
-    epoch_losses, *variables = _arrays(header.pop("arrays"), rest)
-    state = TrainingState(
-        **header.pop("state"), epoch_losses=epoch_losses, variables=tuple(variables)
+def _of_another_version(received: str) -> str:
+    return (
+        f"expected a checkpoint of format {FORMAT_VERSION}, but received another "
+        f"({received}): use the version of textgen that wrote it"
     )
-    checkpoint = Checkpoint(
-        **header
-        | {
-            "config": Config.from_dict(header["config"]),
-            "symbols": tuple(header["symbols"]),
-            "lengthened_at": tuple(header["lengthened_at"]),
-            "state": state,
-        }
-    )
-    _check(checkpoint)
-    return checkpoint
 
 
-def _check(checkpoint: Checkpoint) -> None:
-    """Raise unless each value is of its type and within its bounds."""
-    corpus, versions, state = checkpoint.corpus, checkpoint.versions, checkpoint.state
-    for texts in (corpus, versions):
-        if not isinstance(texts, dict):
-            raise TypeError(f"names and values expected, but {shown(texts)}")
-    texts = (checkpoint.run, corpus["name"], corpus["sha256"], *versions.values())
-    for text in texts:
-        if not isinstance(text, str):
-            raise TypeError(f"a text expected, but {shown(text)}")
-    check_choice("kind", corpus["kind"], ("lines", "text"))
-    Vocabulary(checkpoint.symbols)
-    total = check_number("total_steps", checkpoint.total_steps, 1, whole=True)
-    check_number("step", state.step, 0, total, whole=True)
-    for step in checkpoint.lengthened_at:
-        check_number("lengthened_at", step, 0, total, whole=True)
-    most = checkpoint.config.training.batch_size
-    check_number("parts", state.parts, 1, most, whole=True)
-    check_number("seconds", checkpoint.seconds, 0)
-    check_number("rate_scale", state.rate_scale, 0)
-    if state.last_rate is not None:
-        check_number("last_rate", state.last_rate, 0)
-    if state.epoch_losses.ndim != 1:
-        raise ValueError("losses that are no row of numbers")
-
-
-def _arrays(forms: list[list], data: bytes) -> list[np.ndarray]:
-    arrays, start = [], 0
-    for type_name, shape in forms:
-        if not re.fullmatch(r"[<|][fiu][1248]", type_name):
-            raise ValueError(f"an array of {shown(type_name)}")
-        dtype, count = np.dtype(type_name), math.prod(shape)
-        flat = np.frombuffer(data, dtype, count, offset=start)
-        arrays.append(flat.reshape(shape).astype(dtype.newbyteorder("=")))
-        start += count * dtype.itemsize
-    if start != len(data):
-        raise ValueError(f"{len(data):,} bytes of arrays instead of {start:,}")
-    return arrays
-
-
-# When a training's checkpoint is written, and what happens when it can't be.
+# When a training's checkpoints are written, and what happens when they can't be
 INTERVAL_S = 30.0  # so much is lost to a power cut, if saving is fast
 MOST_SHARE = 0.01  # of the time may go into writing checkpoints
 
 
-class Autosave:
-    """Writes checkpoints: every `INTERVAL_S` seconds, and at the ends of epochs.
+class CheckpointWriter:
+    """Writes a checkpoint every `INTERVAL_S` seconds, and at the ends of epochs.
 
     Two writes are so far apart that they take at most `MOST_SHARE` of the time, so
-    the ends of short epochs go by. A write that fails while training is told and
-    tried again at the next occasion: what is in memory is worth more than stopping.
+    that there is none at the ends of short epochs. When a write fails while training,
+    that is told and it is tried again at the next occasion, because what is in memory
+    is worth more than stopping.
 
     Args:
         state: returns the training's state, between two steps.
@@ -328,41 +264,38 @@ class Autosave:
         self._state = state
         self._write = write
         self._say = say
-        self._saved_at_s = time.monotonic()
+        self._written_at_s = time.monotonic()
         self._took_s = 0.0
 
-    def begin(self) -> None:
+    def write_first(self) -> None:
         """Write the first checkpoint, before anything is trained.
 
         Raises:
             OutputError: it can't be written.
         """
-        self._save()
+        self.write()
         if self.failure is not None:
             raise self.failure
 
-    def look(self, epoch_ended: bool) -> None:
-        """Write one if it is time; called after each compiled call.
+    def write_if_due(self, epoch_ended: bool) -> None:
+        """Write one if it is time to; called after each compiled call.
 
         Raises:
             TrainingError: the weights are no longer finite; nothing was written.
         """
-        since_s = time.monotonic() - self._saved_at_s
+        since_s = time.monotonic() - self._written_at_s
         due = epoch_ended or since_s >= INTERVAL_S
         if due and since_s >= self._took_s / MOST_SHARE:
-            self._save()
+            self.write()
             if self.failure is not None:
                 self._say(f"{self.failure}; training goes on and will try again")
 
-    def end(self) -> None:
-        """Write the last one; a failure is kept in `failure`.
+    def write(self) -> None:
+        """Write one now; a failure is kept in `failure`.
 
         Raises:
             TrainingError: the weights are no longer finite; nothing was written.
         """
-        self._save()
-
-    def _save(self) -> None:
         started_s = time.monotonic()
         state = self._state()
         if not state.is_finite:
@@ -376,5 +309,5 @@ class Autosave:
             self.failure = None
         except OutputError as error:
             self.failure = error
-        self._saved_at_s = time.monotonic()
-        self._took_s = self._saved_at_s - started_s
+        self._written_at_s = time.monotonic()
+        self._took_s = self._written_at_s - started_s

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,44 +19,14 @@ RISE_WORTH_TELLING = 1.03  # of the held-out loss, above its lowest
 MEASURED_SHARE = 0.002  # symbols measured after an epoch, per symbol trained on in it
 
 
-class Lowest:
-    """Remembers after how many steps the held-out text was predicted best.
-
-    Args:
-        steps_per_epoch: steps that see each training window once.
-    """
-
-    def __init__(self, steps_per_epoch: int) -> None:
-        self._steps_per_epoch = steps_per_epoch
-        self._lowest, self._at_step, self._latest = math.inf, 0, math.inf
-
-    def note(self, step: int, logs: dict[str, float]) -> dict[str, float]:
-        """Take note of what `HeldOut.measure_briefly` gave after so many steps."""
-        self._latest = logs.get("val_loss", self._latest)
-        if self._latest < self._lowest:
-            self._lowest, self._at_step = self._latest, step
-        return logs
-
-    def advice(self) -> str | None:
-        """Say in one line that less would serve better, if it clearly would."""
-        if not self._latest > RISE_WORTH_TELLING * self._lowest:
-            return None
-        epoch = -(-self._at_step // self._steps_per_epoch)
-        return (
-            f"the held-out part was predicted best at about epoch {epoch:,}, "
-            f"{self._lowest:.3f}, and at the end less well, {self._latest:.3f}: a "
-            "shorter training may serve better"
-        )
-
-
 class HeldOut:
     """Measures a model on text that it is never trained on.
 
     Args:
         ids: (M,) held-out ids; may be empty.
-        training_symbols: symbols trained on in an epoch; what is measured after each
-            is a five hundredth of them: measuring must read symbol by symbol.
-        whole: measure all of ``ids`` at the end, a stream as one stream, as is done
+        training_symbols: symbols trained on in an epoch. After each epoch a five
+            hundredth as many are measured, since measuring reads symbol by symbol.
+        whole: measure all of ``ids`` at the end, a text as one stream, as is done
             for named corpora; otherwise at most `MAX_MEASURED_SYMBOLS` spread over it.
     """
 
@@ -85,20 +56,31 @@ class HeldOut:
         while symbols < total and seconds < TIMED_S:
             symbols = min(2 * symbols or FIRST_TIMED_SYMBOLS, total)
             started = time.perf_counter()
-            self._measure_part(model, symbols)
+            if self._most is None:
+                held_out_nats(model, self._ids[: symbols + model.windows.seq_length])
+            else:
+                held_out_nats(model, self._ids, max_symbols=symbols)
             seconds = time.perf_counter() - started
         return seconds * total / symbols if symbols else 0.0
-
-    def _measure_part(self, model: TrainedModel, symbols: int) -> None:
-        """Measure so many symbols in the way that `measure` measures all."""
-        if self._most is None:
-            part = self._ids[: symbols + model.windows.seq_length]
-            held_out_nats(model, part)
-        else:
-            held_out_nats(model, self._ids, max_symbols=symbols)
 
     def _nats(self, model: TrainedModel, most: int | None) -> float | None:
         if not len(self._ids):
             return None
         nats = held_out_nats(model, self._ids, max_symbols=most)
         return None if math.isnan(nats) else nats
+
+
+def shorter_is_better(figures: Sequence[float]) -> list[str]:
+    """Say in one line that a shorter training may serve better, if one clearly would.
+
+    Args:
+        figures: ``val_loss`` after each epoch.
+    """
+    lowest, latest = min(figures, default=0.0), figures[-1] if figures else 0.0
+    if latest <= RISE_WORTH_TELLING * lowest:
+        return []
+    return [
+        f"the held-out part was predicted best at about epoch "
+        f"{figures.index(lowest) + 1:,}, {lowest:.3f}, and at the end less well, "
+        f"{latest:.3f}: a shorter training may serve better"
+    ]

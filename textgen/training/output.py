@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.saving.model_file import load_model, save_model
+from textgen.system.files import output_error
 from textgen.training.checkpoint import checkpoint_paths
 
+# What the system says of a disk on which no file can be locked.
+NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+ANOTHER = "choose another `output`"
 
-def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
+
+def prepare_output(output: str | os.PathLike[str] | None, corpus_name: str) -> Path:
     """Find out before training whether its result can be written.
 
     Args:
@@ -26,9 +36,9 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
     Raises:
         OutputError: naming the file or folder and the reason.
     """
-    path = Path(output) if output is not None else Path("models", f"{corpus_name}.h5")
+    path = Path("models", f"{corpus_name}.h5") if output is None else Path(output)
     if path.suffix != ".h5":
-        raise OutputError(f"--output must end in .h5, but was {shown_path(path)}")
+        raise OutputError(f"`output` must end in .h5, but was {shown_path(path)}")
     try:
         if path.is_symlink():
             path = Path(os.path.realpath(path))
@@ -44,9 +54,67 @@ def prepare_output(output: str | os.PathLike | None, corpus_name: str) -> Path:
         reason = "it is a file" if is_file else getattr(error, "strerror", None)
         raise OutputError(
             f"expected a folder to write the model to, but {shown_path(path.parent)} "
-            f"can't be written ({reason or error}); choose another with --output"
+            f"can't be written ({reason or error})",
+            ANOTHER,
         ) from error
     return path
+
+
+def _check_replaceable(path: Path) -> None:
+    for ending, what in ("-pretrained", "a pretrained"), (".previous", "an earlier"):
+        if path.stem.endswith(ending):
+            raise OutputError(
+                f"`output` must not be {what} model, but was {shown_path(path)}",
+                "choose another name",
+            )
+    for file in (path, _previous(path), *checkpoint_paths(path)):
+        if file.exists() and not file.is_file():
+            raise OutputError(
+                f"expected to write the file {shown_path(file)}, but it is a folder or "
+                "device",
+                ANOTHER,
+            )
+
+
+@contextlib.contextmanager
+def locked(output: Path) -> Iterator[list[str]]:
+    """Let no other training write an output meanwhile.
+
+    The lock is on an empty file beside it. It vanishes with its process, however that
+    ends, and the file is removed when the lock is released.
+
+    Args:
+        output: the model file to be written; its folder exists.
+
+    Yields:
+        Notes worth telling: on some network disks files can't be locked.
+
+    Raises:
+        OutputError: another training holds it, or the folder can't be written.
+    """
+    path = output.with_name(f".{output.name}.lock")
+    lock, notes = FileLock(path, timeout=0), []
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise OutputError(
+            f"expected to be the only training of {shown_path(output)}, but another is "
+            "running",
+            f"wait for it, or {ANOTHER}",
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise output_error(path, error) from error
+        notes.append(
+            f"{shown_path(path.parent)} knows no locks: start no other training of "
+            f"{output.name} meanwhile"
+        )
+    try:
+        yield notes
+    finally:
+        with contextlib.suppress(OSError):  # Windows removes no open file
+            path.unlink()
+        lock.release()
 
 
 def check_room(path: Path, checkpoint_bytes: int) -> None:
@@ -73,28 +141,9 @@ def check_room(path: Path, checkpoint_bytes: int) -> None:
     if room.total and room.free < needed:  # some disks don't tell, and say 0
         raise OutputError(
             f"expected about {needed:,} bytes free in {shown_path(path.parent)} for "
-            f"the model and its checkpoints, but there are {room.free:,}: make room, "
-            "or choose another folder with --output"
+            f"the model and its checkpoints, but there are {room.free:,}",
+            f"make room, or {ANOTHER}",
         )
-
-
-def _check_replaceable(path: Path) -> None:
-    if path.name.endswith("-pretrained.h5"):
-        raise OutputError(
-            f"--output must not be a pretrained model, but was {shown_path(path)}; "
-            "choose another name"
-        )
-    if path.name.endswith(".previous.h5"):
-        raise OutputError(
-            f"--output must not be an earlier model, but was {shown_path(path)}: "
-            "choose another name, without '.previous'"
-        )
-    for file in (path, _previous(path), *checkpoint_paths(path)):
-        if file.exists() and not file.is_file():
-            raise OutputError(
-                f"expected to write the file {shown_path(file)}, but it is a folder or "
-                "device; choose another with --output"
-            )
 
 
 def save_keeping_previous(
@@ -102,10 +151,9 @@ def save_keeping_previous(
 ) -> Path | None:
     """Save a model; an earlier file of that name becomes ``NAME.previous.h5``.
 
-    At any moment the earlier model is under one of the two names. What the same
-    training saved when it was interrupted or diverged is no earlier model: it is
-    replaced, and a ``NAME.previous.h5`` stays as it is. So it does when it is a
-    finished model and the one to be replaced is not, of whatever training.
+    What the same training saved when it was interrupted or diverged is no earlier
+    model: it is replaced, and a ``NAME.previous.h5`` stays as it is. That stays, too,
+    when it is a finished model and the one to be replaced is not, of whatever training.
 
     Args:
         keras_model: a `keras.Model` of `textgen.modeling.model`.
@@ -116,19 +164,24 @@ def save_keeping_previous(
         Where the earlier file is now, or None.
 
     Raises:
-        OutputError: the file can't be written; the earlier one is intact, and so is
-            an earlier ``NAME.previous.h5``.
+        OutputError: the file can't be written; the earlier one is intact.
     """
-    previous = None
+    earlier = None
     if path.exists():
-        record = _record_of(path)
-        if not (
-            _is_earlier_self(record, metadata)
-            or _is_worth_less(record, than=_previous(path))
-        ):
-            previous = _previous(path)
-    save_model(keras_model, metadata, path, previous=previous)
-    return previous
+        previous, ours = _previous(path), metadata.get("training", {})
+        theirs = _record_of(path)
+        unfinished = _is_unfinished(theirs)
+        is_same_run = ours.get("run") is not None and ours["run"] == theirs.get("run")
+        is_same = is_same_run and (unfinished or theirs.get("steps") == ours["steps"])
+        is_worth_less = (
+            unfinished
+            and previous.exists()
+            and not _is_unfinished(_record_of(previous))
+        )
+        if not is_same and not is_worth_less:
+            earlier = previous
+    save_model(keras_model, metadata, path, previous=earlier)
+    return earlier
 
 
 def is_model_of(path: Path, run: str, steps: int) -> bool:
@@ -140,26 +193,8 @@ def is_model_of(path: Path, run: str, steps: int) -> bool:
         steps: how many it took.
     """
     record = _record_of(path)
-    return (record.get("run"), record.get("steps")) == (run, steps) and not record.get(
-        "interrupted"
-    )
-
-
-def _is_earlier_self(theirs: dict[str, Any], metadata: dict[str, Any]) -> bool:
-    """Whether a record is of what this training saved on its way, or just now."""
-    ours = metadata.get("training", {})
-    if ours.get("run") is None or ours["run"] != theirs.get("run"):
-        return False
-    return _is_unfinished(theirs) or theirs.get("steps") == ours["steps"]
-
-
-def _is_worth_less(record: dict[str, Any], than: Path) -> bool:
-    """Whether a record is of an unfinished model, and a file a finished one."""
-    return (
-        _is_unfinished(record)
-        and than.exists()
-        and not _is_unfinished(_record_of(than))
-    )
+    its_end = (record.get("run"), record.get("steps")) == (run, steps)
+    return its_end and not record.get("interrupted")
 
 
 def _is_unfinished(record: dict[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from textgen.config import PRESETS, Config, ModelConfig
@@ -17,10 +18,16 @@ from textgen.saving.trained_model import (
 from textgen.system.checks import check_choice
 from textgen.system.hardware import relative_speed
 from textgen.training.budget import peak_rate, size_for
-from textgen.training.schedule import shown_steps
+from textgen.training.schedule import most_steps, shown_steps
 
 FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model
 MAX_ONE_HOT_SYMBOLS = 8192  # the identity that gives them takes a quarter of a GiB
+# What a budget of minutes settles, and the seed.
+CHOSEN_FOR_MINUTES = (
+    "steps", "precision", "seed", "layers", "units", "embedding", "dropout",
+    "input_dropout", "seq_length", "batch_size", "learning_rate", "schedule",
+    "weight_decay",
+)  # fmt: skip
 # Of a model file, at most, what is no weight, and what each symbol adds to that.
 RECORD_BYTES, SYMBOL_BYTES = 1 << 20, 16
 
@@ -29,18 +36,18 @@ def choose_config(
     corpus: Corpus,
     preset: str | None,
     start: TrainedModel | None,
-    overrides: dict[str, Any],
+    overrides: Mapping[str, Any],
 ) -> Config:
     """Choose a preset, or the configuration of the model to go on from.
 
     With a budget of minutes the network is sized for it, see
-    `textgen.training.budget`; the rate
-    is that of the network and schedule that are asked for.
-    Otherwise a named corpus without a preset of its name, and any file, takes
-    ``lines``' if it is made of lines and ``sonnets``' if not. Going on from a saved
-    model keeps its network, windows and schedule; the peak rate is a tenth of the
-    saved one, but with a constant schedule it stays. Its precision is chosen anew,
-    for this machine.
+    `textgen.training.budget`; the rate is that of the network and schedule that are
+    asked for. Otherwise a named corpus without a preset of its name, and any file,
+    takes ``lines``' if it is made of lines and ``sonnets``' if not.
+
+    Going on from a saved model keeps its network, windows and schedule; the peak rate
+    is a tenth of the saved one, but with a constant schedule it stays. Its precision
+    is chosen anew, for this machine.
 
     Args:
         corpus: what will be trained on.
@@ -49,9 +56,9 @@ def choose_config(
         overrides: fields of the configuration, flat; None leaves a field as it is.
 
     Raises:
-        OptionError: unknown preset; preset and saved model at once; a value out of
-            bounds; a network that differs from the saved model's; a part held out
-            that the saved model was trained on; a model too large for its file.
+        OptionError: unknown preset; a value out of bounds; a network that differs
+            from the saved model's; a part held out that the saved model was trained
+            on; a model too large for its file.
     """
     if preset is not None:
         check_choice("preset", preset, tuple(PRESETS))
@@ -59,18 +66,13 @@ def choose_config(
         config = _afresh(corpus, preset, overrides).override(**overrides)
         _check_size(config, corpus)
         return config
-    if preset is not None:
-        raise OptionError(
-            "give --preset or --init-from, not both: a saved model brings its own "
-            "configuration"
-        )
     config = _go_on(start.config, overrides)
     _check_held_out(config, corpus, start)
     _check_size(config, corpus)
     return config
 
 
-def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Config:
+def _afresh(corpus: Corpus, preset: str | None, overrides: Mapping[str, Any]) -> Config:
     minutes = overrides.get("minutes")
     if preset is None and minutes is not None:
         asked = Config().override(minutes=minutes, held_out=overrides.get("held_out"))
@@ -84,7 +86,7 @@ def _afresh(corpus: Corpus, preset: str | None, overrides: dict[str, Any]) -> Co
     return PRESETS[preset or own or usual]
 
 
-def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
+def _go_on(saved: Config, overrides: Mapping[str, Any]) -> Config:
     config = saved.override(precision="auto")
     if saved.training.schedule != "constant":
         rate = saved.training.learning_rate * FINE_TUNING_SHARE
@@ -95,8 +97,8 @@ def _go_on(saved: Config, overrides: dict[str, Any]) -> Config:
         ours, wanted = getattr(saved.model, name), getattr(config.model, name)
         if ours != wanted:
             raise OptionError(
-                f"--{name} must be the saved model's {ours}, but was {wanted}: "
-                "leave it out, or train without --init-from"
+                f"`{name}` must be the saved model's {ours}, but was {wanted}: "
+                "leave it out, or train without `init_from`"
             )
     return config
 
@@ -109,7 +111,7 @@ def _check_held_out(config: Config, corpus: Corpus, start: TrainedModel) -> None
     kept = start.config.training.held_out if corpus.kind == start.kind else 0
     if config.training.held_out > kept:
         raise OptionError(
-            f"--held-out must be at most {kept:g}, but was "
+            f"`held_out` must be at most {kept:g}, but was "
             f"{config.training.held_out:g}: the saved model was trained on the rest "
             "of this text"
         )
@@ -120,13 +122,13 @@ def _check_size(config: Config, corpus: Corpus) -> None:
     model, windows, symbols = config.model, config.windows, len(corpus.vocabulary)
     if not model.embedding and symbols > MAX_ONE_HOT_SYMBOLS:
         raise OptionError(
-            f"--embedding must be at least 1 for a text of {symbols:,} symbols, but "
+            f"`embedding` must be at least 1 for a text of {symbols:,} symbols, but "
             f"was 0: one-hot input is for at most {MAX_ONE_HOT_SYMBOLS:,}"
         )
     file_bytes = 4 * _weights(model, symbols) + RECORD_BYTES + SYMBOL_BYTES * symbols
     if file_bytes > MAX_FILE_BYTES:
         raise OptionError(
-            f"--units or --embedding must be less, with --layers {model.layers} and "
+            f"`units` or `embedding` must be less, with `layers` {model.layers} and "
             f"{symbols:,} symbols, but were {model.units} and {model.embedding}: the "
             f"model file would have about {file_bytes:,} bytes, and at most "
             f"{MAX_FILE_BYTES:,} are opened"
@@ -135,7 +137,7 @@ def _check_size(config: Config, corpus: Corpus) -> None:
     if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
         most = MAX_STAGGERED_UNITS // units
         raise OptionError(
-            f"--window must be at most {most:,} for --targets last and "
+            f"`seq_length` must be at most {most:,} for `targets` last and "
             f"{model.layers}×{model.units} units, but was {windows.seq_length}"
         )
 
@@ -172,21 +174,28 @@ def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
     )
 
 
-def describe_length(config: Config, steps: int, step_s: float) -> str:
-    """Say in one line how long the training is and, for a budget, how to repeat it."""
-    training = config.training
-    line = f"{shown_steps(steps)}, about {steps * step_s:,.0f} s"
-    if training.minutes is not None:
-        line += (
-            f"; to repeat it exactly, in place of --minutes: --steps {steps}"
-            f" --precision {training.precision} --seed {training.seed}"
-            f" --layers {config.model.layers} --units {config.model.units}"
-            f" --embedding {config.model.embedding} --dropout {config.model.dropout}"
-            f" --input-dropout {config.model.input_dropout}"
-            f" --window {config.windows.seq_length}"
-            f" --batch-size {training.batch_size}"
-            f" --learning-rate {training.learning_rate}"
-            f" --schedule {training.schedule}"
-            f" --weight-decay {training.weight_decay}"
-        )
+def describe_length(
+    config: Config, done: int, steps: int, step_s: float, steps_per_epoch: int
+) -> str:
+    """Say in one line how long the training is and, for a budget, how to repeat it.
+
+    Args:
+        config: everything resolved.
+        done: steps taken already.
+        steps: planned in all.
+        step_s: seconds of one, as measured.
+        steps_per_epoch: steps that see each training window once.
+    """
+    left_s = (steps - done) * step_s
+    if done:
+        return f"going on at step {done:,} of {steps:,}, about {left_s:,.0f} s left"
+    line = f"{shown_steps(steps)}, about {left_s:,.0f} s"
+    if config.training.minutes is None:
+        return line
+    values = config.override(steps=steps).flat()
+    command = " ".join(f"`{name}` {values[name]}" for name in CHOSEN_FOR_MINUTES)
+    line += f"; to repeat it exactly, in place of `minutes`: {command}"
+    if steps == most_steps(steps_per_epoch):
+        worth = f"{steps // steps_per_epoch} epochs are all that it is worth"
+        line = f"the text is short, {worth}: {line}"
     return line

@@ -1,172 +1,397 @@
-"""How a training starts, or starts again: its network, its state and its length."""
+"""One training in this process: its start, its steps and the model that it saves."""
 
 from __future__ import annotations
 
+import datetime
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
+import keras
 import tensorflow as tf
 
-from textgen.config import Config
-from textgen.errors import OptionError
-from textgen.modeling.model import build_model, set_network
+from textgen.errors import OptionError, OutputError, TrainingError
+from textgen.modeling.model import build_model, network_of, set_network
+from textgen.saving.container import FORMAT_VERSION
+from textgen.saving.model_file import serialize
 from textgen.saving.trained_model import TrainedModel
+from textgen.system.signals import on_interrupt, raised_on_interrupt
 from textgen.training.checkpoint import (
     MOST_SHARE,
     Checkpoint,
+    CheckpointWriter,
     TrainingState,
     library_versions,
+    write_checkpoint,
 )
+from textgen.training.held_out import shorter_is_better
 from textgen.training.loop import Training
-from textgen.training.metadata import identity_of
-from textgen.training.recipe import describe_length
-from textgen.training.schedule import most_steps, total_steps
+from textgen.training.output import save_keeping_previous
+from textgen.training.progress import make_display
+from textgen.training.recipe import describe, describe_length
+from textgen.training.schedule import total_steps
 from textgen.training.setup import Preparation
+from textgen.training.step import choose_precision, configure_process
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
 
 
-def make_training(
-    config: Config,
-    preparation: Preparation,
-    strategy: tf.distribute.Strategy | None,
-    say: Callable[[str], None],
-) -> Training:
-    """Build the network to train, which predicts at every position, and its loop.
+@dataclass(frozen=True)
+class Report:
+    """What a training did.
+
+    Attributes:
+        path: the saved model.
+        previous: where the earlier model of that name is now, or None.
+        steps: optimizer steps taken, over all resumes.
+        seconds: wall-clock time of the whole training, over all resumes.
+        held_out_nats: mean nats per character of the held-out text, or None if none
+            was held out or the training was interrupted.
+        interruption: what to raise when it was stopped before its end, or None.
+    """
+
+    path: Path
+    previous: Path | None
+    steps: int
+    seconds: float
+    held_out_nats: float | None
+    interruption: type[KeyboardInterrupt] | None
+
+
+class TrainingSession:
+    """A training that is run in this process; `run` does all of it.
+
+    `start` builds the network, sets it to where the training begins or goes on,
+    compiles the training step and plans how many steps there will be. `train` takes
+    these steps and writes a checkpoint now and then. `finish` measures the network on
+    the held-out text and saves it. `save` writes the model file, also after an
+    interruption and, with the last sound weights, when the training diverges.
 
     Args:
-        config: everything resolved.
-        preparation: with the saved model or the checkpoint to go on from, if any.
+        preparation: of `textgen.training.setup.prepare`, inside its ``with``.
         strategy: a `tf.distribute.Strategy`; None means the current one.
+        show: show progress and samples of text on standard error.
         say: called with each line worth telling.
+        started_s: `time.monotonic` when the process began, from where a budget in
+            ``minutes`` is counted; None means now.
     """
-    with (strategy or tf.distribute.get_strategy()).scope():
-        model = build_model(
-            config.model,
-            len(preparation.corpus.vocabulary),
-            seed=config.training.seed,
+
+    def __init__(
+        self,
+        preparation: Preparation,
+        *,
+        strategy: tf.distribute.Strategy | None = None,
+        show: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+        started_s: float | None = None,
+    ) -> None:
+        self._ready = preparation
+        self._strategy = strategy or tf.distribute.get_strategy()
+        self._show = show
+        self._say = say
+        self._started_s = time.monotonic() if started_s is None else started_s
+        if preparation.checkpoint is not None:
+            self._started_s -= preparation.checkpoint.seconds
+        self._val_losses: list[float] = []  # of the epochs so far
+        self._interruption: type[KeyboardInterrupt] | None = None
+
+    def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
+        """Train from start to finish.
+
+        Args:
+            callbacks: see `train`.
+
+        Raises:
+            TextgenError: one line about what the caller can put right.
+            KeyboardInterrupt: stopped by Ctrl-C or SIGTERM before anything was learned.
+        """
+        with raised_on_interrupt():
+            self.start()
+            self.train(callbacks)
+            return self.finish()
+
+    # Start
+
+    def start(self) -> None:
+        """Build the network, compile its training step and plan how many there are.
+
+        Raises:
+            OptionError: the time is over before the first step.
+            CheckpointError: the checkpoint is of another network.
+            ModelFileError: the network could not be saved in the end.
+        """
+        ready = self._ready
+        self._say(describe(ready.corpus, ready.config, ready.windows))
+        self._say("compiling the training step …")
+        configure_process()
+        precision = choose_precision(ready.config.training.precision)
+        self._config = ready.config.override(precision=precision)
+        self._loop = self._make_loop()
+        # Whatever makes a network impossible to save is found now, not at the end.
+        serialize(self._saved_form(), self._metadata({}))
+        step_s = self._loop.calibrate()
+        steps = self._plan_steps(step_s)
+        self._begun = self._first_checkpoint(steps)
+        self._checkpoints = CheckpointWriter(
+            self._loop.state,
+            lambda state: write_checkpoint(self._checkpoint(state), ready.path),
+            self._say,
         )
-    if preparation.start is not None:
-        set_network(model, preparation.start.network)
-    training = Training(
-        model,
-        preparation.windows,
-        config.training,
-        precision=config.training.precision,
-        strategy=strategy,
-    )
-    if preparation.checkpoint is not None:
-        usual, before = training.parts, preparation.checkpoint.state.parts
-        training.restore(preparation.checkpoint.state)
-        if training.parts != before:
-            say(
-                f"batches aren't cut into as many parts as before, {before}, on a GPU: "
-                "the training goes on, but not bit for bit as it would have"
-            )
-        elif before != usual:
-            say(
-                f"batches are cut into as many parts as before, {before}; for this "
-                f"machine's cores it would be {usual}"
-            )
-    return training
+        done, per_epoch = self._loop.step, ready.windows.steps_per_epoch
+        self._say(describe_length(self._config, done, steps, step_s, per_epoch))
 
-
-def plan_steps(
-    preparation: Preparation,
-    done: int,
-    step_s: float,
-    snapshot: Callable[[], TrainedModel],
-    started_s: float,
-) -> int:
-    """Return how many steps to take; for a budget, how many fit in what is left.
-
-    Args:
-        preparation: of the training.
-        done: steps taken already.
-        step_s: seconds of one, as measured.
-        snapshot: returns the network as it is now.
-        started_s: `time.monotonic` from where the budget is counted.
-
-    Returns:
-        Steps in all, those done among them.
-
-    Raises:
-        OptionError: the budget is over before the first step.
-    """
-    if preparation.total_steps is not None:
-        return preparation.total_steps
-    config, held_out = preparation.config.training, preparation.held_out
-    steps_per_epoch = preparation.windows.steps_per_epoch
-    before_s = time.monotonic()
-    held_out.measure_briefly(snapshot())
-    after_epoch_s = time.monotonic() - before_s
-    at_the_end_s = held_out.cost_s(snapshot()) + SAVING_S
-    left_s = config.minutes * 60 - (time.monotonic() - started_s) - at_the_end_s
-    step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / steps_per_epoch
-    if left_s < step_s and not done:
-        needed = config.minutes + (step_s - left_s) / 60
-        needed = math.ceil(100 * needed) / 100
-        raise OptionError(
-            f"--minutes must leave time to train, here at least {needed:.2f} for "
-            f"starting, measuring and one step, but was {config.minutes:g}"
+    def _make_loop(self) -> Training:
+        """Build the network, which predicts at every position, and its loop."""
+        ready, training = self._ready, self._config.training
+        symbols = len(ready.corpus.vocabulary)
+        with self._strategy.scope():
+            model = build_model(self._config.model, symbols, seed=training.seed)
+        if ready.start is not None:
+            set_network(model, ready.start.network)
+        loop = Training(
+            model,
+            ready.windows,
+            training,
+            precision=training.precision,
+            strategy=self._strategy,
         )
-    return total_steps(config, steps_per_epoch, left_s, step_s, done)
+        if ready.checkpoint is not None:
+            usual, before = loop.parts, ready.checkpoint.state.parts
+            loop.restore(ready.checkpoint.state)
+            if loop.parts != before:
+                self._say(
+                    f"batches aren't cut into as many parts as before, {before}, on a "
+                    "GPU: the training goes on, but not bit for bit as it would have"
+                )
+            elif before != usual:
+                self._say(
+                    f"batches are cut into as many parts as before, {before}; for this "
+                    f"machine's cores it would be {usual}"
+                )
+        return loop
 
+    def _plan_steps(self, step_s: float) -> int:
+        """Return how many steps to take in all; for minutes, how many fit into them.
 
-def describe_start(
-    config: Config, steps_per_epoch: int, done: int, steps: int, step_s: float
-) -> str:
-    """Say in one line what is ahead.
+        Args:
+            step_s: seconds of one step, as measured.
+        """
+        ready, training = self._ready, self._config.training
+        if ready.total_steps is not None:
+            return ready.total_steps
+        assert training.minutes is not None
+        per_epoch = ready.windows.steps_per_epoch
+        before_s = time.monotonic()
+        ready.held_out.measure_briefly(self._snapshot())
+        after_epoch_s = time.monotonic() - before_s
+        at_the_end_s = ready.held_out.cost_s(self._snapshot()) + SAVING_S
+        spent_s = time.monotonic() - self._started_s
+        left_s = training.minutes * 60 - spent_s - at_the_end_s
+        step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / per_epoch
+        if left_s < step_s and not self._loop.step:
+            needed = training.minutes + (step_s - left_s) / 60
+            raise OptionError(
+                "`minutes` must leave time to train, here at least "
+                f"{math.ceil(100 * needed) / 100:.2f} for starting, measuring and one "
+                f"step, but was {training.minutes:g}"
+            )
+        return total_steps(training, per_epoch, left_s, step_s, self._loop.step)
 
-    Args:
-        config: everything resolved.
-        steps_per_epoch: steps that see each training window once.
-        done: steps taken already.
-        steps: planned in all.
-        step_s: seconds of one, as measured.
-    """
-    if done:
-        left_s = (steps - done) * step_s
-        return f"going on at step {done:,} of {steps:,}, about {left_s:,.0f} s left"
-    line = describe_length(config, steps, step_s)
-    if config.training.minutes is not None and steps == most_steps(steps_per_epoch):
-        epochs = steps // steps_per_epoch
-        line = f"the text is short, {epochs} epochs are all that it is worth: {line}"
-    return line
-
-
-def checkpoint_maker(
-    preparation: Preparation, config: Config, steps: int, started_s: float
-) -> Callable[[TrainingState], Checkpoint]:
-    """Return the function that adds to a state what it is a state of.
-
-    Args:
-        preparation: of the training.
-        config: everything resolved.
-        steps: planned in all.
-        started_s: `time.monotonic` from where its seconds are counted.
-    """
-    resumed, text = preparation.checkpoint, preparation.corpus
-    corpus, versions = identity_of(text), library_versions()
-    run, lengthened_at = secrets.token_hex(8), ()
-    if resumed is not None:
-        run, lengthened_at = resumed.run, resumed.lengthened_at
-        if steps != resumed.total_steps:
-            lengthened_at += (resumed.state.step,)
-
-    def checkpoint_of(state: TrainingState) -> Checkpoint:
+    def _first_checkpoint(self, steps: int) -> Checkpoint:
+        """Return the checkpoint of where the training begins or goes on."""
+        state, corpus = self._loop.state(), self._ready.corpus
+        run, lengthened_at = secrets.token_hex(8), ()
+        before = self._ready.checkpoint
+        if before is not None:
+            run, lengthened_at = before.run, before.lengthened_at
+            if steps != before.total_steps:
+                lengthened_at = (*lengthened_at, state.step)
         return Checkpoint(
             run=run,
-            config=config,
-            corpus=corpus,
-            symbols=text.vocabulary.symbols,
+            config=self._config,
+            corpus=corpus.identity,
+            symbols=corpus.vocabulary.symbols,
             total_steps=steps,
             lengthened_at=lengthened_at,
-            seconds=time.monotonic() - started_s,
-            versions=versions,
+            seconds=0.0,
+            versions=library_versions(),
             state=state,
         )
 
-    return checkpoint_of
+    def _checkpoint(self, state: TrainingState) -> Checkpoint:
+        seconds = time.monotonic() - self._started_s
+        return replace(self._begun, state=state, seconds=seconds)
+
+    # Train
+
+    def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
+        """Take the planned steps, or as many as there are until it is interrupted.
+
+        Args:
+            callbacks: Keras callbacks; see `textgen.training.loop.Training.run`. The
+                logs of an epoch hold ``loss`` and ``val_loss``, in nats per character.
+
+        Raises:
+            OutputError: the first checkpoint can't be written.
+            TrainingError: the training diverged; what it had learned before is saved.
+        """
+        steps, callbacks = self._begun.total_steps, list(callbacks)
+        if self._show:
+            display = make_display(
+                self._loop.step, steps, self._ready.windows, self._snapshot
+            )
+            callbacks.append(display)
+        try:
+            with on_interrupt(self._loop.request_stop) as received:
+                self._checkpoints.write_first()
+                self._loop.run(
+                    steps,
+                    measure=self._measure_briefly,
+                    callbacks=callbacks,
+                    after_call=self._checkpoints.write_if_due,
+                )
+                self._checkpoints.write()
+        except TrainingError as error:
+            raise self._save_last_good(error) from error
+        self._interruption = received[0] if received else None
+
+    def _measure_briefly(self) -> dict[str, float]:
+        logs = self._ready.held_out.measure_briefly(self._snapshot())
+        self._val_losses.extend(logs.values())
+        return logs
+
+    def _save_last_good(self, error: TrainingError) -> TrainingError:
+        """Save the model as it was before it went wrong; return what to raise."""
+        good = self._checkpoints.last_good
+        rate = float(f"{self._config.training.learning_rate / 3:.1g}")
+        lower = f"`learning_rate` {rate:g}"
+        if good is None or not good.step:
+            return TrainingError(
+                f"{error}; nothing was saved", f"try {lower} or `precision` float32"
+            )
+        self._loop.restore(good)
+        self.save(self._checkpoint(good), diverged=str(error))
+        return TrainingError(
+            f"{error}; {str(self._ready.path)!r} is the model of step {good.step:,}, "
+            "when all was well",
+            f"go on from it with `init_from` and a lower rate, or anew with {lower}",
+        )
+
+    # Save
+
+    def save(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        held_out_nats: float | None = None,
+        diverged: str | None = None,
+    ) -> Path | None:
+        """Save the network as it is now.
+
+        Args:
+            checkpoint: of these weights.
+            held_out_nats: mean nats per character of the held-out text.
+            diverged: why the training could not go on from these weights, if so.
+
+        Returns:
+            Where the earlier model of that name is now, or None.
+        """
+        record = {
+            "run": checkpoint.run,
+            "steps": checkpoint.state.step,
+            "seconds": round(checkpoint.seconds, 1),
+            "held_out_nats_per_char": held_out_nats,
+            "interrupted": self._interruption is not None,
+            "diverged": diverged,
+            "lengthened_at": list(checkpoint.lengthened_at),
+            "seed": checkpoint.config.training.seed,
+            "precision": checkpoint.config.training.precision,
+            "parts": checkpoint.state.parts,
+            "versions": dict(checkpoint.versions),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        }
+        metadata = self._metadata(record)
+        return save_keeping_previous(self._saved_form(), metadata, self._ready.path)
+
+    def _saved_form(self) -> keras.Model:
+        """Return the network with the output that its targets call for.
+
+        While it is trained it predicts at every position. One of targets ``last`` is
+        saved in the form of the exercise, with one prediction after a window.
+        """
+        model = build_model(
+            self._config.model,
+            len(self._ready.corpus.vocabulary),
+            targets=self._config.windows.targets,
+            seed=self._config.training.seed,
+        )
+        model.set_weights(self._loop.result.get_weights())
+        return model
+
+    def _metadata(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a model file's metadata, with a record of the training."""
+        corpus = self._ready.corpus
+        return {
+            "format": FORMAT_VERSION,
+            "level": "character",
+            "symbols": list(corpus.vocabulary.symbols),
+            "corpus": corpus.identity,
+            "config": self._config.to_dict(),
+            "training": record,
+        }
+
+    def _snapshot(self) -> TrainedModel:
+        """Return the network as it is now, in the form that generates and measures."""
+        corpus, network = self._ready.corpus, network_of(self._loop.result)
+        metadata = self._metadata({})
+        return TrainedModel(
+            network, corpus.vocabulary, corpus.kind, self._config, metadata, None
+        )
+
+    # Finish
+
+    def finish(self) -> Report:
+        """Measure the network, unless it was interrupted, and save it.
+
+        Raises:
+            KeyboardInterrupt: it was stopped before anything was learned.
+            TrainingError: a callback stopped it before the first step.
+            OutputError: the model, or its last checkpoint, can't be written.
+        """
+        ready, nats = self._ready, None
+        if not self._loop.step:
+            raise self._interruption or TrainingError(
+                "expected to train, but a callback stopped it before the first step; "
+                "nothing was saved"
+            )
+        if self._interruption is None:
+            # The figures from before a resume are not known.
+            if ready.checkpoint is None:
+                for line in shorter_is_better(self._val_losses):
+                    self._say(line)
+            try:
+                nats = ready.held_out.measure(self._snapshot())
+            except KeyboardInterrupt as interrupt:
+                self._interruption = type(interrupt)
+        else:
+            self._say(
+                "stopped; saving what was learned, which one more Ctrl-C would give up"
+            )
+        final = self._checkpoint(self._loop.state())
+        previous = self.save(final, held_out_nats=nats)
+        if (failure := self._checkpoints.failure) is not None:
+            raise OutputError(
+                f"{str(ready.path)!r} is saved, but no checkpoint: {failure}"
+            )
+        return Report(
+            path=ready.path,
+            previous=previous,
+            steps=self._loop.step,
+            seconds=final.seconds,
+            held_out_nats=nats,
+            interruption=self._interruption,
+        )

@@ -6,33 +6,71 @@ start and long before anything is trained.
 
 from __future__ import annotations
 
+import contextlib
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from textgen.config import DEFAULT_CORPUS, Config
+from textgen.config import DEFAULT_CORPUS, LENGTHS, Config
 from textgen.data.corpus import Corpus, corpus_name, load_corpus
 from textgen.data.vocabulary import END_SYMBOL, Vocabulary
 from textgen.data.windows import Windows, make_windows
-from textgen.errors import CheckpointError, OptionError
+from textgen.errors import (
+    CheckpointError,
+    CorpusError,
+    OptionError,
+    UnknownOptionError,
+    shown,
+)
 from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.files import remove_leftovers
-from textgen.system.lock import OutputLock
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.training.held_out import HeldOut
-from textgen.training.output import check_room, is_model_of, prepare_output
+from textgen.training.output import check_room, is_model_of, locked, prepare_output
 from textgen.training.recipe import checkpoint_bytes, choose_config
 from textgen.training.resume import (
-    LENGTHS,
     check_corpus,
-    length_notes,
     planned_steps,
     resumed_config,
     version_notes,
 )
 from textgen.training.schedule import BUDGET_EPOCHS, most_steps, total_steps
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What was asked for; None leaves a choice to the program.
+
+    Attributes:
+        corpus, kind, preset, output, init_from, resume: see `textgen.train`.
+        overrides: fields of `textgen.config.Config`, flat.
+    """
+
+    corpus: str | os.PathLike[str] | None = None
+    kind: str | None = None
+    preset: str | None = None
+    output: str | os.PathLike[str] | None = None
+    init_from: str | os.PathLike[str] | None = None
+    resume: bool = False
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, **options: Any) -> TrainingRequest:
+        """Return the request that options of `textgen.train` or of train.py make.
+
+        Raises:
+            UnknownOptionError: a name that is no option.
+        """
+        own = [f.name for f in fields(cls) if f.name != "overrides"]
+        known = [*own, *Config().flat()]
+        for name in options:
+            if name not in known:
+                raise UnknownOptionError(name, "train", known)
+        asked = {name: options.pop(name) for name in own if name in options}
+        return cls(**asked, overrides=options)
 
 
 @dataclass(frozen=True)
@@ -44,11 +82,10 @@ class Preparation:
         config: how.
         windows: the training part, cut into windows.
         held_out: the part that is only measured.
-        start: the saved model to go on from, or None.
         path: the file to write; its folder exists and can be written.
         total_steps: length of the training; None if it is yet to be measured how many
             steps fit into the time.
-        lock: keeps other trainings from the file; released if it is finished.
+        start: the saved model to go on from, or None.
         checkpoint: the training to resume, or None.
         finished: there is nothing left to do.
         notes: lines worth telling.
@@ -58,101 +95,96 @@ class Preparation:
     config: Config
     windows: Windows
     held_out: HeldOut
-    start: TrainedModel | None
     path: Path
     total_steps: int | None
-    lock: OutputLock
+    start: TrainedModel | None = None
     checkpoint: Checkpoint | None = None
     finished: bool = False
     notes: tuple[str, ...] = ()
 
 
-def prepare(
-    corpus: str | os.PathLike = DEFAULT_CORPUS,
-    *,
-    preset: str | None = None,
-    kind: str | None = None,
-    output: str | os.PathLike | None = None,
-    init_from: str | os.PathLike | None = None,
-    resume: bool = False,
-    **overrides: Any,
-) -> Preparation:
-    """Read and check everything that a training needs.
+@contextlib.contextmanager
+def prepare(request: TrainingRequest) -> Iterator[Preparation]:
+    """Read and check everything that a training needs, and lock its output.
 
     Args:
-        corpus: a named corpus or the path of a UTF-8 text file.
-        preset: name in `textgen.config.PRESETS`; None means the corpus' own.
-        kind: ``lines`` or ``text``; None means the saved model's, or the guess.
-        output: the file to write; None means ``models/NAME.h5``.
-        init_from: a saved model to go on from.
-        resume: go on with the training whose checkpoint is beside ``output``, with
-            its options; start afresh if there is none.
-        **overrides: fields of `textgen.config.Config`, flat.
+        request: what was asked for.
+
+    Yields:
+        What is ready to be trained. No other training writes its file meanwhile.
 
     Raises:
         TextgenError: one line about what the caller can put right.
     """
-    options = {"preset": preset, "kind": kind, "overrides": overrides}
-    if not resume:
-        return _afresh(corpus, output=output, init_from=init_from, **options)
-    if init_from is not None:
+    if request.init_from is not None and (request.resume or request.preset):
+        other = "resume" if request.resume else "preset"
+        own = "weights" if request.resume else "configuration"
         raise OptionError(
-            "give --resume or --init-from, not both: a checkpoint brings its own "
-            "weights"
+            f"give `{other}` or `init_from`, not both: each brings its own {own}"
         )
-    lock = OutputLock(prepare_output(output, corpus_name(corpus)))
-    try:
-        checkpoint, notes = read_checkpoint(lock.output)
+    if not request.resume:
+        preparation = _new_training(request)
+        with locked(preparation.path) as notes:
+            notes += _unfinished(preparation.path)
+            yield _with_room(preparation, notes)
+        return
+    corpus = DEFAULT_CORPUS if request.corpus is None else request.corpus
+    path = prepare_output(request.output, corpus_name(corpus))
+    with locked(path) as notes:
+        checkpoint, damage = read_checkpoint(path)
+        notes += damage
         if checkpoint is not None:
-            return _resumed(checkpoint, corpus, lock, notes, **options)
-        path = checkpoint_paths(lock.output)[0]
-        note = f"there is no checkpoint {str(path)!r} yet: starting afresh"
-        return _afresh(corpus, output=output, lock=lock, notes=[note], **options)
-    except BaseException:
-        lock.release()
-        raise
+            yield _with_room(_resumed(request, checkpoint, corpus, path), notes)
+        else:
+            file = str(checkpoint_paths(path)[0])
+            notes.append(f"there is no checkpoint {file!r} yet: starting afresh")
+            yield _with_room(_new_training(request), notes)
 
 
-def _afresh(
-    corpus: str | os.PathLike,
-    *,
-    preset: str | None,
-    kind: str | None,
-    overrides: dict[str, Any],
-    output: str | os.PathLike | None,
-    init_from: str | os.PathLike | None = None,
-    lock: OutputLock | None = None,
-    notes: list[str] | None = None,
-) -> Preparation:
-    start = None if init_from is None else load_trainable(init_from)
+def _new_training(request: TrainingRequest) -> Preparation:
+    """Prepare a training that begins with new weights or those of a saved model."""
+    start = None
+    if request.init_from is not None:
+        start = load_trainable(request.init_from)
     if start is None:
-        text = load_corpus(corpus, kind)
+        corpus = DEFAULT_CORPUS if request.corpus is None else request.corpus
+        text = load_corpus(corpus, request.kind)
     else:
-        text = load_corpus(corpus, kind or start.kind, start.vocabulary)
-        if kind is None:
-            text = replace(text, kind_reason="as the saved model's")
-    config = choose_config(text, preset, start, overrides)
+        text = _text_to_go_on_with(request, start)
+    config = choose_config(text, request.preset, start, request.overrides)
     windows, held_out = _cut(text, config)
-    path = prepare_output(output, text.name)
-    config, capped = _capped(config, windows.steps_per_epoch, overrides)
+    path = prepare_output(request.output, text.name)
+    config, notes = _capped(config, windows.steps_per_epoch, request.overrides)
     steps = None
     if config.training.minutes is None:
         steps = total_steps(config.training, windows.steps_per_epoch)
-    lock = lock or OutputLock(path)
-    try:
-        _remove_leftovers(path)
-        check_room(path, checkpoint_bytes(config, len(text.vocabulary)))
-        notes = [*(notes or _unfinished(path)), *capped]
-    except BaseException:
-        lock.release()
-        raise
     return Preparation(
-        text, config, windows, held_out, start, path, steps, lock, notes=tuple(notes)
+        text, config, windows, held_out, path, steps, start, notes=tuple(notes)
+    )
+
+
+def _text_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corpus:
+    """Read the text asked for or, if there is none, the one of the saved model."""
+    kind, reason = request.kind or start.kind, "given"
+    if request.kind is None:
+        reason = "as the saved model's"
+    if request.corpus is not None:
+        text = load_corpus(request.corpus, kind, start.vocabulary)
+        return replace(text, kind_reason=reason)
+    began = start.metadata["corpus"]
+    for corpus in (began["name"], f"{began['name']}.txt"):
+        with contextlib.suppress(CorpusError):
+            text = load_corpus(corpus, kind, start.vocabulary)
+            if text.sha256 == began["sha256"]:
+                return replace(text, kind_reason=reason)
+    raise OptionError(
+        f"`corpus` must be given with `init_from`: the saved model's own text, "
+        f"{shown(began['name'])}, is neither a named corpus nor a file in this folder"
     )
 
 
 def _capped(
-    config: Config, steps_per_epoch: int, overrides: dict[str, Any]
+    config: Config, steps_per_epoch: int, overrides: Mapping[str, Any]
 ) -> tuple[Config, list[str]]:
     """Limit a length that wasn't asked for to what a short text is worth."""
     training = config.training
@@ -164,54 +196,37 @@ def _capped(
         return config, []
     note = (
         f"the text is short, {BUDGET_EPOCHS} epochs are all that it is worth (unless "
-        "--steps or --epochs say otherwise)"
+        "`steps` or `epochs` say otherwise)"
     )
     return config.override(epochs=BUDGET_EPOCHS), [note]
 
 
 def _resumed(
+    request: TrainingRequest,
     checkpoint: Checkpoint,
-    corpus: str | os.PathLike,
-    lock: OutputLock,
-    notes: list[str],
-    *,
-    preset: str | None,
-    kind: str | None,
-    overrides: dict[str, Any],
+    corpus: str | os.PathLike[str],
+    path: Path,
 ) -> Preparation:
-    _remove_leftovers(lock.output)
-    config = resumed_config(checkpoint, preset, overrides)
+    """Prepare a training that goes on from its checkpoint."""
+    config = resumed_config(checkpoint, request.preset, request.overrides)
     vocabulary = Vocabulary(checkpoint.symbols)
     text = load_corpus(corpus, checkpoint.corpus["kind"], vocabulary)
-    check_corpus(checkpoint, text, kind)
+    check_corpus(checkpoint, text, request.kind)
     text = replace(text, kind_reason="as before")
     windows, held_out = _cut(text, config)
-    steps = planned_steps(checkpoint, config, windows.steps_per_epoch)
-    notes = [*notes, *length_notes(checkpoint, config, steps, windows.steps_per_epoch)]
-    done, path = checkpoint.state.step, lock.output
+    steps, notes = planned_steps(checkpoint, config, windows.steps_per_epoch)
+    done = checkpoint.state.step
     finished = done == steps and is_model_of(path, checkpoint.run, done)
     if finished:
-        lock.release()
-        notes = [
-            *notes,
+        notes.append(
             f"this training is finished, all its {done:,} steps are in {str(path)!r}: "
-            f"for more give a greater length, --steps {2 * done} say",
-        ]
-    else:
-        check_room(path, checkpoint_bytes(config, len(checkpoint.symbols)))
+            f"for more give a greater length, `steps` {2 * done} say"
+        )
+    notes += version_notes(checkpoint)
     return Preparation(
-        text,
-        config,
-        windows,
-        held_out,
-        None,
-        path,
-        steps,
-        lock,
-        checkpoint,
-        finished,
-        (*notes, *version_notes(checkpoint)),
-    )
+        text, config, windows, held_out, path, steps,
+        checkpoint=checkpoint, finished=finished, notes=tuple(notes),
+    )  # fmt: skip
 
 
 def _unfinished(path: Path) -> list[str]:
@@ -225,15 +240,25 @@ def _unfinished(path: Path) -> list[str]:
     return [
         f"an unfinished training, {checkpoint.state.step:,} of "
         f"{checkpoint.total_steps:,} steps, is about to be replaced in "
-        f"{str(checkpoint_paths(path)[0])!r}: press Ctrl-C now and add --resume to go "
+        f"{str(checkpoint_paths(path)[0])!r}: press Ctrl-C now and add `resume` to go "
         "on with it instead"
     ]
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed trainings of this output left, now that it is locked."""
+def _with_room(preparation: Preparation, notes: list[str]) -> Preparation:
+    """Make room for what the training writes, its output locked; add notes.
+
+    Raises:
+        OutputError: the disk is too full.
+    """
+    path, config = preparation.path, preparation.config
+    # What killed trainings of this output left.
     for file in (path, *checkpoint_paths(path)):
         remove_leftovers(file)
+    if not preparation.finished:
+        symbols = len(preparation.corpus.vocabulary)
+        check_room(path, checkpoint_bytes(config, symbols))
+    return replace(preparation, notes=(*notes, *preparation.notes))
 
 
 def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:

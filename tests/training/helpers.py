@@ -1,0 +1,106 @@
+"""Tiny trainings as the tests of training run and compare them, and a checkpoint."""
+
+import dataclasses
+import os
+import signal
+
+import numpy as np
+
+from textgen.config import Config
+from textgen.saving.model_file import load_model
+from textgen.training.checkpoint import (
+    Checkpoint,
+    TrainingState,
+    library_versions,
+    read_checkpoint,
+)
+from textgen.training.setup import TrainingRequest, prepare
+
+PROSE = "Now is the hour; the sea, the hill, and all between, lie still. " * 12
+NAMES = "".join(
+    f"{a}{b}{c}o\n" for a in ("ba", "ter", "kin") for b in "aeiou" for c in "lrn"
+)
+
+
+def prepared(corpus, output, **options):
+    """Prepare a training and let go of its output."""
+    request = TrainingRequest.of(corpus=corpus, output=output, **options)
+    with prepare(request) as preparation:
+        return preparation
+
+
+def run(corpus, output, say=lambda line: None, callbacks=(), strategy=None, show=False,
+        **options):  # fmt: skip
+    """Train as `textgen.train` does and return the report."""
+    from textgen.training.session import TrainingSession
+
+    request = TrainingRequest.of(corpus=corpus, output=output, **options)
+    with prepare(request) as preparation:
+        assert not preparation.finished
+        session = TrainingSession(preparation, strategy=strategy, show=show, say=say)
+        return session.run(callbacks)
+
+
+def after(steps, action):
+    """Return a callback that does something once so many steps are done."""
+    import keras
+
+    def act(batch, logs):
+        if batch + 1 >= steps:
+            action()
+
+    return keras.callbacks.LambdaCallback(on_train_batch_end=act)
+
+
+def press(number=signal.SIGINT):
+    """Return a function that sends this process a signal, as Ctrl-C does."""
+    return lambda: os.kill(os.getpid(), number)
+
+
+def weights_of(path):
+    import keras
+
+    return keras.models.load_model(path).get_weights()
+
+
+def assert_same_arrays(ones, others):
+    """Compare two lists of arrays bit for bit."""
+    for one, other in zip(ones, others, strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert one.tobytes() == other.tobytes()
+
+
+def assert_same_end(output, reference):
+    """Compare how two trainings ended, bit for bit."""
+    one, other = (read_checkpoint(path)[0].state for path in (output, reference))
+    assert_same_arrays(one.variables, other.variables)
+    assert_same_arrays([one.epoch_losses], [other.epoch_losses])
+    models = [load_model(path) for path in (output, reference)]
+    assert_same_arrays(*([model.network.dense_kernel] for model in models))
+    keys = ("steps", "held_out_nats_per_char", "interrupted", "parts", "lengthened_at")
+    one, other = (model.metadata["training"] for model in models)
+    assert [one[key] for key in keys] == [other[key] for key in keys]
+
+
+def make_checkpoint(step=7, **changes):
+    """Return a checkpoint of odd values."""
+    rng = np.random.default_rng(step)
+    variables = (
+        rng.normal(size=(3, 2)).astype(np.float32),
+        np.array(step, np.int64),
+        np.array([-0.0, 1e-45, np.float32(np.finfo(np.float32).max)], np.float32),
+        np.zeros((0, 4), np.float32),
+    )
+    losses = rng.random(5).astype(np.float32)
+    made = Checkpoint(
+        run="5eed",
+        config=Config().override(units=16, minutes=0.1),
+        corpus={"name": "naïve\n", "kind": "lines", "sha256": "ab" * 32},
+        symbols=("\n", "a", "☃"),
+        total_steps=900,
+        lengthened_at=(300, 600),
+        seconds=12.345678901234567,
+        versions=library_versions(),
+        state=TrainingState(step, 1 / 3, 0.1 + 0.2, 2, losses, variables),
+    )
+    return dataclasses.replace(made, **changes)
