@@ -212,7 +212,7 @@ def test_it_asks_completes_and_asks_again_until_ctrl_d(open_terminal, prose_mode
     assert terminal.leave() == 0
 
 
-def test_ctrl_c_stops_the_completion_only(open_terminal, names_model, prose_model):
+def test_ctrl_c_stops_the_completion_only(open_terminal, prose_model):
     terminal = open_terminal("--model", prose_model, "--length", 100_000_000)
     terminal.until(QUESTION)
     terminal.type("So long\n")
@@ -234,13 +234,4 @@ def test_ctrl_c_stops_the_completion_only(open_terminal, names_model, prose_mode
     terminal.until(QUESTION)
     assert len(terminal.ask("/more")) == 4 + 2
     terminal.type("/quit\n")
-    assert terminal.leave() == 0
-
-
-def test_control_characters_of_the_prompt_do_not_reach_the_terminal(
-    open_terminal, prose_model
-):
-    options = ("--prompt", "\x1b[2Jx", "--length", 3)
-    terminal = open_terminal("--model", prose_model, *options)
-    assert "\x1b" not in terminal.until("\\x1b[2Jx")
     assert terminal.leave() == 0

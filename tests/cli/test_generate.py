@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -57,15 +56,12 @@ def test_it_says_what_the_library_says(complete, prose_model):
     assert result.out == expected + "\n"
 
 
-def test_count_of_names_gives_distinct_lines(run, names_model):
-    options = ("--model", names_model, "--count", 20, "--length", 12, "--seed", 2)
-    generate = partial(run, "generate")
-    result = generate(*options)
-    assert len(set(result.out.splitlines())) == len(result.out.splitlines()) == 20
-    assert generate(*options).out == result.out
-    tyr = generate(*options, "--prompt", "tyr").out.splitlines()
-    assert len(set(tyr)) == 20
-    assert all(name.startswith("tyr") for name in tyr)
+def test_count_of_names_gives_distinct_lines(complete, names_model):
+    options = ("--count", 20, "--length", 12, "--seed", 2, "--prompt", "tyr")
+    out = complete(*options, model=names_model).out
+    assert len(set(out.splitlines())) == len(out.splitlines()) == 20
+    assert all(name.startswith("tyr") for name in out.splitlines())
+    assert complete(*options, model=names_model).out == out
 
 
 def test_count_that_can_not_be_reached_is_said(complete, names_model):

@@ -4,7 +4,6 @@ Most tests run it in this process, where TensorFlow is already imported.
 """
 
 import contextlib
-import errno
 import os
 import re
 import signal
@@ -41,12 +40,6 @@ def letters(tmp_path) -> Path:
 def trained(train, letters) -> None:
     """A finished training of that text."""
     assert train(*LETTERS, *TINY).status == 0
-
-
-def files_under(folder: Path) -> list[str]:
-    """Return the files of a folder, without those that a lock leaves behind."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(str(p.relative_to(folder)) for p in found if p.suffix != ".lock")
 
 
 # As a process
@@ -129,28 +122,6 @@ def test_an_earlier_model_is_kept_and_that_is_said(train, trained):
     assert result.out == "models/letters.h5\n"
     assert "the earlier model is kept as 'models/letters.previous.h5'" in result.err
     assert Path("models", "letters.previous.h5").read_bytes() == before
-
-
-# What goes wrong
-
-
-def test_a_full_disk_while_saving_leaves_the_earlier_model(
-    train, letters, monkeypatch, tmp_path
-):
-    Path("models").mkdir()
-    Path("models", "letters.h5").write_bytes(b"an earlier model")
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "fsync", full)
-    result = train(*LETTERS, *TINY)
-    assert (result.status, result.out) == (2, "")
-    last = result.err.splitlines()[-1]
-    assert last.startswith("error: expected to write 'models/letters.")
-    assert "Traceback" not in result.err
-    assert Path("models", "letters.h5").read_bytes() == b"an earlier model"
-    assert files_under(tmp_path / "models") == ["letters.h5"]
 
 
 def test_resuming_as_documented(train, letters):

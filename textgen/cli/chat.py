@@ -97,7 +97,10 @@ class Conversation:
                 line = ask(self._question)
                 if line.split()[:1] == ["/quit"]:
                     return
-                self._answer(line)
+                if line.startswith("/") and not line.startswith("//"):
+                    self._obey(line.rstrip())
+                else:
+                    self._begin(line.removeprefix("/"))
             except KeyboardInterrupt:
                 self._write("\n")
                 say("(stopped; Ctrl-D or /quit leaves)")
@@ -106,14 +109,6 @@ class Conversation:
                 return
             except TextgenError as error:
                 say(as_command_line(str(error), prefix="/"))
-
-    def _answer(self, line: str) -> None:
-        if line.startswith("//"):
-            self._begin(line[1:])
-        elif line.startswith("/"):
-            self._obey(line.rstrip())
-        else:
-            self._begin(line)
 
     def _obey(self, line: str) -> None:
         command, _, value = line[1:].partition(" ")

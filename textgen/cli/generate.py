@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from textgen.cli.chat import Conversation
-from textgen.cli.options import add_completion_options
+from textgen.cli.options import add_options
 from textgen.cli.printing import Printer
 from textgen.config import DEFAULT_CORPUS, CompletionConfig
 from textgen.errors import OptionError
@@ -18,12 +18,7 @@ from textgen.generation.streaming import check_seed, fresh_seed
 from textgen.saving.find_model import passed_over
 from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.sandbox import Reader
-from textgen.system.terminal import (
-    Parser,
-    say,
-    say_warnings,
-    whole_number,
-)
+from textgen.system.terminal import Parser, say, say_warnings, whole_number
 
 DESCRIPTION = """\
 Complete the beginning of a text with a trained model.
@@ -60,7 +55,7 @@ def parse_arguments(
     add("--seed", metavar="N", type=whole_number, help="repeats a completion")
     add("--jsonl", action="store_true", help="print JSON: prompt, completion, seed")
     # fmt: on
-    add_completion_options(parser)
+    add_options(parser.add_argument_group("how it is completed"), CompletionConfig)
     options = parser.parse_args(arguments)
     if options.seed is not None:
         check_seed(options.seed)

@@ -8,7 +8,6 @@ from dataclasses import fields
 from typing import Any
 
 from textgen.config import (
-    CompletionConfig,
     ModelConfig,
     Settings,
     TrainingConfig,
@@ -19,12 +18,6 @@ from textgen.errors import as_command_line, option_name
 from textgen.system.terminal import Parser, number, whole_number
 
 TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (str, "TEXT")}
-
-
-def add_completion_options(parser: Parser) -> None:
-    """Add the options of `textgen.config.CompletionConfig`, in a group of the help."""
-    group = parser.add_argument_group("how it is completed")
-    add_options(group, CompletionConfig)
 
 
 def add_config_options(parser: Parser) -> None:
