@@ -4,7 +4,8 @@
     load_model(name_or_path) -> TrainedModel    opens it, without TensorFlow
     generate_output(model, prompt, …) -> str    completes a prompt
     stream_output(model, prompt, …)             yields the new characters one by one
-    generate_many(model, prompts, …)            completes many prompts together
+    generate_many(model, prompts_or_count, …)   completes many prompts together
+    evaluate(model, text)                       tells how well it predicts a text
 
 Each name is imported when it is first used: only training needs TensorFlow.
 """
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from textgen.errors import TextgenError as TextgenError
     from textgen.errors import TrainingError as TrainingError
     from textgen.errors import VocabularyError as VocabularyError
+    from textgen.evaluation.nats import evaluate as evaluate
     from textgen.generation.batch import generate_many as generate_many
     from textgen.generation.streaming import (
         UnknownSymbolsWarning as UnknownSymbolsWarning,
@@ -46,6 +48,7 @@ _MODULES = {
         *("TextgenError", "OptionError", "CorpusError", "VocabularyError"),
         *("ModelFileError", "OutputError", "CheckpointError", "TrainingError"),
     ],
+    "textgen.evaluation.nats": ["evaluate"],
     "textgen.generation.batch": ["generate_many"],
     "textgen.generation.streaming": [
         *("UnknownSymbolsWarning", "generate_output", "stream_output"),

@@ -7,7 +7,9 @@ from fakes import random_network
 
 from textgen.config import Config, ModelConfig, WindowConfig
 from textgen.data.vocabulary import Vocabulary
-from textgen.evaluation.nats import cross_entropy, held_out_nats
+from textgen.errors import OptionError, VocabularyError
+from textgen.evaluation.nats import cross_entropy, evaluate, held_out_nats
+from textgen.generation.streaming import UnknownSymbolsWarning
 from textgen.inference.decoder import Decoder
 from textgen.saving.trained_model import TrainedModel
 
@@ -47,7 +49,7 @@ LINES = line_ids("abc", "f", "deadbeef", "abc", "ee", "facade", "bb")
 
 
 @pytest.mark.parametrize("after_chars", [0, 1, 7, 39])
-def test_a_stream_is_read_as_one(after_chars):
+def test_a_text_is_read_from_beginning_to_end(after_chars):
     model, ids = trained_model(), random_ids(40)
     expected = [
         naive_loss(model, ids[:p], ids[p]) for p in range(max(1, after_chars), 40)
@@ -90,7 +92,7 @@ def test_more_lines_than_a_batch_holds():
     assert held_out_nats(model, often) == pytest.approx(once, abs=1e-6)
 
 
-def test_a_sample_of_a_stream_counts_spread_segments(monkeypatch):
+def test_a_sample_of_a_text_counts_spread_segments(monkeypatch):
     model, ids = trained_model(), random_ids(3000)
     counts = []
 
@@ -166,3 +168,32 @@ def test_cross_entropy_of_huge_logits_is_finite():
     losses = cross_entropy(logits, np.array([0, 1], np.uint8))
     np.testing.assert_allclose(losses, [0, math.log(3)])
     assert np.isfinite(cross_entropy(logits, np.array([1, 1]))).all()
+
+
+def test_evaluate_is_the_mean_in_all_units():
+    model, text = trained_model(), "abcdef\nfed"
+    found = evaluate(model, text)
+    nats = held_out_nats(model, model.vocabulary.encode(text))
+    assert (found.characters, found.nats_per_char) == (len(text) - 1, nats)
+    assert found.bits_per_char == pytest.approx(nats / math.log(2))
+    assert found.perplexity == pytest.approx(math.exp(nats))
+
+
+@pytest.mark.parametrize("text", ["abc\nf\nee", "\nabc\n\nf\nee\n"])
+def test_evaluate_reads_lines_whole_and_skips_empty_ones(text):
+    model = trained_model("lines")
+    found = evaluate(model, text)
+    assert found.characters == len("abc\nf\nee\n")
+    assert found.nats_per_char == held_out_nats(model, line_ids("abc", "f", "ee"))
+
+
+def test_evaluate_names_unknown_symbols_and_refuses_too_short_texts():
+    model = trained_model()
+    with pytest.warns(UnknownSymbolsWarning, match="'A'"):
+        folded = evaluate(model, "Abc")
+    assert folded == evaluate(model, "abc")
+    with pytest.raises(VocabularyError):
+        evaluate(model, "Abc", strict=True)
+    for kind, text in [("text", "a"), ("text", ""), ("lines", "")]:
+        with pytest.raises(OptionError, match="too short"):
+            evaluate(trained_model(kind), text)

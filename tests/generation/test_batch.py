@@ -186,10 +186,10 @@ def test_a_number_asks_for_so_many_texts_or_different_lines():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"prompts_or_count": ["a", "b"], "seed": [1]}, "2, one for each"),
+        ({"prompts_or_count": ["a", "b"], "seed": [1]}, "one number or 2"),
         ({"prompts_or_count": ["a"], "seed": [-1]}, "seed"),
         ({"prompts_or_count": ["a"], "seed": -1}, "seed"),
-        ({"prompts_or_count": 3, "seed": [1, 2, 3]}, "seed"),
+        ({"prompts_or_count": 3, "seed": [1, 2]}, "one number or 3"),
         ({"prompts_or_count": 0}, "count"),
         ({"prompts_or_count": True}, "count"),
         ({"prompts_or_count": "abc"}, "text"),

@@ -4,7 +4,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from textgen.generation.sampling import _weights, probabilities, sample, sample_batch
+from textgen.config import CompletionConfig
+from textgen.generation import sampling
 
 
 class FixedUniform:
@@ -17,6 +18,22 @@ class FixedUniform:
     def random(self) -> float:
         self.calls += 1
         return self.value
+
+
+def by(temperature, top_k=None, top_p=None) -> CompletionConfig:
+    return CompletionConfig(temperature=temperature, top_k=top_k, top_p=top_p)
+
+
+def probabilities(logits, *config, **named) -> np.ndarray:
+    return sampling.probabilities(logits, by(*config, **named))
+
+
+def sample(logits, rng, *config, **named) -> int:
+    return sampling.sample(logits, rng, by(*config, **named))
+
+
+def sample_batch(logits, uniforms, *config, **named) -> np.ndarray:
+    return sampling.sample_batch(logits, uniforms, by(*config, **named))
 
 
 LARGEST_UNIFORM = float(np.nextafter(1.0, 0.0))
@@ -138,7 +155,7 @@ def test_nothing_finite_gives_nan_or_an_excluded_symbol(
     assert np.isfinite(received).all()
     assert received.sum() == pytest.approx(1)
     # Not its probability: of the smallest weight there is, that is rounded to 0.
-    assert _weights(logits, temperature, top_k, top_p)[drawn] > 0
+    assert sampling._weights(logits, by(temperature, top_k, top_p))[drawn] > 0
 
 
 @pytest.mark.parametrize("uniform", [0.0, 5e-324, 0.5, LARGEST_UNIFORM])

@@ -15,8 +15,9 @@ def bits_per_char(nats: float) -> float:
 
 
 def perplexity(nats: float) -> float:
-    """Return exp of a mean cross-entropy in nats: how many symbols it seems to waver
-    between. Infinite where a float can't hold it.
+    """Return exp of a mean cross-entropy in nats; infinite where it is too large.
+
+    A uniform guess among so many symbols would be as good.
     """
     try:
         return math.exp(nats)

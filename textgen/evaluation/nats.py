@@ -1,29 +1,83 @@
 """How well a trained model predicts a text: mean nats per symbol.
 
-Stream text is read as one stream from zero state, lines each from zero state beginning
-with the end symbol. A stream model trained on targets ``last`` is judged by the symbol
-after each full window, the only thing that it was trained for; ``after_chars`` makes
-models of both targets comparable, by counting only symbols that have so many before
-them.
+A text is read from its beginning to its end, from zero state; lines each from zero
+state, beginning with the end symbol. A model of a text that was trained on targets
+``last`` is judged by the symbol after each full window, the only thing that it was
+trained for. To compare it with a model trained on ``all``, ``after_chars`` counts only
+symbols that have so many before them.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from textgen.data.vocabulary import END_SYMBOL
+from textgen.errors import OptionError
+from textgen.evaluation.metrics import bits_per_char, perplexity
+from textgen.generation.streaming import as_model, known_ids
 from textgen.inference.decoder import Decoder, WindowDecoder
 from textgen.saving.trained_model import TrainedModel
 
 LEAD_CHARS = 128  # read before a segment of a sample begins to count
 SEGMENT_CHARS = 256  # shorter segments than this are not worth a lead
 MAX_SEGMENTS = 64
-WINDOW_ROWS = 512
-LINE_ROWS = 64
+WINDOWS_AT_ONCE = 512
+LINES_AT_ONCE = 64
 BLOCK_FLOATS = 1 << 20  # logits kept before their loss is taken: 4 MiB
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text.
+
+    Attributes:
+        characters: how many were predicted; of lines their ends, too.
+        nats_per_char: mean cross-entropy.
+        bits_per_char: the same in bits.
+        perplexity: exp of `nats_per_char`.
+    """
+
+    characters: int
+    nats_per_char: float
+    bits_per_char: float
+    perplexity: float
+
+
+def evaluate(
+    model: TrainedModel | str | os.PathLike | None, text: str, *, strict: bool = False
+) -> Evaluation:
+    """Measure how well a model predicts a text.
+
+    Args:
+        model: as for `textgen.generate_output`.
+        text: what to predict, for a model of lines one in each line. The first
+            character of other texts is not predicted.
+        strict: refuse symbols that the model has never seen, rather than fold or skip
+            them.
+
+    Raises:
+        OptionError: if the text is too short to predict any of it.
+        VocabularyError: for unknown symbols if ``strict``.
+        ModelFileError: if the model can't be found or read.
+
+    Warns:
+        UnknownSymbolsWarning: names the symbols that were folded or skipped.
+    """
+    model = as_model(model)
+    if model.kind == "lines":
+        lines = filter(None, text.split(END_SYMBOL))
+        text = END_SYMBOL.join(["", *lines, ""])
+    nats, characters = _sum_of_losses(model, known_ids(model, text, strict), None, 0)
+    if not characters:
+        raise OptionError(f"`text` is too short to be measured: {len(text):,} symbols")
+    mean = nats / characters
+    return Evaluation(characters, mean, bits_per_char(mean), perplexity(mean))
 
 
 def held_out_nats(
@@ -37,8 +91,8 @@ def held_out_nats(
 
     Args:
         model: the trained model; its kind says how the text is read.
-        ids: (N,) ids, any integer dtype; of ``lines``, what precedes the first or
-            follows the last end symbol is no whole line and is left out.
+        ids: (N,) ids, any integer dtype; of ``lines``, what comes before the first or
+            after the last end symbol is no whole line and is left out.
         max_symbols: count about so many, evenly spread over the text (segments with
             a short lead, windows or whole lines); None means all.
         after_chars: count only symbols with at least so many before them, in the
@@ -46,30 +100,38 @@ def held_out_nats(
 
     Returns:
         Nats per counted symbol; NaN if the text is too short to count any. The first
-        symbol of a stream is not predicted; the end symbol of each line is.
+        symbol of a text is not predicted; the end symbol of each line is.
 
     Raises:
         ValueError: for ``lines`` and a vocabulary without the end symbol.
     """
+    nats, symbols = _sum_of_losses(model, ids, max_symbols, after_chars)
+    return nats / symbols if symbols else math.nan
+
+
+def _sum_of_losses(
+    model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
+) -> tuple[float, int]:
+    """Return the sum of the losses that count, in nats, and their number."""
     if model.kind == "lines":
         readings = _line_readings
     elif model.windows.targets == "last":
         readings = _window_readings
     else:
-        readings = _stream_readings
+        readings = _text_readings
     nats, symbols = 0.0, 0
     for reading in readings(model, ids, max_symbols, after_chars):
         for losses in _counted_losses(reading, model.network.vocabulary_size):
             nats += float(losses.sum())
             symbols += losses.size
-    return nats / symbols if symbols else math.nan
+    return nats, symbols
 
 
 class _Reading(NamedTuple):
-    """B texts that are read in step, symbol by symbol.
+    """B texts that are read together, symbol by symbol.
 
     Attributes:
-        decoder: of B streams, in the state to begin with.
+        decoder: of batch size B, in the state to begin with.
         inputs: (N, B) ids, a row for each step.
         targets: (N, B) ids of the symbols that come next.
         counted: (N, B) bool, the targets whose loss counts.
@@ -108,7 +170,7 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return np.log(np.exp(scores).sum(axis=-1)) - chosen
 
 
-def _stream_readings(
+def _text_readings(
     model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
 ) -> Iterator[_Reading]:
     first = max(1, after_chars)
@@ -135,8 +197,8 @@ def _window_readings(
         spread = np.linspace(0, len(places) - 1, max_symbols).astype(np.int64)
         places = places[spread]
     steps = np.arange(1 - window, 1)[:, None]
-    for start in range(0, len(places), WINDOW_ROWS):
-        targets = places[start : start + WINDOW_ROWS] + steps
+    for start in range(0, len(places), WINDOWS_AT_ONCE):
+        targets = places[start : start + WINDOWS_AT_ONCE] + steps
         counted = np.broadcast_to(steps == 0, targets.shape)
         decoder = Decoder(model.network, targets.shape[1])
         yield _Reading(decoder, ids[targets - 1], ids[targets], counted)
@@ -153,15 +215,15 @@ def _line_readings(
         lines = max(1, round(len(starts) * max_symbols / lengths.sum()))
         spread = np.linspace(0, len(starts) - 1, lines).astype(np.int64)
         starts, lengths = starts[spread], lengths[spread]
-    # Lines of like length go together, so that little is computed in vain.
+    # Lines of like length are read together, so that little is computed in vain.
     order = np.argsort(lengths, kind="stable")
-    for begin in range(0, len(order), LINE_ROWS):
-        rows = order[begin : begin + LINE_ROWS]
+    for begin in range(0, len(order), LINES_AT_ONCE):
+        rows = order[begin : begin + LINES_AT_ONCE]
         longest = int(lengths[rows].max())
         steps = np.arange(longest)[:, None]
         inputs = np.minimum(starts[rows] + steps, len(ids) - 2)
         counted = (steps < lengths[rows]) & (steps + 1 >= after_chars)
-        # In a line within one window, a staggered state would never begin again.
+        # In a line that fits into a window, no state would begin anew.
         fits = longest <= model.windows.seq_length
         decoder = (
             Decoder(model.network, len(rows)) if fits else model.decoder(len(rows))

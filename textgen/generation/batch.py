@@ -15,13 +15,13 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, islice, repeat
 
 import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.errors import OptionError
-from textgen.generation.batch_decoder import BatchDecoder, Request
+from textgen.generation.batch_decoder import BatchDecoder, Ended, Request
 from textgen.generation.streaming import (
     as_model,
     check_prompt,
@@ -89,7 +89,7 @@ def generate_many(
         temperature: likewise.
         top_k: likewise.
         top_p: likewise.
-        seed: that of the first completion, from which the others' seeds follow (see
+        seed: that of the first completion, from which the others' follow (see
             `completion_seeds`); or one for each prompt; None means a fresh one.
         stop: as for `generate_output`.
         strict: likewise.
@@ -102,29 +102,29 @@ def generate_many(
     """
     model = as_model(model)
     config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
-    if isinstance(prompts_or_count, int | np.integer):
-        count = check_count(prompts_or_count)
-        first_seed = check_seed(fresh_seed() if seed is None else seed)
-        if model.kind == "lines":
-            return list(distinct_lines(model, "", count, first_seed, config))
-        prompts, seeds = [""] * count, completion_seeds(first_seed)
-    elif isinstance(prompts_or_count, str):
+    if isinstance(prompts_or_count, str):
         raise OptionError("`prompts_or_count` must be a list or a number, but was text")
+    if isinstance(prompts_or_count, Sequence):
+        prompts = prompts_or_count
     else:
-        prompts, count = prompts_or_count, len(prompts_or_count)
-        seeds = _seeds(seed, count)
-    return list(complete_many(model, prompts, seeds, config, batch_size=count))
+        prompts = [""] * check_count(prompts_or_count)
+        if model.kind == "lines":
+            (first,) = _seeds(seed, 1)
+            return list(distinct_lines(model, "", len(prompts), first, config))
+    seeds = _seeds(seed, len(prompts))
+    return list(complete_many(model, prompts, seeds, config, batch_size=len(prompts)))
 
 
-def _seeds(seed: int | Sequence[int] | None, count: int) -> Iterable[int]:
-    if seed is None or np.ndim(seed) == 0:
-        return completion_seeds(check_seed(fresh_seed() if seed is None else seed))
+def _seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
+    if not isinstance(seed, Sequence):
+        first = fresh_seed() if seed is None else check_seed(seed)
+        return list(islice(completion_seeds(first), count))
     if len(seed) != count:
         raise OptionError(
-            f"`seed` must be one number or {count}, one for each prompt, but was "
+            f"`seed` must be one number or {count}, one for each completion, but was "
             f"{len(seed)} of them"
         )
-    return seed
+    return list(seed)
 
 
 def complete_many(
@@ -178,51 +178,41 @@ def _complete(
     requests: Iterator[Request],
     config: CompletionConfig,
     batch_size: int,
-) -> Iterator[tuple[Request, np.ndarray]]:
+) -> Iterator[Ended]:
     """Yield requests and the ids drawn for them, in the order in which they end."""
     threads = threads_for(batch_size)
-    if threads == 1:
-        decoder = BatchDecoder(model, batch_size, config)
-        while decoder.fill(requests):
-            yield from decoder.step()
-        return
-    # Imported only now, since one completion alone shouldn't wait for it.
-    from concurrent.futures import ThreadPoolExecutor
-
-    # A thread for each half, so that the tasks of a half are done one after the other.
-    halves = [
-        (ThreadPoolExecutor(1), BatchDecoder(model, batch_size // threads, config), own)
+    steps = [
+        _steps(BatchDecoder(model, batch_size // threads, config), own)
         for own in _split(requests, threads)
     ]
+    if threads == 1:
+        yield from chain.from_iterable(steps[0])
+        return
+    # Imported only now, since one completion alone shouldn't wait for it.
+    from concurrent.futures import Future, ThreadPoolExecutor
 
-    def submit(half: tuple) -> tuple:
-        pool, decoder, own = half
-        return half, pool.submit(_take_steps, decoder, own)
+    # A pool of one thread for each half: a half's tasks must follow one another.
+    pools = [ThreadPoolExecutor(1) for _ in steps]
+
+    def submit(half: int) -> tuple[int, Future[list[list[Ended]]]]:
+        return half, pools[half].submit(list, islice(steps[half], STEPS_AT_ONCE))
 
     try:
-        running = deque(submit(half) for half in halves * TASKS_AHEAD)
-        while running:
-            half, task = running.popleft()
-            if (ended := task.result()) is not None:
-                running.append(submit(half))
-                yield from ended
+        tasks = deque(submit(half) for half in [*range(threads)] * TASKS_AHEAD)
+        while tasks:
+            half, task = tasks.popleft()
+            if taken := task.result():
+                tasks.append(submit(half))
+                yield from chain.from_iterable(taken)
     finally:
-        for pool, _, _ in halves:
+        for pool in pools:
             pool.shutdown(cancel_futures=True)
 
 
-def _take_steps(
-    decoder: BatchDecoder, requests: Iterator[Request]
-) -> list[tuple[Request, np.ndarray]] | None:
-    """Take some steps and return what ended in them; None if there was no work."""
-    if not decoder.fill(requests):
-        return None
-    ended = []
-    for _ in range(STEPS_AT_ONCE):
-        ended += decoder.step()
-        if not decoder.fill(requests):
-            break
-    return ended
+def _steps(decoder: BatchDecoder, requests: Iterator[Request]) -> Iterator[list[Ended]]:
+    """Yield what ends at each step, until all requests have ended."""
+    while decoder.fill(requests):
+        yield decoder.step()
 
 
 def _split(requests: Iterator[Request], parts: int) -> list[Iterator[Request]]:
@@ -268,20 +258,17 @@ def distinct_lines(
     check_count(count)
     seeds = completion_seeds(seed)
     draws = complete_many(model, repeat(prompt), seeds, config, batch_size=count)
-    seen = {""}
-    fruitless = 0
+    seen, fruitless = {""}, 0
     for completion in draws:
         line = prompt + completion.text
-        if line in seen:
-            fruitless += 1
-            if fruitless == FRUITLESS_DRAWS:
-                return
-            continue
-        seen.add(line)
-        fruitless = 0
-        yield completion
-        if len(seen) > count:
+        fruitless = fruitless + 1 if line in seen else 0
+        if fruitless == FRUITLESS_DRAWS:
             return
+        if not fruitless:
+            seen.add(line)
+            yield completion
+            if len(seen) > count:
+                return
 
 
 def check_count(count: int) -> int:

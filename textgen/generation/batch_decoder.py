@@ -37,6 +37,9 @@ class Request:
     seed: int
 
 
+Ended = tuple[Request, np.ndarray]  # and the ids that were drawn for it
+
+
 class BatchDecoder:
     """B slots, each of which completes one request after the other.
 
@@ -85,7 +88,7 @@ class BatchDecoder:
         self._decoder.reset(free)
         return bool(self._requests)
 
-    def step(self) -> list[tuple[Request, np.ndarray]]:
+    def step(self) -> list[Ended]:
         """Let every slot read one id, and draw the next one if its prompt is read.
 
         Returns:
@@ -113,15 +116,12 @@ class BatchDecoder:
         self, logits: np.ndarray, columns: np.ndarray, is_drawing: np.ndarray
     ) -> np.ndarray:
         """Draw an id for every slot, by the numbers in ``columns`` of its uniforms."""
-        config = self._config
         for slot in (is_drawing & (columns == 0)).nonzero()[0].tolist():
             self._generators[slot].random(out=self._uniforms[slot])
         uniforms = self._uniforms[self._slots, columns]
-        return sample_batch(
-            logits, uniforms, config.temperature, config.top_k, config.top_p
-        )
+        return sample_batch(logits, uniforms, self._config)
 
-    def _finished(self, slot: int) -> tuple[Request, np.ndarray] | None:
+    def _finished(self, slot: int) -> Ended | None:
         """Free a slot if what was drawn last ends its completion, and return that."""
         ids = self._ids[slot, self._prompt_lengths[slot] : self._read[slot] + 1]
         stop_ids = self._stop_ids

@@ -1,16 +1,18 @@
-"""Logits → the id of the next symbol: pure functions with an explicit generator.
+"""Logits → the id of the next symbol: pure functions with explicit randomness.
 
-Logits are divided by the temperature, cut to the likeliest symbols (top-k, top-p) and
-drawn from, all in float64. Only differences to the largest logit are exponentiated,
+First the logits of symbols become weights: they are divided by the temperature, and all
+but the likeliest symbols (top-k, top-p) get the weight 0. Then an id is drawn by the
+weights. All of it is float64. Only differences to the largest logit are exponentiated,
 so nothing overflows, and no logarithm is taken, so nothing is ever log(0).
 
-A symbol is drawn by the first cumulative sum above a uniform number times the total.
-There always is one: a uniform is at most 1 - 2**-53, so the exact product is half a
-unit in the total's last place or more below it, and where exactly half, the total is a
-power of two with the next smaller float just there. So it never rounds to the total.
+An id is drawn as the first whose cumulative sum of weights is above u times the total,
+with u uniform in [0, 1). There always is one: u is at most 1 - 2**-53, so the exact
+product is at least half a unit in the total's last place below the total, and where it
+is exactly half, the total is a power of two, below which floats are twice as dense. So
+the product is never rounded to the total.
 
     >>> rng = np.random.default_rng(0)
-    >>> sample(np.array([0.0, 2.0, 1.0]), rng, temperature=0)
+    >>> sample(np.array([0.0, 2.0, 1.0]), rng, CompletionConfig(temperature=0))
     1
 """
 
@@ -20,29 +22,25 @@ import math
 
 import numpy as np
 
-# A nucleus is full once it reaches top_p up to this share: the rounding of the sums
+from textgen.config import CompletionConfig
+
+# Sums reach top_p if they are short of it by no more than this share: their rounding
 # must not add a symbol that exact arithmetic would leave out.
 ROUNDING_SHARE = 1e-12
 # Above it, no difference of float32 numbers leaves float64 when divided by it.
 TINY_TEMPERATURE = 1e-200
 
 
-def probabilities(
-    logits: np.ndarray,
-    temperature: float,
-    top_k: int | None = None,
-    top_p: float | None = None,
-) -> np.ndarray:
+def probabilities(logits: np.ndarray, config: CompletionConfig) -> np.ndarray:
     """Return the probabilities that the next symbol is drawn with.
 
     Args:
         logits: (..., V), any float dtype; -inf excludes a symbol.
-        temperature: logits are divided by it; 0 puts everything on the largest logit
-            (the first of equal ones).
-        top_k: keep the k likeliest symbols; of equal ones the lower id.
-        top_p: keep the smallest set of likeliest symbols whose probabilities, after
-            temperature and top-k, reach this sum; always at least one. Nucleus
-            sampling: Holtzman et al., "The Curious Case of Neural Text
+        config: its temperature divides the logits; 0 puts everything on the largest
+            (the first of equal ones). Its top_k keeps the k likeliest symbols (of equal
+            ones the lower ids), and its top_p the smallest set of likeliest symbols
+            whose probabilities, after temperature and top_k, reach this sum; at least
+            one. Nucleus sampling: Holtzman et al., "The Curious Case of Neural Text
             Degeneration", ICLR 2020.
 
     Returns:
@@ -51,27 +49,19 @@ def probabilities(
     Raises:
         ValueError: if a row of logits holds NaN or +inf, or nothing but -inf.
     """
-    weights = _weights(np.asarray(logits), temperature, top_k, top_p)
+    weights = _weights(np.asarray(logits), config)
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
 def sample(
-    logits: np.ndarray,
-    rng: np.random.Generator,
-    temperature: float,
-    top_k: int | None = None,
-    top_p: float | None = None,
+    logits: np.ndarray, rng: np.random.Generator, config: CompletionConfig
 ) -> int:
-    """Draw the next symbol's id from one row of logits.
-
-    Takes one number from ``rng``, or none at temperature 0.
+    """Draw the next symbol's id by `probabilities` of one row of logits.
 
     Args:
         logits: (V,), any float dtype.
-        rng: where the randomness comes from.
-        temperature: as for `probabilities`.
-        top_k: likewise.
-        top_p: likewise.
+        rng: one number is taken from it, or none at temperature 0.
+        config: as for `probabilities`.
 
     Returns:
         An id whose probability is above zero.
@@ -79,20 +69,16 @@ def sample(
     Raises:
         ValueError: as `probabilities`.
     """
-    if temperature == 0:
+    if config.temperature == 0:
         _check_largest(logits.max())
         return int(logits.argmax())
-    cumulative = _weights(logits, temperature, top_k, top_p).cumsum()
+    cumulative = _weights(logits, config).cumsum()
     point = rng.random() * cumulative[-1]
     return int(cumulative.searchsorted(point, side="right"))
 
 
 def sample_batch(
-    logits: np.ndarray,
-    uniforms: np.ndarray,
-    temperature: float,
-    top_k: int | None = None,
-    top_p: float | None = None,
+    logits: np.ndarray, uniforms: np.ndarray, config: CompletionConfig
 ) -> np.ndarray:
     """Draw one id from each row; row r is what `sample` draws by the number r.
 
@@ -100,9 +86,7 @@ def sample_batch(
         logits: (B, V), any float dtype.
         uniforms: (B,) float64, of each row's generator the number that `sample` would
             take; not read at temperature 0.
-        temperature: as for `probabilities`.
-        top_k: likewise.
-        top_p: likewise.
+        config: as for `probabilities`.
 
     Returns:
         (B,) int64 ids.
@@ -110,18 +94,17 @@ def sample_batch(
     Raises:
         ValueError: as `probabilities`.
     """
-    if temperature == 0:
+    if config.temperature == 0:
         _check_largest(logits.max(axis=-1))
         return logits.argmax(axis=-1).astype(np.int64)
-    cumulative = _weights(logits, temperature, top_k, top_p).cumsum(axis=-1)
+    cumulative = _weights(logits, config).cumsum(axis=-1)
     points = uniforms * cumulative[:, -1]
     return (cumulative > points[:, None]).argmax(axis=-1)
 
 
-def _weights(
-    logits: np.ndarray, temperature: float, top_k: int | None, top_p: float | None
-) -> np.ndarray:
+def _weights(logits: np.ndarray, config: CompletionConfig) -> np.ndarray:
     """Return unnormalised probabilities (..., V), the largest of a row being 1."""
+    temperature = config.temperature
     if temperature == 0:
         _check_largest(logits.max(axis=-1))
         largest = logits.argmax(axis=-1)[..., None]
@@ -135,8 +118,8 @@ def _weights(
         else:  # a difference may become -inf, whose weight is 0: right
             with np.errstate(over="ignore"):  # takes longer than the division
                 weights = _powers(scores, largest, temperature)
-    if top_k is not None or (top_p is not None and top_p < 1):
-        _keep_likeliest(weights, top_k, top_p)
+    if config.top_k is not None or (config.top_p is not None and config.top_p < 1):
+        _keep_likeliest(weights, config.top_k, config.top_p)
     return weights
 
 
@@ -165,9 +148,9 @@ def _keep_likeliest(
 
 def _check_largest(largest: np.ndarray) -> None:
     # A row's maximum is NaN if anything in the row is, and -inf if everything is.
-    if largest.size == 1:  # a single stream: NumPy would take a microsecond
+    if largest.size == 1:  # `isfinite` would take a microsecond, which counts here
         finite = math.isfinite(largest.item())
     else:
-        finite = np.isfinite(largest).all()
+        finite = bool(np.isfinite(largest).all())
     if not finite:
         raise ValueError("expected finite logits, but received NaN or infinity")

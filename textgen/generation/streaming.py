@@ -18,7 +18,6 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from itertools import chain
 from typing import TextIO
 
 import numpy as np
@@ -60,8 +59,8 @@ def generate_output(
     as it is made.
 
     Args:
-        model: what `load_model` gave, or the path of a model file; None means the
-            model of the sonnets.
+        model: what `load_model` gave or takes: a name or a path; None means the model
+            of the sonnets.
         prompt: begins the output verbatim, whatever is in it; may be empty.
         length: new characters after the prompt. Fewer come only where ``stop``
             occurs, or at the end of the line for a model of lines.
@@ -95,13 +94,13 @@ def generate_output(
     characters = stream_completion(model, prompt, config, seed)
     if stream is None:
         return prompt + "".join(characters)
-    write = writer(stream)
-    pieces = []
-    for piece in chain([prompt], characters):
-        write(piece)
-        pieces.append(piece)
+    write, text = writer(stream), [prompt]
+    write(prompt)
+    for character in characters:
+        write(character)
+        text.append(character)
     write("\n")
-    return "".join(pieces)
+    return "".join(text)
 
 
 def stream_output(
@@ -143,12 +142,7 @@ def fresh_seed() -> int:
 
 
 def request_for_beginning(model: TrainedModel, hint: str = "") -> str:
-    """Return the friendly line that asks for a prompt.
-
-    Args:
-        model: what it writes (names, poems, other text) is what is asked for.
-        hint: more to say, in parentheses.
-    """
+    """Return the line that asks for a prompt: of a name, a poem or another text."""
     if model.kind == "lines":
         noun = "name"
     elif model.metadata.get("corpus", {}).get("name") == "sonnets":
@@ -159,11 +153,7 @@ def request_for_beginning(model: TrainedModel, hint: str = "") -> str:
 
 
 def ask(question: str) -> str:
-    """Ask on the terminal, on stderr if standard output is not the terminal.
-
-    Raises:
-        EOFError: if standard input has ended.
-    """
+    """Ask on the terminal, on standard error if standard output is elsewhere."""
     if not sys.stdout.isatty():
         print(question, end="", file=sys.stderr, flush=True)
         question = ""
@@ -171,11 +161,7 @@ def ask(question: str) -> str:
 
 
 def as_model(model: TrainedModel | str | os.PathLike | None) -> TrainedModel:
-    """Return a model as it is; load it from a path; None means the sonnets' one.
-
-    Raises:
-        ModelFileError: if it can't be found or read.
-    """
+    """Return the model itself, or load the one named; None means the sonnets' one."""
     if model is None:
         return load_model_for(DEFAULT_CORPUS)
     if isinstance(model, str | os.PathLike):
@@ -210,13 +196,9 @@ def end_id_of(model: TrainedModel) -> int | None:
 
 
 def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarray:
-    """Return a text's ids (N,), its unknown symbols folded or skipped.
+    """Return a text's ids (N,), its unknown symbols folded or skipped with a warning.
 
-    Raises:
-        VocabularyError: for unknown symbols if ``strict``.
-
-    Warns:
-        UnknownSymbolsWarning: names the symbols that were folded or skipped.
+    If ``strict``, unknown symbols raise `VocabularyError` instead.
     """
     if strict:
         return model.vocabulary.encode(text)
@@ -227,19 +209,10 @@ def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarra
 
 
 def ids_to_read(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
-    """Return the ids that the network reads before the first new symbol is drawn.
+    """Return the ids (N,) that are read before the first new symbol is drawn.
 
-    Args:
-        model: its vocabulary, kind and windows determine what it reads.
-        prompt: any text.
-        strict: refuse unknown symbols rather than fold or skip them.
-
-    Returns:
-        (N,) ids of the vocabulary's dtype, N at least 1.
-
-    Raises:
-        OptionError: if ``prompt`` is no text.
-        VocabularyError: for unknown symbols if ``strict``.
+    N is at least 1, and at most what the model can make use of. For `OptionError` and
+    `VocabularyError` see `check_prompt` and `known_ids`.
     """
     ids = known_ids(model, check_prompt(prompt), strict)
     vocabulary = model.vocabulary
@@ -269,7 +242,7 @@ def _symbols(
     current[0] = prompt_ids[-1]
     for _ in range(config.length):
         logits = decoder.step(current)[0]
-        drawn = sample(logits, rng, config.temperature, config.top_k, config.top_p)
+        drawn = sample(logits, rng, config)
         if drawn == end_id:
             return
         yield symbols[drawn]

@@ -116,6 +116,7 @@ class GenericStack(RecurrentStack):
     def __init__(self, network: Network, rows: int):
         """Begin so many sequences from zero state."""
         first = network.layers[0]
+        assert isinstance(first, Recurrent)
         self._masked = network.masked
         self._input_table = input_table(network.embedding, first.kernel, first.bias)
         self._cells = {

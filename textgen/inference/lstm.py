@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from textgen.inference.base import RecurrentStack, State, input_table
-from textgen.inference.weights import Network
+from textgen.inference.weights import LSTMWeights, Network
 
 CACHE_LINE_BYTES = 64
 HUGE_PAGE_BYTES = 2 << 20  # of x86-64 and most ARM systems
@@ -99,20 +99,20 @@ class LSTMStack(RecurrentStack):
 
     def __init__(self, network: Network, rows: int):
         """Begin so many sequences from zero state."""
-        first = network.layers[0]
+        layers = [x for x in network.layers if isinstance(x, LSTMWeights)]
+        first = layers[0]
         self._input_table = input_table(
             network.embedding, _gate_order(first.kernel), _gate_order(first.bias)
         )
-        units = [layer.units for layer in network.layers]
+        units = [layer.units for layer in layers]
         widths = np.add(units, [0, *units[:-1]])  # of what each layer reads
         kernels = aligned_zeros(
             *((width, 4 * own) for width, own in zip(widths, units, strict=True))
         )
         (self._hidden,) = aligned_zeros((rows, sum(units)))
         self._layers = []
-        for layer, kernel, end in zip(
-            network.layers, kernels, np.cumsum(units), strict=True
-        ):
+        ends = np.cumsum(units).tolist()
+        for layer, kernel, end in zip(layers, kernels, ends, strict=True):
             width, own = len(kernel), layer.units
             if width > own:  # not the first, whose input product is in the table
                 kernel[:-own] = _gate_order(layer.kernel)
