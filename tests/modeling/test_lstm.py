@@ -4,7 +4,52 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from textgen.modeling import lstm
 from textgen.modeling.lstm import _side_by_side, look_up, lstm_sequence
+
+
+@tf.function(autograph=False)
+def outputs_and_gradients(projected, kernel, bias):
+    arguments = [projected, kernel, bias]
+    with tf.GradientTape() as tape:
+        tape.watch(arguments)
+        outputs = tf.cast(lstm_sequence(*arguments), tf.float32)
+        loss = tf.reduce_sum(tf.sin(outputs * tf.range(5.0)))
+    return [outputs, *tape.gradient(loss, arguments)]
+
+
+def random_layer(steps, dtype, batch=3, units=5):
+    rng = np.random.default_rng(steps)
+    shapes = [(steps, batch, 4 * units), (units, 4 * units), 4 * units]
+    projected, kernel, bias = (
+        tf.constant(rng.normal(0, 1, s), tf.float32) for s in shapes
+    )
+    return tf.cast(projected, dtype), tf.cast(kernel, dtype), bias
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+@pytest.mark.parametrize("steps", [2, 6, 7])  # of chunks of three
+def test_chunks_give_the_same_bits_as_an_unrolled_loop(steps, dtype, monkeypatch):
+    arguments, results = random_layer(steps, dtype), []
+    monkeypatch.setattr(lstm, "CHUNK_STEPS", 3)
+    for most in (steps, steps - 1):
+        monkeypatch.setattr(lstm, "MAX_UNROLLED_STEPS", most)
+        traced = outputs_and_gradients.python_function
+        results.append(tf.function(traced, autograph=False)(*arguments))
+    for one, other in zip(*results, strict=True):
+        assert np.abs(one).max() > 0
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_graph_of_a_long_window_is_no_larger_than_that_of_a_shorter_one():
+    def size(steps):
+        traced = outputs_and_gradients.get_concrete_function(
+            *random_layer(steps, tf.float32)
+        )
+        graph = traced.graph.as_graph_def()
+        return sum(len(f.node_def) for f in graph.library.function) + len(graph.node)
+
+    assert size(2000) == size(500) < 3 * size(lstm.CHUNK_STEPS)
 
 
 def test_the_cell_state_is_float32_in_bfloat16_too():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from textgen.config import ModelConfig, TrainingConfig
 from textgen.modeling.model import build_model
-from textgen.modeling.optimizer import make_optimizer
+from textgen.modeling.optimizer import _FastAdam, make_optimizer
 
 CONFIG = TrainingConfig(learning_rate=0.01, weight_decay=0.1, clip_norm=0.2)
 PLAIN_KERAS = {
@@ -22,15 +22,39 @@ PLAIN_KERAS = {
 
 def network(config=CONFIG):
     model = build_model(ModelConfig(layers=2, units=6, embedding=4), 9, seed=3)
-    model.optimizer = make_optimizer(config)
-    model.optimizer.build(model.trainable_variables)
+    model.optimizer = make_optimizer(config, model.trainable_variables)
     return model
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
 def test_a_rate_may_be_a_whole_number(kind):
-    optimizer = make_optimizer(TrainingConfig(optimizer=kind, learning_rate=1))
-    assert float(optimizer.learning_rate) == 1
+    config = TrainingConfig(optimizer=kind, learning_rate=1)
+    assert float(network(config).optimizer.learning_rate) == 1
+
+
+def moved(self, variable):
+    raise AttributeError("_momentums")
+
+
+def exchanged(self, variable):
+    return self._momentums[0], self._velocities[0]
+
+
+@pytest.mark.parametrize("found", [moved, exchanged])
+def test_another_keras_takes_its_own_update(found, monkeypatch):
+    """One that keeps the moments elsewhere, or in another order."""
+    monkeypatch.setattr(_FastAdam, "_moments", found)
+    with pytest.warns(UserWarning, match="slower"):
+        other = network()
+    monkeypatch.undo()
+    usual = network()
+    assert isinstance(usual.optimizer, _FastAdam)
+    assert not isinstance(other.optimizer, _FastAdam)
+    for model in (usual, other):
+        ones = [tf.ones(v.shape) for v in model.trainable_variables]
+        model.optimizer.apply(ones, model.trainable_variables)
+    for one, two in zip(usual.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw"])

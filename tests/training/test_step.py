@@ -36,8 +36,7 @@ def data():
 def network(dropout=0.0, config=CONFIG):
     shape = ModelConfig(layers=2, units=6, embedding=4, dropout=dropout)
     model = build_model(shape, V, seed=3)
-    model.optimizer = make_optimizer(config)
-    model.optimizer.build(model.trainable_variables)
+    model.optimizer = make_optimizer(config, model.trainable_variables)
     return model
 
 

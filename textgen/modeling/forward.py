@@ -41,7 +41,7 @@ def read_weights(model: keras.Model) -> StackWeights:
     Once a step, whatever number of parts its batch is cut into. A tape can follow it
     back to the variables.
     """
-    layers = []
+    layers: list[LayerWeights] = []
     for lstm in lstm_layers(model):
         kernel = tanh_gates(lstm.cell.kernel.value)
         if not layers:

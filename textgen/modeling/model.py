@@ -98,25 +98,22 @@ def set_network(model: keras.Model, network: Network) -> None:
         model: a network of `build_model` with the same layers and units.
         network: weights whose V is at most the model's; ids mean the same symbols.
     """
-    fresh = network_of(model)
-    _fill(model.layers[1].embeddings, fresh.embedding, network.embedding)
-    for layer, ours, theirs in zip(
-        lstm_layers(model), fresh.layers, network.layers, strict=True
-    ):
-        _fill(layer.cell.kernel, ours.kernel, theirs.kernel)
-        layer.cell.recurrent_kernel.assign(theirs.recurrent_kernel)
-        layer.cell.bias.assign(theirs.bias)
+    _fill(model.layers[1].embeddings, network.embedding)
+    for layer, known in zip(lstm_layers(model), network.layers, strict=True):
+        for name in ("kernel", "recurrent_kernel", "bias"):
+            _fill(getattr(layer.cell, name), getattr(known, name))
     dense = model.layers[-1]
-    _fill(dense.kernel, fresh.dense_kernel, network.dense_kernel)
-    lowest = np.full_like(fresh.dense_bias, network.dense_bias.min())
-    _fill(dense.bias, lowest, network.dense_bias)
+    _fill(dense.kernel, network.dense_kernel)
+    dense.bias.assign(np.full(dense.bias.shape, network.dense_bias.min()))
+    _fill(dense.bias, network.dense_bias)
 
 
-def _fill(variable: keras.Variable, start: np.ndarray, known: np.ndarray) -> None:
-    """Assign ``start`` with its leading corner replaced by ``known``."""
-    start = np.array(start)
-    start[tuple(slice(n) for n in known.shape)] = known
-    variable.assign(start)
+def _fill(variable: keras.Variable, known: np.ndarray | None) -> None:
+    """Replace the leading corner of a variable by ``known``."""
+    assert known is not None, "networks of Keras have a table, of one-hot input too"
+    array = np.array(variable)
+    array[tuple(slice(n) for n in known.shape)] = known
+    variable.assign(array)
 
 
 def _seeds(sequence: np.random.SeedSequence, count: int) -> Callable[[], int]:

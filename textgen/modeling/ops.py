@@ -30,7 +30,7 @@ def drop(x: tf.Tensor, rate: float, seed: tf.Tensor) -> tf.Tensor:
 
 
 @elementwise
-def _mask(x, bits, rate):
+def _mask(x: tf.Tensor, bits: tf.Tensor, rate: float) -> tf.Tensor:
     kept = tf.cast(bits, tf.int32) >= round(rate * 65536)
     return tf.where(kept, x * tf.cast(1 / (1 - rate), x.dtype), tf.zeros_like(x))
 
@@ -86,12 +86,14 @@ def cross_entropy(
 
 
 @elementwise
-def _powers(logits, largest):
+def _powers(logits: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
     return tf.exp(logits - largest)
 
 
 @elementwise
-def _logits_gradient(powers, total, targets, weights):
+def _logits_gradient(
+    powers: tf.Tensor, total: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+) -> tf.Tensor:
     is_target = tf.range(powers.shape[1]) == targets[:, tf.newaxis]
     weights = weights[:, tf.newaxis]
     return powers * (weights / total) - tf.where(is_target, weights, 0.0)

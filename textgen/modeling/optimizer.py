@@ -10,6 +10,9 @@ Hutter 2019.
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -18,23 +21,23 @@ from textgen.config import TrainingConfig
 BETA_2 = 0.99  # of AdamW: short trainings need a shorter memory than Keras' 0.999
 
 
-class _OneOperation:
+class _FastAdam(keras.optimizers.Adam):
     """Replaces the update of Keras' Adam.
 
-    Keras keeps the names of the moments to itself; tests/test_optimizer.py notices if
-    they change.
+    Where Keras keeps the moments is its private matter, so that any of its versions
+    may change it: see `finds_moments`.
     """
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
         """Update one variable and its moments; called by Keras."""
-        index = self._get_variable_index(variable)
+        momentum, velocity = self._moments(variable)
         step = tf.cast(self.iterations.value + 1, tf.float32)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
+            m=momentum.value.handle,
+            v=velocity.value.handle,
             beta1_power=self.beta_1**step,
             beta2_power=self.beta_2**step,
             lr=learning_rate,
@@ -44,21 +47,52 @@ class _OneOperation:
             grad=gradient,
         )
 
+    def finds_moments(self, variables: list[keras.Variable]) -> bool:
+        """Whether the moments are where `update_step` looks for them."""
+        try:
+            moments = [self._moments(variable) for variable in variables]
+        except (AttributeError, LookupError, TypeError):
+            return False
+        return all(
+            moment.shape == variable.shape
+            for variable, pair in zip(variables, moments, strict=True)
+            for moment in pair
+        )
 
-class _Adam(_OneOperation, keras.optimizers.Adam):
-    pass
+    def _moments(self, variable: tf.Variable) -> tuple[keras.Variable, keras.Variable]:
+        index = self._get_variable_index(variable)
+        return self._momentums[index], self._velocities[index]
 
 
-class _AdamW(_OneOperation, keras.optimizers.AdamW):
-    pass
+def make_optimizer(
+    config: TrainingConfig, variables: list[keras.Variable]
+) -> keras.optimizers.Optimizer:
+    """Build the Keras optimizer of a configuration; biases are never decayed.
+
+    Args:
+        config: kind of optimizer, rate, clipping and decay.
+        variables: those to train.
+    """
+    optimizer = _make(_FastAdam, config, variables)
+    if optimizer.finds_moments(variables):
+        return optimizer
+    warnings.warn(
+        "this version of Keras is not known to textgen: training is a little slower",
+        stacklevel=2,
+    )
+    return _make(keras.optimizers.Adam, config, variables)
 
 
-def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    """Build the Keras optimizer of a configuration; biases are never decayed."""
-    options = {"global_clipnorm": config.clip_norm or None}
-    rate = float(config.learning_rate)  # Keras takes no whole number
-    if config.optimizer == "adam":
-        return _Adam(rate, **options)
-    optimizer = _AdamW(rate, weight_decay=config.weight_decay, beta_2=BETA_2, **options)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+def _make(
+    kind: type[keras.optimizers.Adam],
+    config: TrainingConfig,
+    variables: list[keras.Variable],
+) -> keras.optimizers.Adam:
+    options: dict[str, Any] = {"global_clipnorm": config.clip_norm or None}
+    if config.optimizer == "adamw":  # which Keras makes of Adam in the same way
+        options |= {"weight_decay": config.weight_decay, "beta_2": BETA_2}
+    optimizer = kind(float(config.learning_rate), **options)  # no whole number
+    if config.optimizer == "adamw":
+        optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer.build(variables)
     return optimizer

@@ -69,12 +69,11 @@ class Training:
         self._steps_per_call = 1
         strategy = strategy or tf.distribute.get_strategy()
         with strategy.scope():
-            model.optimizer = make_optimizer(config)
-            model.optimizer.build(model.trainable_variables)
+            model.optimizer = make_optimizer(config, model.trainable_variables)
             averaged = config.schedule == "averaged"
             self.result = _copy_of(model) if averaged else model
         model.stop_training = False
-        self._last_rate = self._current_rate()
+        self._last_rate: float | None = self._current_rate()
         self._rate_scale = 1.0
         self._step = TrainStep(
             model,

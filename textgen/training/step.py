@@ -170,7 +170,15 @@ class TrainStep:
         signature = [ids, ids, weights, rates, rates, step]
         return tf.function(self._run_steps, input_signature=signature)
 
-    def _run_steps(self, inputs, targets, weights, learning_rates, factors, first_step):
+    def _run_steps(
+        self,
+        inputs: tf.Tensor,
+        targets: tf.Tensor,
+        weights: tf.Tensor,
+        learning_rates: tf.Tensor,
+        factors: tf.Tensor,
+        first_step: tf.Tensor,
+    ) -> tf.Tensor:
         steps = tf.shape(inputs)[0]
         losses = tf.TensorArray(tf.float32, steps)
         for k in tf.range(steps):
@@ -181,11 +189,18 @@ class TrainStep:
             loss = self._strategy.reduce("SUM", replica_losses, axis=None)
             losses = losses.write(k, loss)
             if self._average is not None and factors[k] > 0:
-                self._move_average(factors[k])
+                self._move_average(self._average, factors[k])
         return losses.stack()
 
     @tf.autograph.experimental.do_not_convert
-    def _replica_step(self, inputs, targets, weights, learning_rate, step):
+    def _replica_step(
+        self,
+        inputs: tf.Tensor,
+        targets: tf.Tensor,
+        weights: tf.Tensor,
+        learning_rate: tf.Tensor,
+        step: tf.Tensor,
+    ) -> tf.Tensor:
         """Compute the gradients of this replica's rows and apply them."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
@@ -203,12 +218,12 @@ class TrainStep:
         return loss
 
     @tf.autograph.experimental.do_not_convert
-    def _move_average(self, factor):
+    def _move_average(self, average: keras.Model, factor: tf.Tensor) -> None:
         """Move the average towards the weights, by a part of the distance."""
-        pairs = zip(self._average.weights, self._model.weights, strict=True)
-        for average, weight in pairs:
+        pairs = zip(average.weights, self._model.weights, strict=True)
+        for mean, weight in pairs:
             self._strategy.extended.update(
-                average.value,
+                mean.value,
                 lambda own, new: own.assign_add(factor * (new - own)),
                 args=(weight.value,),
             )
