@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -250,6 +251,35 @@ def stack(seed, size, kind, units, table=0, **options) -> Net:
 # Files of each kind
 
 OLD_GATE = "hard_sigmoid of Keras 2"
+KERAS_1_RNN = """{
+  "init": "glorot_uniform", "inner_init": "orthogonal", "activation": "tanh",
+  "return_sequences": false, "go_backwards": false, "stateful": false, "unroll": false,
+  "consume_less": "cpu", "W_regularizer": null, "U_regularizer": null,
+  "b_regularizer": null, "dropout_W": 0.0, "dropout_U": 0.0, "input_dim": null,
+  "input_length": null}"""
+KERAS_1_DENSE = """{
+  "init": "glorot_uniform", "activation": "linear", "W_regularizer": null,
+  "b_regularizer": null, "activity_regularizer": null, "W_constraint": null,
+  "b_constraint": null, "bias": true, "input_dim": null}"""
+KERAS_1_EMBEDDING = """{
+  "input_dim": 8, "output_dim": 3, "input_length": 1, "init": "uniform",
+  "mask_zero": false, "dropout": 0.0, "W_regularizer": null,
+  "activity_regularizer": null, "W_constraint": null, "batch_input_shape": [1, 1],
+  "input_dtype": "int32"}"""
+KERAS_2_RNN = """{
+  "return_sequences": false, "return_state": false, "go_backwards": false,
+  "stateful": false, "kernel_regularizer": null, "bias_constraint": null,
+  "recurrent_initializer":
+    {"class_name": "Orthogonal", "config": {"gain": 1.0, "seed": null}}}"""
+KERAS_2_NOT_CUDNN = """{
+  "activation": "tanh", "use_bias": true, "dropout": 0.2, "recurrent_dropout": 0.0,
+  "unroll": false}"""
+KERAS_2_DENSE = """{
+  "activation": "linear", "use_bias": true, "kernel_regularizer": null,
+  "bias_initializer": {"class_name": "Zeros", "config": {}}}"""
+KERAS_3_POLICY = """{
+  "module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"},
+  "registered_name": null}"""
 
 
 def item(kind: str, name: str, **settings) -> dict:
@@ -259,91 +289,31 @@ def item(kind: str, name: str, **settings) -> dict:
 def keras_1_rnn(kind: str, name: str, units: int, **settings) -> dict:
     gates = {} if kind == "SimpleRNN" else {"inner_activation": "hard_sigmoid"}
     forget = {"forget_bias_init": "one"} if kind == "LSTM" else {}
-    return item(
-        kind,
-        name,
-        **{
-            "output_dim": units,
-            "init": "glorot_uniform",
-            "inner_init": "orthogonal",
-            **forget,
-            "activation": "tanh",
-            **gates,
-            "return_sequences": False,
-            "go_backwards": False,
-            "stateful": False,
-            "unroll": False,
-            "consume_less": "cpu",
-            "W_regularizer": None,
-            "U_regularizer": None,
-            "b_regularizer": None,
-            "dropout_W": 0.0,
-            "dropout_U": 0.0,
-            "input_dim": None,
-            "input_length": None,
-            **settings,
-        },
-    )
+    settings = json.loads(KERAS_1_RNN) | gates | forget | settings
+    return item(kind, name, output_dim=units, **settings)
 
 
-def keras_1_dense(name: str, units: int, **settings) -> dict:
-    return item(
-        "Dense",
-        name,
-        output_dim=units,
-        init="glorot_uniform",
-        activation="linear",
-        W_regularizer=None,
-        b_regularizer=None,
-        activity_regularizer=None,
-        W_constraint=None,
-        b_constraint=None,
-        bias=True,
-        input_dim=None,
-        **settings,
-    )
+def keras_1_dense(name: str, units: int) -> dict:
+    return item("Dense", name, output_dim=units, **json.loads(KERAS_1_DENSE))
 
 
 def keras_2_rnn(kind: str, name: str, units: int, **settings) -> dict:
-    cell = {} if kind.startswith("CuDNN") else {"activation": "tanh", "use_bias": True}
-    if kind in ("LSTM", "GRU"):
-        cell["recurrent_activation"] = "hard_sigmoid"
+    described = json.loads(KERAS_2_RNN)
     if not kind.startswith("CuDNN"):
-        cell |= {"dropout": 0.2, "recurrent_dropout": 0.0, "unroll": False}
+        described |= json.loads(KERAS_2_NOT_CUDNN)
+    if kind in ("LSTM", "GRU"):
+        described["recurrent_activation"] = "hard_sigmoid"
     if "LSTM" in kind:
-        cell["unit_forget_bias"] = True
-    orthogonal = {"class_name": "Orthogonal", "config": {"gain": 1.0, "seed": None}}
-    return item(
-        kind,
-        name,
-        **{
-            "units": units,
-            "return_sequences": False,
-            "return_state": False,
-            "go_backwards": False,
-            "stateful": False,
-            **cell,
-            "recurrent_initializer": orthogonal,
-            "kernel_regularizer": None,
-            "bias_constraint": None,
-            **settings,
-        },
-    )
+        described["unit_forget_bias"] = True
+    return item(kind, name, units=units, **described | settings)
 
 
 def keras_2_dense(name: str, units: int, **settings) -> dict:
-    return item(
-        "Dense",
-        name,
-        **{
-            "units": units,
-            "activation": "linear",
-            "use_bias": True,
-            "bias_initializer": {"class_name": "Zeros", "config": {}},
-            "kernel_regularizer": None,
-            **settings,
-        },
-    )
+    return item("Dense", name, units=units, **json.loads(KERAS_2_DENSE) | settings)
+
+
+def softmax(name: str = "activation_1") -> dict:
+    return item("Activation", name, activation="softmax")
 
 
 def listed(items: list[dict]) -> dict:
@@ -371,62 +341,86 @@ def functional(items: list[dict], kind: str = "Model", tail: tuple = ({},)) -> d
     return {"class_name": kind, "config": model}
 
 
-def named(prefix: str, arrays, suffix: str = ":0") -> list[tuple[str, np.ndarray]]:
-    """Keras 2: ``lstm_1/kernel:0`` and so on."""
-    letters = ("kernel", "recurrent_kernel", "bias")
-    pairs = zip(letters, arrays, strict=False)
-    return [(f"{prefix}/{letter}{suffix}", array) for letter, array in pairs]
+def weights_of(items: list[dict], net: Net, rnn_arrays, names: tuple) -> dict:
+    """Return the arrays of each layer that has any, in the net's order.
+
+    ``rnn_arrays(item, rnn)`` names and lays out those of a recurrent layer; ``names``
+    are for a table, a kernel and a bias, ``{0}`` standing for the layer's name.
+    """
+    parts = iter(x for x in net.layers if not isinstance(x, str))
+    arrays = {}
+    for x in items:
+        kind, name = x["class_name"], x["config"]["name"]
+        table, kernel, bias = (template.format(name) for template in names)
+        if kind == "Embedding":
+            arrays[name] = [(table, net.table)]
+        elif kind in ("Dense", "TimeDistributed"):
+            dense = next(parts)
+            arrays[name] = [(kernel, dense.kernel), (bias, dense.bias)]
+        elif kind.endswith(("LSTM", "GRU", "RNN")):
+            arrays[name] = rnn_arrays(x, next(parts))
+    return arrays
 
 
-def dense_named(
-    prefix: str, dense: Dense, suffix: str = ":0"
-) -> list[tuple[str, np.ndarray]]:
-    return [
-        (f"{prefix}/kernel{suffix}", dense.kernel),
-        (f"{prefix}/bias{suffix}", dense.bias),
-    ]
+def weights_1(items: list[dict], net: Net) -> dict:
+    def rnn_arrays(x, rnn):
+        name = x["config"]["name"]
+        if x["config"]["consume_less"] == "gpu":
+            letters = zip("WUb", fused(rnn), strict=True)
+            return [(f"{name}_{letter}", array) for letter, array in letters]
+        return array_names_1(name, rnn)
+
+    return weights_of(items, net, rnn_arrays, ("{0}_W", "{0}_W", "{0}_b"))
+
+
+def weights_2(
+    items: list[dict], net: Net, path="{0}", cell="", suffix=":0", seed=0
+) -> dict:
+    """Keras 2 and 3: ``lstm_1/kernel:0`` and so on."""
+    rng = np.random.default_rng(seed)
+
+    def rnn_arrays(x, rnn):
+        is_cudnn = x["class_name"].startswith("CuDNN")
+        arrays = cudnn(rnn, rng) if is_cudnn else fused(rnn)
+        letters = ["kernel", "recurrent_kernel", "bias"]
+        if not x["config"].get("use_bias", True):
+            letters.pop()
+        place = (cell or path).format(x["config"]["name"])
+        pairs = zip(letters, arrays, strict=False)
+        return [(f"{place}/{letter}{suffix}", array) for letter, array in pairs]
+
+    names = [f"{path}/{x}{suffix}" for x in ("kernel", "bias")]
+    return weights_of(items, net, rnn_arrays, (f"{{0}}/embeddings{suffix}", *names))
 
 
 def keras_1_lstm(size: int = 9, units=(5, 4), window: int = 6) -> Fixture:
     """1.2.2: one-hot, many-to-one, an array for each gate."""
     net = stack(1, size, "LSTM", units, gate_activation=OLD_GATE)
-    first, second, dense, _ = net.layers
-    shape = [None, window, size]
+    first = {"return_sequences": True, "batch_input_shape": [None, window, size]}
     items = [
-        keras_1_rnn(
-            "LSTM", "lstm_1", units[0], return_sequences=True, batch_input_shape=shape
-        ),
+        keras_1_rnn("LSTM", "lstm_1", units[0], **first),
         item("Dropout", "dropout_1", p=0.2),
         keras_1_rnn("LSTM", "lstm_2", units[1]),
         keras_1_dense("dense_1", size),
-        item("Activation", "activation_1", activation="softmax"),
+        softmax(),
     ]
-    arrays = {
-        "lstm_1": array_names_1("lstm_1", first),
-        "dropout_1": [],
-        "lstm_2": array_names_1("lstm_2", second),
-        "dense_1": [("dense_1_W", dense.kernel), ("dense_1_b", dense.bias)],
-        "activation_1": [],
-    }
+    arrays = weights_1(items, net) | {"dropout_1": [], "activation_1": []}
     return Fixture(net, listed(items), "1.2.2", arrays, "last", window)
 
 
 def keras_1_gru() -> Fixture:
     """1.0, which wrote no version: every position, arrays without a name of theirs."""
     net = stack(2, 8, "GRU", (5,), gate_activation=OLD_GATE)
-    gru, dense, _ = net.layers
+    first = {"return_sequences": True, "batch_input_shape": [None, None, 8]}
     inner = keras_1_dense("dense_1", 8)
     items = [
-        keras_1_rnn(
-            "GRU", "gru_1", 5, return_sequences=True, batch_input_shape=[None, None, 8]
-        ),
+        keras_1_rnn("GRU", "gru_1", 5, **first),
         item("TimeDistributed", "timedistributed_1", layer=inner),
-        item("Activation", "activation_1", activation="softmax"),
+        softmax(),
     ]
-    matrices = [array for _, array in array_names_1("gru_1", gru)]
     arrays = {
-        "gru_1": [(f"param_{k}", array) for k, array in enumerate(matrices)],
-        "timedistributed_1": [("param_0", dense.kernel), ("param_1", dense.bias)],
+        name: [(f"param_{k}", array) for k, (_, array) in enumerate(pairs)]
+        for name, pairs in weights_1(items, net).items()
     }
     return Fixture(net, listed(items), None, arrays, "all")
 
@@ -434,83 +428,42 @@ def keras_1_gru() -> Fixture:
 def keras_1_fused() -> Fixture:
     """1.1 with ``consume_less="gpu"``: one array for all gates; embedded, stateful."""
     net = stack(3, 8, "LSTM", (5,), table=3, gate_activation=OLD_GATE)
-    lstm, dense, _ = net.layers
-    embedding = item(
-        "Embedding",
-        "embedding_1",
-        input_dim=8,
-        output_dim=3,
-        input_length=1,
-        init="uniform",
-        mask_zero=False,
-        dropout=0.0,
-        W_regularizer=None,
-        activity_regularizer=None,
-        W_constraint=None,
-        batch_input_shape=[1, 1],
-        input_dtype="int32",
-    )
     items = [
-        embedding,
+        item("Embedding", "embedding_1", **json.loads(KERAS_1_EMBEDDING)),
         keras_1_rnn("LSTM", "lstm_1", 5, stateful=True, consume_less="gpu"),
         keras_1_dense("dense_1", 8),
-        item("Activation", "activation_1", activation="softmax"),
+        softmax(),
     ]
-    letters = ("W", "U", "b")
-    pairs = zip(letters, fused(lstm), strict=True)
-    arrays = {
-        "embedding_1": [("embedding_1_W", net.table)],
-        "lstm_1": [(f"lstm_1_{letter}", array) for letter, array in pairs],
-        "dense_1": [("dense_1_W", dense.kernel), ("dense_1_b", dense.bias)],
-    }
-    return Fixture(net, listed(items), "1.1.1", arrays, "all", 1)
+    return Fixture(net, listed(items), "1.1.1", weights_1(items, net), "all", 1)
 
 
 def keras_1_simple_rnn() -> Fixture:
     """1.2.0, functional."""
     net = stack(4, 7, "SimpleRNN", (6,))
-    rnn, dense, _ = net.layers
     items = [
         item("InputLayer", "input_1", batch_input_shape=[None, 5, 7], sparse=False),
         keras_1_rnn("SimpleRNN", "simplernn_1", 6),
         keras_1_dense("dense_1", 7),
-        item("Activation", "activation_1", activation="softmax"),
+        softmax(),
     ]
-    items[2]["config"]["activation"] = "linear"
-    arrays = {
-        "simplernn_1": array_names_1("simplernn_1", rnn),
-        "dense_1": [("dense_1_W", dense.kernel), ("dense_1_b", dense.bias)],
-    }
-    return Fixture(net, functional(items, tail=()), "1.2.0", arrays, "last", 5)
+    config, arrays = functional(items, tail=()), weights_1(items, net)
+    return Fixture(net, config, "1.2.0", arrays, "last", 5)
 
 
 def keras_2_lstm(size: int = 9, units=(5, 4), window: int = 6) -> Fixture:
     """2.0.6: one-hot, many-to-one, a list of layers, hard_sigmoid, as in the course."""
     net = stack(5, size, "LSTM", units, gate_activation=OLD_GATE)
-    first, second, dense, _ = net.layers
-    shape = [None, window, size]
+    first = {"return_sequences": True, "batch_input_shape": [None, window, size]}
+    first |= {"dtype": "float32", "implementation": 0}
     items = [
-        keras_2_rnn(
-            "LSTM",
-            "lstm_1",
-            units[0],
-            return_sequences=True,
-            batch_input_shape=shape,
-            dtype="float32",
-            implementation=0,
-        ),
+        keras_2_rnn("LSTM", "lstm_1", units[0], **first),
         item("Dropout", "dropout_1", rate=0.2),
         keras_2_rnn("LSTM", "lstm_2", units[1], implementation=0),
         item("Dropout", "dropout_2", rate=0.2),
         keras_2_dense("dense_1", size),
-        item("Activation", "activation_1", activation="softmax"),
+        softmax(),
     ]
-    arrays = {
-        "lstm_1": named("lstm_1", fused(first)),
-        "dropout_1": [],
-        "lstm_2": named("lstm_2", fused(second)),
-        "dense_1": dense_named("dense_1", dense),
-    }
+    arrays = weights_2(items, net) | {"dropout_1": []}
     return Fixture(net, listed(items), "2.0.6", arrays, "last", window)
 
 
@@ -526,16 +479,12 @@ def keras_2_default_gate() -> Fixture:
 def keras_23_default_gate() -> Fixture:
     """2.3.1 likewise, which had another default; a mapping of layers."""
     net = stack(6, 7, "LSTM", (5,))
-    lstm, dense, _ = net.layers
     items = [
         keras_2_rnn("LSTM", "lstm_1", 5, batch_input_shape=[None, 4, 7]),
         keras_2_dense("dense_1", 7, activation="softmax"),
     ]
     del items[0]["config"]["recurrent_activation"]
-    arrays = {
-        "lstm_1": named("lstm_1/lstm_1", fused(lstm)),
-        "dense_1": dense_named("dense_1/dense_1", dense),
-    }
+    arrays = weights_2(items, net, path="{0}/{0}")
     return Fixture(net, mapped(items), "2.3.1", arrays, "last", 4)
 
 
@@ -550,31 +499,20 @@ def keras_23_no_activation() -> Fixture:
 def keras_2_gru(reset_after: bool = False, use_bias: bool = True) -> Fixture:
     """2.2.4: two GRU layers, TimeDistributed."""
     net = stack(7, 8, "GRU", (5, 4), gate_activation=OLD_GATE, reset_after=reset_after)
-    first, second, dense, _ = net.layers
     if not use_bias:
-        for rnn in (first, second):
+        for rnn in net.layers[:2]:
             for matrices in rnn.matrices.values():
                 matrices[2:] = [0 * bias for bias in matrices[2:]]
-    options = {
-        "reset_after": reset_after,
-        "return_sequences": True,
-        "implementation": 1,
-    }
-    options["use_bias"] = use_bias
+    options = {"reset_after": reset_after, "use_bias": use_bias}
+    options |= {"return_sequences": True, "implementation": 1}
     items = [
         keras_2_rnn("GRU", "gru_1", 5, batch_input_shape=[None, None, 8], **options),
         item("SpatialDropout1D", "spatial_dropout1d_1", rate=0.1, noise_shape=None),
         keras_2_rnn("GRU", "gru_2", 4, **options),
         item("TimeDistributed", "out", layer=keras_2_dense("dense_1", 8)),
-        item("Activation", "activation_1", activation="softmax"),
+        softmax(),
     ]
-    kept = 3 if use_bias else 2
-    arrays = {
-        "gru_1": named("gru_1", fused(first)[:kept]),
-        "gru_2": named("gru_2", fused(second)[:kept]),
-        "out": dense_named("out", dense),
-    }
-    return Fixture(net, mapped(items), "2.2.4", arrays, "all")
+    return Fixture(net, mapped(items), "2.2.4", weights_2(items, net), "all")
 
 
 def keras_default_gru(version: str, reset_after: bool) -> Fixture:
@@ -589,112 +527,54 @@ def keras_default_gru(version: str, reset_after: bool) -> Fixture:
 def keras_2_cudnn(kind: str) -> Fixture:
     """2.2.0: cuDNN's layers, embedded."""
     net = stack(8, 9, kind, (5, 4), table=3, reset_after=kind == "GRU")
-    first, second, dense, _ = net.layers
-    rng = np.random.default_rng(0)
-    embedding = item(
-        "Embedding",
-        "embedding_1",
-        batch_input_shape=[None, 6],
-        dtype="float32",
-        input_dim=9,
-        output_dim=3,
-        embeddings_regularizer=None,
-        mask_zero=False,
-        input_length=6,
-    )
+    table = {"input_dim": 9, "output_dim": 3, "input_length": 6, "mask_zero": False}
+    table |= {"batch_input_shape": [None, 6], "dtype": "float32"}
     items = [
-        embedding,
+        item("Embedding", "embedding_1", embeddings_regularizer=None, **table),
         keras_2_rnn(f"CuDNN{kind}", "rnn_1", 5, return_sequences=True),
         keras_2_rnn(f"CuDNN{kind}", "rnn_2", 4),
         keras_2_dense("dense_1", 9, activation="softmax"),
     ]
-    arrays = {
-        "embedding_1": [("embedding_1/embeddings:0", net.table)],
-        "rnn_1": named("rnn_1", cudnn(first, rng)),
-        "rnn_2": named("rnn_2", cudnn(second, rng)),
-        "dense_1": dense_named("dense_1", dense),
-    }
-    return Fixture(net, listed(items), "2.2.0", arrays, "last", 6)
+    return Fixture(net, listed(items), "2.2.0", weights_2(items, net), "last", 6)
 
 
 def tf_stateful_logits() -> Fixture:
     """2.4.0 of TensorFlow: the tutorial's GRU, stateful, with logits for output."""
     net = stack(9, 8, "GRU", (6,), table=4, reset_after=True)
-    gru, dense, _ = net.layers
     net.layers.pop()
+    first = {"batch_input_shape": [1, None], "dtype": "float32"}
+    table = {"input_dim": 8, "output_dim": 4, "mask_zero": False, "input_length": None}
+    gru = {"return_sequences": True, "stateful": True, "reset_after": True}
+    gru |= {"recurrent_activation": "sigmoid", "time_major": False, "implementation": 2}
     items = [
-        item(
-            "InputLayer",
-            "embedding_input",
-            batch_input_shape=[1, None],
-            dtype="float32",
-            sparse=False,
-            ragged=False,
-        ),
-        item(
-            "Embedding",
-            "embedding",
-            batch_input_shape=[1, None],
-            dtype="float32",
-            input_dim=8,
-            output_dim=4,
-            mask_zero=False,
-            input_length=None,
-        ),
-        keras_2_rnn(
-            "GRU",
-            "gru",
-            6,
-            return_sequences=True,
-            stateful=True,
-            reset_after=True,
-            recurrent_activation="sigmoid",
-            time_major=False,
-            implementation=2,
-        ),
+        item("InputLayer", "embedding_input", sparse=False, ragged=False, **first),
+        item("Embedding", "embedding", **first, **table),
+        keras_2_rnn("GRU", "gru", 6, **gru),
         keras_2_dense("dense", 8),
     ]
     for x in items:
         del x["config"]["trainable"]
-    arrays = {
-        "embedding": [("embedding/embeddings:0", net.table)],
-        "gru": named("gru/gru_cell", fused(gru)),
-        "dense": dense_named("dense", dense),
-    }
+    arrays = weights_2(items, net, cell="{0}/{0}_cell")
     return Fixture(net, mapped(items), "2.4.0", arrays, "all")
 
 
 def tf_time_major() -> Fixture:
     """2.2.4-tf: time before batch, so that the window is the first axis."""
     net = stack(10, 7, "LSTM", (5, 5))
-    first, second, dense, _ = net.layers
     options = {"time_major": True, "recurrent_activation": "sigmoid"}
-    shape = [4, None, 7]
+    first = {"return_sequences": True, "batch_input_shape": [4, None, 7]} | options
     items = [
-        keras_2_rnn(
-            "LSTM",
-            "lstm",
-            5,
-            return_sequences=True,
-            batch_input_shape=shape,
-            **options,
-        ),
+        keras_2_rnn("LSTM", "lstm", 5, **first),
         keras_2_rnn("LSTM", "lstm_1", 5, **options),
         keras_2_dense("dense", 7, activation="softmax"),
     ]
-    arrays = {
-        "lstm": named("lstm", fused(first)),
-        "lstm_1": named("lstm_1", fused(second)),
-        "dense": dense_named("dense", dense),
-    }
-    return Fixture(net, mapped(items), "2.2.4-tf", arrays, "last", 4)
+    return Fixture(net, mapped(items), "2.2.4-tf", weights_2(items, net), "last", 4)
 
 
 def keras_2_masked() -> Fixture:
     """2.2.4, functional: symbol 0 is padding."""
     net = stack(11, 7, "LSTM", (5, 4), table=3, gate_activation=OLD_GATE)
     net.masked = (0,)
-    first, second, dense, _ = net.layers
     items = [
         item("InputLayer", "input_1", batch_input_shape=[None, None], dtype="int32"),
         item("Embedding", "embedding_1", input_dim=7, output_dim=3, mask_zero=True),
@@ -702,13 +582,7 @@ def keras_2_masked() -> Fixture:
         keras_2_rnn("LSTM", "lstm_2", 4, return_sequences=True),
         keras_2_dense("dense_1", 7, activation="softmax"),
     ]
-    arrays = {
-        "embedding_1": [("embedding_1/embeddings:0", net.table)],
-        "lstm_1": named("lstm_1", fused(first)),
-        "lstm_2": named("lstm_2", fused(second)),
-        "dense_1": dense_named("dense_1", dense),
-    }
-    return Fixture(net, functional(items), "2.2.4", arrays, "all")
+    return Fixture(net, functional(items), "2.2.4", weights_2(items, net), "all")
 
 
 def keras_2_masking_layer() -> Fixture:
@@ -732,16 +606,12 @@ def keras_2_masking_embedded() -> Fixture:
     first["class_name"] = second["class_name"] = "LSTM"
     first["config"]["recurrent_activation"] = "hard_sigmoid"
     masking = item("Masking", "masking_1", mask_value=0.5)
-    fixture.config = mapped([embedding, masking, first, second, dense])
-    fixture.arrays["rnn_1"] = named("rnn_1", fused(net.layers[0]))
-    fixture.arrays["rnn_2"] = named("rnn_2", fused(net.layers[1]))
-    fixture.version = "2.2.4"
-    return fixture
+    items = [embedding, masking, first, second, dense]
+    return Fixture(net, mapped(items), "2.2.4", weights_2(items, net), "last", 6)
 
 
 def keras_2_mixed(activation: str = "relu") -> Fixture:
     """2.2.4: dense layers before, between and after, and another activation."""
-    inner = keras_2_dense("x", 6, activation=activation)
     rng = np.random.default_rng(12)
     layers = [
         make_dense(rng, 8, 5, "tanh"),
@@ -755,6 +625,7 @@ def keras_2_mixed(activation: str = "relu") -> Fixture:
         make_dense(rng, 6, 8, "softmax"),
     ]
     net = Net(8, None, layers)
+    inner = keras_2_dense("x", 6, activation=activation)
     items = [
         keras_2_dense("d1", 5, activation="tanh", batch_input_shape=[None, 5, 8]),
         item("Activation", "a1", activation="softsign"),
@@ -767,28 +638,14 @@ def keras_2_mixed(activation: str = "relu") -> Fixture:
         item("Dropout", "drop", rate=0.5),
         keras_2_dense("d4", 8, activation="softmax"),
     ]
-    arrays = {
-        "d1": dense_named("d1", layers[0]),
-        "r1": named("r1", fused(layers[2])),
-        "d2": dense_named("d2", layers[3]),
-        "r2": named("r2", fused(layers[5])),
-        "d3": dense_named("d3", layers[7]),
-        "d4": dense_named("d4", layers[8]),
-    }
-    return Fixture(net, mapped(items), "2.2.4", arrays, "last", 5)
+    return Fixture(net, mapped(items), "2.2.4", weights_2(items, net), "last", 5)
 
 
 def keras_3_hard_sigmoid() -> Fixture:
     """3.0: functional, with the hard_sigmoid of Keras 3."""
     new_gate = "hard_sigmoid of Keras 3"
     net = stack(13, 7, "LSTM", (5,), table=3, gate_activation=new_gate)
-    lstm, dense, _ = net.layers
-    policy = {
-        "module": "keras",
-        "class_name": "DTypePolicy",
-        "config": {"name": "float32"},
-        "registered_name": None,
-    }
+    policy = json.loads(KERAS_3_POLICY)
     items = [
         item("InputLayer", "ids", batch_shape=[None, None], dtype="int32"),
         item("Embedding", "embedding", dtype=policy, input_dim=7, output_dim=3),
@@ -804,14 +661,8 @@ def keras_3_hard_sigmoid() -> Fixture:
             layer["inbound_nodes"] = [{"args": [argument], "kwargs": {}}]
     for end in ("input_layers", "output_layers"):
         config["config"][end] = config["config"][end][0]
-    arrays = {
-        "embedding": [("embedding/embeddings", net.table)],
-        "lstm": [
-            (n.removesuffix(":0"), a) for n, a in named("lstm/lstm_cell", fused(lstm))
-        ],
-        "dense": [(n.removesuffix(":0"), a) for n, a in dense_named("dense", dense)],
-        "top_level_model_weights": [],
-    }
+    arrays = weights_2(items, net, cell="{0}/{0}_cell", suffix="")
+    arrays["top_level_model_weights"] = []
     return Fixture(net, config, "3.0.5", arrays, "all")
 
 
@@ -820,23 +671,17 @@ def of_precision(dtype: str) -> Fixture:
     fixture = keras_2_lstm()
     fixture.version, fixture.dtype = "2.2.4", dtype
     if dtype == "f2":
-        for layer in fixture.net.layers:
-            if isinstance(layer, Rnn):
-                owned = [array for gate in layer.matrices.values() for array in gate]
-            else:
-                owned = [layer.kernel, layer.bias] if layer != "softmax" else []
-            for array in owned:
-                array[...] = array.astype(np.float16)
-        first, second, dense, _ = fixture.net.layers
-        fixture.arrays |= {
-            "lstm_1": named("lstm_1", fused(first)),
-            "lstm_2": named("lstm_2", fused(second)),
-            "dense_1": dense_named("dense_1", dense),
-        }
+        *rnns, dense, _ = fixture.net.layers
+        owned = [x for rnn in rnns for gate in rnn.matrices.values() for x in gate]
+        for array in (*owned, dense.kernel, dense.bias):
+            array[...] = array.astype(np.float16)
+        fixture.arrays = weights_2(fixture.config["config"], fixture.net)
     fixture.layer("LSTM")["dtype"] = {"f2": "float16", "f8": "float64"}[dtype]
     return fixture
 
 
+DEFAULT_RESETS = {"2.3.1": False, "2.1.6-tf": False, "2.3.0-tf": True}
+DEFAULT_RESETS |= {"2.4.0": True, "2.15.0": True}
 FIXTURES: dict[str, Callable[[], Fixture]] = {
     "Keras 1.2 LSTM, an array a gate": keras_1_lstm,
     "Keras 1.0 GRU, no version": keras_1_gru,
@@ -851,16 +696,10 @@ FIXTURES: dict[str, Callable[[], Fixture]] = {
     "Keras 2.2 GRU, no bias": lambda: keras_2_gru(use_bias=False),
     "Keras 2.2 GRU, reset_after, no bias": lambda: keras_2_gru(True, False),
     **{
-        f"Keras {version} GRU, default reset_after": (
-            lambda version=version, after=after: keras_default_gru(version, after)
+        f"Keras {version} GRU, default reset_after": partial(
+            keras_default_gru, version, after
         )
-        for version, after in [
-            ("2.3.1", False),
-            ("2.1.6-tf", False),
-            ("2.3.0-tf", True),
-            ("2.4.0", True),
-            ("2.15.0", True),
-        ]
+        for version, after in DEFAULT_RESETS.items()
     },
     "Keras 2.2 CuDNNLSTM": lambda: keras_2_cudnn("LSTM"),
     "Keras 2.2 CuDNNGRU": lambda: keras_2_cudnn("GRU"),
@@ -870,7 +709,7 @@ FIXTURES: dict[str, Callable[[], Fixture]] = {
     "Keras 2.2 LSTM, Masking": keras_2_masking_layer,
     "Keras 2.2 LSTM, Embedding and Masking": keras_2_masking_embedded,
     **{
-        f"Keras 2.2 mixed, {name}": lambda name=name: keras_2_mixed(name)
+        f"Keras 2.2 mixed, {name}": partial(keras_2_mixed, name)
         for name in ("relu", "elu", "selu", "softplus", "swish", "linear")
     },
     "Keras 3.0 LSTM, hard_sigmoid": keras_3_hard_sigmoid,

@@ -9,6 +9,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from keras_fixtures import Dense, Net, Rnn
 
 from textgen.config import Config, ModelConfig
 from textgen.errors import ModelFileError, OutputError
@@ -28,55 +29,26 @@ keras = pytest.importorskip("keras")
 # The three agreeing predictions
 
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
+def net_of(path, layers: int) -> Net:
+    """Read the arrays by name, for the formulas that go gate by gate in float64."""
+    arrays = {}
 
+    def add(name, item):
+        if isinstance(item, h5py.Dataset):
+            layer, *_, array = name.split("/")
+            arrays[layer, array] = item[()].astype(np.float64)
 
-def naive_probabilities(path, layers: int, ids) -> np.ndarray:
-    """Read the arrays by name and go gate by gate, symbol by symbol, in float64."""
     with h5py.File(path) as file:
-        arrays = {}
-        file["model_weights"].visititems(
-            lambda name, item: (
-                arrays.update({name: item[()].astype(np.float64)})
-                if isinstance(item, h5py.Dataset)
-                else None
-            )
-        )
-
-    def named(layer, weight):
-        (found,) = [
-            array
-            for name, array in arrays.items()
-            if name.split("/")[0] == layer and name.split("/")[-1] == weight
-        ]
-        return found
-
-    table = named(
-        "embedding" if "embedding/embedding/embeddings" in arrays else "one_hot",
-        "embeddings",
-    )
-    outputs = [table[i] for i in ids]
+        file["model_weights"].visititems(add)
+    (table,) = (array for (_, name), array in arrays.items() if name == "embeddings")
+    rnns = []
     for number in range(1, layers + 1):
-        kernel = named(f"lstm_{number}", "kernel")
-        recurrent = named(f"lstm_{number}", "recurrent_kernel")
-        bias = named(f"lstm_{number}", "bias")
-        size = len(recurrent)
-        h, c = np.zeros(size), np.zeros(size)
-        below, outputs = outputs, []
-        for x in below:
-            z = x @ kernel + h @ recurrent + bias
-            i = sigmoid(z[:size])
-            f = sigmoid(z[size : 2 * size])
-            candidate = np.tanh(z[2 * size : 3 * size])
-            o = sigmoid(z[3 * size :])
-            c = f * c + i * candidate
-            h = o * np.tanh(c)
-            outputs.append(h)
-    logits = outputs[-1] @ named("probabilities", "kernel")
-    logits += named("probabilities", "bias")
-    weights = np.exp(logits - logits.max())
-    return weights / weights.sum()
+        names = ("kernel", "recurrent_kernel", "bias")
+        parts = [np.split(arrays[f"lstm_{number}", name], 4, axis=-1) for name in names]
+        gates = map(list, zip(*parts, strict=True))
+        rnns.append(Rnn("LSTM", dict(zip("ifco", gates, strict=True))))
+    dense = Dense(arrays["probabilities", "kernel"], arrays["probabilities", "bias"])
+    return Net(len(table), table, [*rnns, dense, "softmax"])
 
 
 @pytest.mark.slow
@@ -89,13 +61,13 @@ def test_keras_decoder_and_naive_reference_agree(
     window, path = 5, tmp_path / "model.h5"
     small.save(path, small.config(layers, embedding, targets, window))
     opened = keras.models.load_model(path)
-    decoder = load_model(path).decoder()
+    decoder, net = load_model(path).decoder(), net_of(path, layers)
     size = len(small.symbols)
     ids = np.random.default_rng(0).integers(0, size, 9)
     for end in range(1, len(ids) + 1):
         seen = ids[max(0, end - window) : end] if targets == "last" else ids[:end]
         ours = softmax(decoder.step(ids[end - 1 : end])[0])
-        naive = naive_probabilities(path, layers, seen)
+        naive = net.predict(seen)
         theirs = np.asarray(opened(seen[None])).reshape(-1, size)[-1]
         np.testing.assert_allclose(ours, naive, atol=1e-5)
         np.testing.assert_allclose(theirs, naive, atol=1e-5)
