@@ -17,10 +17,11 @@ from hypothesis import settings
 from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
 from textgen.saving import sandbox as reader_process
 
-# How fast an example is depends on what else the machine does. The examples are the
-# same each time; with --hypothesis-profile=explore they are new ones.
+# The speed of an example depends on what else the machine does. Examples are the same
+# each time; --hypothesis-profile=explore takes new ones, and =long 10,000 of them.
 settings.register_profile("textgen", deadline=None, derandomize=True, database=None)
 settings.register_profile("explore", deadline=None, derandomize=False)
+settings.register_profile("long", settings.get_profile("explore"), max_examples=10_000)
 settings.load_profile("textgen")
 # Processes that tests start buffer their output, as everybody's do.
 os.environ.pop("PYTHONUNBUFFERED", None)
