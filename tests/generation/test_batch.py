@@ -21,6 +21,7 @@ from textgen.generation.batch import (
     completion_seeds,
     distinct_lines,
     generate_many,
+    threads_for,
 )
 from textgen.generation.batch_decoder import BatchDecoder, Request
 from textgen.generation.streaming import (
@@ -95,10 +96,18 @@ def test_halves_run_at_the_same_time_and_requests_are_split_in_turn(monkeypatch)
     assert sorted(taken.values()) == [list(range(0, 300, 2)), list(range(1, 300, 2))]
 
 
+def test_a_free_slot_waits_while_another_reads_a_long_prompt():
+    model, config = alphabet_model(kind="lines"), CompletionConfig()
+    prompts = ["a", "f", "a" * 600]
+    completions = complete_many(model, prompts, range(3), config, batch_size=2)
+    assert [made.text for made in completions] == ["bcdef", "", "bcdef"]
+
+
 def test_a_small_batch_needs_no_thread(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", None)
     count = TWO_HALVES - 1
     assert len(generate_many(alphabet_model(), ["a"] * count, length=2)) == count
+    assert (threads_for(count), threads_for(TWO_HALVES)) == (1, 2)
 
 
 def test_a_failure_in_a_half_is_told_and_leaves_no_threads():

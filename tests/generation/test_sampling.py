@@ -144,6 +144,13 @@ FINITE_FLOATS = st.floats(
     top_p=None,
     uniform=0.0,
 )
+@example(
+    logits=np.array([0, 1], np.float32),
+    temperature=5e-324,
+    top_k=None,
+    top_p=None,
+    uniform=0.5,
+)
 @example(logits=np.zeros(2), temperature=1.0, top_k=1, top_p=None, uniform=0.9)
 @example(logits=np.zeros(2), temperature=1.0, top_k=None, top_p=0.5, uniform=0.9)
 def test_nothing_finite_gives_nan_or_an_excluded_symbol(
