@@ -1,13 +1,12 @@
 """Change model files at random, open each, and see that nothing but refusal happens.
 
-    python tests/fuzz_model_files.py --count 10000 --seed 1
-    python tests/fuzz_model_files.py --seconds 600
+    python tests/stress/fuzz_model_files.py --count 10000 --seed 1
+    python tests/stress/fuzz_model_files.py --seconds 600
 
 Files of several kinds of Keras and one of our own, with its hash, are changed in their
 bytes (bits flipped, cut short, pieces moved, doubled or taken from another file) or in
 their structure (description, arrays, attributes, links). `textgen.load_model` opens
-each in its reading process, which reads `FILES_PER_PROCESS` files before a fresh one
-takes over. What must hold:
+each in a process of its own. What must hold:
 
     nothing but `TextgenError` comes out, within the time limit, in less than 1 GB
     no changed file of ours is accepted, unless its hash was made anew
@@ -23,6 +22,7 @@ import collections
 import contextlib
 import copy
 import json
+import multiprocessing
 import re
 import shutil
 import sys
@@ -39,12 +39,13 @@ from keras_fixtures import FIXTURES
 
 from textgen.config import Config, ModelConfig
 from textgen.errors import ModelFileError, TextgenError
-from textgen.saving import model_file
-from textgen.saving import sandbox as reader_process
+from textgen.saving import model_file, sandbox, sandbox_worker
 from textgen.saving.container import BLOCK_BYTES, user_block
+from textgen.saving.hdf5 import read_contents
 from textgen.saving.sandbox import Reader
 
-FILES_PER_PROCESS = 20
+FORK = multiprocessing.get_context("fork")
+FRESH_EVERY = 10
 STATUS = Path("/proc/self/status")
 MARGIN_S = 20  # to notice the limit of the reader; a busy machine needs a while
 MOST_BYTES = 1e9
@@ -161,57 +162,21 @@ def without_block(rng, data: bytearray, sources: Sources) -> None:
         flip_bits(rng, data, sources)
 
 
-BYTES = (
-    flip_bits,
-    flip_bits,
-    set_bytes,
-    cut_short,
-    cut_front,
-    append,
-    splice,
-    splice,
-    without_block,
-)
+BYTES = (flip_bits, flip_bits, set_bytes, cut_short, cut_front, append)
+BYTES += (splice, splice, without_block)
 
 
 # Changes of structure
 
+# fmt: off
 VALUES = (
-    None,
-    True,
-    False,
-    0,
-    1,
-    -1,
-    2,
-    5,
-    9,
-    2**31,
-    2**63,
-    10**30,
-    10**400,
-    0.5,
-    float("nan"),
-    float("inf"),
-    "",
-    "x",
-    "tanh",
-    "relu",
-    "softmax",
-    "hard_sigmoid",
-    "Lambda",
-    "LSTM",
-    "GRU",
-    "Dense",
-    "Evil>Layer",
-    "lstm_1",
-    "\x1b[2J\u202e",
-    [],
-    {},
-    [None, 5, 9],
-    [[["lstm_1", 0, 0, {}]]],
+    None, True, False, 0, 1, -1, 2, 5, 9, 2**31, 2**63, 10**30, 10**400, 0.5,
+    float("nan"), float("inf"), "", "x", "tanh", "relu", "softmax", "hard_sigmoid",
+    "Lambda", "LSTM", "GRU", "Dense", "Evil>Layer", "lstm_1", "\x1b[2J\u202e", [], {},
+    [None, 5, 9], [[["lstm_1", 0, 0, {}]]],
     {"class_name": "Lambda", "config": {"name": "l", "function": "x"}},
 )
+# fmt: on
 KEYS = ("units", "return_sequences", "stateful", "activation", "dtype", "cell", "layer")
 
 
@@ -280,33 +245,26 @@ def change_array(rng, file: h5py.File) -> None:
     name = f"model_weights/{names[rng.integers(len(names))]}"
     if file[name].size > 1e6:  # an earlier change declared it
         return
-    array = file[name][()]
+    array, options, rank = file[name][()], {}, file[name].ndim
+    numbers = [np.nan, np.inf, -np.inf, 3e38, 1e15, 1e16]
+    types = ["f2", "f8", ">f4", "i4", "u1", "c8", "S3"]
     action = rng.integers(9)
-    options = {}
     if action == 0:
-        array.flat[rng.integers(array.size)] = rng.choice(
-            [np.nan, np.inf, -np.inf, 3e38, 1e15, 1e16]
-        )
-    elif action == 1:
-        array = array.T
-    elif action == 2:
-        array = array.reshape(-1)
-    elif action == 3:
-        array = array[: len(array) - 1]
+        array.flat[rng.integers(array.size)] = rng.choice(numbers)
     elif action == 4:
-        array = array.astype(rng.choice(["f2", "f8", ">f4", "i4", "u1", "c8", "S3"]))
-    elif action == 5 and array.ndim:
+        array = array.astype(rng.choice(types))
+    elif action == 5 and rank:
         options = {"chunks": tuple(max(1, n // 2) for n in array.shape)}
         options["compression"] = rng.choice([None, "gzip", "lzf"])
     elif action == 6:
-        shape = tuple(int(n) for n in rng.integers(0, 10**5, array.ndim))
-        del file[name]
-        file.create_dataset(name, shape, "f4", chunks=None)
-        return
-    elif action == 7:
-        array = np.concatenate([array, array])
+        options = {"shape": tuple(int(n) for n in rng.integers(0, 10**5, rank))}
+        options["dtype"], array = "f4", None  # declared, and not stored
     else:
-        array = rng.normal(size=array.shape).astype("f4") * 10.0 ** rng.integers(-9, 20)
+        array = (
+            *(array, array.T, array.reshape(-1), array[: len(array) - 1]),
+            *(array, array, array, np.concatenate([array, array])),
+            rng.normal(size=array.shape).astype("f4") * 10.0 ** rng.integers(-9, 20),
+        )[action]
     del file[name]
     file.create_dataset(name, data=array, **options)
 
@@ -346,16 +304,8 @@ def change_links(rng, file: h5py.File) -> None:
         file.move(one, f"model_weights/moved{rng.integers(9)}")
 
 
-STRUCTURE = (
-    change_description,
-    change_description,
-    change_description,
-    change_text,
-    change_array,
-    change_array,
-    change_attribute,
-    change_links,
-)
+STRUCTURE = (change_description,) * 3 + (change_array,) * 2
+STRUCTURE += (change_text, change_attribute, change_links)
 
 
 def make(rng, sources: Sources, path: Path) -> tuple[str, str, bool]:
@@ -394,40 +344,67 @@ def make(rng, sources: Sources, path: Path) -> tuple[str, str, bool]:
 
 
 class Recorder:
-    """Stands for `Reader`: one process for several files, whose contents it keeps."""
+    """Stands for `Reader` and keeps the contents.
+
+    A fresh process takes longer to start than to read, so most files are read by forks
+    of this one, with the same limits; every `FRESH_EVERY`-th is left to a `Reader`.
+    """
 
     def __init__(self):
         self.contents = None
         self.deaths: collections.Counter = collections.Counter()
-        self._reader: Reader | None = None
-        self._read = 0
+        self._number = 0
 
     def __enter__(self) -> Recorder:
-        if self._reader is None or self._read >= FILES_PER_PROCESS:
-            self.close()
-            self._reader, self._read = Reader(), 0
         return self
 
     def __exit__(self, *_) -> None:
         pass
 
     def read(self, path):
-        self._read += 1
         self.contents = None
+        self._number += 1
         try:
-            self.contents = self._reader.read(path)
+            if self._number % FRESH_EVERY == 0:
+                with Reader() as reader:
+                    self.contents = reader.read(path)
+            else:
+                self.contents = self._read_by_fork(path)
         except ModelFileError as error:
             for sign in ("took more than", "ended the process"):
-                if sign in str(error):
-                    self.deaths[sign] += 1
-                    self.close()
+                self.deaths[sign] += sign in str(error)
             raise
         return self.contents
 
-    def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+    @staticmethod
+    def _read_by_fork(path):
+        receiver, sender = FORK.Pipe(duplex=False)
+        process = FORK.Process(target=answer, args=(path, sender))
+        process.start()
+        sender.close()
+        try:
+            if not receiver.poll(sandbox.WALL_S):
+                raise ModelFileError("reading it took more than the time")
+            answered = receiver.recv()
+        except EOFError:
+            raise ModelFileError("reading it ended the process") from None
+        finally:
+            process.kill()
+            process.join()
+        if isinstance(answered, Exception):
+            raise answered
+        return answered
+
+
+def answer(path: Path, sender) -> None:
+    """Do in a fork what `sandbox_worker` does."""
+    try:
+        sandbox_worker.limit_resources(path.stat().st_size)
+        sender.send(read_contents(path.read_bytes()))
+    except ModelFileError as error:
+        sender.send(error)
+    except MemoryError:
+        sender.send(ModelFileError(sandbox_worker.TOO_LARGE))
 
 
 def layer_kinds(config: str) -> set[str]:
@@ -451,26 +428,25 @@ def broken_rule(path: Path, text: Path | None, ours: bool, recorder: Recorder) -
         model = model_file.load_model(path, text)
         decoder = model.decoder()
         logits = [decoder.step([0]).copy() for _ in range(3)]
+        rule = "accepted"
     except TextgenError as error:
+        rule = ""
         if "\n" in str(error) or len(str(error)) > 2000:
             return f"refused in more than a line: {str(error)[:500]!r}"
-        return (
-            ""
-            if time.monotonic() - started < reader_process.WALL_S + MARGIN_S
-            else "too slow"
-        )
     except BaseException:
         return traceback.format_exc()
+    if time.monotonic() - started > sandbox.WALL_S + MARGIN_S:
+        return "too slow"
+    if not rule:
+        return rule
     if ours:
         return "a changed file of ours was accepted"
-    if time.monotonic() - started > reader_process.WALL_S + MARGIN_S:
-        return "too slow"
     if unknown := layer_kinds(recorder.contents.config) - LAYERS:
         return f"accepted with the layers {unknown}"
     weights = [a for arrays in recorder.contents.weights.values() for a in arrays]
     if not all(np.isfinite(array).all() for array in (*weights, *logits)):
         return "accepted, but not finite"
-    return "accepted"
+    return rule
 
 
 def peak_bytes() -> tuple[int, int]:
@@ -494,15 +470,13 @@ def peak_bytes() -> tuple[int, int]:
 def fuzz(count: int | None, seconds: float | None, seed: int) -> int:
     """Change and open files; return the number of rules broken."""
     tally: collections.Counter = collections.Counter()
-    broken = 0
     recorder = Recorder()
     model_file.Reader = lambda: recorder
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
-        folder = Path(name)
-        sources = Sources(folder)
-        for kind, path in sources.paths.items():
-            rule = broken_rule(path, sources.texts[kind], False, recorder)
+        sources, path = Sources(Path(name)), Path(name, "changed.h5")
+        for kind, unchanged in sources.paths.items():
+            rule = broken_rule(unchanged, sources.texts[kind], False, recorder)
             if rule != "accepted":
                 raise SystemExit(f"the unchanged file {kind!r} is refused: {rule}")
         number = 0
@@ -510,7 +484,6 @@ def fuzz(count: int | None, seconds: float | None, seed: int) -> int:
             seconds is None or time.monotonic() - started < seconds
         ):
             rng = np.random.default_rng((seed, number))
-            path = folder / "changed.h5"
             kind, change, ours = make(rng, sources, path)
             text = sources.texts[kind]
             if kind == OWN and rng.random() < 0.3:
@@ -521,37 +494,26 @@ def fuzz(count: int | None, seconds: float | None, seed: int) -> int:
             tally["ours, to be refused"] += ours
             tally["ours, refused"] += ours and rule == ""
             if rule not in ("", "accepted"):
-                broken += 1
-                kept = shutil.copy(
-                    path, tempfile.gettempdir() + f"/fuzz-{seed}-{number}.h5"
-                )
+                kept = Path(tempfile.gettempdir(), f"fuzz-{seed}-{number}.h5")
+                shutil.copy(path, kept)
                 print(f"{kept}: {kind}, {change}: {rule}", flush=True)
             number += 1
-            if number % 1000 == 0:
-                print(f"{number:,} files …", file=sys.stderr, flush=True)
-        recorder.close()
     ours, childs = peak_bytes()
     if max(ours, childs) > MOST_BYTES:
-        broken += 1
+        tally["broken"] += 1
         print(f"too much memory: {ours:,} and {childs:,} bytes")
-    ended, slow = (
-        recorder.deaths["ended the process"],
-        recorder.deaths["took more than"],
-    )
     print(
-        f"{number:,} changed files of {len(sources.paths)} kinds, "
-        f"seed {seed}, {time.monotonic() - started:,.0f} s\n"
-        f"refused {tally['']:,}, accepted {tally['accepted']:,}\n"
-        f"files of ours {tally['ours']:,}; changed, without a new hash "
-        f"{tally['ours, to be refused']:,}, of these refused "
-        f"{tally['ours, refused']:,}\n"
-        f"reading processes that ended: {ended:,} by a crash or a limit of memory, "
-        f"{slow:,} by one of time\n"
-        f"most memory: {ours / 1e6:,.0f} MB here, {childs / 1e6:,.0f} MB in a reading "
-        f"process\n"
-        f"rules broken: {broken}"
+        f"""{number:,} changed files of {len(sources.paths)} kinds, seed {seed}, \
+{time.monotonic() - started:,.0f} s
+refused {tally[""]:,}, accepted {tally["accepted"]:,}
+files of ours {tally["ours"]:,}; changed, without a new hash \
+{tally["ours, to be refused"]:,}, of these refused {tally["ours, refused"]:,}
+reading processes that ended: {recorder.deaths["ended the process"]:,} by a crash or \
+a limit of memory, {recorder.deaths["took more than"]:,} by one of time
+most memory: {ours / 1e6:,.0f} MB here, {childs / 1e6:,.0f} MB in a reading process
+rules broken: {tally["broken"]}"""
     )
-    return broken
+    return tally["broken"]
 
 
 def main() -> None:
