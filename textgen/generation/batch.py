@@ -1,8 +1,8 @@
 """Many completions, made together as one batch.
 
-    generate_many    what a user calls: a completion of each prompt, or so many texts
-    complete_many    the same as an iterator, of prompts without end if need be
-    distinct_lines   so many different lines (names) from a model of lines
+    generate_many    completes each of a list of prompts, or makes a number of texts
+    complete_many    yields the completions as they come; the prompts may be endless
+    distinct_lines   yields different lines (names) from a model of lines
 
 Each completion is the one that `generate_output` makes of its prompt and seed.
 """
@@ -32,17 +32,17 @@ from textgen.generation.streaming import (
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 
-# Completions made together at the most: more are no faster, they only take memory.
+# The most completions that are made together: more would be no faster.
 MAX_BATCH_SIZE = 256
-# A large batch is two halves, each in a thread of its own: NumPy releases Python's lock
-# while it computes, so they go side by side on two cores. It is two on every machine,
-# so that a completion's last bits don't depend on the number of cores. Smaller halves
-# would spend more time on waiting for the lock than they gain.
+# A large batch is cut into two halves, each with a thread of its own. NumPy releases
+# Python's lock while it computes, so two cores work at once. There are two halves on
+# every machine, so that the last bits of the logits don't depend on the number of
+# cores. Smaller halves would lose more time in waiting for the lock than they gain.
 HALVES = 2
 LEAST_HALF = 64
-STEPS_AT_ONCE = 16  # that are one task of a thread
-TASKS_AHEAD = 4  # that wait for a thread, so that it needn't wait for the next one
-# After so many draws in a row without a new line, the search for more ends.
+STEPS_AT_ONCE = 16  # of a half: one task for its thread
+TASKS_AHEAD = 4  # of each half that are queued, so that its thread never has to wait
+# After so many draws in a row that gave no new line, no more are looked for.
 FRUITLESS_DRAWS = 2_000
 MAX_COUNT = 1_000_000
 
@@ -76,9 +76,8 @@ def generate_many(
 ) -> list[Completion]:
     """Make many completions together, which is much faster than one by one.
 
-    Each is the one that `generate_output` makes with its seed, as far as rounding
-    allows: a batched float32 product may differ in its last bits, and so, rarely, in a
-    symbol.
+    Each is the one that `generate_output` makes with its seed. (Rarely a symbol may
+    differ, since a float32 product of a batch is rounded differently in its last bits.)
 
     Args:
         model: as for `generate_output`.
@@ -144,8 +143,8 @@ def complete_many(
         prompts: what to complete.
         seeds: one for each prompt.
         config: how each is completed.
-        batch_size: completions wanted together; no more than `MAX_BATCH_SIZE` and the
-            model's own limit are made so.
+        batch_size: completions made together, as far as `MAX_BATCH_SIZE` and the
+            model's own limit allow.
 
     Raises:
         TextgenError: as `generate_output`, once the prompt at fault is reached.
@@ -179,7 +178,7 @@ def _complete(
     config: CompletionConfig,
     batch_size: int,
 ) -> Iterator[Ended]:
-    """Yield requests and the ids drawn for them, in the order in which they end."""
+    """Yield the requests in the order in which they end, with the ids drawn."""
     threads = threads_for(batch_size)
     steps = [
         _steps(BatchDecoder(model, batch_size // threads, config), own)
@@ -218,7 +217,7 @@ def _steps(decoder: BatchDecoder, requests: Iterator[Request]) -> Iterator[list[
 def _split(requests: Iterator[Request], parts: int) -> list[Iterator[Request]]:
     """Split requests by their index modulo ``parts``, for a thread each.
 
-    So it doesn't depend on the threads' speed which of them works on a request.
+    Which thread works on a request then doesn't depend on how fast the threads are.
     """
     waiting: list[deque[Request]] = [deque() for _ in range(parts)]
     lock = threading.Lock()
@@ -241,9 +240,9 @@ def distinct_lines(
 ) -> Iterator[Completion]:
     """Yield completions of one prompt that all differ, none of them an empty line.
 
-    Draws with `completion_seeds` in order and leaves out what was there already. Ends
-    early after `FRUITLESS_DRAWS` draws in a row that gave nothing new, so count what
-    you get.
+    Draws with `completion_seeds` in order and leaves out lines that were there before.
+    After `FRUITLESS_DRAWS` draws in a row without a new line there are no more, so
+    there may be fewer than ``count``.
 
     Args:
         model: makes the completions.

@@ -16,8 +16,8 @@ from textgen.generation.sampling import sample_batch
 from textgen.generation.streaming import end_id_of
 from textgen.saving.trained_model import TrainedModel
 
-UNIFORMS_AHEAD = 32  # random numbers taken from a request's generator at once
-FIRST_CAPACITY = 64  # symbols of a text that a slot has room for at first
+UNIFORMS_AHEAD = 32  # random numbers that are taken from a generator at once
+FIRST_CAPACITY = 64  # ids that each slot has room for at first
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +37,14 @@ class Request:
     seed: int
 
 
-Ended = tuple[Request, np.ndarray]  # and the ids that were drawn for it
+Ended = tuple[Request, np.ndarray]  # a request and the ids that were drawn for it
 
 
 class BatchDecoder:
     """B slots, each of which completes one request after the other.
 
-    All that a step does is done for all slots at once, in arrays. A slot's text is a
-    row of `_ids`: the prompt's ids and then those that were drawn.
+    A step is one array operation after the other for all slots at once. A slot's text
+    is a row of `_ids`: the ids of its prompt, then those that were drawn.
     """
 
     def __init__(self, model: TrainedModel, batch_size: int, config: CompletionConfig):
@@ -65,7 +65,7 @@ class BatchDecoder:
         self._is_used = np.zeros(batch_size, bool)
         self._ids = np.zeros((batch_size, FIRST_CAPACITY), model.vocabulary.dtype)
         self._prompt_lengths = np.zeros(batch_size, np.int64)
-        self._read = np.zeros(batch_size, np.int64)  # ids that the network has read
+        self._read = np.zeros(batch_size, np.int64)  # how many ids have been read
         self._uniforms = np.zeros((batch_size, UNIFORMS_AHEAD))
 
     def fill(self, requests: Iterator[Request]) -> bool:
@@ -130,7 +130,7 @@ class BatchDecoder:
         elif stop_ids is not None and np.array_equal(ids[-len(stop_ids) :], stop_ids):
             ids = ids[: -len(stop_ids)]
         elif len(ids) < self._config.length:
-            return None  # it was only the last symbol of the stop text
+            return None  # the last symbol of the stop text came, but not all of it
         self._is_used[slot] = False
         del self._generators[slot]
         return self._requests.pop(slot), ids.copy()

@@ -2,7 +2,7 @@
 
     generate_output     the whole text, prompt and completion
     stream_output       the completion's characters, one by one as they are made
-    stream_completion   the same for a model and a configuration that are at hand
+    stream_completion   the same, from a loaded model and a `CompletionConfig`
 
 (`textgen.generation.batch` makes many together.) Symbols of the prompt that the model
 has never seen are folded or skipped, and named in a warning. The network reads the
@@ -31,8 +31,8 @@ from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.system.terminal import writer
 
-# A decoder that carries its state reads no more than the last symbols of a prompt, so
-# many. No network of ours remembers a hundredth of that.
+# Of a longer prompt only the last symbols are read. No network of ours remembers a
+# hundredth of that.
 MAX_PROMPT_SYMBOLS = 100_000
 
 
