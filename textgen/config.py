@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from textgen.errors import OptionError, UnknownOptionError, shown
-from textgen.system.checks import check_choice, check_number
+from textgen.system.checks import LARGEST, check_choice, check_number
 
 DEFAULT_CORPUS = "sonnets"
 LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
@@ -47,7 +47,7 @@ class Setting:
     lowest: float = 0
     highest: float = math.inf
     above: bool = False
-    below: float = math.inf
+    below: float = LARGEST
     choices: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any, kind: str) -> None:
@@ -239,52 +239,35 @@ class Config:
         )
 
 
+# fmt: off
 PRESETS: Mapping[str, Config] = {
     "sonnets": Config(
         ModelConfig(layers=2, units=224, embedding=64, dropout=0.35, input_dropout=0.1),
         WindowConfig(seq_length=64),
-        TrainingConfig(
-            batch_size=64,
-            learning_rate=0.02,
-            schedule="averaged",
-            weight_decay=0.2,
-            epochs=None,
-            steps=1240,
-        ),
+        TrainingConfig(batch_size=64, learning_rate=0.02, schedule="averaged",
+            weight_decay=0.2, epochs=None, steps=1240),
     ),
     "dinos": Config(
         ModelConfig(layers=1, units=256, embedding=64, dropout=0.5, input_dropout=0.1),
         WindowConfig(seq_length=64),
-        TrainingConfig(
-            batch_size=16,
-            learning_rate=0.02,
-            schedule="averaged",
-            weight_decay=0.1,
-            epochs=30,
-        ),
+        TrainingConfig(batch_size=16, learning_rate=0.02, schedule="averaged",
+            weight_decay=0.1, epochs=30),
     ),
     "lines": Config(
         ModelConfig(layers=2, units=128, embedding=32, dropout=0.4, input_dropout=0.1),
         WindowConfig(seq_length=64),
-        TrainingConfig(
-            batch_size=64, learning_rate=6e-3, schedule="averaged", epochs=40
-        ),
+        TrainingConfig(batch_size=64, learning_rate=6e-3, schedule="averaged",
+            epochs=40),
     ),
     "course": Config(
         ModelConfig(layers=2, units=128, embedding=0, dropout=0.5),
         WindowConfig(seq_length=40, stride=3, targets="last"),
-        TrainingConfig(
-            batch_size=128,
-            learning_rate=1e-3,
-            schedule="constant",
-            warmup_steps=0,
-            optimizer="adam",
-            weight_decay=0.0,
-            clip_norm=0.0,
-            epochs=1,
-        ),
+        TrainingConfig(batch_size=128, learning_rate=1e-3, schedule="constant",
+            warmup_steps=0, optimizer="adam", weight_decay=0.0, clip_norm=0.0,
+            epochs=1),
     ),
 }
+# fmt: on
 
 
 def preset_values(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textgen.errors import OptionError, shown, shown_path
+from textgen.errors import OptionError
 from textgen.system.terminal import (
     Parser,
     lines_from,
@@ -84,20 +84,6 @@ def test_lines_from_a_stream(data, lines):
         io.BytesIO(data), encoding="utf-8", errors="surrogateescape", newline="\n"
     )
     assert list(lines_from(stream)) == lines
-
-
-def test_what_is_received_is_shown_escaped_and_shortened():
-    assert shown("a\x1b\n\u202e") == r"'a\x1b\n\u202e'"
-    assert shown("x" * 10_000) == f"'{'x' * 75} ..."
-    assert "digits" in shown(10**5000)
-    nested = []
-    for _ in range(100_000):
-        nested = [nested]
-    assert len(shown(nested)) <= 40
-    assert shown_path("a/\x1b\udcff.txt") == r"'a/\x1b\udcff.txt'"
-    folder = "folder/" * 40
-    assert shown_path(folder) == f"'{folder}'"
-    assert len(shown_path(folder * 100)) == 300
 
 
 def test_writer_leaves_files_alone():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 
 from textgen.errors import OptionError, shown
+
+LARGEST = sys.float_info.max  # a whole number may be larger, but is of no use
 
 
 def check_number(
@@ -18,7 +21,7 @@ def check_number(
     *,
     whole: bool = False,
     above: bool = False,
-    below: float = math.inf,
+    below: float = LARGEST,
 ) -> Any:
     """Return a finite number within bounds, as one of Python's own types.
 
@@ -36,30 +39,16 @@ def check_number(
     """
     if isinstance(value, np.generic):
         value = value.item()
+    right_type = isinstance(value, int if whole else (int, float))
+    if right_type and not isinstance(value, bool):
+        high_enough = value > lowest if above else value >= lowest
+        if high_enough and value <= highest and value < below:
+            return value
     kind = "a whole number" if whole else "a number"
     bound = f"above {lowest:g}" if above else f"of at least {lowest:g}"
     limit = "" if math.isinf(highest) else f" and at most {highest:,.0f}"
-    limit += "" if math.isinf(below) else f" and below {below:g}"
-    right_type = isinstance(value, int if whole else (int, float))
-    if (
-        not right_type
-        or isinstance(value, bool)
-        or not _is_finite(value)
-        or not (value > lowest if above else value >= lowest)
-        or value > highest
-        or value >= below
-    ):
-        raise OptionError(
-            f"`{name}` must be {kind} {bound}{limit}, but was {shown(value)}"
-        )
-    return value
-
-
-def _is_finite(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number beyond every float
-        return False
+    limit += "" if below == LARGEST else f" and below {below:g}"
+    raise OptionError(f"`{name}` must be {kind} {bound}{limit}, but was {shown(value)}")
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:

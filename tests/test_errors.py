@@ -1,0 +1,68 @@
+"""Errors: one line, keywords that become options, what was received shortened."""
+
+import pickle
+
+import pytest
+
+from textgen.errors import (
+    CorpusError,
+    OptionError,
+    TextgenError,
+    UnknownOptionError,
+    as_command_line,
+    did_you_mean,
+    shown,
+    shown_path,
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "prefix", "expected"),
+    [
+        (
+            "`seq_length` must be 1: leave it out",
+            "--",
+            "--window must be 1: leave it out",
+        ),
+        ("`steps` and `init_from`", "--", "--steps and --init-from"),
+        ("`top_k` must be 1", "/", "/top-k must be 1"),
+        ("symbols `, a`b and `A word`", "--", "symbols `, a`b and `A word`"),
+    ],
+)
+def test_the_commands_write_keywords_as_options(message, prefix, expected):
+    assert as_command_line(message, prefix) == expected
+
+
+def test_an_error_is_problem_and_advice_in_one_line():
+    error = CorpusError("expected a text, but there is none", "give one")
+    assert str(error) == "expected a text, but there is none: give one"
+    assert (error.problem, error.advice) == (
+        "expected a text, but there is none",
+        "give one",
+    )
+    assert str(TextgenError("nothing to be done")) == "nothing to be done"
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again)) == (CorpusError, str(error))
+
+
+def test_a_mistyped_keyword_is_both_kinds_of_error_and_says_what_was_meant():
+    error = UnknownOptionError("unit", "train", ["layers", "units"])
+    assert isinstance(error, OptionError)
+    assert isinstance(error, TypeError)
+    assert str(error) == "`unit` is no option of train: did you mean `units`?"
+    assert str(UnknownOptionError("zzz", "train", ["units"])).endswith("of train")
+    assert did_you_mean("--unit", ["--units"]) == ": did you mean --units?"
+
+
+def test_what_is_received_is_shown_escaped_and_shortened():
+    assert shown("a\x1b\n\u202e") == r"'a\x1b\n\u202e'"
+    assert shown("x" * 10_000) == f"'{'x' * 75} ..."
+    assert "digits" in shown(10**5000)
+    nested = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert len(shown(nested)) <= 40
+    assert shown_path("a/\x1b\udcff.txt") == r"'a/\x1b\udcff.txt'"
+    folder = "folder/" * 40
+    assert shown_path(folder) == f"'{folder}'"
+    assert len(shown_path(folder * 100)) == 300
