@@ -282,13 +282,19 @@ def test_batches_are_those_of_the_steps_one_by_one(kind, targets, window, size):
             np.testing.assert_array_equal(one, other)
 
 
-def test_stacks_hold_the_batches_in_order_padded_with_weight_zero():
+@pytest.mark.parametrize("count", [1, 3, 100])
+def test_stacks_hold_the_batches_in_order_padded_with_weight_zero(count):
     windows = make(line_ids(LINES), "lines", window=12, batch_size=2)
-    batches = windows.batches(0, 0, windows.steps_per_epoch)
-    stacks = list(windows.stacked_batches(0, 0, windows.steps_per_epoch))
-    lengths = [stack.inputs.shape[2] for stack in stacks]
-    assert {12, 6} <= set(lengths) <= {12, 6, 3, 2, 1}
-    assert all(one != two for one, two in itertools.pairwise(lengths))
+    steps = windows.steps_per_epoch
+    batches = windows.batches(0, 0, steps)
+    stacks = []
+    for first in range(0, steps, count):
+        call = list(windows.stacked_batches(0, first, min(count, steps - first)))
+        lengths = [stack.inputs.shape[2] for stack in call]
+        assert all(one != two for one, two in itertools.pairwise(lengths))
+        stacks += call
+    lengths = {stack.inputs.shape[2] for stack in stacks}
+    assert {12, 6} <= lengths <= {12, 6, 3, 2, 1}
     rows = [arrays for stack in stacks for arrays in zip(*stack, strict=True)]
     for padded, batch in zip(rows, batches, strict=True):
         length = batch.inputs.shape[1]

@@ -128,9 +128,10 @@ def run_main(body: str, **options) -> subprocess.CompletedProcess:
     [
         ("print('é☃')", 0, ""),
         (
-            "from textgen.errors import CorpusError\nraise CorpusError('no\\n')",
+            "from textgen.errors import OptionError\n"
+            "raise OptionError('`seq_length` is\\n')",
             2,
-            "error: no\\n",
+            "error: --window is\\n",
         ),
         ("raise KeyboardInterrupt", 130, "interrupted"),
         ("bytes(1 << 62)", 2, "error: there is not enough memory"),

@@ -110,10 +110,8 @@ class Corpus:
         # Each id belongs to the line that it stands in or, an end symbol, closes.
         held = np.repeat(hashes <= distinct[drawn - 1], np.diff(ends))
         first, others = self.ids[:1], self.ids[1:]
-        return Split(
-            np.concatenate([first, others[~held]]),
-            np.concatenate([first, others[held]]),
-        )
+        parts = (np.concatenate([first, others[mask]]) for mask in (~held, held))
+        return Split(*parts)
 
     def _line_hashes(self, ends: np.ndarray) -> np.ndarray:
         """Return a hash of each line's text, (L,) uint64.

@@ -207,7 +207,7 @@ class Vocabulary:
         for symbol in dict.fromkeys(text):
             if symbol not in self:
                 known = (s for s in _stand_ins(symbol) if self._known.issuperset(s))
-                replacements[symbol] = next(filter(None, known), "")
+                replacements[symbol] = next(known, "")
         return Fitted(
             text.translate(str.maketrans(replacements)),
             folded=tuple((old, new) for old, new in replacements.items() if new),
