@@ -118,6 +118,7 @@ class _OutputLayer:
         if self._may_overflow and not np.isfinite(self._logits).all():
             raise ModelFileError(
                 "expected finite logits, but this model's layers grow beyond float32 "
-                "on this text: use another model"
+                "on this text",
+                "use another model",
             )
         return self._logits
