@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import statistics
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -225,16 +226,14 @@ def _of_kind(pieces: Iterable[str], kind: str) -> Iterator[str]:
     if kind == "text":
         yield from pieces
         return
-    at_line_start = True
+    last = END_SYMBOL
     yield END_SYMBOL
     for piece in pieces:
-        text = piece.lstrip(END_SYMBOL) if at_line_start else piece
-        while "\n\n" in text:
-            text = text.replace("\n\n", "\n")
+        text = re.sub("\n+", "\n", last + piece)[1:]
         if text:
-            at_line_start = text.endswith(END_SYMBOL)
             yield text
-    if not at_line_start:
+            last = text[-1]
+    if last != END_SYMBOL:
         yield END_SYMBOL
 
 
