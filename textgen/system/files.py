@@ -73,7 +73,7 @@ def _discard(file: Path) -> None:
 
 
 def _copy(file: Path, copy: Path) -> None:
-    """Copy a file, by a second name for it where the disk knows hard links."""
+    """Give a file a second name, or copy it where the disk has no hard links."""
     try:
         os.link(file, copy)
     except OSError:
@@ -102,5 +102,6 @@ def output_error(path: Path, error: OSError) -> OutputError:
     """Return what to raise when ``path`` can't be written because of ``error``."""
     return OutputError(
         f"expected to write {str(path)!r}, but {error.strerror or error}; what was "
-        "there is unchanged: make room or choose another place with --output"
+        "there is unchanged",
+        "make room, or choose another place by `output`",
     )

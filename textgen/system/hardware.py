@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 CPU_INFO = Path("/proc/cpuinfo")
-# Of two cores that train as the rules of `textgen.training.budget` say, in bfloat16.
+# Of the two cores, with bfloat16, on which `textgen.training.budget` was measured.
 REFERENCE_FLOP_PER_S = 660e9
 BFLOAT16_GAIN = 1.75
-MOST_CORES = 8  # a step of the rules' 32 windows is cut into no more parts
+MOST_CORES = 8  # no more can share a step of the 32 windows that are used there
 OTHER_BLAS = ("accelerate", "mkl")  # whose threads other variables set, or none
 SIDE = 512  # of the measured product's matrices
 MEASURED_S = 0.06
@@ -27,9 +27,9 @@ def available_cores() -> int:
 
 
 def has_bfloat16() -> bool:
-    """Tell, by its flags, whether the processor multiplies bfloat16 by itself.
+    """Tell whether the processor has instructions for products in bfloat16.
 
-    Flags rather than a timing, so that the same machine always says the same.
+    Its flags tell, and not a timing, so that a machine always gives the same answer.
     """
     return (
         platform.system() == "Linux"
@@ -39,13 +39,13 @@ def has_bfloat16() -> bool:
 
 
 def relative_speed() -> float:
-    """Measure how fast this machine trains, roughly: 1 is the one in the rules.
+    """Measure how fast this machine trains: 1 is the one of `training.budget`.
 
-    By the processor time of float32 products, so that other programs at work change
-    little. Takes some hundredths of a second. Threads of a BLAS that wait would count
-    as work: so nothing is measured, and the answer is 1, unless
-    ``OPENBLAS_NUM_THREADS`` is 1 (as the command lines set it where it isn't set) and
-    NumPy pays heed to it, which with Accelerate or MKL it doesn't.
+    The measure is the processor time of float32 products, so that other programs
+    change it little; it takes some hundredths of a second. Threads of a BLAS that wait
+    would count as work. So nothing is measured, and the answer is 1, unless
+    ``OPENBLAS_NUM_THREADS`` is 1, as the commands set it, and NumPy's BLAS heeds it,
+    which Accelerate and MKL don't.
     """
     built_with = np.show_config(mode="dicts").get("Build Dependencies", {})
     blas = built_with.get("blas", {}).get("name", "")

@@ -96,9 +96,9 @@ def writer(stream: TextIO) -> Callable[[str], None]:
 
 
 def lines_from(stream: TextIO) -> Iterator[str]:
-    """Yield the lines of a text, each without its LF or CRLF.
+    """Yield the lines of a text without their LF or CRLF, and without a first mark.
 
-    A byte-order mark before the first is dropped.
+    The mark is a byte-order mark, with which some programs begin a text.
     """
     for index, line in enumerate(stream):
         if index == 0:
