@@ -1,10 +1,9 @@
-"""The fast path against the ordinary Keras layers, in float32 and bfloat16."""
+"""Dropout and precision of the fast path; without either see test_gradients.py."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen.config import ModelConfig
 from textgen.modeling.forward import (
     dropout_rates,
     fast_logits,
@@ -12,19 +11,9 @@ from textgen.modeling.forward import (
     read_weights,
     round_kernels,
 )
-from textgen.modeling.model import build_model
 from textgen.modeling.ops import drop
 
 B, T, V = 3, 7, 11
-
-
-def network(layers, embedding, **dropout):
-    config = ModelConfig(layers=layers, units=8, embedding=embedding, **dropout)
-    model = build_model(config, V, seed=1)
-    rng = np.random.default_rng(5)
-    for variable in model.trainable_variables:  # biases too, or nothing tests them
-        variable.assign(rng.normal(0, 0.4, variable.shape))
-    return model
 
 
 def fast(model, ids, precision="float32", dropout_seed=None):
@@ -51,28 +40,12 @@ def data():
     return ids, tf.constant(rng.integers(0, V, (B, T)), tf.int32)
 
 
-@pytest.mark.parametrize("layers", [1, 2, 3])
-@pytest.mark.parametrize("embedding", [0, 5])
-def test_outputs_and_gradients_equal_the_keras_layers(data, layers, embedding):
-    model = network(layers, embedding)
-    logits, gradients = loss_and_gradients(fast, model, *data)
-    # The reference is Keras' whole model and TensorFlow's own derivative of it.
-    variables = [v.value for v in model.trainable_variables]
-    with tf.GradientTape() as tape:
-        probabilities = model(data[0])
-        picked = tf.gather(probabilities, data[1], batch_dims=2)
-        loss = -tf.reduce_mean(tf.math.log(picked))
-    expected = tape.gradient(loss, variables)
-    ours = tf.reshape(tf.nn.softmax(logits), [T, B, V])
-    np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), probabilities, atol=3e-6)
-    for ours, theirs in zip(gradients, expected, strict=True):
-        np.testing.assert_allclose(ours, tf.convert_to_tensor(theirs), atol=3e-6)
-
-
 @pytest.mark.parametrize("input_dropout", [0.0, 0.3])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_dropout_paths_agree_and_depend_on_the_seed_alone(data, dropout, input_dropout):
-    model = network(2, 5, dropout=dropout, input_dropout=input_dropout)
+def test_dropout_paths_agree_and_depend_on_the_seed_alone(
+    data, random_model, dropout, input_dropout
+):
+    model = random_model(2, 5, V, dropout=dropout, input_dropout=input_dropout)
     seed = tf.constant([3, 9])
     ours = loss_and_gradients(fast, model, *data, dropout_seed=seed)
     plain = loss_and_gradients(layer_logits, model, *data, dropout_seed=seed)
@@ -86,10 +59,10 @@ def test_dropout_paths_agree_and_depend_on_the_seed_alone(data, dropout, input_d
         assert np.abs(other - ours[0]).max() > 1e-3
 
 
-def test_hidden_symbols_are_zeros_and_the_others_larger(data):
+def test_hidden_symbols_are_zeros_and_the_others_larger(data, random_model):
     """By Keras' own layers, told which symbols are hidden."""
     rate, seed = 0.4, tf.constant([5, 6])
-    model = network(1, 5, input_dropout=rate)
+    model = random_model(1, 5, V, input_dropout=rate)
     logits = fast(model, data[0], dropout_seed=seed)
     hidden = tf.transpose(drop(tf.ones([T, B, 1]), rate, seed)[..., 0]).numpy() == 0
     assert 0 < hidden.mean() < 1
@@ -101,14 +74,14 @@ def test_hidden_symbols_are_zeros_and_the_others_larger(data):
     np.testing.assert_allclose(tf.transpose(ours, [1, 0, 2]), x, atol=3e-6)
 
 
-def test_rates_are_read_from_the_network():
-    assert dropout_rates(network(2, 5)) == (0, 0, 0)
-    model = network(2, 5, dropout=0.5, input_dropout=0.25)
+def test_rates_are_read_from_the_network(random_model):
+    assert dropout_rates(random_model(2, 5, V)) == (0, 0, 0)
+    model = random_model(2, 5, V, dropout=0.5, input_dropout=0.25)
     assert dropout_rates(model) == (0.25, 0.5, 0.5)
 
 
-def test_biases_are_never_rounded():
-    weights = read_weights(network(2, 5))
+def test_biases_are_never_rounded(random_model):
+    weights = read_weights(random_model(2, 5, V))
     rounded = round_kernels(weights, "bfloat16")
     for exact, layer in zip(weights.layers, rounded.layers, strict=True):
         assert layer.kernel.dtype == layer.recurrent_kernel.dtype == tf.bfloat16
@@ -116,10 +89,10 @@ def test_biases_are_never_rounded():
         np.testing.assert_array_equal(layer.bias, exact.bias)
 
 
-def test_bfloat16_stays_within_its_bound(data):
+def test_bfloat16_stays_within_its_bound(data, random_model):
     # Operands are rounded to 8 bits, a relative 2⁻⁹ each; over 2 layers and 7 steps
     # of a network with weights of order one that stays below 5 % of the largest entry.
-    model = network(2, 5)
+    model = random_model(2, 5, V)
     exact = loss_and_gradients(fast, model, *data)
     rounded = loss_and_gradients(fast, model, *data, precision="bfloat16")
     assert np.abs(rounded[0] - exact[0]).max() < 0.05 * np.abs(exact[0]).max()

@@ -1,8 +1,8 @@
 """The compiled step against a plain eager one, and its exact repetition."""
 
-import itertools
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -11,26 +11,28 @@ import pytest
 import tensorflow as tf
 
 from textgen.config import ModelConfig, TrainingConfig
+from textgen.data.windows import WindowBatch
 from textgen.errors import OptionError
-from textgen.modeling import forward
 from textgen.modeling.gradients import LayerGradients
 from textgen.modeling.model import build_model
 from textgen.modeling.optimizer import make_optimizer
-from textgen.system import hardware as processor
-from textgen.training import step as train_step
+from textgen.system import hardware
+from textgen.training import step as module
 from textgen.training.step import TrainStep, choose_precision
 
 K, B, T, V = 3, 8, 6, 9
-CONFIG = TrainingConfig(learning_rate=0.01, weight_decay=0.1, clip_norm=0.2)
+CLIP = 0.05  # the gradients' norms are 0.17 and more
+CONFIG = TrainingConfig(learning_rate=0.01, weight_decay=0.1, clip_norm=CLIP)
+UNCLIPPED = replace(CONFIG, clip_norm=0)
+OPTIONS = {"precision": "float32", "seed": 0, "batch_size": B}
 
 
 @pytest.fixture(scope="module")
 def data():
     rng = np.random.default_rng(0)
-    inputs = rng.integers(0, V, (K, B, T)).astype(np.int32)
-    targets = rng.integers(0, V, (K, B, T)).astype(np.int32)
+    ids = [rng.integers(0, V, (K, B, T)).astype(np.int32) for _ in range(2)]
     weights = (rng.random((K, B, T)) < 0.7).astype(np.float32)
-    return inputs, targets, weights, np.array([0.01, 0.005, 0.002], np.float32)
+    return WindowBatch(*ids, weights), np.array([0.01, 0.005, 0.002], np.float32)
 
 
 def network(dropout=0.0, config=CONFIG):
@@ -40,55 +42,67 @@ def network(dropout=0.0, config=CONFIG):
     return model
 
 
-def run(data, *, shards=None, dropout=0.0, first_step=0, calls=(K,), seed=0):
-    model = network(dropout)
-    step = TrainStep(model, precision="float32", seed=seed, batch_size=B)
+def run(
+    data, *, shards=None, dropout=0.0, first_step=0, calls=(K,), seed=0, config=CONFIG
+):
+    model = network(dropout, config)
+    step = TrainStep(model, **OPTIONS | {"seed": seed})
     step.num_shards = shards or step.num_shards
-    losses, done = [], 0
+    (batches, rates), losses, done = data, [], 0
     for count in calls:
-        rows = [x[done : done + count] for x in data]
-        losses.extend(step(*rows, first_step + done))
+        these = slice(done, done + count)
+        part = WindowBatch(*(x[these] for x in batches))
+        losses.extend(step(part, rates[these], first_step + done))
         done += count
     return np.array(losses), model.get_weights()
 
 
-def reference(data):
-    """The same steps in eager mode, by Keras' own layers and loss."""
-    model = network()
+def reference(data, clip=CLIP):
+    """The same steps in eager mode, by Keras' own layers and loss, clipped here."""
+    model = network(config=UNCLIPPED)
     losses = []
-    for inputs, targets, weights, rate in zip(*data, strict=True):
+    batches, rates = data
+    for inputs, targets, weights, rate in zip(*batches, rates, strict=True):
         with tf.GradientTape() as tape:
             nats = keras.losses.sparse_categorical_crossentropy(targets, model(inputs))
             loss = tf.reduce_sum(nats * weights) / weights.sum()
         variables = model.trainable_variables
         gradients = tape.gradient(loss, [v.value for v in variables])
+        gradients = [tf.convert_to_tensor(x) for x in gradients]
+        clipped, norm = tf.clip_by_global_norm(gradients, clip)
+        assert norm > CLIP
         model.optimizer.learning_rate = rate
-        model.optimizer.apply(gradients, variables)
+        model.optimizer.apply(clipped, variables)
         losses.append(float(loss))
     return np.array(losses), model.get_weights()
 
 
+def assert_close(ones, others, atol=0.0):
+    for one, other in zip(ones, others, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=atol)
+
+
 @pytest.mark.parametrize("shards", [1, 2, 3])
-def test_steps_equal_an_eager_loop(data, shards):
+def test_steps_equal_an_eager_loop_with_clipping(data, shards):
     losses, weights = run(data, shards=shards)
     expected_losses, expected_weights = reference(data)
-    np.testing.assert_allclose(losses, expected_losses, atol=1e-5)
-    for ours, theirs in zip(weights, expected_weights, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert_close(losses, expected_losses, 1e-5)
+    assert_close(weights, expected_weights, 1e-5)
+    with pytest.raises(AssertionError):
+        assert_close(weights, reference(data, clip=1e9)[1], 1e-4)
 
 
 def test_the_same_seed_repeats_bit_for_bit_however_calls_are_cut(data):
     losses, weights = run(data, dropout=0.4)
-    for calls in [(1, 1, 1), (1, 2), (3,)]:
+    for calls in [(1, 2), (3,)]:
         again = run(data, dropout=0.4, calls=calls)
-        np.testing.assert_array_equal(again[0], losses)
-        for one, two in zip(again[1], weights, strict=True):
-            np.testing.assert_array_equal(one, two)
+        assert_close(again[0], losses)
+        assert_close(again[1], weights)
 
 
 def test_a_batch_in_which_nothing_counts_has_loss_zero(data):
-    inputs, targets, weights, rates = data
-    losses, after = run((inputs, targets, 0 * weights, rates))
+    batches, rates = data
+    losses, after = run((batches._replace(weights=0 * batches.weights), rates))
     np.testing.assert_array_equal(losses, np.zeros(K))
     assert all(np.isfinite(x).all() for x in after)
 
@@ -99,42 +113,45 @@ def test_dropout_depends_on_seed_and_step(data):
     assert (run(data, dropout=0.4, first_step=1)[0] != losses).all()
 
 
-def test_the_path_of_keras_layers_equals_the_fast_one(data):
-    """It is for GPUs, but runs anywhere; the gradient's norm is clipped hard."""
+def test_any_seed_gives_dropout_to_every_shard(data):
+    step = TrainStep(network(0.5), **OPTIONS)
+    step._seed_word = 2**31 - 1  # the largest: sums of it go round
+    step.num_shards = 2
+    assert np.isfinite(step(*data, 0)).all()
+
+
+def test_on_a_gpu_keras_layers_compute_whole_batches(monkeypatch, data):
+    gpu = [tf.config.PhysicalDevice("GPU:0", "GPU")]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpu)
     model = network()
-    step = TrainStep(model, precision="float32", seed=0, batch_size=B)
-    step._gradients = LayerGradients(model)
-    losses = step(*data, 0)
-    expected_losses, expected_weights = run(data)
-    np.testing.assert_allclose(losses, expected_losses, atol=2e-6)
-    for ours, theirs in zip(model.get_weights(), expected_weights, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=2e-6)
+    step = TrainStep(model, **OPTIONS)
+    assert isinstance(step._gradients, LayerGradients)
+    step.num_shards = 2  # as a training that began on two cores
+    assert step.num_shards == 1
+    losses, (expected_losses, expected_weights) = step(*data, 0), run(data)
+    assert_close(losses, expected_losses, 2e-6)
+    assert_close(model.get_weights(), expected_weights, 2e-6)
+    assert choose_precision("auto") == "float32"
+    with pytest.raises(OptionError, match="GPU"):
+        choose_precision("bfloat16")
 
 
 def test_the_average_follows_the_weights(data):
-    """Step by step against NumPy; a share of 0 leaves it, one of 1 begins anew."""
+    """Step by step against NumPy; a factor of 0 leaves it, one of 1 begins anew."""
     model, average = network(), network()
-    options = {"precision": "float32", "seed": 0, "batch_size": B}
-    step = TrainStep(model, average=average, **options)
-    shares = np.array([1, 0, 0.25], np.float32)
-    step(*data, 0, shares)
-    single, seen = network(), []
-    alone = TrainStep(single, **options)
-    for k in range(K):
-        alone(*(x[k : k + 1] for x in data), k)
-        seen.append(single.get_weights())
-    assert_same_weights(model.get_weights(), seen[2])
-    expected = [0.75 * a + 0.25 * c for a, c in zip(seen[0], seen[2], strict=True)]
-    for ours, theirs in zip(average.get_weights(), expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    step = TrainStep(model, average=average, **OPTIONS)
+    step(*data, 0, np.array([1, 0, 0.25], np.float32))
+    batches, rates = data
+    first = run((WindowBatch(*(x[:1] for x in batches)), rates[:1]), calls=(1,))[1]
+    last = run(data)[1]
+    assert_close(model.get_weights(), last)
+    expected = [0.75 * a + 0.25 * c for a, c in zip(first, last, strict=True)]
+    assert_close(average.get_weights(), expected, 1e-6)
     step(*data, K)
-    for ours, theirs in zip(average.get_weights(), expected, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-7)
+    assert_close(average.get_weights(), expected, 1e-6)
 
 
-def assert_same_weights(ones, others):
-    for one, other in zip(ones, others, strict=True):
-        np.testing.assert_array_equal(one, other)
+# Several replicas
 
 
 TWO_REPLICAS = """
@@ -144,16 +161,16 @@ tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2
 )
 sys.path.insert(0, sys.argv[1])
-from training.test_step import B, network
+from training.test_step import OPTIONS, UNCLIPPED, network
+from textgen.data.windows import WindowBatch
 from textgen.training.step import TrainStep
-data = np.load(sys.argv[2])
+*batches, rates = np.load(sys.argv[2]).values()
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
-    model, average = network(), network()
-options = {"seed": 0, "batch_size": B, "strategy": strategy, "average": average}
-step = TrainStep(model, precision="float32", **options)
+    model, average = (network(config=UNCLIPPED) for _ in range(2))
+step = TrainStep(model, strategy=strategy, average=average, **OPTIONS)
 assert step.replicas == 2
-losses = step(*data.values(), 0, np.array([1, 0, 1], np.float32))
+losses = step(WindowBatch(*batches), rates, 0, np.array([1, 0, 1], np.float32))
 np.savez(sys.argv[3], losses, *model.get_weights(), *average.get_weights())
 """
 
@@ -162,92 +179,33 @@ np.savez(sys.argv[3], losses, *model.get_weights(), *average.get_weights())
 def test_two_replicas_agree_with_one(data, tmp_path):
     # Two logical devices must be set before TensorFlow starts: another process.
     before, after = tmp_path / "before.npz", tmp_path / "after.npz"
-    np.savez(before, *data)
+    np.savez(before, *data[0], data[1])
     here = Path(__file__).parents[1]
     command = [sys.executable, "-c", TWO_REPLICAS, here, before, after]
     subprocess.run(command, check=True, capture_output=True)
-    losses, weights = run(data)
+    # Not clipped: each replica clips the gradient of its own rows.
+    losses, weights = run(data, config=UNCLIPPED)
     results = list(np.load(after).values())
-    np.testing.assert_allclose(results[0], losses, atol=1e-5)
-    # After a last share of 1 the average is the weights.
-    for ours, theirs in zip(results[1:], [*weights, *weights], strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    # After a last factor of 1 the average is the weights.
+    assert_close(results, [losses, *weights, *weights], 1e-5)
 
 
 class ThreeReplicas:
     num_replicas_in_sync = 3
 
 
-def test_a_batch_that_replicas_cannot_share_is_refused():
-    options = {"precision": "float32", "seed": 0, "strategy": ThreeReplicas()}
-    with pytest.raises(OptionError, match="multiple of the 3 replicas, but was 8"):
-        TrainStep(network(), batch_size=8, **options)
-
-
 @pytest.mark.parametrize(
     ("cores", "batch_size", "shards"),
-    [(2, 24, 2), (2, 33, 1), (4, 51, 1), (4, 45, 3), (4, 48, 4), (4, 6, 1)],
+    [(2, 24, 2), (2, 33, 1), (4, 51, 1), (4, 45, 3), (4, 48, 4), (4, 6, 1), (2, 8, 0)],
 )
-def test_replicas_cut_their_rows_evenly(monkeypatch, cores, batch_size, shards):
-    monkeypatch.setattr(train_step, "available_cores", lambda: cores)
-    options = {"precision": "float32", "seed": 0, "strategy": ThreeReplicas()}
-    assert TrainStep(network(), batch_size=batch_size, **options).num_shards == shards
-
-
-def test_any_seed_gives_dropout_to_every_shard(data):
-    step = TrainStep(network(0.5), precision="float32", seed=0, batch_size=B)
-    step._seed_word = 2**31 - 1  # the largest: sums of it go round
-    step.num_shards = 2
-    assert np.isfinite(step(*data, 0)).all()
-
-
-def test_on_a_gpu_keras_layers_compute_whole_batches(monkeypatch, data):
-    gpu = [tf.config.PhysicalDevice("GPU:0", "GPU")]
-    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpu)
-    calls = []
-    by_layers = LayerGradients.__call__
-
-    def note(self, *arguments):
-        calls.append(self)
-        return by_layers(self, *arguments)
-
-    monkeypatch.setattr(LayerGradients, "__call__", note)
-    step = TrainStep(network(), precision="float32", seed=0, batch_size=B)
-    step.num_shards = 2  # as a training that began on two cores
-    assert step.num_shards == 1
-    step(*data, 0)
-    assert len(calls) == 1  # traced once, for all K steps
-    assert choose_precision("auto") == "float32"
-    with pytest.raises(OptionError, match="GPU"):
-        choose_precision("bfloat16")
-
-
-def test_shards_of_a_batch_and_layers_draw_masks_of_their_own(monkeypatch, data):
-    masks, seeds = [], []
-
-    def note(x, rate, seed):
-        seeds.append(tuple(seed.numpy()))
-        masks.append(drop(tf.ones_like(x), rate, seed))
-        return x * masks[-1]
-
-    drop = forward.drop
-    monkeypatch.setattr(forward, "drop", note)
-    step = TrainStep(network(0.5), precision="float32", seed=0, batch_size=B)
-    step.num_shards = 2
-    step._gradients._rates = (0.5, 0.5, 0.5)
-    monkeypatch.setattr(step._gradients, "_shard", step._gradients._shard_gradients)
-    step._replica_step(*(x[0] for x in data), tf.constant(0))
-    assert len(set(seeds)) == len(masks) == 6  # two shards' input and two layers
-    for one, other in itertools.combinations(masks, 2):  # the input's are broadcast
-        assert np.mean(one.numpy() == other.numpy()) < 0.7
-
-
-def test_shards_of_one_shape_are_traced_once(data):
-    step = TrainStep(network(), precision="float32", seed=0, batch_size=B)
-    for shards, shapes in [(2, 1), (3, 3)]:  # 4 + 4 rows; 2 + 3 + 3, so 2, 3 and the 4
-        step.num_shards = shards
-        step(*data, 0)
-        assert step._gradients._shard.experimental_get_tracing_count() == shapes
+def test_replicas_share_a_batch_evenly(monkeypatch, cores, batch_size, shards):
+    monkeypatch.setattr(module, "available_cores", lambda: cores)
+    options = OPTIONS | {"strategy": ThreeReplicas(), "batch_size": batch_size}
+    if shards:
+        assert TrainStep(network(), **options).num_shards == shards
+    else:
+        with pytest.raises(OptionError, match="3 replicas"):
+            TrainStep(network(), **options)
 
 
 @pytest.mark.parametrize(
@@ -267,8 +225,8 @@ def test_precision_follows_the_processor(
     cpuinfo = tmp_path / "cpuinfo"
     if flags is not None:
         cpuinfo.write_text(flags)
-    monkeypatch.setattr(processor, "CPU_INFO", cpuinfo)
-    monkeypatch.setattr(processor.platform, "system", lambda: system)
+    monkeypatch.setattr(hardware, "CPU_INFO", cpuinfo)
+    monkeypatch.setattr(hardware.platform, "system", lambda: system)
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: gpus)
     assert choose_precision("auto") == expected
     assert choose_precision("float32") == "float32"

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from textgen.data.windows import WindowBatch
 from textgen.modeling.forward import (
     StackWeights,
     dropout_rates,
@@ -51,18 +52,12 @@ class ShardedGradients:
         self._shard = tf.function(self._shard_gradients, autograph=False)
 
     def __call__(
-        self,
-        inputs: tf.Tensor,
-        targets: tf.Tensor,
-        weights: tf.Tensor,
-        seed: tf.Tensor,
+        self, batch: WindowBatch, seed: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Compute the weighted sum of cross-entropies and its gradients.
 
         Args:
-            inputs: (B, T) int32 ids.
-            targets: (B, T) int32 ids.
-            weights: (B, T) float32, of each target's cross-entropy in the sum.
+            batch: tensors of B and T that are known when traced.
             seed: (2,) int32, of the first shard's dropout; `SEEDS_PER_SHARD` is added
                 to its first number for each later one.
 
@@ -74,30 +69,24 @@ class ShardedGradients:
             read = read_weights(self._model)
         rounded = round_kernels(read, self._precision)
         results = []
-        bounds = np.linspace(0, inputs.shape[0], self.num_shards + 1).astype(int)
+        bounds = np.linspace(0, batch.inputs.shape[0], self.num_shards + 1).astype(int)
         for number, (a, b) in enumerate(itertools.pairwise(bounds)):
-            shard = inputs[a:b], targets[a:b], weights[a:b]
+            shard = WindowBatch(*(x[a:b] for x in batch))
             shard_seed = seed + tf.constant([number * SEEDS_PER_SHARD, 0])
-            results.append(self._shard(*shard, shard_seed, rounded))
+            results.append(self._shard(shard, shard_seed, rounded))
         loss, *summed = [tf.add_n(same) for same in zip(*results, strict=True)]
         variables = [v.value for v in self._model.trainable_variables]
         read = tf.nest.flatten(read)
         return loss, tape.gradient(read, variables, output_gradients=summed)
 
     def _shard_gradients(
-        self,
-        inputs: tf.Tensor,
-        targets: tf.Tensor,
-        weights: tf.Tensor,
-        seed: tf.Tensor,
-        network: StackWeights,
+        self, shard: WindowBatch, seed: tf.Tensor, network: StackWeights
     ) -> list[tf.Tensor]:
         """Compute a shard's loss and its gradient for each array of ``network``."""
         arrays = tf.nest.flatten(network)
         with tf.GradientTape() as tape:
             tape.watch(arrays)
-            logits = fast_logits(network, inputs, self._rates, seed)
-            loss = _loss(logits, targets, weights)
+            loss = _loss(fast_logits(network, shard.inputs, self._rates, seed), shard)
         gradients = tape.gradient(loss, arrays)
         return [loss, *(tf.cast(g, tf.float32) for g in gradients)]
 
@@ -115,23 +104,18 @@ class LayerGradients:
         self._model = model
 
     def __call__(
-        self,
-        inputs: tf.Tensor,
-        targets: tf.Tensor,
-        weights: tf.Tensor,
-        seed: tf.Tensor,
+        self, batch: WindowBatch, seed: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Compute what `ShardedGradients` does."""
         with tf.GradientTape() as tape:
-            logits = layer_logits(self._model, inputs, seed)
-            loss = _loss(logits, targets, weights)
+            loss = _loss(layer_logits(self._model, batch.inputs, seed), batch)
         variables = [v.value for v in self._model.trainable_variables]
         # The embedding's comes as single rows, of which Keras' clipping takes the norm.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
         return loss, gradients
 
 
-def _loss(logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Sum cross-entropies of (T·B, V) logits over (B, T) targets."""
-    targets, weights = (tf.reshape(tf.transpose(x), [-1]) for x in (targets, weights))
+def _loss(logits: tf.Tensor, batch: WindowBatch) -> tf.Tensor:
+    """Sum the cross-entropies of logits (T·B, V), by the batch's weights."""
+    _, targets, weights = (tf.reshape(tf.transpose(x), [-1]) for x in batch)
     return cross_entropy(logits, targets, weights)

@@ -260,7 +260,7 @@ class Training:
             done = len(losses)
             these = slice(done, done + len(batch.inputs))
             step = first_step + done
-            losses.extend(self._step(*batch, rates[these], step, factors[these]))
+            losses.extend(self._step(batch, rates[these], step, factors[these]))
         return np.array(losses)
 
     def _check(self, losses: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from textgen.data.windows import WindowBatch
 from textgen.errors import OptionError
 from textgen.modeling.gradients import (
     SEEDS_PER_SHARD,
@@ -129,9 +130,7 @@ class TrainStep:
 
     def __call__(
         self,
-        inputs: np.ndarray,
-        targets: np.ndarray,
-        weights: np.ndarray,
+        batches: WindowBatch,
         learning_rates: np.ndarray,
         first_step: int,
         averaging_factors: np.ndarray | None = None,
@@ -139,52 +138,47 @@ class TrainStep:
         """Take K optimizer steps.
 
         Args:
-            inputs: (K, B, T) int32.
-            targets: (K, B, T) int32.
-            weights: (K, B, T) float32, 0 where a target doesn't count.
-            learning_rates: (K,) float32.
+            batches: K of them stacked, arrays (K, B, T).
+            learning_rates: (K,) float.
             first_step: number of the first of these steps, from 0.
-            averaging_factors: (K,) float32; after each step the average moves by so
-                much of its distance to the weights, if at all. None means 0.
+            averaging_factors: (K,) float; after each step the average moves by so much
+                of its distance to the weights, if at all. None means 0.
 
         Returns:
             (K,) float32, mean loss of each batch in nats per counted target.
         """
-        form = self.num_shards, *inputs.shape[1:]
+        form = self.num_shards, *batches.inputs.shape[1:]
         if form not in self._compiled:
-            self._compiled[form] = self._compile(*inputs.shape[1:])
+            self._compiled[form] = self._compile(*batches.inputs.shape[1:])
         if averaging_factors is None:
             averaging_factors = np.zeros_like(learning_rates)
         rates, factors = (
             x.astype(np.float32) for x in (learning_rates, averaging_factors)
         )
-        return self._compiled[form](
-            inputs, targets, weights, rates, factors, first_step
-        ).numpy()
+        return self._compiled[form](batches, rates, factors, first_step).numpy()
 
     def _compile(self, rows: int, length: int) -> Callable:
         """Make the compiled function for any K of one shape (B, T)."""
         ids = tf.TensorSpec([None, rows, length], tf.int32)
         weights = tf.TensorSpec([None, rows, length], tf.float32)
         rates, step = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)
-        signature = [ids, ids, weights, rates, rates, step]
+        signature = [WindowBatch(ids, ids, weights), rates, rates, step]
         return tf.function(self._run_steps, input_signature=signature)
 
     def _run_steps(
         self,
-        inputs: tf.Tensor,
-        targets: tf.Tensor,
-        weights: tf.Tensor,
+        batches: WindowBatch,
         learning_rates: tf.Tensor,
         factors: tf.Tensor,
         first_step: tf.Tensor,
     ) -> tf.Tensor:
-        steps = tf.shape(inputs)[0]
+        steps = tf.shape(learning_rates)[0]
         losses = tf.TensorArray(tf.float32, steps)
         for k in tf.range(steps):
+            inputs, targets, weights = batches
+            batch = WindowBatch(inputs[k], targets[k], weights[k])
             replica_losses = self._strategy.run(
-                self._replica_step,
-                (inputs[k], targets[k], weights[k], learning_rates[k], first_step + k),
+                self._replica_step, (batch, learning_rates[k], first_step + k)
             )
             loss = self._strategy.reduce("SUM", replica_losses, axis=None)
             losses = losses.write(k, loss)
@@ -194,24 +188,18 @@ class TrainStep:
 
     @tf.autograph.experimental.do_not_convert
     def _replica_step(
-        self,
-        inputs: tf.Tensor,
-        targets: tf.Tensor,
-        weights: tf.Tensor,
-        learning_rate: tf.Tensor,
-        step: tf.Tensor,
+        self, batch: WindowBatch, learning_rate: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
         """Compute the gradients of this replica's rows and apply them."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        weights = weights / tf.maximum(tf.reduce_sum(weights), 1.0)
+        counted = tf.maximum(tf.reduce_sum(batch.weights), 1.0)
+        batch = batch._replace(weights=batch.weights / counted)
         if self.replicas > 1:
-            inputs, targets, weights = (
-                x[replica * self._rows :][: self._rows]
-                for x in (inputs, targets, weights)
-            )
-        first_seed = self._seed_word + replica * self.num_shards * SEEDS_PER_SHARD
-        seed = tf.stack([first_seed, step])
-        loss, gradients = self._gradients(inputs, targets, weights, seed)
+            first = replica * self._rows
+            batch = WindowBatch(*(x[first:][: self._rows] for x in batch))
+        first_shard = replica * self.num_shards
+        seed = tf.stack([self._seed_word + first_shard * SEEDS_PER_SHARD, step])
+        loss, gradients = self._gradients(batch, seed)
         optimizer = self._model.optimizer
         optimizer.learning_rate.assign(learning_rate)
         optimizer.apply(gradients, self._model.trainable_variables)
