@@ -44,9 +44,9 @@ COMMANDS = {
 
 def main() -> NoReturn:
     """Run the command that the first argument names, or explain what there is."""
-    name, *arguments = sys.argv[1:] or ["--help"]
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in COMMANDS:
-        start(name, arguments, prog=f"textgen {name}")
+        start(name, sys.argv[2:], prog=f"textgen {name}")
     run(_explain)
 
 

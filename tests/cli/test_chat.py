@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes import alphabet_model
+from fakes import alphabet_model, whimsical_model
 
 from textgen.cli import chat
 from textgen.config import CompletionConfig
@@ -141,14 +141,14 @@ def test_settings_are_changed_and_shown(talk, prose_model):
         assert re.search(rf"^/{command} ", shown.err, re.MULTILINE)
 
 
-def test_more_goes_on_from_where_it_stopped(talk, prose_model):
-    model, seeds = load_model(prose_model), completion_seeds(7)
-    shown = talk(model, "/more", "So ", "/more", "/more", length=20, seed=7)
+def test_more_goes_on_from_where_it_stopped(talk):
+    model, seeds = whimsical_model("abcdef"), completion_seeds(7)
+    shown = talk(model, "/more", "abc", "/more", "/more", length=20, seed=7)
     assert "nothing to go on from" in shown.err
-    text = "So "
+    text = "abc"
     for piece in shown.out.split("\n\n")[:3]:
         whole = generate_output(model, text, length=20, seed=next(seeds))
-        assert piece == (whole if text == "So " else whole[len(text) :])
+        assert piece == (whole if text == "abc" else whole[len(text) :])
         text = whole
 
 

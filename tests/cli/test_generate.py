@@ -209,9 +209,16 @@ def test_ctrl_c_is_status_130(start, prose_model):
 
 @posix
 def test_ctrl_c_while_it_starts_shows_no_traceback(start, tmp_path):
-    """Some way into the imports: at a library that says so, and takes its time."""
-    slow = "import os, time\nos.write(2, b'importing\\n')\ntime.sleep(60)"
-    (tmp_path / "numpy.py").write_text(slow)
+    """Some way into the imports: at a library that says so, and takes its time.
+
+    The process that reads models has been started by then.
+    """
+    (tmp_path / "numpy.py").write_text(
+        "import gc, os, subprocess, time\n"
+        "if any(isinstance(each, subprocess.Popen) for each in gc.get_objects()):\n"
+        "    os.write(2, b'importing\\n')\n"
+        "time.sleep(60)\n"
+    )
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     process = start("generate.py", "--prompt", "x", env=environment)
     assert process.stderr.readline() == b"importing\n"
