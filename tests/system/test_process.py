@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,6 +122,14 @@ def page_faults(how: str) -> int:
 )
 def test_freed_memory_is_used_again():
     assert page_faults("kept") < page_faults("usual") / 10
+
+
+def test_malloc_takes_its_largest_thresholds(monkeypatch):
+    told = {}
+    library = SimpleNamespace(mallopt=told.__setitem__)
+    monkeypatch.setattr(process.ctypes, "CDLL", lambda name: library)
+    keep_freed_memory()
+    assert told == {-1: 2**31 - 1, -3: 32 << 20}
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
