@@ -202,7 +202,7 @@ class Scene:
         self.written, self.said = [], []
         monkeypatch.setattr(checkpoint.time, "monotonic", lambda: self.now_s)
         self.writer = CheckpointWriter(self.state, self.write, self.said.append)
-        self.writer.write_first()
+        self.writer.write()
 
     def state(self):
         arrays = (np.array([self.weight]), np.array([3]))
@@ -244,13 +244,6 @@ def test_slow_writes_are_as_rare_as_they_must_be(monkeypatch):
     written = sum(scene.pass_time(call_s, epoch_ended=True) for _ in range(calls))
     assert written > 5
     assert written * scene.write_s <= MOST_SHARE * calls * call_s
-
-
-def test_the_first_that_fails_ends_it(monkeypatch):
-    scene = Scene(monkeypatch)
-    scene.full = True
-    with pytest.raises(OutputError, match="full"):
-        scene.writer.write_first()
 
 
 def test_a_later_one_that_fails_is_told_and_tried_again(monkeypatch):

@@ -62,7 +62,7 @@ def test_the_name_must_end_in_h5(tmp_path, monkeypatch, name):
         prepare_output(name, "any")
 
 
-def test_pretrained_files_are_never_written_to(tmp_path):
+def test_pretrained_and_earlier_models_are_never_written_to(tmp_path):
     pretrained = tmp_path / "sonnets-pretrained.h5"
     with pytest.raises(OutputError, match="must not be a pretrained model"):
         prepare_output(pretrained, "any")
@@ -72,12 +72,8 @@ def test_pretrained_files_are_never_written_to(tmp_path):
         prepare_output(tmp_path / "sonnets.h5", "any")
     with pytest.raises(OutputError, match="choose another name"):
         prepare_output(None, "sonnets-pretrained")
-
-
-def test_earlier_models_are_never_written_to(tmp_path):
-    """Nor are their checkpoints mixed up with those of another training."""
     for name in ("mine.previous.h5", ".previous.h5"):
-        with pytest.raises(OutputError, match="must not be an earlier model, but was"):
+        with pytest.raises(OutputError, match="an earlier model"):
             prepare_output(tmp_path / name, "any")
     assert prepare_output(tmp_path / "previous.h5", "any").name == "previous.h5"
 
@@ -170,16 +166,6 @@ def test_the_earlier_model_is_kept_and_the_one_before_it_goes(tmp_path, pair):
         np.testing.assert_array_equal(
             embedding_of(previous), network_of(earlier).embedding
         )
-
-
-def test_files_of_the_user_with_like_names_are_left_alone(tmp_path, pair):
-    (first, second), metadata = pair
-    names = ["mine.new.h5", "mine.spare.h5", "mine.tmp", ".mine.h5"]
-    for name in names:
-        (tmp_path / name).write_text(name)
-    save_keeping_previous(first, metadata, tmp_path / "mine.h5")
-    save_keeping_previous(second, metadata, tmp_path / "mine.h5")
-    assert [(tmp_path / name).read_text() for name in names] == names
 
 
 @pytest.mark.parametrize("why", ["interrupted", "diverged"])

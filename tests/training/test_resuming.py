@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from training.helpers import PROSE, after, assert_same_end, prepared, press, run
 
-from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
+from textgen.errors import OutputError, TrainingError
 from textgen.saving.model_file import load_model
 from textgen.system import files as atomic_file
 from textgen.system.terminal import Terminated
@@ -214,26 +214,6 @@ def test_more_minutes_do_not_go_beyond_what_is_worth_it(prose, output, monkeypat
 # What is refused
 
 
-def test_a_changed_text_is_refused(prose, output):
-    run(prose, output, steps=3, **TINY)
-    before = output.read_bytes()
-    prose.write_text(PROSE + "!")
-    with pytest.raises(CheckpointError, match="expected the text that this training"):
-        prepared(prose, output=output, resume=True, steps=9)
-    assert output.read_bytes() == before
-    prose.write_text(PROSE)
-    prepared(prose, output=output, resume=True, steps=9)
-
-
-def test_other_options_are_refused(prose, output):
-    run(prose, output, steps=3, **TINY)
-    with pytest.raises(CheckpointError, match=r"`units` must be .* 8, but was 9"):
-        prepared(prose, output=output, resume=True, units=9)
-    with pytest.raises(OptionError, match="give `resume` or `init_from`, not both"):
-        prepared(prose, output=output, resume=True, init_from=output)
-    prepared(prose, output=output, resume=True, steps=9)
-
-
 def test_two_trainings_of_one_output(prose, output):
     request = TrainingRequest.of(corpus=prose, output=output, steps=3, **TINY)
     with prepare(request) as first:
@@ -298,19 +278,6 @@ def test_the_last_good_model_is_saved_when_the_loss_is_none(
     # The checkpoint is sound as well: without what spoilt it, it goes on.
     run(prose, output, resume=True)
     assert_same_end(output, undisturbed)
-
-
-def test_what_a_divergence_saved_is_no_earlier_model(prose, output, monkeypatch):
-    monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
-    monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
-    output.parent.mkdir()
-    output.write_bytes(b"another day's")
-    for steps, resume in ((5, False), (9, True)):
-        with pytest.raises(TrainingError, match=f"the model of step {steps}"):
-            run(prose, output, steps=STEPS, callbacks=[Spoil(steps)], resume=resume,
-                **TINY)  # fmt: skip
-    previous = output.with_name("model.previous.h5")
-    assert previous.read_bytes() == b"another day's"
 
 
 def test_weights_that_are_none_are_not_saved_at_the_end(prose, output):
@@ -397,19 +364,6 @@ def test_a_model_saved_without_its_last_checkpoint_is_no_success(
         run(prose, output, steps=3, **TINY)
     assert load_model(output).metadata["training"]["steps"] == 3
     assert read_checkpoint(output)[0].state.step == 0
-
-
-def test_a_folder_that_became_read_only(prose, output, monkeypatch):
-    run(prose, output, steps=9, callbacks=[after(3, press())], **TINY)
-    before = {path: path.read_bytes() for path in output.parent.iterdir()}
-
-    def refuse(path, data):
-        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
-
-    monkeypatch.setattr(atomic_file, "_write", refuse)
-    with pytest.raises(OutputError, match="Read-only file system"):
-        run(prose, output, resume=True)
-    assert {path: path.read_bytes() for path in output.parent.iterdir()} == before
 
 
 # Stopping

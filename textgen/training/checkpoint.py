@@ -267,16 +267,6 @@ class CheckpointWriter:
         self._written_at_s = time.monotonic()
         self._took_s = 0.0
 
-    def write_first(self) -> None:
-        """Write the first checkpoint, before anything is trained.
-
-        Raises:
-            OutputError: it can't be written.
-        """
-        self.write()
-        if self.failure is not None:
-            raise self.failure
-
     def write_if_due(self, epoch_ended: bool) -> None:
         """Write one if it is time to; called after each compiled call.
 

@@ -27,32 +27,31 @@ AVERAGED_BATCHES = 16
 class ProgressDisplay(keras.callbacks.Callback):
     """Show step, epoch, loss, held-out loss, speed and time left.
 
-    On a terminal a `rich` bar is kept up to date; elsewhere there is a line at each
-    epoch. A sample of text follows each epoch, at most one a second.
+    On a terminal a bar is kept up to date; elsewhere there is a line at each epoch,
+    and in between where an epoch takes long. A sample of text follows each epoch,
+    but at most one a second.
 
     Args:
         total_steps: steps of the whole training.
-        steps_per_epoch: steps that see each window once.
-        chars_per_step: symbols trained on in one step, on average.
+        windows: what it trains on.
         sample: returns a short text by the network as it is now.
-        console: where to write; None means standard error.
         first_step: steps that an earlier process has taken.
+        console: where to write; None means standard error.
     """
 
     def __init__(
         self,
         total_steps: int,
-        steps_per_epoch: int,
-        chars_per_step: float,
+        windows: Windows,
         sample: Callable[[], str],
-        console: Console | None = None,
         first_step: int = 0,
+        console: Console | None = None,
     ) -> None:
         super().__init__()
         self._total_steps = total_steps
-        self._steps_per_epoch = steps_per_epoch
-        self._epochs = -(-total_steps // steps_per_epoch)
-        self._chars_per_step = chars_per_step
+        self._steps_per_epoch = windows.steps_per_epoch
+        self._epochs = -(-total_steps // self._steps_per_epoch)
+        self._chars_per_step = _chars_per_step(windows)
         self._first_step = first_step
         self._sample = sample
         self._console = console or Console(stderr=True, highlight=False)
@@ -119,29 +118,6 @@ class ProgressDisplay(keras.callbacks.Callback):
         )
 
 
-def make_display(
-    first_step: int,
-    total_steps: int,
-    windows: Windows,
-    snapshot: Callable[[], TrainedModel],
-) -> ProgressDisplay:
-    """Return the display of a training.
-
-    Args:
-        first_step: steps that an earlier process has taken.
-        total_steps: steps of the whole training.
-        windows: what it trains on.
-        snapshot: returns the network as it is now.
-    """
-    return ProgressDisplay(
-        total_steps,
-        windows.steps_per_epoch,
-        _chars_per_step(windows),
-        lambda: _sample(snapshot()),
-        first_step=first_step,
-    )
-
-
 def _chars_per_step(windows: Windows) -> float:
     """Return about how many symbols count in a step; batches of lines differ."""
     count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
@@ -149,7 +125,7 @@ def _chars_per_step(windows: Windows) -> float:
     return sum(float(batch.weights.sum()) for batch in batches) / count
 
 
-def _sample(model: TrainedModel) -> str:
+def sample_of(model: TrainedModel) -> str:
     """Return a short text by a model, for people to see how it gets on."""
     if model.kind == "lines":
         seeds = range(SAMPLE_NAMES)

@@ -31,7 +31,7 @@ from textgen.training.checkpoint import (
 from textgen.training.held_out import shorter_is_better
 from textgen.training.loop import Training
 from textgen.training.output import save_keeping_previous
-from textgen.training.progress import make_display
+from textgen.training.progress import ProgressDisplay, sample_of
 from textgen.training.recipe import describe, describe_length
 from textgen.training.schedule import total_steps
 from textgen.training.setup import Preparation
@@ -241,13 +241,18 @@ class TrainingSession:
         """
         steps, callbacks = self._begun.total_steps, list(callbacks)
         if self._show:
-            display = make_display(
-                self._loop.step, steps, self._ready.windows, self._snapshot
+            display = ProgressDisplay(
+                steps,
+                self._ready.windows,
+                sample=lambda: sample_of(self._snapshot()),
+                first_step=self._loop.step,
             )
             callbacks.append(display)
         try:
             with on_interrupt(self._loop.request_stop) as received:
-                self._checkpoints.write_first()
+                self._checkpoints.write()
+                if self._checkpoints.failure is not None:
+                    raise self._checkpoints.failure
                 self._loop.run(
                     steps,
                     measure=self._measure_briefly,
