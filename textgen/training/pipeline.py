@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +12,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from textgen.system.terminal import say as say_on_stderr
+from textgen.system.terminal import one_line
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
+
+
+def _say(line: str) -> None:
+    """Print a line on standard error, with keywords as the library names them."""
+    print(one_line(line), file=sys.stderr, flush=True)
 
 
 def train(
@@ -106,7 +112,7 @@ def train(
     for name in ("callbacks", "strategy", "show", "mistyped"):
         del options[name]
     started_s = time.monotonic()
-    say = say_on_stderr if show else lambda line: None
+    say = _say if show else lambda line: None
     with prepare(TrainingRequest.of(**options, **mistyped)) as ready:
         for note in ready.notes:
             say(note)

@@ -57,6 +57,11 @@ class TrainingRequest:
     resume: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def corpus_or_default(self) -> str | os.PathLike[str]:
+        """The corpus asked for, which may be an empty text, or the sonnets."""
+        return DEFAULT_CORPUS if self.corpus is None else self.corpus
+
     @classmethod
     def of(cls, **options: Any) -> TrainingRequest:
         """Return the request that options of `textgen.train` or of train.py make.
@@ -122,61 +127,60 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
         raise OptionError(
             f"give `{other}` or `init_from`, not both: each brings its own {own}"
         )
-    if not request.resume:
+    if request.resume:
+        name = corpus_name(request.corpus_or_default)
+        path = prepare_output(request.output, name)
+    else:
         preparation = _new_training(request)
-        with locked(preparation.path) as notes:
-            notes += _unfinished(preparation.path)
-            yield _with_room(preparation, notes)
-        return
-    corpus = DEFAULT_CORPUS if request.corpus is None else request.corpus
-    path = prepare_output(request.output, corpus_name(corpus))
+        path = preparation.path
     with locked(path) as notes:
-        checkpoint, damage = read_checkpoint(path)
-        notes += damage
-        if checkpoint is not None:
-            yield _with_room(_resumed(request, checkpoint, corpus, path), notes)
+        if request.resume:
+            preparation = _resumed(request, path)
         else:
-            file = str(checkpoint_paths(path)[0])
-            notes.append(f"there is no checkpoint {file!r} yet: starting afresh")
-            yield _with_room(_new_training(request), notes)
+            notes += _unfinished(path)
+        # What killed trainings of this output left.
+        for file in (path, *checkpoint_paths(path)):
+            remove_leftovers(file)
+        if not preparation.finished:
+            symbols = len(preparation.corpus.vocabulary)
+            check_room(path, checkpoint_bytes(preparation.config, symbols))
+        yield replace(preparation, notes=(*notes, *preparation.notes))
 
 
 def _new_training(request: TrainingRequest) -> Preparation:
     """Prepare a training that begins with new weights or those of a saved model."""
-    start = None
-    if request.init_from is not None:
-        start = load_trainable(request.init_from)
-    if start is None:
-        corpus = DEFAULT_CORPUS if request.corpus is None else request.corpus
-        text = load_corpus(corpus, request.kind)
+    if request.init_from is None:
+        start = None
+        corpus = load_corpus(request.corpus_or_default, request.kind)
     else:
-        text = _text_to_go_on_with(request, start)
-    config = choose_config(text, request.preset, start, request.overrides)
-    windows, held_out = _cut(text, config)
-    path = prepare_output(request.output, text.name)
+        start = load_trainable(request.init_from)
+        corpus = _corpus_to_go_on_with(request, start)
+    config = choose_config(corpus, request.preset, start, request.overrides)
+    windows, held_out = _cut(corpus, config)
+    path = prepare_output(request.output, corpus.name)
     config, notes = _capped(config, windows.steps_per_epoch, request.overrides)
     steps = None
     if config.training.minutes is None:
         steps = total_steps(config.training, windows.steps_per_epoch)
     return Preparation(
-        text, config, windows, held_out, path, steps, start, notes=tuple(notes)
+        corpus, config, windows, held_out, path, steps, start, notes=tuple(notes)
     )
 
 
-def _text_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corpus:
+def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corpus:
     """Read the text asked for or, if there is none, the one of the saved model."""
     kind, reason = request.kind or start.kind, "given"
     if request.kind is None:
         reason = "as the saved model's"
     if request.corpus is not None:
-        text = load_corpus(request.corpus, kind, start.vocabulary)
-        return replace(text, kind_reason=reason)
+        corpus = load_corpus(request.corpus, kind, start.vocabulary)
+        return replace(corpus, kind_reason=reason)
     began = start.metadata["corpus"]
-    for corpus in (began["name"], f"{began['name']}.txt"):
+    for path in (began["name"], f"{began['name']}.txt"):
         with contextlib.suppress(CorpusError):
-            text = load_corpus(corpus, kind, start.vocabulary)
-            if text.sha256 == began["sha256"]:
-                return replace(text, kind_reason=reason)
+            corpus = load_corpus(path, kind, start.vocabulary)
+            if corpus.sha256 == began["sha256"]:
+                return replace(corpus, kind_reason=reason)
     raise OptionError(
         f"`corpus` must be given with `init_from`: the saved model's own text, "
         f"{shown(began['name'])}, is neither a named corpus nor a file in this folder"
@@ -201,31 +205,34 @@ def _capped(
     return config.override(epochs=BUDGET_EPOCHS), [note]
 
 
-def _resumed(
-    request: TrainingRequest,
-    checkpoint: Checkpoint,
-    corpus: str | os.PathLike[str],
-    path: Path,
-) -> Preparation:
-    """Prepare a training that goes on from its checkpoint."""
+def _resumed(request: TrainingRequest, path: Path) -> Preparation:
+    """Prepare a training that goes on from its checkpoint, or begins without one."""
+    checkpoint, notes = read_checkpoint(path)
+    if checkpoint is None:
+        new = _new_training(request)
+        note = f"there is no checkpoint {str(checkpoint_paths(path)[0])!r} yet"
+        return replace(new, notes=(f"{note}: starting afresh", *new.notes))
     config = resumed_config(checkpoint, request.preset, request.overrides)
-    vocabulary = Vocabulary(checkpoint.symbols)
-    text = load_corpus(corpus, checkpoint.corpus["kind"], vocabulary)
-    check_corpus(checkpoint, text, request.kind)
-    text = replace(text, kind_reason="as before")
-    windows, held_out = _cut(text, config)
-    steps, notes = planned_steps(checkpoint, config, windows.steps_per_epoch)
+    corpus = load_corpus(
+        request.corpus_or_default,
+        checkpoint.corpus["kind"],
+        Vocabulary(checkpoint.symbols),
+    )
+    check_corpus(checkpoint, corpus, request.kind)
+    corpus = replace(corpus, kind_reason="as before")
+    windows, held_out = _cut(corpus, config)
+    steps, more = planned_steps(checkpoint, config, windows.steps_per_epoch)
     done = checkpoint.state.step
     finished = done == steps and is_model_of(path, checkpoint.run, done)
     if finished:
-        notes.append(
+        more.append(
             f"this training is finished, all its {done:,} steps are in {str(path)!r}: "
             f"for more give a greater length, `steps` {2 * done} say"
         )
-    notes += version_notes(checkpoint)
     return Preparation(
-        text, config, windows, held_out, path, steps,
-        checkpoint=checkpoint, finished=finished, notes=tuple(notes),
+        corpus, config, windows, held_out, path, steps,
+        checkpoint=checkpoint, finished=finished,
+        notes=(*notes, *more, *version_notes(checkpoint)),
     )  # fmt: skip
 
 
@@ -245,36 +252,20 @@ def _unfinished(path: Path) -> list[str]:
     ]
 
 
-def _with_room(preparation: Preparation, notes: list[str]) -> Preparation:
-    """Make room for what the training writes, its output locked; add notes.
-
-    Raises:
-        OutputError: the disk is too full.
-    """
-    path, config = preparation.path, preparation.config
-    # What killed trainings of this output left.
-    for file in (path, *checkpoint_paths(path)):
-        remove_leftovers(file)
-    if not preparation.finished:
-        symbols = len(preparation.corpus.vocabulary)
-        check_room(path, checkpoint_bytes(config, symbols))
-    return replace(preparation, notes=(*notes, *preparation.notes))
-
-
-def _cut(text: Corpus, config: Config) -> tuple[Windows, HeldOut]:
+def _cut(corpus: Corpus, config: Config) -> tuple[Windows, HeldOut]:
     """Split the held-out part off and cut the rest into windows."""
-    split = text.split(config.training.held_out)
+    split = corpus.split(config.training.held_out)
     end_id = None
-    if text.kind == "lines":
-        end_id = int(text.vocabulary.encode(END_SYMBOL)[0])
+    if corpus.kind == "lines":
+        end_id = int(corpus.vocabulary.encode(END_SYMBOL)[0])
     windows = make_windows(
         split.training,
-        text.kind,
+        corpus.kind,
         config.windows,
         config.training.batch_size,
         config.training.seed,
         end_id,
     )
     # All of a named text is measured, so that figures compare; not within a budget.
-    whole = text.named and config.training.minutes is None
+    whole = corpus.named and config.training.minutes is None
     return windows, HeldOut(split.held_out, len(split.training), whole=whole)
