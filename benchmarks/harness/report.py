@@ -26,27 +26,17 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     )
 
 
-def add_rounds(parser: argparse.ArgumentParser, default: int = 5) -> None:
+def add_rounds(parser: argparse.ArgumentParser) -> None:
     """Add the number of rounds."""
-    parser.add_argument(
-        "--rounds",
-        metavar="N",
-        type=positive(int),
-        default=default,
-        help="turns of each contestant (default: %(default)s)",
-    )
+    told = "turns of each contestant (default: %(default)s)"
+    parser.add_argument("--rounds", type=positive(int), default=5, help=told)
 
 
 def add_contest_options(parser: argparse.ArgumentParser) -> None:
     """Add the number of rounds and the length of a turn."""
     add_rounds(parser)
-    parser.add_argument(
-        "--seconds",
-        metavar="S",
-        type=positive(float),
-        default=4.0,
-        help="about how long each turn takes (default: %(default)s)",
-    )
+    told = "about how long each turn takes (default: %(default)s)"
+    parser.add_argument("--seconds", type=positive(float), default=4.0, help=told)
 
 
 def add_choice(
@@ -63,13 +53,8 @@ def add_choice(
             )
         return chosen
 
-    parser.add_argument(
-        option,
-        metavar="LIST",
-        type=parse,
-        default=list(known),
-        help=f"some of {listed} (default: all)",
-    )
+    told = f"some of {listed} (default: all)"
+    parser.add_argument(option, type=parse, default=list(known), help=told)
 
 
 def positive(kind: type) -> Callable[[str], Any]:

@@ -24,17 +24,12 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 # Settings that users may have made for themselves; each holds for some programs only.
-LIBRARY_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-    "OPENBLAS_CORETYPE",
-    "OPENBLAS_L2_SIZE",
-)
+LIBRARY_VARIABLES = {
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"),
+    *("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"),
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
+}
 WARM_UP_TURNS = 2
-CLOSING_S = 10.0
 SHOWN_ERROR_LINES = 5
 
 
@@ -147,13 +142,10 @@ class Worker:
 
     def close(self) -> None:
         """End the process; it may have been ended before."""
-        with contextlib.suppress(BrokenPipeError):
+        self._process.kill()  # a worker has nothing to save
+        self._process.wait()
+        with contextlib.suppress(BrokenPipeError):  # of a count that it didn't read
             self._process.stdin.close()
-        try:
-            self._process.wait(CLOSING_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
         self._process.stdout.close()
         self._errors.close()
 

@@ -1,5 +1,10 @@
 """The benchmarks of speed: their figures, and every program at sizes of no time."""
 
+import itertools
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 
 from benchmarks.harness import contest
@@ -103,17 +108,17 @@ def test_processes_are_timed_and_checked(prose_model):
         generation_speed.time_generate(["--model", "no-such-file"], 1)
 
 
-def test_the_first_step_is_that_of_the_first_line_that_counts_steps(capsys):
+def test_the_first_step_is_that_of_the_first_line_that_counts_steps(monkeypatch):
     before = ["starting TensorFlow …\n", "2 characters; 2,055 steps an epoch\n"]
+    assert large_corpus.seconds_to_first_step(before, 0.0) is None
     for line in (
         "20 steps, about 1 s\n",
         "1,600 steps, about 90 s; to repeat it exactly, --steps 1600\n",
         "step 20/20  epoch 1/1  loss 3.652  1,255 chars/s  0:00 left\n",
     ):
-        assert large_corpus.seconds_to_first_step([*before, line], 0.0) > 0
-    capsys.readouterr()
-    assert large_corpus.seconds_to_first_step(before, 0.0) is None
-    assert capsys.readouterr().err == "".join(f"  {line}" for line in before)
+        clock = SimpleNamespace(monotonic=itertools.count(5).__next__)
+        monkeypatch.setattr(large_corpus, "time", clock)
+        assert large_corpus.seconds_to_first_step([*before, line, line], 2.0) == 3.0
 
 
 @pytest.mark.slow
@@ -150,9 +155,28 @@ def test_two_checkouts_are_compared_by_their_commands(tmp_path, monkeypatch, cap
     words = [str(tmp_path / "theirs"), "--part", "train,first", "--rounds", "2"]
     monkeypatch.setattr("sys.argv", ["x", *words])
     compare_checkouts.main()
-    rows = [line.split("|") for line in capsys.readouterr().out.splitlines()[-4:]]
-    ours, theirs, ratio, same = (cell.strip() for cell in rows[0][2:6])
-    assert ours == "3,000 (3,000–3,000)"
-    assert theirs == "2,000 (2,000–2,000)"
-    assert (ratio, same) == ("1.50 (1.50–1.50)", "yes")  # of the same loss
-    assert [cell.strip() for cell in rows[-1]][1::4] == ["first character", "no"]
+    training, *_, first = capsys.readouterr().out.splitlines()[-4:]
+    cells = [cell.strip() for cell in training.split("|")[2:-1]]
+    assert cells[:2] == ["3,000 (3,000–3,000)", "2,000 (2,000–2,000)"]
+    assert cells[2:] == ["1.50 (1.50–1.50)", "yes"]  # of the same loss
+    assert first.endswith(" no |")
+
+
+def test_a_result_must_be_the_same_in_each_round():
+    results = iter("aabc")
+
+    def measure(checkout):
+        return compare_checkouts.Measurement(3.0, next(results))
+
+    assert compare_checkouts.compare(measure, Path("other"), 2)[-1] == "no"
+
+
+def test_the_seconds_of_the_first_character_do_not_count(monkeypatch):
+    def run(checkout, script, *options):
+        return (3.0 if 100 in options else 1.0), "text", ""
+
+    monkeypatch.setattr(compare_checkouts, "run", run)
+    complete = partial(compare_checkouts.complete, Path("other"), Path("model.h5"))
+    assert complete().speed == 1.0
+    assert complete(length=100).speed == 50.0
+    assert complete(count=4, length=100).speed == 200.0
