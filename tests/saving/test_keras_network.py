@@ -66,6 +66,14 @@ def test_predictions_are_those_of_the_formulas(name, softmax, tmp_path, text_of)
     assert np.std(spread, axis=0).max() > 0.01  # it does depend on the text
 
 
+def test_settings_that_are_unknown_and_off_change_nothing(tmp_path, text_of):
+    """Also those that another layer has: a CuDNNLSTM knows no activation."""
+    fixture = keras_2_cudnn("LSTM")
+    fixture.layer("CuDNNLSTM").update(activation=None, tomorrow=False)
+    (layer, _) = opened(fixture, tmp_path, text_of).network.layers
+    assert layer.activation == "tanh"
+
+
 @pytest.mark.parametrize(
     "name",
     [

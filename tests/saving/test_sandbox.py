@@ -153,7 +153,6 @@ ANSWERS = {
     "an array of less than nothing": answer_of(ONE, declared("(-1, -9)")),
     "an array of words": answer_of(ONE, declared("('x',)")),
     "an array cut short": answer_of(ONE, declared("(3,)") + b"cut"),
-    "a pickle": answer_of(ONE, np.array([{}], object)),
     "a zip": answer_of(ONE, b"PK\x03\x04" + bytes(99)),
     "other numbers": answer_of(ONE, np.ones(3)),
 }
@@ -165,6 +164,20 @@ def test_an_answer_is_not_believed(name, monkeypatch, tmp_path, path):
     with pytest.raises(ModelFileError, match="structure is damaged") as caught:
         read(path)
     assert "\n" not in str(caught.value)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def test_a_pickle_is_not_executed(monkeypatch, tmp_path, path):
+    monkeypatch.chdir(tmp_path)
+    answer = answer_of(ONE, np.array([Evil()], object))
+    answering(monkeypatch, tmp_path, writing(answer))
+    with pytest.raises(ModelFileError, match="structure is damaged"):
+        read(path)
+    assert not os.path.exists("executed")
 
 
 def test_an_answer_that_is_right_is_taken(monkeypatch, tmp_path, path):

@@ -52,7 +52,7 @@ class TrainedModel:
         kind: ``lines`` or ``text``, what it was trained on.
         config: everything that determined its training; of a file of another program
             only the windows are known.
-        metadata: the file's JSON, as read; empty in a file of another program.
+        metadata: the file's JSON, in today's form; empty for another program's file.
         path: the file; None while it is in training.
     """
 
