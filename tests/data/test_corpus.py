@@ -3,8 +3,6 @@
 import hashlib
 import os
 import random
-import subprocess
-import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -29,11 +27,9 @@ def text_of(corpus: Corpus) -> str:
 def failure(path, **options) -> str:
     with pytest.raises(CorpusError) as caught:
         load_corpus(path, **options)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith("expected ")
+    assert "\n" not in str(caught.value)
     assert caught.value.advice
-    return message
+    return str(caught.value)
 
 
 def lines_corpus(lines: list[str]) -> Corpus:
@@ -42,13 +38,12 @@ def lines_corpus(lines: list[str]) -> Corpus:
     return Corpus("some", "lines", "", vocabulary, vocabulary.encode(text))
 
 
-def lines_of(corpus: Corpus, ids: np.ndarray) -> list[str]:
-    text = corpus.vocabulary.decode(ids)
-    if not text:
-        return []
-    assert text.startswith("\n")
-    assert text.endswith("\n")
-    return text[1:-1].split("\n")
+def split_lines(corpus: Corpus, held_out: float) -> list[list[str]]:
+    """Return the lines to train on and those held out, each with its symbols around."""
+    texts = map(corpus.vocabulary.decode, vars(corpus.split(held_out)).values())
+    parts = [text.split("\n") for text in texts]
+    assert all(part[0] == part[-1] == "" for part in parts)
+    return [part[1:-1] for part in parts]
 
 
 @pytest.mark.parametrize(
@@ -89,8 +84,6 @@ def test_data_folder_of_an_installed_package_is_inside_it(tmp_path, monkeypatch)
     assert data_folder("models") == tmp_path.resolve() / "models"
     (tmp_path / "textgen" / "assets" / "models").mkdir(parents=True)
     assert data_folder("models") == tmp_path.resolve() / "textgen" / "assets" / "models"
-    with pytest.raises(OptionError):
-        data_folder("secrets")
 
 
 def test_a_named_corpus_goes_before_a_file_of_that_name(tmp_path, monkeypatch):
@@ -125,13 +118,10 @@ def test_lines_begin_and_end_with_the_end_symbol(
     corpus = load_corpus(written(content), kind="lines")
     assert text_of(corpus) == "\nab\ncd\n"
     assert corpus.kind_reason == "given"
-
-
-def test_normalised_texts_have_one_hash(written):
-    plain = load_corpus(written("one\ntwo\n", "a.txt"))
-    marked = load_corpus(written(b"\xef\xbb\xbfone\r\ntwo\r", "b.txt"))
-    assert plain.sha256 == marked.sha256
-    assert plain.sha256 == load_corpus(written("one\ntwo\n"), kind="lines").sha256
+    normalised = (
+        content.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    )
+    assert corpus.sha256 == hashlib.sha256(normalised.encode()).hexdigest()
 
 
 def test_a_vocabulary_given_keeps_its_ids(written):
@@ -139,10 +129,6 @@ def test_a_vocabulary_given_keeps_its_ids(written):
     corpus = load_corpus(written("abca!"), vocabulary=saved)
     assert corpus.vocabulary.symbols == ("z", "b", "a", "!", "c")
     assert corpus.ids.tolist() == [2, 1, 4, 2, 3]
-
-
-def test_one_distinct_symbol_is_a_text(written):
-    assert load_corpus(written("aaaa")).vocabulary.symbols == ("a",)
 
 
 # Guessing the kind
@@ -185,22 +171,18 @@ def test_a_line_cut_where_the_guess_stops_reading_is_not_judged(written):
     assert load_corpus(written(text[5 * 20 :])).kind == "text"  # read to its end
 
 
-@pytest.mark.parametrize("kind", ["words", "stream"])
-def test_unknown_kind_is_refused(written, kind):
-    with pytest.raises(OptionError, match=f"`kind` .* lines, text, but was '{kind}'"):
-        load_corpus(written("abc"), kind=kind)
+def test_unknown_kind_is_refused(written):
+    with pytest.raises(OptionError, match="`kind` must be one of lines, text"):
+        load_corpus(written("abc"), kind="stream")
 
 
 # Bad input
 
 
-def test_unknown_name_lists_what_exists():
-    assert all(name in failure("sonets") for name in ("'sonets'", "dinos", "sonnets"))
-
-
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
+        ("sonets", "'sonets': name one of the corpora (dinos, shakespeare, sonnets)"),
         ("", "''"),
         ("no/such.txt", "'no/such.txt'"),
         ("a\0b", r"'a\x00b'"),
@@ -215,36 +197,22 @@ def test_missing_path(path, expected):
     assert len(message) < 500
 
 
-def test_a_file_taken_for_a_folder(written):
-    assert "no '" in failure(written("abc") / "more.txt")
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_a_folder_or_a_pipe_is_refused_without_waiting(tmp_path):
+def test_a_folder_or_a_pipe_is_refused_without_waiting(tmp_path, written):
     assert "a folder" in failure(tmp_path)
     os.mkfifo(tmp_path / "pipe")
     assert "not a regular file" in failure(tmp_path / "pipe")
-
-
-def test_no_permission(written, monkeypatch):
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
-
-    path = written("abc")
-    monkeypatch.setattr(text_file, "open", refuse, raising=False)
-    assert "Permission denied" in failure(path)
+    assert "there is no '" in failure(written("a file") / "more.txt")
 
 
 @pytest.mark.parametrize(
     ("content", "kind", "expected"),
     [
-        ("", "text", "nothing"),
-        ("\ufeff", "text", "nothing"),
-        ("", "lines", "at least one line"),
-        ("\n\n\n", "lines", "at least one line"),
-        ("x", "text", "one character"),
-        ("\ufeffé", None, "one character"),
-        ("\r\n", None, "one character"),
+        ("", "text", "two characters"),
+        ("", "lines", "a line"),
+        ("\n\n\n", "lines", "a line"),
+        ("\ufeffé", None, "two characters"),
+        ("\r\n", None, "two characters"),
     ],
 )
 def test_a_text_that_is_too_short(written, content, kind, expected):
@@ -263,10 +231,6 @@ def test_a_text_that_changes_while_read(written, change, monkeypatch):
 
     monkeypatch.setattr(module, "_survey", survey_then_change)
     assert "changed while it was read" in failure(path)
-
-
-def test_what_is_no_text_is_refused(written):
-    assert "offset 3," in failure(written(b"caf\xe9"))
 
 
 # Splitting
@@ -290,10 +254,7 @@ def test_lines_are_split_without_loss_or_leak():
     rng = random.Random(1)
     lines = [f"line{rng.randrange(300)}" for _ in range(1000)]
     corpus = lines_corpus(lines)
-    split = corpus.split(0.1)
-    training = lines_of(corpus, split.training)
-    held_out = lines_of(corpus, split.held_out)
-    assert split.training.dtype == split.held_out.dtype == corpus.ids.dtype
+    training, held_out = split_lines(corpus, 0.1)
     assert len(set(held_out)) == round(len(set(lines)) / 10)
     assert training == [line for line in lines if line not in set(held_out)]
     assert held_out == [line for line in lines if line in set(held_out)]
@@ -302,11 +263,9 @@ def test_lines_are_split_without_loss_or_leak():
 @pytest.mark.parametrize("block", [1, 3, 64, 100])
 def test_blocks_do_not_change_the_split(block, monkeypatch):
     corpus = lines_corpus([f"line{i}" * (i % 5 + 1) for i in range(100)])
-    whole = corpus.split(0.3)
+    whole = split_lines(corpus, 0.3)
     monkeypatch.setattr(module, "BLOCK_LINES", block)
-    in_blocks = corpus.split(0.3)
-    assert np.array_equal(whole.training, in_blocks.training)
-    assert np.array_equal(whole.held_out, in_blocks.held_out)
+    assert split_lines(corpus, 0.3) == whole
 
 
 @pytest.mark.parametrize("kind", ["lines", "text"])
@@ -320,18 +279,11 @@ def test_a_smaller_share_is_part_of_a_larger_one(kind):
     assert len(small - large) <= (kind == "text")  # a line that was cut
 
 
-@pytest.mark.parametrize("hash_seed", ["1", "2"])
-def test_the_lines_held_out_are_these_for_good(hash_seed):
-    script = (
-        "from textgen.data.corpus import load_corpus\n"
-        "corpus = load_corpus('dinos')\n"
-        "print(corpus.vocabulary.decode(corpus.split(.1).held_out), end='')"
-    )
-    held_out = subprocess.check_output(
-        [sys.executable, "-c", script], env=os.environ | {"PYTHONHASHSEED": hash_seed}
-    )
-    assert held_out.startswith(b"\naachenosaurus\nachillobator\n")
-    assert hashlib.sha256(held_out).hexdigest() == (
+def test_the_lines_held_out_are_these_for_good():
+    corpus = load_corpus("dinos")
+    held_out = corpus.vocabulary.decode(corpus.split(0.1).held_out)
+    assert held_out.startswith("\naachenosaurus\nachillobator\n")
+    assert hashlib.sha256(held_out.encode()).hexdigest() == (
         "9435e0f38415d515a6d8b41ecedb1ed28687dd47ff06f5ba49baf65cb6fc5fe8"
     )
 
@@ -341,9 +293,7 @@ def test_the_draw_depends_on_lines_only_not_on_ids():
     vocabulary = Vocabulary(("q", *reversed(corpus.vocabulary.symbols)))
     ids = vocabulary.encode(text_of(corpus))
     other = Corpus("some", "lines", "", vocabulary, ids)
-    assert lines_of(other, other.split(0.1).held_out) == lines_of(
-        corpus, corpus.split(0.1).held_out
-    )
+    assert split_lines(other, 0.1) == split_lines(corpus, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -353,12 +303,13 @@ def test_the_draw_depends_on_lines_only_not_on_ids():
 )  # fmt: skip
 def test_tiny_lines_keep_a_line_to_train_on(lines, held_out, expected):
     corpus = lines_corpus(list(lines))
-    split = corpus.split(held_out)
-    assert len(lines_of(corpus, split.held_out)) == expected
-    assert len(lines_of(corpus, split.training)) == len(lines) - expected
+    held_out_ids = corpus.split(held_out).held_out
+    assert corpus.vocabulary.decode(held_out_ids).count("\n") == expected + (
+        expected > 0
+    )
 
 
-@pytest.mark.parametrize("held_out", [-0.1, 1, 1.5, float("nan"), float("inf"), "x"])
+@pytest.mark.parametrize("held_out", [-0.1, 1, "x"])
 def test_nonsense_share_is_refused(held_out):
     with pytest.raises(OptionError, match="held_out"):
         lines_corpus(["a", "b"]).split(held_out)

@@ -1,6 +1,5 @@
 """Vocabulary: ids, unknown symbols, folding."""
 
-import time
 import tracemalloc
 
 import numpy as np
@@ -23,12 +22,6 @@ def test_from_text_is_sorted_and_distinct():
     assert "x" not in vocabulary
 
 
-def test_encode_follows_the_order_of_symbols():
-    ids = Vocabulary(("b", "é", "a", "😀")).encode("ab😀é")
-    assert ids.tolist() == [2, 0, 3, 1]
-    assert ids.dtype == np.uint8
-
-
 @pytest.mark.parametrize(
     ("symbols", "dtype"),
     [(1, np.uint8), (256, np.uint8), (257, np.uint16), (65_536, np.uint16),
@@ -38,14 +31,6 @@ def test_dtype_is_the_smallest_that_holds_every_id(symbols, dtype):
     vocabulary = Vocabulary(tuple(chr(0x10000 + i) for i in range(symbols)))
     assert vocabulary.dtype == dtype
     assert vocabulary.encode(vocabulary.symbols[-1]).tolist() == [symbols - 1]
-
-
-def test_text_longer_than_a_chunk_is_encoded_whole(monkeypatch):
-    monkeypatch.setattr(module, "CHUNK_CHARS", 7)
-    text = "the quick brown fox jumps over the lazy dog 😀 é"
-    vocabulary = Vocabulary.from_text(text)
-    expected = [vocabulary.symbols.index(symbol) for symbol in text]
-    assert vocabulary.encode(text).tolist() == expected
 
 
 def test_empty_text_and_no_ids():
@@ -63,7 +48,7 @@ def test_decode_refuses_what_is_no_id(ids):
 @pytest.mark.parametrize(
     ("symbols", "named"),
     [
-        ((), "at least one"),
+        ((), "none"),
         (("a", "b", "a"), "'a' 2 times"),
         (("ab",), "'ab'"),
         (("",), "''"),
@@ -76,7 +61,7 @@ def test_bad_symbols_are_refused_in_one_short_line(symbols, named):
     with pytest.raises(VocabularyError) as caught:
         Vocabulary(symbols)
     assert named in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 200
 
 
@@ -84,17 +69,15 @@ def test_bad_symbols_are_refused_in_one_short_line(symbols, named):
     ("text", "named"),
     [
         ("a\x1b☃b☃\ud800\n", r"'\x1b', '☃', '\ud800', '\n'"),
-        ("d", "'d'"),
         ("\U0010ffff", r"'\U0010ffff'"),
         ("a\udcffb", "byte 0xff"),
-        ("abcdefghijklmnopqrstuvwxyz0", "'h' and 19 more"),
+        ("abcdefghijklmnop", "'d', 'e', 'f', 'g', 'h' and 8 more"),
     ],
 )
 def test_encode_names_the_first_few_unknown_symbols_escaped(text, named):
     with pytest.raises(VocabularyError) as caught:
         Vocabulary.from_text("abc").encode(text)
-    assert f"received {named}:" in str(caught.value).replace("'d', 'e', 'f', 'g', ", "")
-    assert str(caught.value).isprintable()
+    assert f"received {named}:" in str(caught.value)
 
 
 def test_extended_keeps_ids_and_appends_sorted():
@@ -143,17 +126,14 @@ def test_fit_reports_each_change_once_in_order():
     )
 
 
-def test_describe_stays_short():
-    line = Vocabulary(("\n",)).fit("".join(map(chr, range(0x4E00, 0x4F00)))).describe()
-    assert line.endswith("and 251 more")
-    assert len(line) < 150
-
-
 @given(st.text(min_size=1))
-def test_any_text_survives_its_own_vocabulary(text):
+def test_any_text_survives_its_own_vocabulary_in_chunks_of_any_size(text):
     vocabulary = Vocabulary.from_text(text)
-    ids = vocabulary.encode(text)
-    assert ids.tolist() == [vocabulary.symbols.index(symbol) for symbol in text]
+    for chunk_chars in (1, 3, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(module, "CHUNK_CHARS", chunk_chars)
+            ids = vocabulary.encode(text)
+        assert ids.tolist() == [vocabulary.symbols.index(symbol) for symbol in text]
     assert vocabulary.decode(ids) == text
     assert vocabulary.fit(text) == Fitted(text)
 
@@ -167,25 +147,16 @@ def test_whatever_is_fitted_can_be_encoded(known, text):
     assert changed == set(text) - set(known)
     line = fitted.describe()
     assert (line is None) == (not changed)
-    if line is not None:
-        assert line.isprintable()
+    assert line is None or (line.isprintable() and len(line) < 300)
 
 
-def test_a_hundred_thousand_symbols_are_quick():
-    symbols = tuple(chr(0x10000 + i) for i in range(100_000))
-    text = "".join(symbols) * 10
-    start_s = time.process_time()
-    vocabulary = Vocabulary.from_text(text)
-    assert vocabulary.decode(vocabulary.encode(text)) == text
+def test_many_symbols_are_quick_and_encoding_needs_little_more_than_its_result():
     # Looking through all symbols for each would take many minutes.
-    assert time.process_time() - start_s < 30
-
-
-def test_encode_needs_little_more_than_its_result():
-    text = "abcdefgh" * 1_000_000
+    text = "".join(chr(0x10000 + i) for i in range(100_000)) * 80
     vocabulary = Vocabulary.from_text(text)
     tracemalloc.start()
-    vocabulary.encode(text)
+    ids = vocabulary.encode(text)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < len(text) + 8_000_000
+    assert peak < ids.nbytes + 8_000_000
+    assert vocabulary.decode(ids[:100_000]) == text[:100_000]

@@ -1,13 +1,11 @@
 r"""A text by name or path, as one compact array of ids, with its kind and its split.
 
 A corpus is ``lines`` (each line one example, as with names) or ``text`` (one long
-text). A byte-order mark is dropped, and CRLF and a lone CR become LF. The ids of a
-``lines`` corpus begin and end with the end symbol, a newline, and have one between two
-lines; empty lines are dropped.
+text). The ids of ``lines`` begin and end with the end symbol, a newline, and have one
+between two lines; empty lines are dropped.
 
 The file is read twice in pieces, first to learn its symbols and then to fill the array,
-so that memory is one array of ids (a byte each up to 256 symbols) whatever the size of
-the text.
+so that memory is one array of ids (a byte each up to 256 symbols).
 
     >>> corpus = load_corpus("dinos")
     >>> corpus.kind, len(corpus.vocabulary), corpus.vocabulary.decode(corpus.ids[:14])
@@ -84,17 +82,13 @@ class Corpus:
     def split(self, held_out: float) -> Split:
         """Split off a part that is only measured, before anything is fitted.
 
-        A ``text`` is cut by position: its last share is held out. Of ``lines``, a
-        share of the *distinct* lines is drawn by a hash of the line's text alone, so
-        that all copies of a line are on one side. A smaller share is part of a larger
-        one. At least one symbol or line is left to train on, and where fewer than two
-        symbols would be held out, none are.
+        Of a ``text`` the end is held out. Of ``lines``, a share of the *distinct* lines
+        is drawn by a hash of the line's text alone, so that all copies of a line are
+        on one side. A smaller share is part of a larger one. At least one symbol or
+        line is left to train on, and never is a single symbol held out.
 
         Args:
             held_out: share to hold out, from 0 to below 1.
-
-        Raises:
-            OptionError: when ``held_out`` is out of bounds.
         """
         check_number("held_out", held_out, 0, below=1)
         if self.kind == "text":
@@ -115,11 +109,7 @@ class Corpus:
         return Split(*parts)
 
     def _line_hashes(self, ends: np.ndarray) -> np.ndarray:
-        """Return a hash of each line's text, (L,) uint64.
-
-        Args:
-            ends: (L + 1,), where the end symbols stand; there is one before each line.
-        """
+        """Return hashes (L,) uint64 of the lines between end symbols at ``ends``."""
         digests = []
         for first in range(0, len(ends) - 1, BLOCK_LINES):
             last = min(first + BLOCK_LINES, len(ends) - 1)
@@ -132,17 +122,14 @@ class Corpus:
 
 def data_folder(kind: str) -> Path:
     """Return the folder of ``corpora`` or ``models`` that come with the program."""
-    check_choice("kind", kind, ("corpora", "models"))
     package = Path(__file__).resolve().parents[1]
     installed = package / "assets" / kind
-    in_checkout = package.parent / kind
-    return installed if installed.is_dir() else in_checkout
+    return installed if installed.is_dir() else package.parent / kind
 
 
 def named_corpora() -> dict[str, Path]:
     """Return the named corpora, by name: every text file of the corpora's folder."""
-    paths = sorted(data_folder("corpora").glob("*.txt"))
-    return {path.stem: path for path in paths}
+    return {path.stem: path for path in sorted(data_folder("corpora").glob("*.txt"))}
 
 
 def load_corpus(
@@ -155,10 +142,10 @@ def load_corpus(
     Args:
         name_or_path: name of a named corpus, or the path of any UTF-8 text (a named
             corpus goes before a file of the same name, which ``./name`` reaches).
-        kind: ``lines`` or ``text``; None guesses it. The guess is ``lines`` when the
-            first 262,144 characters are at least 20 lines, none of them empty or longer
-            than 64 characters, and 95 % of them have at most 3 words; verse and code,
-            whose lines are short too, fail on words or empty lines.
+        kind: ``lines`` or ``text``; None guesses it: ``lines`` when the first 262,144
+            characters are at least 20 lines, none of them empty or longer than 64
+            characters, and 95 % of them have at most 3 words (more than 5 % of the
+            lines of verse and code have more, or they have empty lines).
         vocabulary: that of a saved model, to go on from: its ids are kept and the
             text's new symbols appended. None makes one from the text.
 
@@ -173,20 +160,16 @@ def load_corpus(
     if kind is None:
         kind, reason = _guess_kind(path)
     symbols, length, sha256 = _survey(path, kind)
-    if vocabulary is None:
-        vocabulary = Vocabulary.from_text(symbols)
-    else:
+    if vocabulary:
         vocabulary = vocabulary.extended(symbols)
+    else:
+        vocabulary = Vocabulary.from_text(symbols)
     ids = _fill(path, kind, vocabulary, length)
     return Corpus(path.stem, kind, sha256, vocabulary, ids, reason, named)
 
 
 def corpus_name(name_or_path: str | os.PathLike[str]) -> str:
-    """Return the name that a corpus will have, without reading it.
-
-    Raises:
-        CorpusError: when there is no such corpus.
-    """
+    """Return the name that a corpus will have; `CorpusError` when there is none."""
     return _find(name_or_path)[0].stem
 
 
@@ -251,17 +234,13 @@ def _survey(path: Path, kind: str) -> tuple[str, int, str]:
     for piece in _of_kind(hashed_pieces(), kind):
         seen[code_points(piece)] = True
         length += len(piece)
-    if kind == "lines" and length < 3:
-        wanted, received = "at least one line that isn't empty", "has none"
-    elif length < 2:
-        received = "holds one character" if length else "holds nothing"
-        wanted = "a text of at least 2 characters"
-    else:
-        symbols = "".join(map(chr, np.flatnonzero(seen)))
-        return symbols, length, digest.hexdigest()
-    raise CorpusError(
-        f"expected {wanted}, but {str(path)!r} {received}", "give a longer text"
-    )
+    if length < (3 if kind == "lines" else 2):
+        wanted = "a line that isn't empty" if kind == "lines" else "two characters"
+        raise CorpusError(
+            f"expected at least {wanted}, but {str(path)!r} has fewer",
+            "give a longer text",
+        )
+    return "".join(map(chr, np.flatnonzero(seen))), length, digest.hexdigest()
 
 
 def _fill(path: Path, kind: str, vocabulary: Vocabulary, length: int) -> np.ndarray:
@@ -276,8 +255,7 @@ def _fill(path: Path, kind: str, vocabulary: Vocabulary, length: int) -> np.ndar
         filled = -1
     if filled != length:
         raise CorpusError(
-            f"expected a text that stays as it is, but {str(path)!r} changed while it "
-            "was read",
+            f"{str(path)!r} changed while it was read",
             "try again when nothing writes to it",
         )
     return ids

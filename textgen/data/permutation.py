@@ -17,11 +17,10 @@ ROUNDS = 6  # four mix well already (Luby & Rackoff 1988), small domains want mo
 def permute(places: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
     """Return where a keyed pseudo-random permutation of 0 … count - 1 takes places.
 
-    This is a generalised Feistel network over pairs of numbers below ceil(sqrt(count)),
-    applied again to whatever falls outside the domain: Black & Rogaway, "Ciphers with
-    Arbitrary Finite Domains", CT-RSA 2002, section 5. It takes O(len(places)) time and
-    memory, whatever the count. It is there to mix, not to hide anything: the round
-    function is no cipher.
+    A generalised Feistel network over pairs of numbers below ceil(sqrt(count)), applied
+    again to whatever falls outside the domain: Black & Rogaway, "Ciphers with Arbitrary
+    Finite Domains", CT-RSA 2002, section 5. Its time and memory are O(R), whatever the
+    count. The round function is no cipher: it is there to mix, not to hide anything.
 
     Args:
         places: (R,) integers from 0 to ``count - 1``.

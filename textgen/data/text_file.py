@@ -25,11 +25,7 @@ WIDE_MARKS = {
 
 
 def existing_file(given: str | os.PathLike[str]) -> Path | None:
-    """Return the path of a regular file, or None when there is nothing.
-
-    Raises:
-        CorpusError: when there is something else, such as a folder.
-    """
+    """Return a file's path, None if there is nothing; a folder is a `CorpusError`."""
     try:
         mode = os.stat(given).st_mode
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -68,16 +64,6 @@ def text_pieces(path: Path) -> Iterator[str]:
         raise _unreadable(path, error) from None
 
 
-def _check_mark(path: Path, beginning: bytes) -> None:
-    for mark, encoding in WIDE_MARKS.items():
-        if beginning.startswith(mark):
-            raise CorpusError(
-                f"expected UTF-8 text, but {str(path)!r} begins with the mark of "
-                f"{encoding}",
-                CONVERT_IT.format(encoding),
-            )
-
-
 def _unreadable(path: str | os.PathLike[str], error: OSError) -> CorpusError:
     return CorpusError(
         f"expected a readable text file, but {shown_path(path)} can't be read "
@@ -86,11 +72,19 @@ def _unreadable(path: str | os.PathLike[str], error: OSError) -> CorpusError:
     )
 
 
+def _no_utf8(path: Path, fault: str, advice: str) -> CorpusError:
+    return CorpusError(f"expected UTF-8 text, but {str(path)!r} {fault}", advice)
+
+
 def _binary(path: Path) -> CorpusError:
-    return CorpusError(
-        f"expected UTF-8 text, but {str(path)!r} is binary (it has a zero byte)",
-        "give a text file",
-    )
+    return _no_utf8(path, "is binary (it has a zero byte)", "give a text file")
+
+
+def _check_mark(path: Path, beginning: bytes) -> None:
+    for mark, encoding in WIDE_MARKS.items():
+        if beginning.startswith(mark):
+            advice = CONVERT_IT.format(encoding)
+            raise _no_utf8(path, f"begins with the mark of {encoding}", advice)
 
 
 def _undecodable(path: Path, error: UnicodeDecodeError, offset: int) -> CorpusError:
@@ -98,11 +92,10 @@ def _undecodable(path: Path, error: UnicodeDecodeError, offset: int) -> CorpusEr
     if b"\0" in error.object:
         return _binary(path)
     where = f"0x{error.object[error.start]:02x} at offset {offset}"
-    fault, remedy = f"has the byte {where}, which begins no UTF-8 symbol", ""
+    advice = CONVERT_IT.format("WINDOWS-1252")
     if error.reason == "unexpected end of data":
         fault = f"ends after the byte {where}, within a symbol"
-        remedy = "give the whole file or, if it is not UTF-8, "
-    return CorpusError(
-        f"expected UTF-8 text, but {str(path)!r} {fault}",
-        remedy + CONVERT_IT.format("WINDOWS-1252"),
-    )
+        advice = f"give the whole file or, if it is not UTF-8, {advice}"
+    else:
+        fault = f"has the byte {where}, which begins no UTF-8 symbol"
+    return _no_utf8(path, fault, advice)

@@ -80,39 +80,27 @@ class Vocabulary:
     """Symbols in id order: ``symbols[i]`` is the symbol of id i.
 
     Attributes:
-        symbols: at least one, all different, one character each.
-
-    Raises:
-        VocabularyError: when ``symbols`` is not that.
+        symbols: at least one, all different, one character each (`VocabularyError`).
     """
 
     symbols: tuple[str, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", tuple(self.symbols))
-        if not self.symbols:
-            raise VocabularyError(
-                "a vocabulary needs at least one symbol, but received none",
-                "give a text that isn't empty",
-            )
         wrong = [shown(s) for s in self.symbols if not _is_character(s)]
         if not wrong:
             counts = Counter(self.symbols).items()
             wrong = [f"{shown(s)} {count} times" for s, count in counts if count > 1]
-        if wrong:
+        if wrong or not self.symbols:
             raise VocabularyError(
                 "the symbols of a vocabulary must be different Unicode characters, but "
-                f"received {_listed(wrong)}",
-                "make the vocabulary anew from its text",
+                f"received {_listed(wrong) or 'none'}",
+                "make the vocabulary from a text",
             )
 
     @classmethod
     def from_text(cls, text: str) -> Vocabulary:
-        """Return the vocabulary of a text: its distinct symbols, sorted.
-
-        Raises:
-            VocabularyError: when the text is empty or holds a lone surrogate.
-        """
+        """Return the vocabulary of a text: its distinct symbols, sorted."""
         return cls(tuple(sorted(set(text))))
 
     def __len__(self) -> int:
@@ -146,9 +134,7 @@ class Vocabulary:
         return table
 
     def encode(self, text: str) -> np.ndarray:
-        """Return the ids of a text, (N,) of `dtype`.
-
-        Takes time O(N) and, beyond the result, constant memory.
+        """Return the ids of a text, (N,) of `dtype`, in constant memory beyond them.
 
         Raises:
             VocabularyError: naming the symbols that the vocabulary lacks.
@@ -185,11 +171,7 @@ class Vocabulary:
         return self._codes[ids].astype("<u4", copy=False).tobytes().decode("utf-32-le")
 
     def extended(self, symbols: Iterable[str]) -> Vocabulary:
-        """Return a vocabulary with new symbols appended, sorted; old ids stay.
-
-        Raises:
-            VocabularyError: when one of ``symbols`` isn't one character.
-        """
+        """Return a vocabulary with new symbols appended, sorted; old ids stay."""
         new = sorted(set(symbols) - self._known)
         return Vocabulary((*self.symbols, *new)) if new else self
 
@@ -197,11 +179,11 @@ class Vocabulary:
         """Make any text encodable: fold what can be folded, skip the rest.
 
         A symbol that the vocabulary lacks is replaced by the first of these whose
-        symbols are all known: its other typographic forms (straight quotes, hyphens,
-        three dots, the letters of a ligature); the same letter in the other case;
-        without accents; without accents in the other case; a typographic form in the
-        other case. Accents are removed by Unicode's compatibility decomposition
-        (NFKD, Unicode Standard Annex 15) without the combining marks.
+        symbols are all known: another typographic form (straight quotes, hyphens, three
+        dots, the letters of a ligature); the other case; without accents, in either
+        case; a typographic form in the other case. Accents are removed by Unicode's
+        compatibility decomposition (NFKD, Unicode Standard Annex 15) without the
+        combining marks.
         """
         replacements: dict[str, str | int | None] = {}
         for symbol in dict.fromkeys(text):
@@ -230,11 +212,8 @@ def _stand_ins(symbol: str) -> Iterator[str]:
 
 def _is_character(symbol: Any) -> bool:
     """Tell whether this is one character that UTF-8 can write (no lone surrogate)."""
-    return (
-        isinstance(symbol, str)
-        and len(symbol) == 1
-        and not "\ud800" <= symbol <= "\udfff"
-    )
+    one = isinstance(symbol, str) and len(symbol) == 1
+    return one and not "\ud800" <= symbol <= "\udfff"
 
 
 def _listed(items: Sequence[str]) -> str:

@@ -1,10 +1,10 @@
 """Ids → batches of windows: the one place where a corpus is cut up for training.
 
 A window is a run of symbols ``ids[s : s + T + 1]``: its inputs are all but the last of
-them and its targets all but the first. No window is cut in advance. A batch is gathered
-when it is asked for, and which windows it holds is computed from (seed, epoch, step) by
-a keyed permutation. So only the batches asked for take memory beyond the ids (and, for
-``lines``, four bytes a line), and any step can be had at any time.
+them and its targets all but the first. A batch is gathered when it is asked for, and
+which windows it holds is computed from (seed, epoch, step) by a keyed permutation. So
+only the batches asked for take memory beyond the ids (and, for ``lines``, four bytes a
+line), and any step can be had at any time.
 
     >>> ids = np.arange(10, dtype=np.uint8)
     >>> config = WindowConfig(seq_length=3, targets="last")
@@ -85,9 +85,8 @@ class Windows(ABC):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return where windows start and how many inputs they have, (R,) int64 each.
 
-        Args:
-            windows: (R,) int64, numbers of windows in the text's order.
-            random: of this epoch, from 0 to 2⁶⁴ - 1.
+        ``windows`` (R,) int64 are numbers in the text's order, ``random`` is a number
+        of this epoch, from 0 to 2⁶⁴ - 1.
         """
 
     def batch(self, epoch: int, step: int) -> WindowBatch:
@@ -97,22 +96,16 @@ class Windows(ABC):
 
         Args:
             epoch: from 0 on.
-            step: from 0 to ``steps_per_epoch - 1``, counted within the epoch.
-
-        Raises:
-            IndexError: when there is no such step.
+            step: from 0 to ``steps_per_epoch - 1``, counted within the epoch; others
+                raise IndexError.
         """
-        (batch,) = self.batches(epoch, step, 1)
-        return batch
+        return self.batches(epoch, step, 1)[0]
 
     def batches(self, epoch: int, first_step: int, count: int) -> list[WindowBatch]:
         """Return the batches of ``count`` steps running, each as `batch` has it.
 
         Gathering them together takes a seventh of the time. They are views of arrays
         that hold them all.
-
-        Raises:
-            IndexError: when there is no such step.
         """
         lengths, together = self._gather_steps(epoch, first_step, count)
         batches = []
@@ -133,9 +126,6 @@ class Windows(ABC):
 
         Yields:
             Batches of arrays (K, B, T), whose K add up to ``count``.
-
-        Raises:
-            IndexError: when there is no such step.
         """
         lengths, together = self._gather_steps(epoch, first_step, count)
         padded = [padded_length(length, self.longest) for length in lengths]
@@ -150,18 +140,15 @@ class Windows(ABC):
         """Return all windows of an epoch at once, as `keras.Model.fit` takes them.
 
         That takes about 30 bytes for each of N x T symbols, so it is for small corpora.
-        The arrays fit the saved model, except for targets ``last`` on ``lines``: there
-        windows have many lengths and need a prediction at each position, as
-        `textgen.modeling.model.build_model` makes for targets ``all``, while the saved
-        model makes one, after the padding.
+        For targets ``last`` on ``lines`` the model must predict at each position, as
+        `textgen.modeling.model.build_model` makes it for targets ``all``.
 
         Returns:
             inputs (N, T) int32, targets (N, T) int32 and weights (N, T) float32, with
             T the longest window; for targets ``last`` on a ``text``, targets and
             weights (N,).
         """
-        places = np.arange(self.windows_per_epoch)
-        return self._gather(places, epoch, self.longest)[1]
+        return self._gather(np.arange(self.windows_per_epoch), epoch, self.longest)[1]
 
     def _gather_steps(
         self, epoch: int, first_step: int, count: int
@@ -187,11 +174,7 @@ class Windows(ABC):
     ) -> tuple[np.ndarray, WindowBatch]:
         """Return the windows at places in an epoch's order, and their lengths (R,).
 
-        Args:
-            places: (R,) int64, below ``windows_per_epoch``.
-            epoch: from 0 on.
-            width: T of the windows, which are padded with weight 0; None means the
-                next of the lengths that `stacked_batches` pads to.
+        They are padded to ``width``; None means the next length of `stacked_batches`.
         """
         entropy = np.random.SeedSequence((self._seed, epoch))
         randoms = entropy.generate_state(ROUNDS + 1, np.uint64)
@@ -205,10 +188,8 @@ class Windows(ABC):
         padding = steps >= lengths[:, None]
         inputs[padding] = self._padding_id
         targets[padding] = self._padding_id
-        if self._config.targets == "last":
-            weights = steps == lengths[:, None] - 1
-        else:
-            weights = ~padding
+        last = steps == lengths[:, None] - 1
+        weights = last if self._config.targets == "last" else ~padding
         return lengths, WindowBatch(inputs, targets, weights.astype(np.float32))
 
 
@@ -216,9 +197,8 @@ class TextWindows(Windows):
     """Windows of T symbols, a stride apart, over one long text.
 
     For targets ``all`` the first window of an epoch starts at a random phase below the
-    stride, and a window that would reach beyond the text is moved back to end with it:
-    so the number of windows is the same in every epoch and no symbol is always left
-    out. For targets ``last`` the phase is 0.
+    stride, so that no symbol is always left out, and a window that would reach beyond
+    the text is moved back to end with it. For targets ``last`` the phase is 0.
     """
 
     def __init__(
@@ -256,11 +236,10 @@ class TextWindows(Windows):
 class LineWindows(Windows):
     """Each line from its opening end symbol on, predicting it and its closing one.
 
-    For targets ``all`` a window is a line, and ``stride`` has no meaning. A line
-    longer than T is cut into pieces of T, each after the first starting at the last
-    symbol of the one before, so that every symbol is a target once. For targets
-    ``last`` a window is the at most T symbols before one symbol, from the line's
-    beginning at the earliest, and the stride is that of the predicted symbols.
+    For targets ``all`` a window is a line, or a piece of T symbols of a longer one,
+    each piece starting at the last symbol of the one before, so that every symbol is a
+    target once; ``stride`` has no meaning. For targets ``last`` a window is the at most
+    T symbols of the line before one symbol, and the stride is that of these symbols.
     """
 
     def __init__(
@@ -315,7 +294,7 @@ def make_windows(
     """Return the windows of a text.
 
     Args:
-        ids: (N,) of any integer type, maybe a memory map; kept, not copied. Those of
+        ids: (N,) of any integer type, maybe a memory map; not copied. Those of
             ``lines`` begin and end with the end symbol.
         kind: ``lines`` or ``text``.
         config: T, stride and targets.
@@ -330,12 +309,9 @@ def make_windows(
     """
     if kind == "text":
         return TextWindows(ids, config, batch_size, seed)
-    if kind != "lines" or end_id is None:
-        raise ValueError(
-            f"kind must be 'text', or 'lines' with an end_id, but was {kind!r} "
-            f"with {end_id!r}"
-        )
-    return LineWindows(ids, config, batch_size, seed, end_id)
+    if kind == "lines" and end_id is not None:
+        return LineWindows(ids, config, batch_size, seed, end_id)
+    raise ValueError(f"kind must be 'text', or 'lines' with an end_id: {kind!r}")
 
 
 def padded_length(length: int, longest: int) -> int:
@@ -350,14 +326,10 @@ def padded_length(length: int, longest: int) -> int:
 
 
 def places_of(wanted: int, ids: np.ndarray) -> np.ndarray:
-    """Return where an id stands, in order, as uint32 if that holds all places.
+    """Return where an id stands in ids (N,), in order, as uint32 if that suffices.
 
     >>> places_of(0, np.array([0, 5, 6, 7, 8, 9, 0, 5, 0], np.uint8))
     array([0, 6, 8], dtype=uint32)
-
-    Args:
-        wanted: the id.
-        ids: (N,) of any integer type.
     """
     dtype = np.uint32 if len(ids) < 2**32 else np.int64
     places = [np.empty(0, dtype)]
@@ -368,17 +340,10 @@ def places_of(wanted: int, ids: np.ndarray) -> np.ndarray:
 
 
 def with_bounds_between(bounds: np.ndarray, longest: int) -> np.ndarray:
-    """Return bounds with as few more that each is near the one before.
+    """Return increasing bounds with more between those that are too far apart.
 
     >>> with_bounds_between(np.array([0, 6, 8]), longest=4)
     array([0, 4, 6, 8])
-
-    Args:
-        bounds: (L + 1,) increasing places, of any integer type.
-        longest: symbols from one bound to the next, at most.
-
-    Returns:
-        Of the same type; ``bounds`` itself if none is too far from the next.
     """
     lengths = np.diff(bounds)
     if lengths.max() <= longest:
