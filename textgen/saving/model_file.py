@@ -16,7 +16,6 @@ import contextlib
 import json
 import os
 import stat
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -141,6 +140,8 @@ def _saved_by_keras(keras_model: Any) -> h5py.File:
         save_model_to_hdf5(keras_model, file, include_optimizer=False)
         return file
     except (ImportError, AttributeError, TypeError):  # a Keras that has changed it
+        import tempfile
+
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "model.h5")
             keras_model.save(path, include_optimizer=False)
