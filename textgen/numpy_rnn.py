@@ -23,6 +23,7 @@ the gradient that reaches a hidden state from the steps after it.
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -369,7 +370,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(encoding="utf-8")  # whatever the terminal's own encoding is
+    if isinstance(sys.stdout, io.TextIOWrapper):  # whatever the terminal's encoding is
+        sys.stdout.reconfigure(encoding="utf-8")
     status = 0
     try:
         status = main()

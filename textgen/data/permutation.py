@@ -34,7 +34,8 @@ def permute(places: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
     values: np.ndarray = places.astype(np.uint64)
     outside = np.ones(len(values), dtype=bool)
     while outside.any():
-        left, right = values[outside] % side, values[outside] // side
+        left: np.ndarray = values[outside] % side
+        right: np.ndarray = values[outside] // side
         for key in keys:
             left, right = right, (left + _mix(right + key) % side) % side
         values[outside] = right * side + left

@@ -185,13 +185,13 @@ class Vocabulary:
         compatibility decomposition (NFKD, Unicode Standard Annex 15) without the
         combining marks.
         """
-        replacements: dict[str, str | int | None] = {}
+        replacements: dict[str, str] = {}
         for symbol in dict.fromkeys(text):
             if symbol not in self:
                 known = (s for s in _stand_ins(symbol) if self._known.issuperset(s))
                 replacements[symbol] = next(known, "")
         return Fitted(
-            text.translate(str.maketrans(replacements)),
+            text.translate({ord(old): new for old, new in replacements.items()}),
             folded=tuple((old, new) for old, new in replacements.items() if new),
             skipped=tuple(old for old, new in replacements.items() if not new),
         )
