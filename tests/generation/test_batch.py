@@ -23,32 +23,29 @@ from textgen.generation.batch import (
     generate_many,
     threads_for,
 )
-from textgen.generation.batch_decoder import BatchDecoder, Request
+from textgen.generation.batch_decoder import BatchDecoder
 from textgen.generation.streaming import (
     UnknownSymbolsWarning,
     generate_output,
-    ids_to_read,
-    stream_output,
 )
 
 TWO_HALVES = HALVES * LEAST_HALF
 
 
-def test_batch_equals_single_runs_whatever_its_size():
-    model = whimsical_model()
-    prompts = ["a", "", "abcdefabc", "f\n", "bb"] * 4
-    seeds = list(range(20))
+@pytest.mark.parametrize("kind", ["text", "lines"])
+def test_batch_equals_single_runs_whatever_its_size(kind):
+    model, options = whimsical_model("\nabc", kind=kind), {"length": 20, "stop": "bb"}
+    prompts, seeds = ["a", "", "abcabcabc", "c", "cb"] * 4, range(20)
     expected = []
     for prompt, seed in zip(prompts, seeds, strict=True):
-        text = generate_output(model, prompt, length=15, seed=seed)
+        text = generate_output(model, prompt, seed=seed, **options)
         expected.append(Completion(prompt, text[len(prompt) :], seed))
-    assert generate_many(model, prompts, seed=seeds, length=15) == expected
-    for batch_size in (1, 3, 64):
-        config = CompletionConfig(length=15)
-        completions = complete_many(
-            model, prompts, seeds, config, batch_size=batch_size
-        )
-        assert list(completions) == expected
+    assert len({len(completion.text) for completion in expected}) > 3
+    assert generate_many(model, prompts, seed=seeds, **options) == expected
+    config = CompletionConfig(**options)
+    for size in (1, 3, 64):
+        made = complete_many(model, prompts, seeds, config, batch_size=size)
+        assert list(made) == expected
 
 
 def test_long_completions_in_two_halves_are_as_single_ones():
@@ -65,19 +62,6 @@ def test_long_completions_in_two_halves_are_as_single_ones():
     lengths = {len(completion.text) for completion in completions}
     assert 150 in lengths
     assert len(lengths) > 10
-
-
-def test_what_a_slot_has_made_stays_when_it_is_given_the_next_request():
-    model, config = whimsical_model(), CompletionConfig(length=20)
-    ids = ids_to_read(model, "a", True)
-    requests = (Request(n, "a", ids, seed=n) for n in range(9))
-    decoder, ended = BatchDecoder(model, 2, config), []
-    while decoder.fill(requests):
-        ended += decoder.step()
-    alone = generate_many(model, ["a"] * 9, seed=range(9), length=20)
-    made = [model.vocabulary.decode(ids) for _, ids in ended]
-    assert made == [alone[request.index].text for request, _ in ended]
-    assert sorted(request.index for request, _ in ended) == list(range(9))
 
 
 def test_halves_run_at_the_same_time_and_requests_are_split_in_turn(monkeypatch):
@@ -139,39 +123,25 @@ endless = complete_many(
     alphabet_model(), itertools.repeat("a"), itertools.count(), CompletionConfig()
 )
 for completion in endless:
-    raise {error}
+    raise KeyboardInterrupt
 """
 
 
-@pytest.mark.parametrize("error", ["ZeroDivisionError", "KeyboardInterrupt"])
-def test_a_program_that_fails_or_is_interrupted_meanwhile_ends(error):
+def test_a_program_that_is_interrupted_meanwhile_ends():
     """The traceback keeps the iterator alive, and it the threads."""
     paths = [path for path in sys.path if path]
-    program = f"import sys; sys.path[:0] = {paths}\n" + LEFT_OPEN.format(error=error)
+    program = f"import sys; sys.path[:0] = {paths}\n{LEFT_OPEN}"
     ended = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
     )
-    assert ended.returncode != 0
-    assert ended.stderr.endswith(f"{error}\n")
+    assert ended.stderr.endswith("KeyboardInterrupt\n")
 
 
 def test_a_network_too_large_for_all_is_given_fewer_at_once():
-    model = whimsical_model(max_batch_size=3)
-    completions = generate_many(model, ["a"] * 10, seed=range(10), length=5)
-    assert completions == generate_many(
-        whimsical_model(), ["a"] * 10, seed=range(10), length=5
-    )
+    model, options = whimsical_model(max_batch_size=3), {"seed": 0, "length": 5}
+    completions = generate_many(model, ["a"] * 10, **options)
+    assert completions == generate_many(whimsical_model(), ["a"] * 10, **options)
     assert [len(decoder.read) for decoder in model.decoders] == [3]
-
-
-def test_batch_of_lines_equals_single_runs():
-    model = whimsical_model("\nab", kind="lines")
-    prompts = ["", "a", "ba"] * 10
-    completions = generate_many(model, prompts, seed=range(30), length=30, stop="bb")
-    for completion, prompt, seed in zip(completions, prompts, range(30), strict=True):
-        text = generate_output(model, prompt, seed=seed, length=30, stop="bb")
-        assert completion == Completion(prompt, text[len(prompt) :], seed)
-    assert len({len(completion.text) for completion in completions}) > 3
 
 
 def test_one_seed_gives_each_completion_its_own():
@@ -190,6 +160,7 @@ def test_a_number_asks_for_so_many_texts_or_different_lines():
     lines = generate_many(whimsical_model("\nabc", kind="lines"), 40, seed=3)
     assert len({line.text for line in lines} - {""}) == 40
     assert len(generate_many(alphabet_model(), np.int64(2), length=2)) == 2
+    assert generate_many(alphabet_model(), []) == []
 
 
 @pytest.mark.parametrize(
@@ -197,8 +168,8 @@ def test_a_number_asks_for_so_many_texts_or_different_lines():
     [
         ({"prompts_or_count": ["a", "b"], "seed": [1]}, "one number or 2"),
         ({"prompts_or_count": ["a"], "seed": [-1]}, "seed"),
+        ({"prompts_or_count": [b"a"]}, "must be text, but was bytes"),
         ({"prompts_or_count": ["a"], "seed": -1}, "seed"),
-        ({"prompts_or_count": 3, "seed": [1, 2]}, "one number or 3"),
         ({"prompts_or_count": 0}, "count"),
         ({"prompts_or_count": True}, "count"),
         ({"prompts_or_count": "abc"}, "text"),
@@ -208,18 +179,6 @@ def test_a_number_asks_for_so_many_texts_or_different_lines():
 def test_many_of_nonsense_are_refused(arguments, match):
     with pytest.raises(OptionError, match=match):
         generate_many(alphabet_model(), **arguments)
-
-
-def test_many_of_nothing_are_none():
-    assert generate_many(alphabet_model(), []) == []
-
-
-@pytest.mark.parametrize("prompt", [b"a", None, ["a"], 3])
-def test_a_prompt_that_is_no_text_is_refused(prompt):
-    for make in (generate_many, stream_output):
-        argument = [prompt] if make is generate_many else prompt
-        with pytest.raises(OptionError, match="must be text, but was"):
-            make(whimsical_model(), argument)
 
 
 def test_no_more_prompts_are_taken_than_are_worked_on():
@@ -255,22 +214,11 @@ def test_distinct_lines_are_distinct_and_repeat():
         return [prompt + completion.text for completion in found]
 
     names = lines("", 40, 0)
-    assert len(set(names)) == len(names) == 40
-    assert "" not in names
+    assert len(set(names) - {""}) == len(names) == 40
     assert names == lines("", 40, 0) != lines("", 40, 1)
     # The count decides how far it goes, not what comes.
     assert lines("", 7, 0) == names[:7]
     assert all(name.startswith("ab") for name in lines("ab", 5, 0))
-
-
-def test_each_distinct_line_can_be_repeated_alone():
-    model = whimsical_model("\nabc", kind="lines")
-    config = CompletionConfig(length=20, temperature=1)
-    for completion in distinct_lines(model, "b", 10, 3, config):
-        again = generate_output(
-            model, "b", length=20, temperature=1, seed=completion.seed
-        )
-        assert again == "b" + completion.text
 
 
 def test_only_fruitless_draws_in_a_row_end_the_search(monkeypatch):

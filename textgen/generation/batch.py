@@ -34,10 +34,10 @@ from textgen.system.checks import check_number
 
 # The most completions that are made together: more would be no faster.
 MAX_BATCH_SIZE = 256
-# A large batch is cut into two halves, each with a thread of its own. NumPy releases
-# Python's lock while it computes, so two cores work at once. There are two halves on
-# every machine, so that the last bits of the logits don't depend on the number of
-# cores. Smaller halves would lose more time in waiting for the lock than they gain.
+# A large batch is cut into two halves, each with a thread of its own, since NumPy
+# releases Python's lock while it computes. There are two on every machine, so that the
+# last bits of the logits don't depend on the number of cores. Smaller halves would lose
+# more time in waiting for the lock than they gain.
 HALVES = 2
 LEAST_HALF = 64
 STEPS_AT_ONCE = 16  # of a half: one task for its thread
@@ -79,25 +79,14 @@ def generate_many(
     Each is the one that `generate_output` makes with its seed. (Rarely a symbol may
     differ, since a float32 product of a batch is rounded differently in its last bits.)
 
-    Args:
-        model: as for `generate_output`.
-        prompts_or_count: the prompts, any number of any lengths; or how many texts are
-            to be made without a prompt. For a model of lines these all differ, and they
-            may be fewer where the model has no more.
-        length: as for `generate_output`.
-        temperature: likewise.
-        top_k: likewise.
-        top_p: likewise.
-        seed: that of the first completion, from which the others' follow (see
-            `completion_seeds`); or one for each prompt; None means a fresh one.
-        stop: as for `generate_output`.
-        strict: likewise.
+    ``prompts_or_count`` are the prompts; or how many texts are to be made without one.
+    Of a model of lines these all differ, and they are fewer where it has no more.
+    ``seed`` is that of the first completion, from which the others' follow (see
+    `completion_seeds`); or one for each prompt; None means a fresh one. What else there
+    is, errors and warnings, too, is as for `generate_output`.
 
     Returns:
         The completions, in the order of the prompts.
-
-    Raises:
-        TextgenError: as `generate_output`, or if there isn't a seed for each prompt.
     """
     model = as_model(model)
     config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
@@ -136,18 +125,14 @@ def complete_many(
 ) -> Iterator[Completion]:
     """Yield a completion of each prompt in order, each as soon as it is made.
 
-    Prompts and seeds may be endless: they are taken when there is room for them.
-
     Args:
         model: makes the completions.
-        prompts: what to complete.
+        prompts: what to complete; may be endless, as they are taken when there is room.
+            One at fault raises what `generate_output` raises, once it is reached.
         seeds: one for each prompt.
         config: how each is completed.
         batch_size: completions made together, as far as `MAX_BATCH_SIZE` and the
             model's own limit allow.
-
-    Raises:
-        TextgenError: as `generate_output`, once the prompt at fault is reached.
     """
     prompt_ids = functools.lru_cache(maxsize=1)(
         lambda prompt: ids_to_read(model, prompt, config.strict)
@@ -240,19 +225,13 @@ def distinct_lines(
 ) -> Iterator[Completion]:
     """Yield completions of one prompt that all differ, none of them an empty line.
 
-    Draws with `completion_seeds` in order and leaves out lines that were there before.
-    After `FRUITLESS_DRAWS` draws in a row without a new line there are no more, so
-    there may be fewer than ``count``.
-
     Args:
         model: makes the completions.
         prompt: what every line begins with; may be empty.
-        count: lines wanted, 1 to `MAX_COUNT`.
-        seed: determines all of them.
+        count: lines wanted, 1 to `MAX_COUNT`. They are fewer if `FRUITLESS_DRAWS` draws
+            in a row give no new one.
+        seed: the draws have the `completion_seeds` of it.
         config: how each is completed.
-
-    Raises:
-        TextgenError: as `generate_output`, at the first completion.
     """
     check_count(count)
     seeds = completion_seeds(seed)

@@ -48,17 +48,13 @@ class BatchDecoder:
     """
 
     def __init__(self, model: TrainedModel, batch_size: int, config: CompletionConfig):
-        """Begin with ``batch_size`` free slots, B.
-
-        Args:
-            model: makes the completions.
-            batch_size: requests worked on at once.
-            config: how each is completed.
-        """
+        """Begin with ``batch_size`` free slots, B."""
         self._decoder = model.decoder(batch_size)
         self._config = config
         self._end_id = end_id_of(model)
-        self._stop_ids = _stop_ids(model, config.stop)
+        self._stop_ids: np.ndarray | None = None
+        if config.stop and all(symbol in model.vocabulary for symbol in config.stop):
+            self._stop_ids = model.vocabulary.encode(config.stop)  # else it can't occur
         self._requests: dict[int, Request] = {}
         self._generators: dict[int, np.random.Generator] = {}
         self._slots = np.arange(batch_size)
@@ -69,11 +65,7 @@ class BatchDecoder:
         self._uniforms = np.zeros((batch_size, UNIFORMS_AHEAD))
 
     def fill(self, requests: Iterator[Request]) -> bool:
-        """Give each free slot a request, as far as there are any.
-
-        Returns:
-            Whether there is work for `step`.
-        """
+        """Give each free slot a request if there is one; tell if `step` has work."""
         if self._is_used.all():
             return True
         free = np.flatnonzero(~self._is_used).tolist()
@@ -89,11 +81,7 @@ class BatchDecoder:
         return bool(self._requests)
 
     def step(self) -> list[Ended]:
-        """Let every slot read one id, and draw the next one if its prompt is read.
-
-        Returns:
-            The requests whose completions have ended, each with the ids drawn for it.
-        """
+        """Let every slot read one id, and draw the next one if its prompt is read."""
         logits = self._decoder.step(self._ids[self._slots, self._read])
         self._read += self._is_used
         drawn_before = self._read - self._prompt_lengths  # negative within a prompt
@@ -142,10 +130,3 @@ class BatchDecoder:
             longer = np.zeros((batch_size, max(length, 2 * capacity)), self._ids.dtype)
             longer[:, :capacity] = self._ids
             self._ids = longer
-
-
-def _stop_ids(model: TrainedModel, stop: str | None) -> np.ndarray | None:
-    """Return the ids of ``stop``; None if there is no stop, or it can't occur."""
-    if stop is None or not set(stop) <= set(model.vocabulary.symbols):
-        return None
-    return model.vocabulary.encode(stop)

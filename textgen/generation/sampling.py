@@ -6,10 +6,8 @@ weights. All of it is float64. Only differences to the largest logit are exponen
 so nothing overflows, and no logarithm is taken, so nothing is ever log(0).
 
 An id is drawn as the first whose cumulative sum of weights is above u times the total,
-with u uniform in [0, 1). There always is one: u is at most 1 - 2**-53, so the exact
-product is at least half a unit in the total's last place below the total, and where it
-is exactly half, the total is a power of two, below which floats are twice as dense. So
-the product is never rounded to the total.
+with u uniform in [0, 1). There always is one: u is at most 1 - 2**-53, and no product
+with that is rounded up to the total.
 
     >>> rng = np.random.default_rng(0)
     >>> sample(np.array([0.0, 2.0, 1.0]), rng, CompletionConfig(temperature=0))
@@ -38,10 +36,10 @@ def probabilities(logits: np.ndarray, config: CompletionConfig) -> np.ndarray:
         logits: (..., V), any float dtype; -inf excludes a symbol.
         config: its temperature divides the logits; 0 puts everything on the largest
             (the first of equal ones). Its top_k keeps the k likeliest symbols (of equal
-            ones the lower ids), and its top_p the smallest set of likeliest symbols
-            whose probabilities, after temperature and top_k, reach this sum; at least
-            one. Nucleus sampling: Holtzman et al., "The Curious Case of Neural Text
-            Degeneration", ICLR 2020.
+            ones the lower ids), and its top_p the fewest likeliest symbols whose
+            probabilities, after temperature and top_k, reach this sum (nucleus
+            sampling: Holtzman et al., "The Curious Case of Neural Text Degeneration",
+            ICLR 2020).
 
     Returns:
         float64 (..., V); each row sums to one.
@@ -59,15 +57,9 @@ def sample(
     """Draw the next symbol's id by `probabilities` of one row of logits.
 
     Args:
-        logits: (V,), any float dtype.
+        logits: (V,), any float dtype; ValueError as in `probabilities`.
         rng: one number is taken from it, or none at temperature 0.
         config: as for `probabilities`.
-
-    Returns:
-        An id whose probability is above zero.
-
-    Raises:
-        ValueError: as `probabilities`.
     """
     if config.temperature == 0:
         _check_largest(logits.max())
@@ -83,16 +75,13 @@ def sample_batch(
     """Draw one id from each row; row r is what `sample` draws by the number r.
 
     Args:
-        logits: (B, V), any float dtype.
+        logits: (B, V), any float dtype; ValueError as in `probabilities`.
         uniforms: (B,) float64, of each row's generator the number that `sample` would
             take; not read at temperature 0.
         config: as for `probabilities`.
 
     Returns:
         (B,) int64 ids.
-
-    Raises:
-        ValueError: as `probabilities`.
     """
     if config.temperature == 0:
         _check_largest(logits.max(axis=-1))
@@ -148,9 +137,6 @@ def _keep_likeliest(
 
 def _check_largest(largest: np.ndarray) -> None:
     # A row's maximum is NaN if anything in the row is, and -inf if everything is.
-    if largest.size == 1:  # `isfinite` would take a microsecond, which counts here
-        finite = math.isfinite(largest.item())
-    else:
-        finite = bool(np.isfinite(largest).all())
-    if not finite:
+    one = largest.size == 1  # NumPy's check would take a microsecond, which counts
+    if not (math.isfinite(largest.item()) if one else np.isfinite(largest).all()):
         raise ValueError("expected finite logits, but received NaN or infinity")

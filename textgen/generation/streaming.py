@@ -4,12 +4,10 @@
     stream_output       the completion's characters, one by one as they are made
     stream_completion   the same, from a loaded model and a `CompletionConfig`
 
-(`textgen.generation.batch` makes many together.) Symbols of the prompt that the model
-has never seen are folded or skipped, and named in a warning. The network reads the
-prompt symbol by symbol from zero state, and then each symbol drawn is the next one that
-it reads. A model of ``lines`` reads the end symbol first, as it did in training, and
-when it draws the end symbol, the completion ends. The seed determines all that is
-random.
+(`textgen.generation.batch` makes many together.) The network reads the prompt symbol by
+symbol from zero state, and then each symbol drawn is the next one that it reads. A
+model of ``lines`` reads the end symbol first, as it did in training, and when it draws
+the end symbol, the completion ends.
 """
 
 from __future__ import annotations
@@ -62,16 +60,15 @@ def generate_output(
         model: what `load_model` gave or takes: a name or a path; None means the model
             of the sonnets.
         prompt: begins the output verbatim, whatever is in it; may be empty.
-        length: new characters after the prompt. Fewer come only where ``stop``
-            occurs, or at the end of the line for a model of lines.
+        length: new characters; fewer only where ``stop`` occurs, or at the end of the
+            line for a model of lines.
         temperature: logits are divided by it; 0 means the likeliest symbol always.
         top_k: draw among the k likeliest symbols only.
         top_p: draw among the likeliest symbols that together reach this probability.
         seed: the same seed gives the same text; None means a fresh one.
-        stop: the completion ends before the first occurrence of this text in the new
-            characters; it is not part of the output.
-        strict: refuse a prompt with symbols that the model has never seen, rather
-            than fold or skip them for the network.
+        stop: the completion ends before the first occurrence of this text in it.
+        strict: refuse symbols that the model has never seen, rather than fold or skip
+            them.
         stream: a text file to write the text to as it is made, then one newline.
 
     Returns:
@@ -88,8 +85,12 @@ def generate_output(
     config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
     model = as_model(model)
     if prompt is None:
-        prompt = _ask_for_prompt(model)
         stream = stream or sys.stdout
+        try:
+            prompt = ask(request_for_beginning(model))
+        except EOFError:
+            problem = "a prompt was expected, but standard input has ended"
+            raise OptionError(problem, "give a `prompt`") from None
     seed = fresh_seed() if seed is None else seed
     characters = stream_completion(model, prompt, config, seed)
     if stream is None:
@@ -169,15 +170,6 @@ def as_model(model: TrainedModel | str | os.PathLike | None) -> TrainedModel:
     return model
 
 
-def _ask_for_prompt(model: TrainedModel) -> str:
-    try:
-        return ask(request_for_beginning(model))
-    except EOFError:
-        raise OptionError(
-            "a prompt was expected, but standard input has ended", "give a `prompt`"
-        ) from None
-
-
 def check_seed(seed: int) -> int:
     """Return a seed as an int; raise `OptionError` unless it is 0 to 2**32 - 1."""
     return check_number("seed", seed, 0, MAX_SEED, whole=True)
@@ -209,20 +201,15 @@ def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarra
 
 
 def ids_to_read(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
-    """Return the ids (N,) that are read before the first new symbol is drawn.
-
-    N is at least 1, and at most what the model can make use of. For `OptionError` and
-    `VocabularyError` see `check_prompt` and `known_ids`.
-    """
+    """Return the ids that are read at first: at least one, at most what is of use."""
     ids = known_ids(model, check_prompt(prompt), strict)
     vocabulary = model.vocabulary
     if model.kind == "lines" or not len(ids):
         # A text from an empty prompt begins as after a line break.
         start = END_SYMBOL if END_SYMBOL in vocabulary else vocabulary.symbols[0]
         ids = np.concatenate([vocabulary.encode(start), ids])
-    windows = model.windows
-    limit = windows.seq_length if windows.targets == "last" else MAX_PROMPT_SYMBOLS
-    return ids[-limit:]
+    is_windowed = model.windows.targets == "last"
+    return ids[-(model.windows.seq_length if is_windowed else MAX_PROMPT_SYMBOLS) :]
 
 
 def _symbols(
@@ -232,8 +219,7 @@ def _symbols(
     rng: np.random.Generator,
 ) -> Iterator[str]:
     """Yield the new symbols of one completion, up to its end or its full length."""
-    symbols = model.vocabulary.symbols
-    end_id = end_id_of(model)
+    symbols, end_id = model.vocabulary.symbols, end_id_of(model)
     decoder = model.decoder()
     current = np.empty(1, np.int64)
     for symbol_id in prompt_ids[:-1]:
@@ -241,8 +227,7 @@ def _symbols(
         decoder.step(current)
     current[0] = prompt_ids[-1]
     for _ in range(config.length):
-        logits = decoder.step(current)[0]
-        drawn = sample(logits, rng, config)
+        drawn = sample(decoder.step(current)[0], rng, config)
         if drawn == end_id:
             return
         yield symbols[drawn]
