@@ -61,11 +61,11 @@ def textgen_program(size: dict) -> tuple[dict, Any]:
 
     prepare_process()
     import tensorflow as tf
+    from textgen.training.step import choose_precision, configure_process
 
     from textgen.config import Config
     from textgen.modeling.model import build_model
     from textgen.training.loop import Training
-    from textgen.training.step import choose_precision, configure_process
 
     size = Size(**size)
     configure_process()
@@ -86,10 +86,10 @@ def textgen_program(size: dict) -> tuple[dict, Any]:
     intra_op = tf.config.threading.get_intra_op_parallelism_threads()
     facts = {
         "precision": precision,
-        "threads": f"{training.parts} parts × {intra_op}",
+        "threads": f"{training.num_shards} shards × {intra_op}",
         "parameters": model.count_params(),
     }
-    return facts, timed(lambda steps: training.run(training.step + steps))
+    return facts, timed(lambda steps: training.run(training.global_step + steps))
 
 
 def keras_program(size: dict, threads: int) -> tuple[dict, Any]:

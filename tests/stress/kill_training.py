@@ -103,7 +103,7 @@ def check_files(output, tally):
     tally["leftovers"] += len(list(output.parent.glob(".*.tmp")))
     checkpoint, notes = read_checkpoint(output)
     assert not notes, notes
-    return 0 if checkpoint is None else checkpoint.state.step
+    return 0 if checkpoint is None else checkpoint.state.global_step
 
 
 def compare(output, reference):

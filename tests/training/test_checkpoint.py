@@ -76,7 +76,7 @@ def test_two_generations_beside_the_model(output):
     newest, previous = (
         decode_checkpoint(path.read_bytes()) for path in checkpoint_paths(output)
     )
-    assert (newest.state.step, previous.state.step) == (3, 2)
+    assert (newest.state.global_step, previous.state.global_step) == (3, 2)
 
 
 def test_there_may_be_none(output):
@@ -91,20 +91,20 @@ def test_the_older_is_used_when_the_newer_is_damaged_and_that_is_said(output):
     data[-1] ^= 1
     newest.write_bytes(data)
     found, notes = read_checkpoint(output)
-    assert found.state.step == 1
+    assert found.state.global_step == 1
     (note,) = notes
     assert "damaged" in note
     assert note.endswith(f"going on from the one before it, {str(previous)!r}")
 
     write_checkpoint(make_checkpoint(5), output)
-    assert read_checkpoint(output)[0].state.step == 5
+    assert read_checkpoint(output)[0].state.global_step == 5
 
 
 def test_the_older_is_used_when_the_newer_is_not_there(output):
     for step in (1, 2):
         write_checkpoint(make_checkpoint(step), output)
     checkpoint_paths(output)[0].unlink()
-    assert read_checkpoint(output)[0].state.step == 1
+    assert read_checkpoint(output)[0].state.global_step == 1
 
 
 def test_only_damaged_ones_are_refused(output):
@@ -155,7 +155,7 @@ def test_one_of_the_former_form_is_refused_in_one_line(output, data):
         lambda record, arrays: record.update(format=3),
         lambda record, arrays: record["config"]["model"].update(units=0),
         lambda record, arrays: record["config"].pop("windows"),
-        lambda record, arrays: record["state"].pop("step"),
+        lambda record, arrays: record["state"].pop("global_step"),
         lambda record, arrays: record.update(symbols=None),
         lambda record, arrays: arrays.pop("epoch_losses"),
         lambda record, arrays: arrays.pop("variable_0"),
@@ -206,7 +206,7 @@ class Scene:
 
     def state(self):
         arrays = (np.array([self.weight]), np.array([3]))
-        return TrainingState(len(self.written), 1.0, None, 1, np.zeros(0), arrays)
+        return TrainingState(len(self.written), 1.0, 0.1, 1, np.zeros(0), arrays)
 
     def write(self, state):
         self.now_s += self.write_s
@@ -252,7 +252,7 @@ def test_a_later_one_that_fails_is_told_and_tried_again(monkeypatch):
     assert not scene.pass_time(INTERVAL_S)
     assert scene.said == ["the disk is full; training goes on and will try again"]
     assert "full" in str(scene.writer.failure)
-    assert scene.writer.last_good.step == 1
+    assert scene.writer.last_good.global_step == 1
     scene.full = False
     assert scene.pass_time(INTERVAL_S)
     assert scene.writer.failure is None
@@ -265,4 +265,4 @@ def test_what_is_not_finite_is_never_written(monkeypatch, bad):
     with pytest.raises(TrainingError, match="finite"):
         scene.writer.write()
     assert len(scene.written) == 1
-    assert scene.writer.last_good.step == 0
+    assert scene.writer.last_good.global_step == 0

@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+from textgen.training.step import TrainStep
 
 from textgen.config import ModelConfig, TrainingConfig, WindowConfig
 from textgen.data.windows import make_windows
@@ -12,7 +13,6 @@ from textgen.errors import CheckpointError
 from textgen.modeling.model import build_model
 from textgen.training.loop import Training, TrainingError
 from textgen.training.schedule import averaging_factors, learning_rates
-from textgen.training.step import TrainStep
 
 V = 5
 
@@ -89,7 +89,7 @@ def test_hooks_fire_in_order_and_a_run_may_end_inside_an_epoch():
     training, recorder = make_training(), Recorder()
     assert training.windows.steps_per_epoch == 3
     training.run(5, measure=lambda: {"extra": 7.0}, callbacks=[recorder])
-    assert training.step == 5
+    assert training.global_step == 5
     assert not training.stop_requested
     assert recorder.seen == [
         "begin", ("epoch", 0), ("batch", 0), ("batch", 1), ("batch", 2), ("end", 0),
@@ -113,12 +113,12 @@ def test_stops_on_request_and_when_a_callback_says_so():
     training = make_training()
     asking = on(on_train_batch_end=lambda batch, logs: training.request_stop())
     training.run(9, callbacks=[asking])
-    assert (training.step, training.stop_requested) == (1, True)
+    assert (training.global_step, training.stop_requested) == (1, True)
 
     training = make_training()
     stop = lambda epoch, logs: setattr(training.model, "stop_training", True)  # noqa: E731
     training.run(9, callbacks=[on(on_epoch_end=stop)])
-    assert (training.step, training.stop_requested) == (3, False)
+    assert (training.global_step, training.stop_requested) == (3, False)
 
 
 def test_a_rate_that_a_callback_sets_before_the_first_step_counts():
@@ -157,7 +157,7 @@ def test_unsound_losses_are_noticed_with_their_step(loss, monkeypatch):
     monkeypatch.setattr(training, "_take_steps", lambda *_: losses)
     with pytest.raises(TrainingError, match=r"at most 16\b.* step 4$"):
         training.run(5)
-    assert training.step == 2
+    assert training.global_step == 2
     losses = np.array([16.0], np.float32)
     training.run(3)
 
@@ -219,9 +219,9 @@ def test_going_on_from_any_state_ends_the_same(kind, schedule):
         callbacks=[Halving(), recorder],
         after_call=lambda ended: states.append((whole.state(), ended)),
     )
-    assert [state.step for state, _ in states] == list(range(1, steps + 1))
+    assert [state.global_step for state, _ in states] == list(range(1, steps + 1))
     ends = [*range(per_epoch, steps, per_epoch), steps]
-    assert [state.step for state, ended in states if ended] == ends
+    assert [state.global_step for state, ended in states if ended] == ends
     other = make_training(**options)
     other._steps_per_call = 3
     for state, _ in states[:-1:2]:
@@ -229,7 +229,7 @@ def test_going_on_from_any_state_ends_the_same(kind, schedule):
         other.restore(state)
         other.run(steps, callbacks=[Halving(), again])
         assert_same_state(other.state(), whole.state())
-        assert again.epoch_logs == recorder.epoch_logs[state.step // per_epoch :]
+        assert again.epoch_logs == recorder.epoch_logs[state.global_step // per_epoch :]
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "averaged"])
@@ -278,10 +278,10 @@ def test_shards_are_those_of_the_state_even_after_some_steps():
     one, other = make_training(), make_training()
     one._step.num_shards, other._step.num_shards = 2, 1
     one.run(1)
-    state = dataclasses.replace(one.state(), parts=1)
+    state = dataclasses.replace(one.state(), num_shards=1)
     for training in (one, other):
         training.restore(state)
-        assert training.parts == 1
+        assert training.num_shards == 1
         training.run(3)
     assert_same_weights(one, other)
 

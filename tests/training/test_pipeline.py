@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from textgen.training.step import choose_precision
 from training.helpers import (
     PROSE,
     after,
@@ -39,7 +40,6 @@ from textgen.training.checkpoint import read_checkpoint
 from textgen.training.held_out import HeldOut
 from textgen.training.loop import Training, TrainingError
 from textgen.training.pipeline import train
-from textgen.training.step import choose_precision
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 4}
 SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
@@ -304,7 +304,7 @@ def test_a_second_interrupt_ends_it_at_once(prose, output):
     with pytest.raises(KeyboardInterrupt):
         tiny(prose, output, schedule="cosine", callbacks=[hook])
     assert files_beside(output) == ["model.checkpoint"]
-    assert read_checkpoint(output)[0].state.step == 0
+    assert read_checkpoint(output)[0].state.global_step == 0
 
 
 def test_a_callback_that_stops_at_once_leaves_nothing(prose, output):

@@ -71,7 +71,7 @@ def test_stopped_and_resumed_it_ends_the_same(
         )  # fmt: skip
         assert report.interruption is expected
         assert report.steps == stop
-        assert read_checkpoint(output)[0].state.step == stop
+        assert read_checkpoint(output)[0].state.global_step == stop
         assert load_model(output).metadata["training"]["interrupted"] is True
         options = {}  # what is not given is as it was
     report = run(prose, output, resume=True)
@@ -149,7 +149,7 @@ def test_from_the_older_generation_it_ends_the_same(prose, output, undisturbed):
     newest, _ = checkpoint_paths(output)
     newest.write_bytes(newest.read_bytes()[:-9])
     ready = prepared(prose, output=output, resume=True)
-    assert ready.checkpoint.state.step == 0
+    assert ready.checkpoint.state.global_step == 0
     assert "it is damaged; going on from the one before it" in ready.notes[0]
     run(prose, output, resume=True)
     assert_same_end(output, undisturbed)
@@ -290,7 +290,7 @@ def test_weights_that_are_none_are_not_saved_at_the_end(prose, output):
     with pytest.raises(TrainingError, match=r"weights must be finite .*nothing w"):
         run(prose, output, steps=3, callbacks=[spoil], **TINY)
     assert not output.exists()
-    assert read_checkpoint(output)[0].state.step == 0
+    assert read_checkpoint(output)[0].state.global_step == 0
 
 
 # Disks that are full
@@ -329,7 +329,7 @@ def test_a_disk_full_from_any_write_on_leaves_what_was_there(
         assert "\n" not in str(caught.value)
         checkpoint, notes = read_checkpoint(path)
         assert notes == []
-        step = None if checkpoint is None else checkpoint.state.step
+        step = None if checkpoint is None else checkpoint.state.global_step
         assert step == (None if n == 1 else min(n - 2, stop))
         assert not path.exists(), "checkpoints come first, and then the model"
         assert not list(path.parent.glob(".*"))
@@ -363,7 +363,7 @@ def test_a_model_saved_without_its_last_checkpoint_is_no_success(
     with pytest.raises(OutputError, match=r"is saved, but no checkpoint: .*No sp"):
         run(prose, output, steps=3, **TINY)
     assert load_model(output).metadata["training"]["steps"] == 3
-    assert read_checkpoint(output)[0].state.step == 0
+    assert read_checkpoint(output)[0].state.global_step == 0
 
 
 # Stopping
@@ -385,7 +385,7 @@ def test_a_second_interrupt_while_saving_leaves_the_save_before(
     with pytest.raises(KeyboardInterrupt):
         run(prose, output, steps=STEPS, callbacks=[after(3, press())], **TINY)
     assert sorted(os.listdir(output.parent)) == ["model.checkpoint"]
-    assert read_checkpoint(output)[0].state.step == 0
+    assert read_checkpoint(output)[0].state.global_step == 0
     monkeypatch.undo()
     run(prose, output, resume=True)
     assert_same_end(output, undisturbed)
@@ -428,19 +428,19 @@ def test_stopped_while_it_compiles_nothing_changes(prose, output, number):
     assert signal.getsignal(number) is before
 
 
-def test_parts_are_what_they_were_where_that_can_be(prose, output, monkeypatch):
+def test_shards_are_what_they_were_where_that_can_be(prose, output, monkeypatch):
     lines = []
     monkeypatch.setattr(train_step, "available_cores", lambda: 2)
     run(prose, output, steps=3, precision="float32", **TINY)
     monkeypatch.setattr(train_step, "available_cores", lambda: 1)
     run(prose, output, lines.append, resume=True, steps=4)
-    (line,) = [line for line in lines if "parts as before" in line]
-    assert line.startswith("batches are cut into as many parts as before, 2;")
+    (line,) = [line for line in lines if "shards as before" in line]
+    assert line.startswith("batches are cut into as many shards as before, 2;")
     assert line.endswith("for this machine's cores it would be 1")
-    assert read_checkpoint(output)[0].state.parts == 2
+    assert read_checkpoint(output)[0].state.num_shards == 2
     lines.clear()
     monkeypatch.setattr(train_step, "_on_gpu", lambda: True)
     run(prose, output, lines.append, resume=True, steps=5)
-    (line,) = [line for line in lines if "parts as before" in line]
-    assert line.startswith("batches aren't cut into as many parts as before, 2,")
-    assert read_checkpoint(output)[0].state.parts == 1
+    (line,) = [line for line in lines if "shards as before" in line]
+    assert line.startswith("batches aren't cut into as many shards as before, 2,")
+    assert read_checkpoint(output)[0].state.num_shards == 1

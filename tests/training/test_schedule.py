@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from textgen.config import TrainingConfig
-from textgen.training.schedule import averaging_factors, learning_rates, total_steps
+from textgen.training.schedule import (
+    averaging_factors,
+    learning_rates,
+    steps_in_time,
+    total_steps,
+)
 
 AVERAGED = TrainingConfig(schedule="averaged")
 
@@ -51,23 +56,25 @@ def test_the_shortest_runs_have_finite_positive_rates(total):
     assert (rates > 0).all()
 
 
-def test_length_is_the_first_that_is_set():
+def test_length_is_in_steps_or_epochs():
     assert total_steps(TrainingConfig(epochs=3), 7) == 21
     assert total_steps(TrainingConfig(steps=5), 7) == 5
-    timed = TrainingConfig(minutes=1.0)
-    assert total_steps(timed, 7, seconds_left=50.3, seconds_per_step=0.4) == 125
-    both = TrainingConfig(minutes=1.0, steps=5)
-    assert total_steps(both, 7, seconds_left=50.3, seconds_per_step=0.4) == 125
-    # A text of 7 steps is known by heart after 60 epochs.
-    assert total_steps(timed, 7, seconds_left=999.0, seconds_per_step=0.4) == 420
-    assert total_steps(timed, 7, seconds_left=-3.0, seconds_per_step=0.4) == 1
 
 
-def test_shares_weigh_each_step_by_its_twelfth_power():
+@pytest.mark.parametrize(
+    ("seconds", "done", "steps"),
+    # Of a text of 7 steps no more than 60 epochs are worth it.
+    [(50.3, 0, 125), (999, 0, 420), (-3, 0, 1), (50, 100, 225), (999, 420, 420)],
+)
+def test_length_is_what_fits_into_the_time(seconds, done, steps):
+    assert steps_in_time(seconds, 0.4, 7, done) == steps
+
+
+def test_factors_weigh_each_step_by_its_twelfth_power():
     """Against the integral of t¹², of which each sampled step takes its interval."""
-    shares = averaging_factors(AVERAGED, 0, 400)
+    factors = averaging_factors(AVERAGED, 0, 400)
     counted = np.zeros(400)
-    for step, share in enumerate(shares):
+    for step, share in enumerate(factors):
         counted *= 1 - share
         counted[step] += share
     ends = np.array([*range(1, 65), *range(72, 401, 8)])
@@ -77,7 +84,7 @@ def test_shares_weigh_each_step_by_its_twelfth_power():
     np.testing.assert_allclose(counted[ends - 1], expected, rtol=1e-4, atol=1e-12)
 
 
-def test_shares_depend_on_the_step_alone_and_begin_with_the_first_weights():
+def test_factors_depend_on_the_step_alone_and_begin_with_the_first_weights():
     whole = averaging_factors(AVERAGED, 0, 100)
     assert whole[0] == 1
     pieces = [averaging_factors(AVERAGED, first, 20) for first in range(0, 100, 20)]
@@ -95,10 +102,3 @@ def test_averaged_has_the_rates_of_constant():
         for kind in ("averaged", "constant")
     ]
     np.testing.assert_array_equal(*rates)
-
-
-def test_a_budget_that_grows_does_not_see_the_text_more_often():
-    timed = TrainingConfig(minutes=1.0)
-    assert total_steps(timed, 7, 50.0, 0.4, done=100) == 225
-    assert total_steps(timed, 7, 999.0, 0.4, done=100) == 420
-    assert total_steps(timed, 7, 999.0, 0.4, done=420) == 420

@@ -38,8 +38,8 @@ class StackWeights(NamedTuple):
 def read_weights(model: keras.Model) -> StackWeights:
     """Read the variables of a network of `textgen.modeling.model.build_model`, float32.
 
-    Once a step, whatever number of parts its batch is cut into. A tape can follow it
-    back to the variables.
+    It is done once a step for all shards of a batch. A tape can follow it back to the
+    variables.
     """
     layers: list[LayerWeights] = []
     for lstm in lstm_layers(model):

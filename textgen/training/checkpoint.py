@@ -49,19 +49,19 @@ class TrainingState:
     """What the training loop itself needs to go on as if nothing had happened.
 
     Attributes:
-        step: steps taken.
+        global_step: steps taken.
         rate_scale: factor by which callbacks changed the schedule's rate.
-        last_rate: rate of the last step, or None before the first.
-        parts: parts that a batch is cut into; sums depend on it in the last bits.
+        last_rate: rate of the last step, or the peak before the first.
+        num_shards: shards that a batch is cut into; sums depend on it in the last bits.
         epoch_losses: (K,) float32, of the steps taken in the current epoch.
         variables: all of the network, of the optimizer and of the average, if there
             is one, in their order.
     """
 
-    step: int
+    global_step: int
     rate_scale: float
-    last_rate: float | None
-    parts: int
+    last_rate: float
+    num_shards: int
     epoch_losses: np.ndarray
     variables: tuple[np.ndarray, ...]
 
@@ -291,7 +291,7 @@ class CheckpointWriter:
         if not state.is_finite:
             raise TrainingError(
                 "the weights must be finite numbers, but are not any more at step "
-                f"{state.step}"
+                f"{state.global_step}"
             )
         self.last_good = state
         try:

@@ -38,7 +38,7 @@ class Training:
             its running averages, which callbacks that set weights don't reach.
         windows: as given.
         config: as given.
-        step: optimizer steps taken so far.
+        global_step: optimizer steps taken so far.
         stop_requested: set it to make `run` stop after the current compiled call.
 
     Args:
@@ -64,7 +64,7 @@ class Training:
         self.windows = windows
         self.config = config
         self.stop_requested = False
-        self.step = 0
+        self.global_step = 0
         self._epoch_losses: list[np.float32] = []
         self._steps_per_call = 1
         strategy = strategy or tf.distribute.get_strategy()
@@ -73,7 +73,7 @@ class Training:
             averaged = config.schedule == "averaged"
             self.result = _copy_of(model) if averaged else model
         model.stop_training = False
-        self._last_rate: float | None = self._current_rate()
+        self._last_rate = self._current_rate()
         self._rate_scale = 1.0
         self._step = TrainStep(
             model,
@@ -85,7 +85,7 @@ class Training:
         )
 
     @property
-    def parts(self) -> int:
+    def num_shards(self) -> int:
         """Shards that a batch is cut into; see `TrainStep.num_shards`."""
         return self._step.num_shards
 
@@ -135,10 +135,10 @@ class Training:
     def state(self) -> TrainingState:
         """Return a copy of everything that determines how the training goes on."""
         return TrainingState(
-            self.step,
+            self.global_step,
             self._rate_scale,
             self._last_rate,
-            self.parts,
+            self.num_shards,
             np.array(self._epoch_losses, np.float32),
             tuple(np.asarray(x.value.numpy()) for x in self._variables),
         )
@@ -161,9 +161,12 @@ class Training:
             )
         for variable, value in zip(self._variables, state.variables, strict=True):
             variable.assign(value)
-        self.step, self._epoch_losses = state.step, list(state.epoch_losses)
+        self.global_step, self._epoch_losses = (
+            state.global_step,
+            list(state.epoch_losses),
+        )
         self._rate_scale, self._last_rate = state.rate_scale, state.last_rate
-        self._step.num_shards = state.parts
+        self._step.num_shards = state.num_shards
 
     @property
     def _variables(self) -> list[keras.Variable]:
@@ -201,18 +204,16 @@ class Training:
         hooks.on_train_begin()
         try:
             begun_epoch = None
-            while self.step < total_steps and not self._stopping:
-                epoch, at = divmod(self.step, self.windows.steps_per_epoch)
+            while self.global_step < total_steps and not self._stopping:
+                epoch, at = divmod(self.global_step, self.windows.steps_per_epoch)
                 if at == 0:
                     self._epoch_losses = []
                 if epoch != begun_epoch:
                     hooks.on_epoch_begin(epoch)
                     begun_epoch = epoch
                 self._run_call(total_steps, hooks)
-                ended = self.step in (
-                    (epoch + 1) * self.windows.steps_per_epoch,
-                    total_steps,
-                )
+                ends = (epoch + 1) * self.windows.steps_per_epoch, total_steps
+                ended = self.global_step in ends
                 if ended:
                     logs = {"loss": float(np.mean(self._epoch_losses)), **measure()}
                     hooks.on_epoch_end(epoch, logs)
@@ -226,23 +227,26 @@ class Training:
 
     def _run_call(self, total_steps: int, hooks: keras.callbacks.CallbackList) -> None:
         """Take the steps of one compiled call, at most to the end of the epoch."""
-        hooks.on_train_batch_begin(self.step)
-        left = self.windows.steps_per_epoch - self.step % self.windows.steps_per_epoch
-        count = min(self._steps_per_call, left, total_steps - self.step)
+        hooks.on_train_batch_begin(self.global_step)
+        left = (
+            self.windows.steps_per_epoch
+            - self.global_step % self.windows.steps_per_epoch
+        )
+        count = min(self._steps_per_call, left, total_steps - self.global_step)
         # Callbacks (ReduceLROnPlateau, say) assign the optimizer's rate; the schedule
         # goes on from there in proportion.
         current = self._current_rate()
         if self._last_rate and current != self._last_rate:
             self._rate_scale *= current / self._last_rate
-        rates = learning_rates(self.config, total_steps, self.step, count)
-        factors = averaging_factors(self.config, self.step, count)
-        losses = self._take_steps(self.step, rates * self._rate_scale, factors)
+        rates = learning_rates(self.config, total_steps, self.global_step, count)
+        factors = averaging_factors(self.config, self.global_step, count)
+        losses = self._take_steps(self.global_step, rates * self._rate_scale, factors)
         self._last_rate = self._current_rate()
         self._check(losses)
-        self.step += count
+        self.global_step += count
         self._epoch_losses.extend(losses)
-        logs = {"loss": float(losses[-1]), "step": self.step}
-        hooks.on_train_batch_end(self.step - 1, logs)
+        logs = {"loss": float(losses[-1]), "step": self.global_step}
+        hooks.on_train_batch_end(self.global_step - 1, logs)
 
     def _take_steps(
         self, first_step: int, rates: np.ndarray, factors: np.ndarray
@@ -264,14 +268,14 @@ class Training:
         return np.array(losses)
 
     def _check(self, losses: np.ndarray) -> None:
-        """Raise if the losses (K,) of the steps from ``step`` on aren't sound."""
+        """Raise if losses (K,), from step ``global_step`` on, aren't sound."""
         most = EXPLODED * math.log(max(2, self.model.output_shape[-1]))
         sound = (losses <= most) & np.isfinite(losses)
         if not sound.all():
             bad = int(np.argmin(sound))
             raise TrainingError(
                 f"the loss must be a finite number of at most {most:.0f}, but was "
-                f"{losses[bad]:g} at step {self.step + bad + 1}"
+                f"{losses[bad]:g} at step {self.global_step + bad + 1}"
             )
 
     def _current_rate(self) -> float:

@@ -69,31 +69,35 @@ def averaging_factors(
     return np.where(taken % interval == 0, factors, 0).astype(np.float32)
 
 
-def total_steps(
-    config: TrainingConfig,
-    steps_per_epoch: int,
-    seconds_left: float | None = None,
-    seconds_per_step: float | None = None,
-    done: int = 0,
-) -> int:
-    """Return how many steps a training takes by its first length that is set.
-
-    A budget in minutes is a limit: it ends before that when the text has been seen
-    so often that more would only learn it by heart.
+def total_steps(config: TrainingConfig, steps_per_epoch: int) -> int:
+    """Return the length of a training that is given in steps or epochs.
 
     Args:
-        config: ``minutes``, ``steps`` or ``epochs``.
+        config: ``steps``, or else ``epochs``.
         steps_per_epoch: steps that see each training window once.
-        seconds_left: what is left of ``minutes`` for steps alone.
-        seconds_per_step: as measured at the start.
-        done: steps taken already, which the budget's limit counts in.
     """
-    if config.minutes is not None:
-        fitting = max(1, int(seconds_left / seconds_per_step))
-        return min(done + fitting, most_steps(steps_per_epoch))
     if config.steps is not None:
         return config.steps
+    assert config.epochs is not None, "minutes are planned by `steps_in_time`"
     return config.epochs * steps_per_epoch
+
+
+def steps_in_time(
+    seconds_left: float, seconds_per_step: float, steps_per_epoch: int, done: int = 0
+) -> int:
+    """Return the length of a training that is given in minutes.
+
+    They are a limit: it ends sooner when the text has been seen so often that more
+    would only learn it by heart.
+
+    Args:
+        seconds_left: what is left of the minutes for steps alone.
+        seconds_per_step: as measured at the start.
+        steps_per_epoch: steps that see each training window once.
+        done: steps taken already, which are part of the length.
+    """
+    fitting = max(1, int(seconds_left / seconds_per_step))
+    return min(done + fitting, most_steps(steps_per_epoch))
 
 
 def most_steps(steps_per_epoch: int) -> int:

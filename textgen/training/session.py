@@ -33,7 +33,7 @@ from textgen.training.loop import Training
 from textgen.training.output import save_keeping_previous
 from textgen.training.progress import ProgressDisplay, sample_of
 from textgen.training.recipe import describe, describe_length
-from textgen.training.schedule import total_steps
+from textgen.training.schedule import steps_in_time
 from textgen.training.setup import Preparation
 from textgen.training.step import choose_precision, configure_process
 
@@ -141,7 +141,7 @@ class TrainingSession:
             lambda state: write_checkpoint(self._checkpoint(state), ready.path),
             self._say,
         )
-        done, per_epoch = self._loop.step, ready.windows.steps_per_epoch
+        done, per_epoch = self._loop.global_step, ready.windows.steps_per_epoch
         self._say(describe_length(self._config, done, steps, step_s, per_epoch))
 
     def _make_loop(self) -> Training:
@@ -160,17 +160,17 @@ class TrainingSession:
             strategy=self._strategy,
         )
         if ready.checkpoint is not None:
-            usual, before = loop.parts, ready.checkpoint.state.parts
+            usual, before = loop.num_shards, ready.checkpoint.state.num_shards
             loop.restore(ready.checkpoint.state)
-            if loop.parts != before:
+            if loop.num_shards != before:
                 self._say(
-                    f"batches aren't cut into as many parts as before, {before}, on a "
+                    f"batches aren't cut into as many shards as before, {before}, on a "
                     "GPU: the training goes on, but not bit for bit as it would have"
                 )
             elif before != usual:
                 self._say(
-                    f"batches are cut into as many parts as before, {before}; for this "
-                    f"machine's cores it would be {usual}"
+                    f"batches are cut into as many shards as before, {before}; for "
+                    f"this machine's cores it would be {usual}"
                 )
         return loop
 
@@ -192,14 +192,14 @@ class TrainingSession:
         spent_s = time.monotonic() - self._started_s
         left_s = training.minutes * 60 - spent_s - at_the_end_s
         step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / per_epoch
-        if left_s < step_s and not self._loop.step:
+        if left_s < step_s and not self._loop.global_step:
             needed = training.minutes + (step_s - left_s) / 60
             raise OptionError(
                 "`minutes` must leave time to train, here at least "
                 f"{math.ceil(100 * needed) / 100:.2f} for starting, measuring and one "
                 f"step, but was {training.minutes:g}"
             )
-        return total_steps(training, per_epoch, left_s, step_s, self._loop.step)
+        return steps_in_time(left_s, step_s, per_epoch, self._loop.global_step)
 
     def _first_checkpoint(self, steps: int) -> Checkpoint:
         """Return the checkpoint of where the training begins or goes on."""
@@ -209,7 +209,7 @@ class TrainingSession:
         if before is not None:
             run, lengthened_at = before.run, before.lengthened_at
             if steps != before.total_steps:
-                lengthened_at = (*lengthened_at, state.step)
+                lengthened_at = (*lengthened_at, state.global_step)
         return Checkpoint(
             run=run,
             config=self._config,
@@ -245,7 +245,7 @@ class TrainingSession:
                 steps,
                 self._ready.windows,
                 sample=lambda: sample_of(self._snapshot()),
-                first_step=self._loop.step,
+                first_step=self._loop.global_step,
             )
             callbacks.append(display)
         try:
@@ -274,15 +274,15 @@ class TrainingSession:
         good = self._checkpoints.last_good
         rate = float(f"{self._config.training.learning_rate / 3:.1g}")
         lower = f"`learning_rate` {rate:g}"
-        if good is None or not good.step:
+        if good is None or not good.global_step:
             return TrainingError(
                 f"{error}; nothing was saved", f"try {lower} or `precision` float32"
             )
         self._loop.restore(good)
         self.save(self._checkpoint(good), diverged=str(error))
         return TrainingError(
-            f"{error}; {str(self._ready.path)!r} is the model of step {good.step:,}, "
-            "when all was well",
+            f"{error}; {str(self._ready.path)!r} is the model of step "
+            f"{good.global_step:,}, when all was well",
             f"go on from it with `init_from` and a lower rate, or anew with {lower}",
         )
 
@@ -307,7 +307,7 @@ class TrainingSession:
         """
         record = {
             "run": checkpoint.run,
-            "steps": checkpoint.state.step,
+            "steps": checkpoint.state.global_step,
             "seconds": round(checkpoint.seconds, 1),
             "held_out_nats_per_char": held_out_nats,
             "interrupted": self._interruption is not None,
@@ -315,7 +315,7 @@ class TrainingSession:
             "lengthened_at": list(checkpoint.lengthened_at),
             "seed": checkpoint.config.training.seed,
             "precision": checkpoint.config.training.precision,
-            "parts": checkpoint.state.parts,
+            "parts": checkpoint.state.num_shards,
             "versions": dict(checkpoint.versions),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
@@ -368,7 +368,7 @@ class TrainingSession:
             OutputError: the model, or its last checkpoint, can't be written.
         """
         ready, nats = self._ready, None
-        if not self._loop.step:
+        if not self._loop.global_step:
             raise self._interruption or TrainingError(
                 "expected to train, but a callback stopped it before the first step; "
                 "nothing was saved"
@@ -395,7 +395,7 @@ class TrainingSession:
         return Report(
             path=ready.path,
             previous=previous,
-            steps=self._loop.step,
+            steps=self._loop.global_step,
             seconds=final.seconds,
             held_out_nats=nats,
             interruption=self._interruption,

@@ -222,7 +222,7 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     corpus = replace(corpus, kind_reason="as before")
     windows, held_out = _cut(corpus, config)
     steps, more = planned_steps(checkpoint, config, windows.steps_per_epoch)
-    done = checkpoint.state.step
+    done = checkpoint.state.global_step
     finished = done == steps and is_model_of(path, checkpoint.run, done)
     if finished:
         more.append(
@@ -242,10 +242,10 @@ def _unfinished(path: Path) -> list[str]:
         checkpoint, _ = read_checkpoint(path)
     except CheckpointError:
         return []
-    if checkpoint is None or checkpoint.state.step >= checkpoint.total_steps:
+    if checkpoint is None or checkpoint.state.global_step >= checkpoint.total_steps:
         return []
     return [
-        f"an unfinished training, {checkpoint.state.step:,} of "
+        f"an unfinished training, {checkpoint.state.global_step:,} of "
         f"{checkpoint.total_steps:,} steps, is about to be replaced in "
         f"{str(checkpoint_paths(path)[0])!r}: press Ctrl-C now and add `resume` to go "
         "on with it instead"
