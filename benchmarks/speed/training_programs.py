@@ -61,11 +61,11 @@ def textgen_program(size: dict) -> tuple[dict, Any]:
 
     prepare_process()
     import tensorflow as tf
-    from textgen.training.step import choose_precision, configure_process
 
     from textgen.config import Config
     from textgen.modeling.model import build_model
     from textgen.training.loop import Training
+    from textgen.training.step import choose_precision, configure_process
 
     size = Size(**size)
     configure_process()

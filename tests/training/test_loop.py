@@ -5,7 +5,6 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
-from textgen.training.step import TrainStep
 
 from textgen.config import ModelConfig, TrainingConfig, WindowConfig
 from textgen.data.windows import make_windows
@@ -13,6 +12,7 @@ from textgen.errors import CheckpointError
 from textgen.modeling.model import build_model
 from textgen.training.loop import Training, TrainingError
 from textgen.training.schedule import averaging_factors, learning_rates
+from textgen.training.step import TrainStep
 
 V = 5
 

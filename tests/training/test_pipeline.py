@@ -15,7 +15,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from textgen.training.step import choose_precision
 from training.helpers import (
     PROSE,
     after,
@@ -40,6 +39,7 @@ from textgen.training.checkpoint import read_checkpoint
 from textgen.training.held_out import HeldOut
 from textgen.training.loop import Training, TrainingError
 from textgen.training.pipeline import train
+from textgen.training.step import choose_precision
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 4}
 SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
