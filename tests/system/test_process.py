@@ -13,7 +13,6 @@ from textgen.system import process
 from textgen.system.process import import_quietly, keep_freed_memory
 
 ROOT = Path(__file__).parents[2]
-SCRIPTS = ("train.py", "generate.py")
 VARIABLES = ("OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
 SETTLED = """
 import os, runpy, signal, sys
@@ -45,26 +44,15 @@ def settled(script: str, handler: str, **variables: str) -> list[str]:
     ).stdout.split()
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["train.py", "generate.py"])
 def test_one_thread_onednn_and_no_traceback_before_numpy_is_imported(script):
     assert settled(script, "default_int_handler") == ["1", "1", "3", "SIG_DFL"]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("script", ["train.py", "generate.py"])
 def test_what_the_user_has_set_stays(script):
     variables = dict(zip(VARIABLES, "201", strict=True))
     assert settled(script, "SIG_IGN", **variables) == ["2", "0", "1", "SIG_IGN"]
-
-
-def test_the_import_itself_settles_nothing():
-    code = """
-import os, signal
-before = signal.getsignal(signal.SIGINT), dict(os.environ)
-import textgen.system.process
-assert (signal.getsignal(signal.SIGINT), dict(os.environ)) == before
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("fault", [None, KeyboardInterrupt, ModuleNotFoundError])
@@ -89,41 +77,6 @@ def test_notes_are_lost_and_standard_error_comes_back(
     os.close(free)
 
 
-BYTES = 24 << 20  # below the greatest threshold
-PAGE_FAULTS = f"""
-import ctypes, resource, sys
-sys.path.insert(0, {str(ROOT)!r})
-from textgen.system.process import keep_freed_memory
-if sys.argv[1] == "kept":
-    keep_freed_memory()
-c = ctypes.CDLL(None)
-c.malloc.restype, c.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
-c.free.argtypes = [ctypes.c_void_p]
-def faults_of_an_array():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    arrays = [c.malloc({BYTES}) for _ in range(4)]
-    for array in arrays:
-        ctypes.memset(array, 1, {BYTES})
-    for array in arrays:
-        c.free(array)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-faults_of_an_array()
-print(faults_of_an_array())
-"""
-
-
-def page_faults(how: str) -> int:
-    return int(subprocess.check_output([sys.executable, "-c", PAGE_FAULTS, how]))
-
-
-@pytest.mark.skipif(
-    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"),
-    reason="the C library has no mallopt",
-)
-def test_freed_memory_is_used_again():
-    assert page_faults("kept") < page_faults("usual") / 10
-
-
 def test_malloc_takes_its_largest_thresholds(monkeypatch):
     told = {}
     library = SimpleNamespace(mallopt=told.__setitem__)
@@ -143,3 +96,29 @@ def test_another_c_library_is_left_as_it_is(monkeypatch, error):
     monkeypatch.setattr(process.ctypes, "CDLL", refuse)
     keep_freed_memory()
     assert asked == [None]
+
+
+PAGE_FAULTS = """
+import resource, sys
+from textgen.system.process import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+def page_faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    [bytearray(24 << 20) for _ in range(4)]  # each below the greatest threshold
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+page_faults()
+print(page_faults())
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"),
+    reason="the C library has no mallopt",
+)
+def test_freed_memory_is_used_again():
+    kept, usual = (
+        int(subprocess.check_output([sys.executable, "-c", PAGE_FAULTS, how], cwd=ROOT))
+        for how in ("kept", "usual")
+    )
+    assert kept < usual / 10

@@ -17,26 +17,21 @@ from textgen.system.terminal import (
     one_line,
     printable,
     whole_number,
-    writer,
 )
 
 
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("plain, é ☃\n\t", "plain, é ☃\n\t"),
-        ("\x1b[2J", r"\x1b[2J"),
-        ("a\rb\x00\x7f\x9b", r"a\rb\x00\x7f\x9b"),
-        ("\u202eevil", r"\u202eevil"),
-        ("\u200ea\u200fb\u061cc", r"\u200ea\u200fb\u061cc"),
-        ("a\u2028b\u2029c", r"a\u2028b\u2029c"),
-        ("\u206a\u206f", r"\u206a\u206f"),
-        ("👩‍👧🏽 e\u0301 אב\u05b8 \ufeff", "👩‍👧🏽 e\u0301 אב\u05b8 \ufeff"),
+        ("a\rb\x00\x1b[2J\x9b", r"a\rb\x00\x1b[2J\x9b"),
+        ("\u200ea\u200fb\u061cc\u206a\u206f", r"\u200ea\u200fb\u061cc\u206a\u206f"),
+        ("👩‍👧🏽 e\u0301 אב\u05b8 \ufeff☃\n\t", "👩‍👧🏽 e\u0301 אב\u05b8 \ufeff☃\n\t"),
         ("\udcff", r"\udcff"),
     ],
 )
 def test_printable_escapes_what_steers_a_terminal(text, shown):
     assert printable(text) == shown
+    assert one_line(text) == shown.replace("\n", r"\n")
 
 
 def test_nothing_is_left_that_steers_by_unicodes_own_properties():
@@ -51,10 +46,6 @@ def test_nothing_is_left_that_steers_by_unicodes_own_properties():
     }
     assert steering == {"\n", "\t"}
     assert len(left) > 0x10F000  # and everything else is
-
-
-def test_one_line_is_one_line():
-    assert one_line("a\nb\x1b") == r"a\nb\x1b"
 
 
 @given(st.text(st.characters(exclude_categories=()), min_size=1))
@@ -86,12 +77,6 @@ def test_lines_from_a_stream(data, lines):
     assert list(lines_from(stream)) == lines
 
 
-def test_writer_leaves_files_alone():
-    stream = io.StringIO()
-    writer(stream)("\x1b\r")
-    assert stream.getvalue() == "\x1b\r"
-
-
 def test_parser_raises_one_line():
     parser = Parser("What it does.\n")
     parser.add_argument("--length", type=whole_number)
@@ -119,8 +104,8 @@ def run_main(body: str, **options) -> subprocess.CompletedProcess:
         "import os, sys\nfrom textgen.system.terminal import run, say\ndef main():\n"
     )
     script += textwrap.indent(textwrap.dedent(body), "    ") + "\nrun(main)\n"
-    options = {"capture_output": True, "timeout": 60} | options
-    return subprocess.run([sys.executable, "-c", script], **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run([sys.executable, "-c", script], **(pipes | options))
 
 
 @pytest.mark.parametrize(
@@ -174,27 +159,23 @@ run(lambda: print(list(sys.stdin)))
     assert result.stdout.decode().strip() == r"['a\rb\r\n', 'c']"
 
 
-def test_a_reader_that_has_had_enough_is_no_error():
+@pytest.fixture
+def closed_pipe():
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "wb") as stdout:
-        result = run_main(
-            "print('x' * 100_000)",
-            stdout=stdout,
-            stderr=subprocess.PIPE,
-            capture_output=False,
-        )
+    with os.fdopen(writing, "wb") as stream:
+        yield stream
+
+
+def test_a_reader_that_has_had_enough_is_no_error(closed_pipe):
+    result = run_main("print('x' * 100_000)", stdout=closed_pipe)
     assert (result.returncode, result.stderr) == (0, b"")
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_one_line():
     with open("/dev/full", "wb") as stdout:
-        result = run_main(
-            "print('x')", stdout=stdout, stderr=subprocess.PIPE, capture_output=False
-        )
+        result = run_main("print('x')", stdout=stdout)
     assert result.returncode == 2
-    assert result.stderr.startswith(
-        b"error: can't read or write the standard streams: No space"
-    )
+    assert b"the standard streams: No space" in result.stderr
     assert result.stderr.count(b"\n") == 1

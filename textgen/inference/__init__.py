@@ -1,4 +1,1 @@
-"""The trained network in plain NumPy.
-
-Weights, layers, and the decoder that steps through a text.
-"""
+"""The trained network in plain NumPy: weights, layers, and the decoder."""

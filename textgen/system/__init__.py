@@ -1,4 +1,1 @@
-"""What the machine is asked for.
-
-Processes and threads, signals, whole files, hardware, the terminal.
-"""
+"""What the machine is asked for: threads, signals, whole files, the terminal."""

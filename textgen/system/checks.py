@@ -23,7 +23,7 @@ def check_number(
     above: bool = False,
     below: float = LARGEST,
 ) -> Any:
-    """Return a finite number within bounds, as one of Python's own types.
+    """Return a number within bounds, as one of Python's own types, or raise.
 
     Args:
         name: the keyword that it is the value of.
@@ -35,7 +35,7 @@ def check_number(
         below: excluded upper bound.
 
     Raises:
-        OptionError: naming what was expected and what was received.
+        OptionError: if it is anything else.
     """
     if isinstance(value, np.generic):
         value = value.item()
@@ -54,5 +54,5 @@ def check_number(
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Raise `OptionError` unless ``value`` is one of ``choices``."""
     if value not in choices:
-        listed = ", ".join(choices)
-        raise OptionError(f"`{name}` must be one of {listed}, but was {shown(value)}")
+        words = ", ".join(choices)
+        raise OptionError(f"`{name}` must be one of {words}, but was {shown(value)}")

@@ -20,14 +20,13 @@ def write_atomically(
     """Write a file so that there is, at any moment, the earlier one or the whole new.
 
     The data go to a temporary file in the same folder and are flushed to the disk
-    before it takes the file's name. If that fails, it is removed. A process that is
-    killed can leave it behind; see `remove_leftovers`.
+    before it takes the file's name. A process that is killed can leave the temporary
+    file behind; see `remove_leftovers`.
 
     Args:
         data: the whole content.
         path: the file; its folder exists. A symbolic link is followed.
-        previous: under this name, in the same folder, the earlier file is kept, in
-            place of the one before it.
+        previous: the name, in the same folder, under which the earlier file is kept.
 
     Raises:
         OutputError: if that can't be done; ``path`` is as it was.
@@ -39,7 +38,10 @@ def write_atomically(
             raise OSError(f"{str(target)!r} is no ordinary file")
         _write(temporary, data)
         if previous is not None and target.exists():
-            _copy(target, second_name)
+            try:
+                os.link(target, second_name)
+            except OSError:  # the disk has no hard links
+                _write(second_name, target.read_bytes())
             os.replace(second_name, previous)
         os.replace(temporary, target)
     except OSError as error:
@@ -56,10 +58,9 @@ def _temporary_name(target: Path) -> Path:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that a killed process left beside a file.
+    """Remove the temporary files that a killed process left beside ``path``.
 
-    Args:
-        path: the file; nobody else writes it at the moment.
+    No other process may be writing it at the moment.
     """
     pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
     for file in path.parent.iterdir():
@@ -70,14 +71,6 @@ def remove_leftovers(path: Path) -> None:
 def _discard(file: Path) -> None:
     with contextlib.suppress(OSError):
         file.unlink()
-
-
-def _copy(file: Path, copy: Path) -> None:
-    """Give a file a second name, or copy it where the disk has no hard links."""
-    try:
-        os.link(file, copy)
-    except OSError:
-        _write(copy, file.read_bytes())
 
 
 def _write(path: Path, data: bytes) -> None:

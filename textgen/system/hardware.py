@@ -42,10 +42,9 @@ def relative_speed() -> float:
     """Measure how fast this machine trains: 1 is the one of `training.budget`.
 
     The measure is the processor time of float32 products, so that other programs
-    change it little; it takes some hundredths of a second. Threads of a BLAS that wait
-    would count as work. So nothing is measured, and the answer is 1, unless
-    ``OPENBLAS_NUM_THREADS`` is 1, as the commands set it, and NumPy's BLAS heeds it,
-    which Accelerate and MKL don't.
+    change it little. Waiting threads of a BLAS would count as work, so the answer is 1
+    unless ``OPENBLAS_NUM_THREADS`` is 1, as the commands set it, and NumPy's BLAS heeds
+    it, which Accelerate and MKL don't.
     """
     built_with = np.show_config(mode="dicts").get("Build Dependencies", {})
     blas = built_with.get("blas", {}).get("name", "")

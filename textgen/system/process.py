@@ -19,10 +19,10 @@ def prepare_process() -> None:
 
     NumPy multiplies by one thread, since more of them slow each other down beside
     TensorFlow's and those of other programs. TensorFlow multiplies by oneDNN, which it
-    leaves off by itself on some processors, though it is faster there too, and prints
-    no notes. The libraries read these variables when they are first imported; what the
-    user has set stays. Until `textgen.system.terminal.run` takes over, Ctrl-C ends the
-    process without a traceback.
+    leaves off by itself on some processors, though it is faster there too. The
+    libraries read these variables when they are first imported; what the user has set
+    stays. Until `textgen.system.terminal.run` takes over, Ctrl-C ends the process
+    without a traceback.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -36,9 +36,6 @@ def import_quietly(name: str) -> ModuleType:
 
     While it is imported, TensorFlow writes six lines about oneDNN and CUDA to standard
     error, whatever ``TF_CPP_MIN_LOG_LEVEL`` is; that variable holds back later ones.
-
-    Args:
-        name: of the module, with its package.
     """
     kept = os.dup(2)
     try:

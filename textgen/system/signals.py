@@ -26,10 +26,6 @@ def on_interrupt(
     thread, where Python takes no signal handlers, or for a signal whose handler was
     set by C code, since Python couldn't put that back.
 
-    Args:
-        request_stop: sets whatever the interrupted work looks at between its steps,
-            or raises.
-
     Yields:
         An empty list, to which the first adds the exception that stands for it.
     """

@@ -31,13 +31,12 @@ from textgen.errors import (
     shown_path,
 )
 
-Number = TypeVar("Number", int, float)
+T = TypeVar("T")
 
 DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
 
 # Control characters but newline and tab, separators of lines and paragraphs, marks that
-# turn the direction of writing, and lone surrogates, as which Python reads bytes that
-# are not UTF-8.
+# turn the direction of writing, and lone surrogates (bytes that are not UTF-8).
 STEERING = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f"
     r"\ud800-\udfff]"
@@ -56,9 +55,7 @@ def printable(text: str) -> str:
     >>> print(printable("red\x1b[31m"))
     red\x1b[31m
     """
-    return STEERING.sub(
-        lambda match: match[0].encode("unicode_escape").decode("ascii"), text
-    )
+    return STEERING.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:
@@ -67,10 +64,7 @@ def one_line(text: str) -> str:
 
 
 def say(message: str) -> None:
-    """Print one line for people on stderr, with keywords written as options.
-
-    Where nothing can be written there, the line is lost.
-    """
+    """Print one line for people on stderr, if it can be, with keywords as options."""
     with contextlib.suppress(OSError):
         print(one_line(as_command_line(message)), file=sys.stderr, flush=True)
 
@@ -82,10 +76,7 @@ def say_warnings() -> None:
 
 
 def writer(stream: TextIO) -> Callable[[str], None]:
-    """Return a function that writes text to a stream and flushes it at once.
-
-    A file or a pipe gets the text as it is; a terminal gets it `printable`.
-    """
+    """Return a function that writes text and flushes it, to a terminal `printable`."""
     on_terminal = stream.isatty()
 
     def write(text: str) -> None:
@@ -96,10 +87,7 @@ def writer(stream: TextIO) -> Callable[[str], None]:
 
 
 def lines_from(stream: TextIO) -> Iterator[str]:
-    """Yield the lines of a text without their LF or CRLF, and without a first mark.
-
-    The mark is a byte-order mark, with which some programs begin a text.
-    """
+    """Yield the lines of a text without LF or CRLF, and without a byte-order mark."""
     for index, line in enumerate(stream):
         if index == 0:
             line = line.removeprefix("\ufeff")
@@ -108,23 +96,21 @@ def lines_from(stream: TextIO) -> Iterator[str]:
         yield line.removesuffix("\n").removesuffix("\r")
 
 
-def whole_number(text: str) -> int:
-    """Read an option's whole number (a type for `argparse`)."""
-    return _read_number(int, "a whole number", text)
+def _type_for_argparse(read: Callable[[str], T], kind: str) -> Callable[[str], T]:
+    """Return a function that reads an option's value, to be given to `argparse`."""
+
+    def read_or_refuse(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError:
+            message = f"must be {kind}, but was {shown(text)}"
+            raise argparse.ArgumentTypeError(message) from None
+
+    return read_or_refuse
 
 
-def number(text: str) -> float:
-    """Read an option's number (a type for `argparse`)."""
-    return _read_number(float, "a number", text)
-
-
-def _read_number(read: Callable[[str], Number], kind: str, text: str) -> Number:
-    try:
-        return read(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"must be {kind}, but was {shown(text)}"
-        ) from None
+whole_number = _type_for_argparse(int, "a whole number")
+number = _type_for_argparse(float, "a number")
 
 
 class Parser(argparse.ArgumentParser):
@@ -160,9 +146,6 @@ def run(main: Callable[[], None]) -> NoReturn:
 
     Standard input and output are UTF-8, whatever the locale; bytes that are not
     UTF-8 come in as lone surrogates and go out as the bytes that they were.
-
-    Args:
-        main: the command; returns when all is done.
     """
     status = DONE
     # Until now Ctrl-C has ended the process without a word: see `prepare_process`.
