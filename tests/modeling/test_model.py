@@ -18,28 +18,29 @@ def small(embedding=3, layers=2, **dropout):
 
 
 def arrays_of(network: Network) -> list[np.ndarray]:
-    cells = [
-        array
-        for layer in network.layers
-        for array in (layer.kernel, layer.recurrent_kernel, layer.bias)
-    ]
+    cells = [x for c in network.layers for x in (c.kernel, c.recurrent_kernel, c.bias)]
     return [network.embedding, *cells, network.dense_kernel, network.dense_bias]
+
+
+def assert_same(one: Network, other: Network) -> None:
+    for a, b in zip(arrays_of(one), arrays_of(other), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def random_network(symbols: int, embedding: int, layers: int = 2) -> Network:
     rng = np.random.default_rng(3)
-    one_hot = not embedding
-    width = embedding or symbols
 
-    def draw(*shape):
+    def draw(*shape: int) -> np.ndarray:
         return rng.normal(size=shape).astype(np.float32)
 
-    cells, below = [], width
-    for _ in range(layers):
-        cells.append(LSTMWeights(draw(below, 20), draw(5, 20), draw(20)))
-        below = 5
-    table = np.eye(symbols, dtype=np.float32) if one_hot else draw(symbols, width)
+    widths = [embedding or symbols, *[5] * (layers - 1)]
+    cells = [LSTMWeights(draw(width, 20), draw(5, 20), draw(20)) for width in widths]
+    table = draw(symbols, embedding) if embedding else np.eye(symbols, dtype="f4")
     return Network(table, tuple(cells), draw(5, symbols), draw(symbols))
+
+
+def random_ids(rows: int, length: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, V, (rows, length)).astype(np.int32)
 
 
 @pytest.mark.parametrize("embedding", [0, 3])
@@ -48,8 +49,7 @@ def random_network(symbols: int, embedding: int, layers: int = 2) -> Network:
 def test_ids_in_probabilities_out(embedding, targets, layers):
     model = build_model(small(embedding, layers), V, targets=targets)
     for length in (1, 6):  # any T
-        ids = np.random.default_rng(0).integers(0, V, (4, length)).astype(np.int32)
-        probabilities = model(ids).numpy()
+        probabilities = model(random_ids(4, length)).numpy()
         assert probabilities.dtype == np.float32
         shape = (4, length, V) if targets == "all" else (4, V)
         assert probabilities.shape == shape
@@ -57,9 +57,8 @@ def test_ids_in_probabilities_out(embedding, targets, layers):
 
 
 def test_the_last_prediction_is_the_same_for_both_targets():
-    ids = np.random.default_rng(0).integers(0, V, (4, 6)).astype(np.int32)
     models = [build_model(small(), V, targets=t, seed=8) for t in ("all", "last")]
-    each, last = (model(ids).numpy() for model in models)
+    each, last = (model(random_ids(4, 6)).numpy() for model in models)
     np.testing.assert_allclose(each[:, -1], last, atol=1e-6)
 
 
@@ -124,8 +123,7 @@ def test_a_seed_repeats_and_another_differs_in_every_random_array():
     one, same, other = (
         arrays_of(network_of(build_model(small(), V, seed=s))) for s in (1, 1, 2)
     )
-    for a, b in zip(one, same, strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert all(np.array_equal(a, b) for a, b in zip(one, same, strict=True))
     differing = [not np.array_equal(a, b) for a, b in zip(one, other, strict=True)]
     bias = [False]
     assert differing == [True, *[True, True, *bias] * 2, True, *bias]
@@ -146,19 +144,14 @@ def test_weights_that_go_in_come_out(embedding):
     network = random_network(V, embedding)
     model = build_model(small(embedding), V)
     set_network(model, network)
-    for known, got in zip(
-        arrays_of(network), arrays_of(network_of(model)), strict=True
-    ):
-        np.testing.assert_array_equal(got, known)
+    assert_same(network_of(model), network)
 
 
 def test_what_comes_out_is_a_copy():
-    model = build_model(small(), V)
+    model = build_model(small(), V, seed=1)
     network = network_of(model)
-    before = [array.copy() for array in arrays_of(network)]
     model.set_weights([w + 1 for w in model.get_weights()])
-    for array, kept in zip(arrays_of(network), before, strict=True):
-        np.testing.assert_array_equal(array, kept)
+    assert_same(network, network_of(build_model(small(), V, seed=1)))
 
 
 @pytest.mark.parametrize("embedding", [0, 3])
@@ -190,8 +183,7 @@ def test_among_old_symbols_more_symbols_change_no_odds():
     narrow, wide = build_model(small(0), V), build_model(small(0), V + 2)
     set_network(narrow, network)
     set_network(wide, network)
-    ids = np.random.default_rng(0).integers(0, V, (2, 6)).astype(np.int32)
-    old, new = (m(ids).numpy().astype(np.float64) for m in (narrow, wide))
+    old, new = (m(random_ids(2, 6)).numpy().astype(float) for m in (narrow, wide))
     among_old = new[..., :V] / new[..., :V].sum(-1, keepdims=True)
     np.testing.assert_allclose(among_old, old, atol=1e-6)
 

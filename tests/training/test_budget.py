@@ -14,6 +14,13 @@ def weights_of(config):
     return (4 + 8 * (config.model.layers - 1)) * config.model.units**2
 
 
+def passes_of(config, chars):
+    """How often a text is seen in the time of a configuration, by rule 1."""
+    weights = weights_of(config)
+    seconds = 60 * config.training.minutes - 8
+    return seconds * 27e9 * (weights / 66e3) ** (1 / 3) / weights / chars
+
+
 @pytest.mark.parametrize(
     ("chars", "minutes", "layers", "units", "dropout", "batch_size"),
     [
@@ -48,10 +55,7 @@ def test_there_is_no_dropout_before_the_text_was_seen_once():
     chars = 4 * MILLION
     for minutes in (n / 100 for n in range(20, 200)):
         config = size_for(chars, minutes)
-        weights = weights_of(config)
-        passes = (
-            (60 * minutes - 8) * 27e9 * (weights / 66e3) ** (1 / 3) / weights / chars
-        )
+        passes = passes_of(config, chars)
         if abs(passes - 1) > 0.1:  # units are rounded, and passes with them
             assert config.model.dropout == (0.05 if passes > 1 else 0.0)
 
@@ -87,10 +91,7 @@ def test_weights_are_averaged_where_a_text_is_seen_twenty_times(chars):
     schedules = set()
     for minutes in (2.0**n for n in range(-2, 13)):
         config = size_for(chars, minutes)
-        weights = weights_of(config)
-        passes = (
-            (60 * minutes - 8) * 27e9 * (weights / 66e3) ** (1 / 3) / weights / chars
-        )
+        passes = passes_of(config, chars)
         if abs(passes / 20 - 1) > 0.1:  # units are rounded, and passes with them
             often = passes > 20
             assert config.training.schedule == ("averaged" if often else "cosine")
@@ -116,22 +117,17 @@ def test_more_time_is_worth_a_larger_network_up_to_what_the_text_is_worth():
 
 def test_a_long_text_gets_twenty_characters_a_weight():
     for minutes in (0.5, 2, 20):
-        weights = weights_of(size_for(10**9, minutes))
-        speed = 27e9 * (weights / 66e3) ** (1 / 3)
-        chars = (60 * minutes - 8) * speed / weights
-        assert chars / weights == pytest.approx(20, rel=0.25)
+        config = size_for(10**9, minutes)
+        seen = passes_of(config, 1)
+        assert seen / weights_of(config) == pytest.approx(20, rel=0.25)
 
 
 def test_a_short_text_is_not_seen_more_than_forty_times_while_size_can_help():
-    chars, minutes = 300_000, 2
-    config = size_for(chars, minutes)
-    weights = weights_of(config)
-    speed = 27e9 * (weights / 66e3) ** (1 / 3)
-    passes = (60 * minutes - 8) * speed / weights / chars
+    config = size_for(300_000, 2)
+    passes = passes_of(config, 300_000)
     assert passes == pytest.approx(40, rel=0.25)
-    assert config.model.dropout == pytest.approx(
-        0.1 * math.log(weights * passes / chars), abs=0.03
-    )
+    expected = 0.1 * math.log(weights_of(config) * passes / 300_000)
+    assert config.model.dropout == pytest.approx(expected, abs=0.03)
 
 
 @pytest.mark.parametrize("minutes", [0.5, 3, 20])
