@@ -19,11 +19,7 @@ from textgen.errors import (
 @pytest.mark.parametrize(
     ("message", "prefix", "expected"),
     [
-        (
-            "`seq_length` must be 1: leave it out",
-            "--",
-            "--window must be 1: leave it out",
-        ),
+        ("`seq_length` must be 1: why?", "--", "--window must be 1: why?"),
         ("`steps` and `init_from`", "--", "--steps and --init-from"),
         ("`top_k` must be 1", "/", "/top-k must be 1"),
         ("symbols `, a`b and `A word`", "--", "symbols `, a`b and `A word`"),
@@ -34,12 +30,9 @@ def test_the_commands_write_keywords_as_options(message, prefix, expected):
 
 
 def test_an_error_is_problem_and_advice_in_one_line():
-    error = CorpusError("expected a text, but there is none", "give one")
-    assert str(error) == "expected a text, but there is none: give one"
-    assert (error.problem, error.advice) == (
-        "expected a text, but there is none",
-        "give one",
-    )
+    error = CorpusError("there is no text", "give one")
+    assert str(error) == "there is no text: give one"
+    assert (error.problem, error.advice) == ("there is no text", "give one")
     assert str(TextgenError("nothing to be done")) == "nothing to be done"
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (CorpusError, str(error))

@@ -1,9 +1,8 @@
 """Configuration as data: frozen dataclasses, their checks, and the presets.
 
-The only place for defaults, for the bounds of a setting and for what is said of it:
-a field carries its `Setting`, from which the check of a value, the option of the
+A field carries its `Setting`, from which the check of a value, the option of the
 command line and its help are made. A training stores the whole `Config` inside the
-model file, and `Config.from_dict` reads it back.
+model file.
 
     >>> config = PRESETS["course"]
     >>> config.windows.seq_length, config.windows.targets
@@ -51,12 +50,9 @@ class Setting:
     choices: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any, kind: str) -> None:
-        """Raise `OptionError` unless ``value`` is allowed.
+        """Raise `OptionError` unless a value of Python's own types is allowed.
 
-        Args:
-            name: of the field.
-            value: of one of Python's own types, not of NumPy's.
-            kind: ``int``, ``float``, ``str`` or ``bool``.
+        ``kind`` is ``int``, ``float``, ``str`` or ``bool``.
         """
         if self.choices:
             check_choice(name, value, self.choices)
@@ -193,17 +189,13 @@ class Config:
         return {name: value for part in parts for name, value in vars(part).items()}
 
     def override(self, **values: Any) -> Config:
-        """Return a copy with some fields replaced, each named once, flat.
+        """Return a copy with fields of any of the parts replaced; None leaves one.
 
         Naming one of ``minutes``, ``steps`` and ``epochs`` unsets the other two.
 
-        Args:
-            **values: fields of `ModelConfig`, `WindowConfig` or `TrainingConfig`;
-                None leaves a field as it is.
-
         Raises:
-            OptionError: for a value out of bounds, or two lengths at once.
-            UnknownOptionError: for a name that is no field.
+            OptionError: for a value out of bounds, two lengths at once, or a name that
+                is no field.
         """
         given = {name: value for name, value in values.items() if value is not None}
         lengths = [name for name in LENGTHS if name in given]
@@ -226,16 +218,16 @@ class Config:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Config:
-        """Rebuild what `to_dict` gave; unknown fields are an error, not ignored.
+        """Rebuild what `to_dict` gave.
 
         Raises:
             TypeError: for unknown fields.
             OptionError: for values out of bounds.
         """
         return cls(
-            model=ModelConfig(**data["model"]),
-            windows=WindowConfig(**data["windows"]),
-            training=TrainingConfig(**data["training"]),
+            ModelConfig(**data["model"]),
+            WindowConfig(**data["windows"]),
+            TrainingConfig(**data["training"]),
         )
 
 
@@ -271,9 +263,5 @@ PRESETS: Mapping[str, Config] = {
 
 
 def preset_values(name: str) -> dict[str, Any]:
-    """Return what each preset sets a field of `Config` to.
-
-    >>> preset_values("units")
-    {'sonnets': 224, 'dinos': 256, 'lines': 128, 'course': 128}
-    """
+    """Return what each preset sets a field of `Config` to, by the preset's name."""
     return {preset: config.flat()[name] for preset, config in PRESETS.items()}

@@ -1,11 +1,8 @@
 """What can go wrong that a user can put right.
 
-Every message is one line that says what was expected, what was received and what to
-do. The commands print it after ``error:`` and exit with status 2; anything that is not
-a `TextgenError` is a defect of the program and keeps its traceback.
-
-A message names an option as the keyword that it is in Python, in backquotes. The
-commands turn it into the option of the command line:
+The commands print the one line of a `TextgenError` and exit with status 2; any other
+exception is a defect of the program and keeps its traceback. A message names an option
+as its Python keyword in backquotes, which the commands turn into their option:
 
 >>> error = OptionError("`seq_length` must be at least 1, but was 0")
 >>> as_command_line(str(error))
@@ -51,27 +48,15 @@ def option_name(keyword: str) -> str:
 
 
 def as_command_line(text: str, prefix: str = "--") -> str:
-    """Return a message with each backquoted keyword written as an option.
-
-    Args:
-        text: a message that was written for users of the library.
-        prefix: what an option begins with.
-    """
-    return re.sub(
-        "`([a-z][a-z0-9_]*)`", lambda match: prefix + option_name(match[1]), text
-    )
+    """Return a message with each backquoted keyword written as an option."""
+    keyword = "`([a-z][a-z0-9_]*)`"
+    return re.sub(keyword, lambda match: prefix + option_name(match[1]), text)
 
 
 def did_you_mean(word: str, known: Iterable[str], quote: str = "") -> str:
-    """Return a question that ends a message: which known word was meant?
+    """Return a message's end that asks if a known word was meant; "" if none is like.
 
-    Args:
-        word: what was received.
-        known: the words that there are.
-        quote: stands before and after the known word.
-
-    Returns:
-        The question, or nothing where no known word is like that one.
+    The ``quote`` stands before and after that word.
     """
     import difflib  # only now: a command's start shouldn't wait for it
 
@@ -101,15 +86,7 @@ class OptionError(TextgenError):
 
 
 class UnknownOptionError(OptionError, TypeError):
-    """A function was given a keyword that it doesn't have.
-
-    Python's own error for this is `TypeError`, so that it is one, too.
-
-    Args:
-        name: the keyword received.
-        function: what it was given to.
-        known: the keywords that there are.
-    """
+    """A function was given a keyword that it doesn't have, for Python a `TypeError`."""
 
     def __init__(self, name: str, function: str, known: Iterable[str]) -> None:
         question = did_you_mean(name, known, quote="`")

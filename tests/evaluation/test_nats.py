@@ -48,6 +48,19 @@ def line_ids(*lines: str) -> np.ndarray:
 LINES = line_ids("abc", "f", "deadbeef", "abc", "ee", "facade", "bb")
 
 
+@pytest.fixture
+def counts(monkeypatch) -> list[int]:
+    """Return a list to which each call that takes losses adds how many."""
+    counts = []
+
+    def counted(logits, targets):
+        counts.append(len(targets))
+        return cross_entropy(logits, targets)
+
+    monkeypatch.setattr("textgen.evaluation.nats.cross_entropy", counted)
+    return counts
+
+
 @pytest.mark.parametrize("after_chars", [0, 1, 7, 39])
 def test_a_text_is_read_from_beginning_to_end(after_chars):
     model, ids = trained_model(), random_ids(40)
@@ -92,15 +105,8 @@ def test_more_lines_than_a_batch_holds():
     assert held_out_nats(model, often) == pytest.approx(once, abs=1e-6)
 
 
-def test_a_sample_of_a_text_counts_spread_segments(monkeypatch):
+def test_a_sample_of_a_text_counts_spread_segments(counts):
     model, ids = trained_model(), random_ids(3000)
-    counts = []
-
-    def noting(logits, targets):
-        counts.append(len(targets))
-        return cross_entropy(logits, targets)
-
-    monkeypatch.setattr("textgen.evaluation.nats.cross_entropy", noting)
     sampled = held_out_nats(model, ids, max_symbols=1024)
     assert sum(counts) == 1024
     # Four segments of 256, the first after the lead of 128, the last at the end.
@@ -118,26 +124,19 @@ def test_a_sample_of_a_text_counts_spread_segments(monkeypatch):
     ("kind", "targets"),
     [("text", "all"), ("text", "last"), ("lines", "all"), ("lines", "last")],
 )
-def test_a_sample_is_near_the_whole_and_of_about_the_size(kind, targets, monkeypatch):
+def test_a_sample_is_near_the_whole_and_of_about_the_size(kind, targets, counts):
     model = trained_model(kind, targets)
     if kind == "text":
         ids = random_ids(4000)
     else:
         lengths = np.random.default_rng(2).integers(1, 12, 600)
         ids = line_ids(*["abcdefabcdef"[-n:] for n in lengths])
+    sampled = held_out_nats(model, ids, max_symbols=1000)
+    assert sum(counts) == pytest.approx(1000, rel=0.1)
     whole = held_out_nats(model, ids)
-    counted = []
-
-    def noting(logits, targets):
-        counted.append(len(targets))
-        return cross_entropy(logits, targets)
-
-    monkeypatch.setattr("textgen.evaluation.nats.cross_entropy", noting)
-    assert held_out_nats(model, ids, max_symbols=1000) == pytest.approx(whole, abs=0.1)
-    assert sum(counted) == pytest.approx(1000, rel=0.1)
+    assert sampled == pytest.approx(whole, abs=0.1)
     assert held_out_nats(model, ids, max_symbols=10**9) == whole
-    few = held_out_nats(model, ids, max_symbols=1)
-    assert 0 < few < 20
+    assert 0 < held_out_nats(model, ids, max_symbols=1) < 20
 
 
 @pytest.mark.parametrize("targets", ["all", "last"])

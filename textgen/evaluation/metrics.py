@@ -15,10 +15,7 @@ def bits_per_char(nats: float) -> float:
 
 
 def perplexity(nats: float) -> float:
-    """Return exp of a mean cross-entropy in nats; infinite where it is too large.
-
-    A uniform guess among so many symbols would be as good.
-    """
+    """Return among how many symbols a uniform guess has this cross-entropy in nats."""
     try:
         return math.exp(nats)
     except OverflowError:

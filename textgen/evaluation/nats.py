@@ -56,18 +56,13 @@ def evaluate(
 
     Args:
         model: as for `textgen.generate_output`.
-        text: what to predict, for a model of lines one in each line. The first
-            character of other texts is not predicted.
+        text: what to predict: all but its first character or, by a model of lines, each
+            line with its end.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
 
     Raises:
-        OptionError: if the text is too short to predict any of it.
-        VocabularyError: for unknown symbols if ``strict``.
-        ModelFileError: if the model can't be found or read.
-
-    Warns:
-        UnknownSymbolsWarning: names the symbols that were folded or skipped.
+        TextgenError: as `textgen.generate_output`, or if the text is too short.
     """
     model = as_model(model)
     if model.kind == "lines":
@@ -91,19 +86,15 @@ def held_out_nats(
 
     Args:
         model: the trained model; its kind says how the text is read.
-        ids: (N,) ids, any integer dtype; of ``lines``, what comes before the first or
-            after the last end symbol is no whole line and is left out.
+        ids: (N,) ids, any integer dtype; of ``lines``, only whole lines are read, from
+            one end symbol to the next.
         max_symbols: count about so many, evenly spread over the text (segments with
             a short lead, windows or whole lines); None means all.
         after_chars: count only symbols with at least so many before them, in the
             text or, of ``lines``, in the line with its leading end symbol.
 
     Returns:
-        Nats per counted symbol; NaN if the text is too short to count any. The first
-        symbol of a text is not predicted; the end symbol of each line is.
-
-    Raises:
-        ValueError: for ``lines`` and a vocabulary without the end symbol.
+        Nats per counted symbol; NaN if there is none.
     """
     nats, symbols = _sum_of_losses(model, ids, max_symbols, after_chars)
     return nats / symbols if symbols else math.nan
@@ -155,15 +146,7 @@ def _counted_losses(reading: _Reading, vocabulary_size: int) -> Iterator[np.ndar
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return each target's negative log-probability, log-sum-exp less its logit.
-
-    Args:
-        logits: (N, V), any float dtype.
-        targets: (N,) ids.
-
-    Returns:
-        (N,) float64, in nats.
-    """
+    """Return -log softmax (N,) float64 of logits (N, V) at target ids (N,), in nats."""
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=-1, keepdims=True)
     chosen = np.take_along_axis(scores, targets[:, None].astype(np.intp), -1)[:, 0]
@@ -194,8 +177,7 @@ def _window_readings(
     window = model.windows.seq_length
     places = np.arange(max(window, after_chars), len(ids))
     if max_symbols is not None and max_symbols < len(places):
-        spread = np.linspace(0, len(places) - 1, max_symbols).astype(np.int64)
-        places = places[spread]
+        places = places[_spread(len(places), max_symbols)]
     steps = np.arange(1 - window, 1)[:, None]
     for start in range(0, len(places), WINDOWS_AT_ONCE):
         targets = places[start : start + WINDOWS_AT_ONCE] + steps
@@ -213,8 +195,8 @@ def _line_readings(
     starts, lengths = ends[:-1], np.diff(ends)
     if max_symbols is not None and max_symbols < lengths.sum():
         lines = max(1, round(len(starts) * max_symbols / lengths.sum()))
-        spread = np.linspace(0, len(starts) - 1, lines).astype(np.int64)
-        starts, lengths = starts[spread], lengths[spread]
+        chosen = _spread(len(starts), lines)
+        starts, lengths = starts[chosen], lengths[chosen]
     # Lines of like length are read together, so that little is computed in vain.
     order = np.argsort(lengths, kind="stable")
     for begin in range(0, len(order), LINES_AT_ONCE):
@@ -223,9 +205,12 @@ def _line_readings(
         steps = np.arange(longest)[:, None]
         inputs = np.minimum(starts[rows] + steps, len(ids) - 2)
         counted = (steps < lengths[rows]) & (steps + 1 >= after_chars)
+        size, fits = len(rows), longest <= model.windows.seq_length
         # In a line that fits into a window, no state would begin anew.
-        fits = longest <= model.windows.seq_length
-        decoder = (
-            Decoder(model.network, len(rows)) if fits else model.decoder(len(rows))
-        )
+        decoder = Decoder(model.network, size) if fits else model.decoder(size)
         yield _Reading(decoder, ids[inputs], ids[inputs + 1], counted)
+
+
+def _spread(length: int, count: int) -> np.ndarray:
+    """Return ``count`` places from the first to the last of so many, evenly spread."""
+    return np.linspace(0, length - 1, count).astype(np.int64)

@@ -35,11 +35,7 @@ class RecurrentStack(ABC):
 
     @abstractmethod
     def step(self, ids: np.ndarray | int) -> None:
-        """Let every sequence read one symbol, and update `output`.
-
-        Args:
-            ids: (rows,) ids, or one for all rows.
-        """
+        """Let every sequence read one of ids (rows,), or the same; update `output`."""
 
     @abstractmethod
     def states(self) -> State:
@@ -64,7 +60,7 @@ class _RowsOnDemand:
 def input_table(
     embedding: np.ndarray | None, kernel: np.ndarray, bias: np.ndarray
 ) -> np.ndarray | _RowsOnDemand:
-    """Return what the first layer's gates receive for each symbol, bias included.
+    """Return what the first layer's G gates receive for each symbol, bias included.
 
     Args:
         embedding: (V, D) float32; None for one-hot input.
@@ -72,7 +68,7 @@ def input_table(
         bias: (G,) float32.
 
     Returns:
-        (V, G) float32, or an object that is indexed in the same way.
+        (V, G) float32, or what is indexed like it, if that would be too large.
     """
     if embedding is None:
         return kernel + bias

@@ -60,9 +60,8 @@ class WindowDecoder:
     """Predicts each symbol from exactly the T symbols before it, from zero state.
 
     T copies of each text's state advance together. A different one of them is set to
-    zero at each step, so that each begins anew after T symbols, and at every step there
-    is one that has read exactly the last T symbols: the logits are made from it. While
-    a text is shorter than T, they are made from the one that has read all of it.
+    zero at each step, so that at every step there is one that has read exactly the last
+    T symbols (all, while a text is shorter): the logits are made from it.
 
     Attributes:
         batch_size: B.
@@ -98,7 +97,7 @@ def _recurrent_stack(network: Network, rows: int) -> RecurrentStack:
 
 
 class _OutputLayer:
-    """The last dense layer without its softmax, and the array (B, V) of its result."""
+    """The last dense layer without its softmax."""
 
     def __init__(self, network: Network, batch_size: int):
         self._head = network.head
@@ -116,9 +115,6 @@ class _OutputLayer:
         np.dot(hidden, self._kernel, out=self._logits)
         np.add(self._logits, self._bias, out=self._logits)
         if self._may_overflow and not np.isfinite(self._logits).all():
-            raise ModelFileError(
-                "expected finite logits, but this model's layers grow beyond float32 "
-                "on this text",
-                "use another model",
-            )
+            problem = "this model's numbers grow beyond float32 on this text"
+            raise ModelFileError(problem, "use another model")
         return self._logits

@@ -1,8 +1,8 @@
 """Stacks of any recurrent layers that Keras has had, in NumPy, each by its formulas.
 
-Networks that other programs saved are computed here: LSTM, GRU and simple recurrent
-layers of any activation, with dense layers between them, and symbols that are skipped
-as padding. `textgen.inference.lstm` is the fast form for our own networks.
+LSTM, GRU and simple recurrent layers of any activation, with dense layers between them,
+and symbols that are skipped as padding, as other programs save them.
+`textgen.inference.lstm` is the fast form for our own networks.
 """
 
 from __future__ import annotations
@@ -59,15 +59,14 @@ class _GRU:
     """
 
     def __init__(self, weights: GRUWeights, rows: int):
-        units = weights.units
-        self._gate_columns = 2 * units
+        self._gate_columns = columns = 2 * weights.units
         kernel = weights.recurrent_kernel
-        self._gate_kernel = np.ascontiguousarray(kernel[:, : 2 * units])
-        self._candidate_kernel = np.ascontiguousarray(kernel[:, 2 * units :])
+        self._gate_kernel = np.ascontiguousarray(kernel[:, :columns])
+        self._candidate_kernel = np.ascontiguousarray(kernel[:, columns:])
         self._bias = weights.recurrent_bias
         self._activate = ACTIVATIONS[weights.activation]
         self._gate = ACTIVATIONS[weights.recurrent_activation]
-        self.output = np.zeros((rows, units), np.float32)
+        self.output = np.zeros((rows, weights.units), np.float32)
         self.state = (self.output,)
 
     def step(self, received: np.ndarray) -> None:
@@ -144,10 +143,8 @@ class GenericStack(RecurrentStack):
         received = self._input_table[ids]
         output = None
         for number, layer in enumerate(self._layers):
-            if output is not None and layer.kernel is not None:
-                received = output @ layer.kernel + layer.bias
-            elif output is not None:
-                received = output.copy()
+            if output is not None:
+                received = _product(output, layer)
             if cell := self._cells.get(number):
                 cell.step(received)
                 output = cell.output
@@ -162,13 +159,12 @@ class GenericStack(RecurrentStack):
 
 @_quietly
 def apply_pointwise(x: np.ndarray, layers: Sequence[Pointwise]) -> np.ndarray:
-    """Return ``x`` (..., D) after dense layers and activations; ``x`` itself stays.
-
-    Args:
-        x: float32.
-        layers: applied in order.
-    """
+    """Return ``x`` (..., D) after dense layers and activations; ``x`` itself stays."""
     for layer in layers:
-        x = x.copy() if layer.kernel is None else x @ layer.kernel + layer.bias
+        x = _product(x, layer)
         ACTIVATIONS[layer.activation](x)
     return x
+
+
+def _product(x: np.ndarray, layer: Recurrent | Pointwise) -> np.ndarray:
+    return x.copy() if layer.kernel is None else x @ layer.kernel + layer.bias

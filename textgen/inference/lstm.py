@@ -28,15 +28,10 @@ _HALF = np.array(0.5, np.float32)
 def aligned_zeros(*shapes: tuple[int, ...]) -> list[np.ndarray]:
     """Return float32 zeros that begin at cache lines, in one piece of memory.
 
-    NumPy's own arrays begin at multiples of 16 bytes, so that every other vector read
-    (with vectors of a cache line, every one) touches two cache lines. In a batch of
-    one, reading the weights for each symbol is most of the time, so this counts.
-
-    From two megabytes on, the memory begins at a huge page. NumPy advises Linux to use
-    huge pages for large arrays, but Linux can do so only for whole ones.
-
-    Args:
-        *shapes: of the arrays.
+    NumPy's own arrays begin at multiples of 16 bytes, so that most vectors that are
+    read touch two cache lines. In a batch of one, reading the weights for each symbol
+    is most of the time, so this counts. From two megabytes on, the memory begins at a
+    huge page, since Linux can use huge pages only where a whole one fits.
     """
     lines = [-(-4 * math.prod(shape) // CACHE_LINE_BYTES) for shape in shapes]
     total_bytes = CACHE_LINE_BYTES * sum(lines)
@@ -56,19 +51,11 @@ class _Layer:
 
     def __init__(
         self,
-        kernel: np.ndarray,
-        bias: np.ndarray,
-        inputs: np.ndarray,
-        output: np.ndarray,
+        kernel: np.ndarray,  # (columns of inputs, 4U), gates in the order i, f, o, g
+        bias: np.ndarray,  # (4U,), in the same order
+        inputs: np.ndarray,  # (rows, …): h of the layer below, if any, then its own
+        output: np.ndarray,  # (rows, U), its own h, a part of inputs
     ):
-        """Make the arrays for the gates and for c.
-
-        Args:
-            kernel: (columns of ``inputs``, 4U), its gates in the order i, f, o, g.
-            bias: (4U,), in the same order.
-            inputs: what the product reads: h of the layer below, if any, then its own.
-            output: (rows, U), its own h, a part of ``inputs``.
-        """
         rows, units = output.shape
         self._kernel, self._bias = kernel, bias
         self._inputs, self._output = inputs, output
@@ -106,9 +93,8 @@ class LSTMStack(RecurrentStack):
         )
         units = [layer.units for layer in layers]
         widths = np.add(units, [0, *units[:-1]])  # of what each layer reads
-        kernels = aligned_zeros(
-            *((width, 4 * own) for width, own in zip(widths, units, strict=True))
-        )
+        shapes = [(width, 4 * own) for width, own in zip(widths, units, strict=True)]
+        kernels = aligned_zeros(*shapes)
         (self._hidden,) = aligned_zeros((rows, sum(units)))
         self._layers = []
         ends = np.cumsum(units).tolist()
@@ -117,14 +103,9 @@ class LSTMStack(RecurrentStack):
             if width > own:  # not the first, whose input product is in the table
                 kernel[:-own] = _gate_order(layer.kernel)
             kernel[-own:] = _gate_order(layer.recurrent_kernel)
-            self._layers.append(
-                _Layer(
-                    kernel,
-                    _gate_order(layer.bias),
-                    self._hidden[:, end - width : end],
-                    self._hidden[:, end - own : end],
-                )
-            )
+            inputs = self._hidden[:, end - width : end]
+            output = inputs[:, -own:]
+            self._layers.append(_Layer(kernel, _gate_order(layer.bias), inputs, output))
         self.output = self._hidden[:, -units[-1] :]
 
     def step(self, ids: np.ndarray | int) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 
 class _OneLine:
-    """Each set of weights is equal to itself only, and is shown without its numbers."""
+    """Shows shapes in place of numbers."""
 
     def __repr__(self) -> str:
         values = vars(self).items()
@@ -51,11 +51,6 @@ class LSTMWeights(_RecurrentWeights):
     activation: str = "tanh"
     recurrent_activation: str = "sigmoid"
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it is the cell of Gers et al. (2000), the one that we train."""
-        return (self.activation, self.recurrent_activation) == ("tanh", "sigmoid")
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GRUWeights(_RecurrentWeights):
@@ -65,8 +60,8 @@ class GRUWeights(_RecurrentWeights):
         kernel: (D, 3U), for the layer's input.
         recurrent_kernel: (U, 3U), for its own output a step before.
         bias: (3U,), added to the input's product.
-        recurrent_bias: (3U,), added to the state's product, which the reset gate is
-            applied to; None means that it is applied to the state, before the product.
+        recurrent_bias: (3U,), added to the state's product, to which the reset gate is
+            applied then; None: it is applied to the state, before the product.
         activation: of the candidate h.
         recurrent_activation: of the gates z and r.
     """
@@ -151,8 +146,10 @@ class Network(_OneLine):
 
     @property
     def is_plain_lstm(self) -> bool:
-        """Whether it is what we train: stacked plain LSTM layers, one dense layer."""
+        """Whether it is what we train: LSTM layers of Gers et al. 2000, a dense one."""
         plain = all(
-            isinstance(layer, LSTMWeights) and layer.is_plain for layer in self.layers
+            isinstance(layer, LSTMWeights)
+            and (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid")
+            for layer in self.layers
         )
         return plain and not self.head and self.masked is None
