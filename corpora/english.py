@@ -20,7 +20,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from overlap import letters_of, stretches_of
-from prepare import FOLDER, RECIPES, PrepareError, check_sha256, committed
+from prepare import RECIPES, PrepareError, check_sha256, committed, run
 from verse import STRETCH, shares_stretch
 
 CORPUS = "english.txt"
@@ -105,41 +105,19 @@ def read_text(path: Path, sha256: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the mix.
-
-    Returns:
-        Exit status: 0 done, 2 a text is not what it should be.
-    """
+    """Write the mix; return the exit status, as `run` does."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("verse", type=Path, help="verse.txt")
     parser.add_argument("prose", type=Path, help="prose.txt, or packed as prose.txt.xz")
-    parser.add_argument(
-        "--output",
-        metavar="FOLDER",
-        type=Path,
-        default=FOLDER,
-        help="where to write (default: this script's folder)",
-    )
-    options = parser.parse_args(arguments)
-    try:
+
+    def make(options: argparse.Namespace) -> dict[str, bytes]:
         verse = read_text(options.verse, VERSE_SHA256)
         prose = read_text(options.prose, PROSE_SHA256)
         corpus = mix(verse, prose, committed("sonnets.txt")).encode("utf-8")
         check_sha256(CORPUS, corpus, SHA256)
-        path = options.output / CORPUS
-        path.write_bytes(corpus)
-    except PrepareError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(
-            f"error: expected a writable folder, but {str(options.output)!r} isn't one "
-            f"({error.strerror}): give another --output",
-            file=sys.stderr,
-        )
-        return 2
-    print(f"{path}: {len(corpus):,} bytes, SHA-256 as expected")
-    return 0
+        return {CORPUS: corpus}
+
+    return run(parser, make, arguments)
 
 
 if __name__ == "__main__":

@@ -334,14 +334,21 @@ def make_corpus(recipe: Recipe, raw_files: Sequence[bytes]) -> bytes:
     return corpus
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make every corpus that the given sources allow.
+def run(
+    parser: argparse.ArgumentParser,
+    make: Callable[[argparse.Namespace], Mapping[str, bytes]],
+    arguments: Sequence[str] | None,
+) -> int:
+    """Write the corpora that a command line asks for to the folder ``--output``.
+
+    Args:
+        parser: of the other arguments.
+        make: options → corpora by file name.
+        arguments: the command line.
 
     Returns:
         Exit status: 0 done, 2 a source is not what it should be.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=Path)
     parser.add_argument(
         "--output",
         metavar="FOLDER",
@@ -351,10 +358,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        raw_files = {}
-        for source in options.sources:
-            raw_files |= find_raw(source)
-        for name, corpus in make_corpora(raw_files).items():
+        for name, corpus in make(options).items():
             path = options.output / name
             path.write_bytes(corpus)
             print(f"{path}: {len(corpus):,} bytes, SHA-256 as expected")
@@ -369,6 +373,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make every corpus that the given sources allow; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sources", metavar="SOURCE", nargs="+", type=Path)
+
+    def make(options: argparse.Namespace) -> dict[str, bytes]:
+        raw_files: dict[str, bytes] = {}
+        for source in options.sources:
+            raw_files |= find_raw(source)
+        return make_corpora(raw_files)
+
+    return run(parser, make, arguments)
 
 
 if __name__ == "__main__":
