@@ -72,7 +72,7 @@ def longest_shared(part_letters: str, whole_letters: str) -> list[str]:
     while unshared - shared > 1:
         # What shares n letters shares n - 1, so lengths can be halved in on; most
         # texts that have nothing to do with each other share some 20 letters.
-        length = min((shared + unshared) // 2, 16)
+        length = min((shared + unshared) // 2, 2 * shared + 16)
         found = shared_stretches(part_letters, whole_letters, length)
         if found:
             shared, longest = length, found
