@@ -140,22 +140,20 @@ CODE = "\n\n".join(["def f(x):\n    return x", "x = f(1)"] * 20)
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [
-        (LINES, "lines"),
-        (LINES.replace("\n", "\r\n") + "\n\n", "lines"),
-        ("\n".join(f"Ann Mary Smith {'x' * (i % 9)}" for i in range(200)), "text"),
-        ("\n".join(f"Ann Smith {'x' * (i % 9)}" for i in range(200)), "lines"),
-        ("\n".join(LINES.split()[:19]), "text"),
-        ("\n".join(LINES.split()[:20]), "lines"),
-        (LINES + "x" * 65, "text"),
-        (LINES + "\n" + LINES, "text"),
-        (POEM, "text"),
-        (CODE, "text"),
-        ("one two three four\n" * 11 + LINES, "text"),
-        ("one two three four\n" * 10 + LINES, "lines"),
-        (LINES * 300, "lines"),
-    ],
-)
+    [(LINES, "lines"),
+     (LINES.replace("\n", "\r\n") + "\n\n", "lines"),
+     ("\n".join(f"Ann Mary Smith {'x' * (i % 9)}" for i in range(200)), "text"),
+     ("\n".join(f"Ann Smith {'x' * (i % 9)}" for i in range(200)), "lines"),
+     ("\n".join(LINES.split()[:19]), "text"),
+     ("\n".join(LINES.split()[:20]), "lines"),
+     (LINES + "x" * 65, "text"),
+     (LINES + "\n" + LINES, "text"),
+     (POEM, "text"),
+     (CODE, "text"),
+     ("one two three four\n" * 11 + LINES, "text"),
+     ("one two three four\n" * 10 + LINES, "lines"),
+     (LINES * 300, "lines")],
+)  # fmt: skip
 def test_guess_of_the_kind(written, text, kind):
     path = written(text)
     assert load_corpus(path).kind == kind
@@ -181,16 +179,11 @@ def test_unknown_kind_is_refused(written):
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [
-        ("sonets", "'sonets': name one of the corpora (dinos, shakespeare, sonnets)"),
-        ("", "''"),
-        ("no/such.txt", "'no/such.txt'"),
-        ("a\0b", r"'a\x00b'"),
-        ("evil\nname\x1b[2J", r"'evil\nname\x1b[2J'"),
-        ("x" * 5000, "can't be read"),
-        ("\0" * 5000, "there is no"),
-    ],
-)
+    [("sonets", "'sonets': name one of the corpora (dinos, shakespeare, sonnets)"),
+     ("", "''"), ("no/such.txt", "'no/such.txt'"), ("a\0b", r"'a\x00b'"),
+     ("evil\nname\x1b[2J", r"'evil\nname\x1b[2J'"), ("x" * 5000, "can't be read"),
+     ("\0" * 5000, "there is no")],
+)  # fmt: skip
 def test_missing_path(path, expected):
     message = failure(path)
     assert expected in message
@@ -207,14 +200,10 @@ def test_a_folder_or_a_pipe_is_refused_without_waiting(tmp_path, written):
 
 @pytest.mark.parametrize(
     ("content", "kind", "expected"),
-    [
-        ("", "text", "two characters"),
-        ("", "lines", "a line"),
-        ("\n\n\n", "lines", "a line"),
-        ("\ufeffé", None, "two characters"),
-        ("\r\n", None, "two characters"),
-    ],
-)
+    [("", "text", "two characters"), ("", "lines", "a line"),
+     ("\n\n\n", "lines", "a line"), ("\ufeffé", None, "two characters"),
+     ("\r\n", None, "two characters")],
+)  # fmt: skip
 def test_a_text_that_is_too_short(written, content, kind, expected):
     assert expected in failure(written(content), kind=kind)
 

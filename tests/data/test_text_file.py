@@ -54,15 +54,11 @@ def test_binary(written, content):
 @pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", "é€😀".encode() * 70_000])
 @pytest.mark.parametrize(
     ("content", "byte", "offset"),
-    [
-        (b"caf\xe9 au lait", "0xe9", 3),
-        ("é😀é😀".encode() + b"\xff", "0xff", 12),
-        ("ééé\r\n".encode() + b"\x80", "0x80", 8),
-        ("ab😀".encode()[:-1], "0xf0", 2),
-        ("abcd€".encode()[:-1] + b"x", "0xe2", 4),
-        (b"abcd" + codecs.BOM_UTF16_LE + b"e", "0xff", 4),
-    ],
-)
+    [(b"caf\xe9 au lait", "0xe9", 3), ("é😀é😀".encode() + b"\xff", "0xff", 12),
+     ("ééé\r\n".encode() + b"\x80", "0x80", 8), ("ab😀".encode()[:-1], "0xf0", 2),
+     ("abcd€".encode()[:-1] + b"x", "0xe2", 4),
+     (b"abcd" + codecs.BOM_UTF16_LE + b"e", "0xff", 4)],
+)  # fmt: skip
 def test_offset_of_what_is_not_utf8(written, before, content, byte, offset):
     message = failure(written(before + content))
     assert f"byte {byte} at offset {len(before) + offset}," in message

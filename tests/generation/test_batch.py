@@ -165,17 +165,14 @@ def test_a_number_asks_for_so_many_texts_or_different_lines():
 
 @pytest.mark.parametrize(
     ("arguments", "match"),
-    [
-        ({"prompts_or_count": ["a", "b"], "seed": [1]}, "one number or 2"),
-        ({"prompts_or_count": ["a"], "seed": [-1]}, "seed"),
-        ({"prompts_or_count": [b"a"]}, "must be text, but was bytes"),
-        ({"prompts_or_count": ["a"], "seed": -1}, "seed"),
-        ({"prompts_or_count": 0}, "count"),
-        ({"prompts_or_count": True}, "count"),
-        ({"prompts_or_count": "abc"}, "text"),
-        ({"prompts_or_count": ["a"], "length": 0}, "length"),
-    ],
-)
+    [({"prompts_or_count": ["a", "b"], "seed": [1]}, "one number or 2"),
+     ({"prompts_or_count": ["a"], "seed": [-1]}, "seed"),
+     ({"prompts_or_count": [b"a"]}, "must be text, but was bytes"),
+     ({"prompts_or_count": ["a"], "seed": -1}, "seed"),
+     ({"prompts_or_count": 0}, "count"), ({"prompts_or_count": True}, "count"),
+     ({"prompts_or_count": "abc"}, "text"),
+     ({"prompts_or_count": ["a"], "length": 0}, "length")],
+)  # fmt: skip
 def test_many_of_nonsense_are_refused(arguments, match):
     with pytest.raises(OptionError, match=match):
         generate_many(alphabet_model(), **arguments)

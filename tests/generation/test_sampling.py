@@ -87,18 +87,10 @@ def test_temperature_zero_is_the_first_of_the_largest():
     assert sample_batch(batch, np.zeros(2), 0).dtype == np.int64
 
 
-def test_top_k_keeps_exactly_k_and_the_lowest_id_wins():
-    logits = np.array([0.0, 1.0, 1.0, 2.0, 1.0])
-    kept = probabilities(logits, 1.0, top_k=2) > 0
-    np.testing.assert_array_equal(kept, [False, True, False, True, False])
-    assert np.count_nonzero(probabilities(np.zeros(6), 1.0, top_k=4)) == 4
-
-
-def test_of_many_equal_ones_the_lowest_ids_are_kept():
+def test_top_k_keeps_exactly_k_and_of_equal_ones_the_lowest_ids():
     # An unstable sort keeps the order of a few by chance, but not of these.
     logits = np.random.default_rng(0).integers(0, 3, 100).astype(np.float32)
     best = np.flatnonzero(logits == 2)
-    assert len(best) > 20
     for top_k in (1, 5, 17):
         kept = np.flatnonzero(probabilities(logits, 1.0, top_k=top_k))
         np.testing.assert_array_equal(kept, best[:top_k])

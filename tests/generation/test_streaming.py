@@ -118,17 +118,9 @@ def test_strict_refuses_unknown_symbols():
 
 @pytest.mark.parametrize(
     ("stop", "completion"),
-    [
-        ("d", "bc"),
-        ("cd", "b"),
-        ("b", ""),
-        ("ef\n", "bcd"),
-        ("x", "bcdef\nabcd"),
-        ("cx", "bcdef\nabcd"),
-        ("d" * 2000, "bcdef\nabcd"),
-        ("abcde", "bcdef\nabcd"),
-    ],
-)
+    [("d", "bc"), ("cd", "b"), ("b", ""), ("ef\n", "bcd"), ("x", "bcdef\nabcd"),
+     ("cx", "bcdef\nabcd"), ("d" * 2000, "bcdef\nabcd"), ("abcde", "bcdef\nabcd")],
+)  # fmt: skip
 def test_stop_ends_the_completion_and_is_not_part_of_it(stop, completion):
     model = alphabet_model()
     assert generate_output(model, "a", length=10, stop=stop) == "a" + completion
@@ -157,18 +149,9 @@ def test_stop_agrees_with_a_search_and_holds_back_no_more_than_needed(text, stop
 
 @pytest.mark.parametrize(
     "options",
-    [
-        {"length": 0},
-        {"temperature": "hot"},
-        {"top_k": 0},
-        {"top_p": 0},
-        {"seed": -1},
-        {"seed": 2**32},
-        {"seed": 1.0},
-        {"stop": ""},
-        {"prompt": b"a"},
-    ],
-)
+    [{"length": 0}, {"temperature": "hot"}, {"top_k": 0}, {"top_p": 0}, {"seed": -1},
+     {"seed": 2**32}, {"seed": 1.0}, {"stop": ""}, {"prompt": b"a"}],
+)  # fmt: skip
 def test_nonsense_is_refused_by_the_call_in_one_line(options):
     options = {"prompt": "a"} | options
     with pytest.raises(OptionError) as caught:

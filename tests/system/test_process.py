@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -75,14 +74,6 @@ def test_notes_are_lost_and_standard_error_comes_back(
     assert capfd.readouterr().err == "after\n"
     assert os.dup(0) == free, "no descriptor is left open"
     os.close(free)
-
-
-def test_malloc_takes_its_largest_thresholds(monkeypatch):
-    told = {}
-    library = SimpleNamespace(mallopt=told.__setitem__)
-    monkeypatch.setattr(process.ctypes, "CDLL", lambda name: library)
-    keep_freed_memory()
-    assert told == {-1: 2**31 - 1, -3: 32 << 20}
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])

@@ -55,21 +55,14 @@ def test_one_line_has_no_line_break_of_any_kind(text):
 
 @pytest.mark.parametrize(
     ("data", "lines"),
-    [
-        (b"", []),
-        (b"\n", [""]),
-        (b"a\nb", ["a", "b"]),
-        (b"a\r\nb\r", ["a", "b"]),
-        (b"a\r\r\n b \n\n", ["a\r", " b ", ""]),
-        (b"a\rb\x0b\x85\xe2\x80\xa8\0c", ["a\rb\x0b\udc85\u2028\0c"]),
-        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", ["a", "\ufeffb"]),
-        (b"\xef\xbb\xbf\xef\xbb\xbf", ["\ufeff"]),
-        (b"\xef\xbb\xbf", []),
-        (b"\xef\xbb\xbf\n", [""]),
-        (b"\xef\xbb", ["\udcef\udcbb"]),
-        (b"\xef", ["\udcef"]),
-    ],
-)
+    [(b"", []), (b"\n", [""]), (b"a\nb", ["a", "b"]), (b"a\r\nb\r", ["a", "b"]),
+     (b"a\r\r\n b \n\n", ["a\r", " b ", ""]),
+     (b"a\rb\x0b\x85\xe2\x80\xa8\0c", ["a\rb\x0b\udc85\u2028\0c"]),
+     (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", ["a", "\ufeffb"]),
+     (b"\xef\xbb\xbf\xef\xbb\xbf", ["\ufeff"]), (b"\xef\xbb\xbf", []),
+     (b"\xef\xbb\xbf\n", [""]), (b"\xef\xbb", ["\udcef\udcbb"]),
+     (b"\xef", ["\udcef"])],
+)  # fmt: skip
 def test_lines_from_a_stream(data, lines):
     stream = io.TextIOWrapper(
         io.BytesIO(data), encoding="utf-8", errors="surrogateescape", newline="\n"

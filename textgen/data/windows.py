@@ -32,6 +32,7 @@ from textgen.data.permutation import ROUNDS, permute
 from textgen.errors import CorpusError
 
 BLOCK_IDS = 1 << 20  # searched together by `places_of`
+Located = tuple[np.ndarray, np.ndarray]  # windows' starts, their numbers of inputs
 
 
 class WindowBatch(NamedTuple):
@@ -80,9 +81,7 @@ class Windows(ABC):
         self.longest = longest
 
     @abstractmethod
-    def _locate(
-        self, windows: np.ndarray, random: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _locate(self, windows: np.ndarray, random: int) -> Located:
         """Return where windows start and how many inputs they have, (R,) int64 each.
 
         ``windows`` (R,) int64 are numbers in the text's order, ``random`` is a number
@@ -156,10 +155,7 @@ class Windows(ABC):
         """Return the length of each of ``count`` batches, and all of them as one."""
         last_step = first_step + count - 1
         if epoch < 0 or not 0 <= first_step <= last_step < self.steps_per_epoch:
-            raise IndexError(
-                f"an epoch has steps 0 to {self.steps_per_epoch - 1}, but steps "
-                f"{first_step} to {last_step} of epoch {epoch} were asked for"
-            )
+            raise IndexError(f"an epoch has steps 0 to {self.steps_per_epoch - 1}")
         size = self.batch_size
         places = first_step * size + np.arange(count * size, dtype=np.int64)
         fillers = places >= self.windows_per_epoch
@@ -216,9 +212,7 @@ class TextWindows(Windows):
         count = self._last_start // self._stride + 1
         super().__init__(ids, config, count, window, batch_size, seed, padding_id=0)
 
-    def _locate(
-        self, windows: np.ndarray, random: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _locate(self, windows: np.ndarray, random: int) -> Located:
         phase = 0
         if self._config.targets == "all":
             phase = random % min(self._stride, self._last_start + 1)
@@ -268,9 +262,7 @@ class LineWindows(Windows):
             longest = min(int(np.diff(self._ends).max()), config.seq_length)
         super().__init__(ids, config, count, longest, batch_size, seed, end_id)
 
-    def _locate(
-        self, windows: np.ndarray, random: int
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _locate(self, windows: np.ndarray, random: int) -> Located:
         if self._config.targets == "all":
             starts = self._bounds[windows].astype(np.int64)
             return starts, self._bounds[windows + 1].astype(np.int64) - starts
