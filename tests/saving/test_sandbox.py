@@ -1,4 +1,3 @@
-import io
 import json
 import os
 import resource
@@ -97,8 +96,11 @@ def answering(monkeypatch, tmp_path, code: str) -> None:
 
 
 def writing(answer: bytes) -> str:
-    """Return a program that is ready and then writes an answer."""
-    return f"print(flush=True); import sys; sys.stdout.buffer.write({answer!r})"
+    """Return a program that is ready, takes the path and writes an answer."""
+    return (
+        "import sys; print(flush=True); sys.stdin.buffer.read()\n"
+        f"sys.stdout.buffer.write({answer!r})"
+    )
 
 
 def changed_worker(monkeypatch, tmp_path, old: str, new: str) -> None:
@@ -110,30 +112,20 @@ def changed_worker(monkeypatch, tmp_path, old: str, new: str) -> None:
     monkeypatch.setattr(sandbox, "_import_folders", lambda: folders)
 
 
-def answer_of(header: dict | bytes, *arrays: np.ndarray | bytes) -> bytes:
+def answer_of(header: dict | bytes, rest: bytes = b"") -> bytes:
     """Return an answer whose header is complete but for what is given."""
     if isinstance(header, dict):
-        rest = {"config": "{}", "keras_version": None, "metadata": None}
-        rest |= {"hashed": False, "layers": [], "unlimited": []}
-        header = json.dumps(rest | header).encode()
-    stream = io.BytesIO(header + b"\n")
-    stream.seek(0, io.SEEK_END)
-    for array in arrays:
-        if isinstance(array, bytes):
-            stream.write(array)
-        else:
-            np.save(stream, array)
-    return stream.getvalue()
+        complete = {"config": "{}", "keras_version": None, "metadata": None}
+        complete |= {"hashed": False, "layers": [], "unlimited": []}
+        header = json.dumps(complete | header).encode()
+    return len(header).to_bytes(8) + header + rest
 
 
-def declared(shape: str) -> bytes:
-    """Return an array's beginning that says how large it is, and nothing more."""
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n"
-    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+def one_array(*shape) -> dict:
+    return {"layers": [["a", [shape]]]}
 
 
-ONE = {"layers": [["a", 1]]}
-FLOATS = np.ones(3, np.float32)
+FLOATS = np.arange(3, dtype=np.float32)
 ANSWERS = {
     "nothing": b"",
     "no names": answer_of(b"{}"),
@@ -141,20 +133,21 @@ ANSWERS = {
     "a number": answer_of(b"7"),
     "no JSON": answer_of(b"no json"),
     "JSON without end": answer_of(b"[" * 100_000),
+    "a header without end": b"\xff" * 99,
+    "a header cut short": answer_of({})[:-1],
     "no config": answer_of({"config": None}),
     "a config that is no text": answer_of({"config": 5}),
     "a version that is no text": answer_of({"keras_version": 5}),
     "metadata that are no text": answer_of({"metadata": ["x"]}),
     "a layer that is a number": answer_of({"layers": [5]}),
-    "a count that is a text": answer_of({"layers": [["a", "x"]]}),
-    "no array": answer_of(ONE),
-    "fewer arrays": answer_of({"layers": [["a", 2]]}, FLOATS),
-    "an array of terabytes": answer_of(ONE, declared("(1000000, 1000000)")),
-    "an array of less than nothing": answer_of(ONE, declared("(-1, -9)")),
-    "an array of words": answer_of(ONE, declared("('x',)")),
-    "an array cut short": answer_of(ONE, declared("(3,)") + b"cut"),
-    "a zip": answer_of(ONE, b"PK\x03\x04" + bytes(99)),
-    "other numbers": answer_of(ONE, np.ones(3)),
+    "shapes that are a text": answer_of({"layers": [["a", "x"]]}),
+    "no array": answer_of(one_array(3)),
+    "an array cut short": answer_of(one_array(3), bytes(11)),
+    "an array of terabytes": answer_of(one_array(10**6, 10**6)),
+    "an array without end": answer_of(one_array(0, 10**30)),
+    "an array of less than nothing": answer_of(one_array(-1, -9), bytes(36)),
+    "an array of words": answer_of(one_array("x"), bytes(4)),
+    "more than the file holds": answer_of(one_array(10**6), bytes(4 * 10**6)),
 }
 
 
@@ -166,27 +159,14 @@ def test_an_answer_is_not_believed(name, monkeypatch, tmp_path, path):
     assert "\n" not in str(caught.value)
 
 
-class Evil:
-    def __reduce__(self):
-        return os.mkdir, ("executed",)
-
-
-def test_a_pickle_is_not_executed(monkeypatch, tmp_path, path):
-    monkeypatch.chdir(tmp_path)
-    answer = answer_of(ONE, np.array([Evil()], object))
-    answering(monkeypatch, tmp_path, writing(answer))
-    with pytest.raises(ModelFileError, match="structure is damaged"):
-        read(path)
-    assert not os.path.exists("executed")
-
-
 def test_an_answer_that_is_right_is_taken(monkeypatch, tmp_path, path):
     """So that it is each of those answers that is refused, and not the way it came."""
-    answer = answer_of(ONE | {"config": "x"}, FLOATS)
+    answer = answer_of(one_array(3) | {"config": "x"}, FLOATS.tobytes())
     answering(monkeypatch, tmp_path, writing(answer))
     contents = read(path)
     assert contents.config == "x"
     np.testing.assert_array_equal(contents.weights["a"][0], FLOATS)
+    assert not contents.weights["a"][0].flags.writeable
 
 
 def test_an_error_is_not_believed_to_be_one_short_line(monkeypatch, tmp_path, path):
@@ -339,7 +319,7 @@ def test_the_process_is_a_fresh_interpreter_with_little_in_it(path):
     assert b"h5py" in loaded
     assert b"site" not in loaded
     assert b"tensorflow" not in loaded
-    assert done.stdout.startswith(b'\n{"config": ')
+    assert done.stdout.startswith(b"\n" + bytes(4))
 
 
 def test_opening_leaves_the_library_out_of_this_process(tmp_path, path):

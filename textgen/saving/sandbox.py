@@ -10,24 +10,30 @@ import the rest while that gets ready.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
-import io
 import json
 import math
 import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from textgen.errors import ModelFileError
 from textgen.saving.container import ANOTHER_FORM, Contents
 
+if TYPE_CHECKING:
+    import numpy as np
+
 WALL_S = 10
 # The status of a process that used up its limit of processor time.
 OUT_OF_PROCESSOR_TIME = -getattr(signal, "SIGXCPU", math.inf)
+MAX_HEADER_BYTES = 1 << 27
+BYTES_OF_FLOAT16 = 2  # of which the process makes four
 MAX_ERROR_CHARS = 1000
 
 
@@ -71,8 +77,10 @@ class Reader:
         """End the process, whatever it is doing."""
         if self._process is not None:
             self._process.kill()
-            with contextlib.suppress(OSError, ValueError):
-                self._process.communicate()
+            for pipe in (self._process.stdin, self._process.stdout):
+                if pipe is not None:
+                    pipe.close()
+            self._process.wait()
 
     def read(self, path: str | os.PathLike[str]) -> Contents:
         """Read a model file; this can be done once.
@@ -87,41 +95,40 @@ class Reader:
         Warns:
             UserWarning: where memory or processor time can't be limited.
         """
-        if self._process is None or self._process.stdout is None:
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
             raise ModelFileError(
                 "expected to read the file in a process of its own, but "
                 f"{self._failure}"
             )
-        self._process.stdout.read(1)  # what it writes when it is ready
-        status: int | None = None
+        process.stdout.read(1)  # what it writes when it is ready
+        until = time.monotonic() + WALL_S
+        timer = threading.Timer(WALL_S, process.kill)
+        timer.start()
         try:
-            answer, _ = self._process.communicate(os.fsencode(path), timeout=WALL_S)
-            status = self._process.returncode
-        except subprocess.TimeoutExpired:
-            self.close()
-        if status in (None, OUT_OF_PROCESSOR_TIME):
-            raise ModelFileError(
-                f"expected a model file, but reading it took more than {WALL_S} s",
-                "use another file, or try again when the machine is less busy",
-            )
-        try:
-            return _contents(answer)
-        except (EOFError, MemoryError, *ANOTHER_FORM) as error:
+            process.stdin.write(os.fsencode(path))
+            process.stdin.close()
+            return _read_answer(process.stdout, os.path.getsize(path))
+        except (OSError, EOFError, MemoryError, OverflowError, *ANOTHER_FORM) as error:
+            process.kill()
+            status = process.wait()
+            if time.monotonic() >= until or status == OUT_OF_PROCESSOR_TIME:
+                raise ModelFileError(
+                    f"expected a model file, but reading it took more than {WALL_S} s",
+                    "use another file, or try again when the machine is less busy",
+                ) from error
             raise ModelFileError(
                 "expected an HDF5 model file, but its structure is damaged: reading it "
                 f"ended the process that did (status {status})",
                 "use another file",
             ) from error
+        finally:
+            timer.cancel()
 
 
-def _contents(answer: bytes) -> Contents:
-    """Check the process' answer, which is not believed: see `sandbox_worker`."""
-    # Here, so that the process starts before NumPy is imported.
-    import numpy as np
-    from numpy.lib.format import read_array
-
-    stream = io.BytesIO(answer)
-    header = json.loads(stream.readline())
+def _read_answer(stream: Any, file_bytes: int) -> Contents:
+    """Read the process' answer, which is not believed: see `sandbox_worker`."""
+    header = json.loads(_read_text(stream))
     if "error" in header:
         problem, advice = (
             str(text)[:MAX_ERROR_CHARS].replace("\n", " ") for text in header["error"]
@@ -133,17 +140,58 @@ def _contents(answer: bytes) -> Contents:
             "model file was read without that limit",
             stacklevel=5,
         )
-    weights = {}
-    for name, count in header["layers"]:
-        arrays = [read_array(stream, allow_pickle=False) for _ in range(count)]
-        if any(array.dtype != np.float32 for array in arrays):
-            raise TypeError("weights that aren't float32")
-        weights[str(name)] = tuple(arrays)
     texts = header["config"], header["keras_version"], header["metadata"]
     if not all(isinstance(text, str | None) for text in texts) or texts[0] is None:
         raise TypeError("texts that aren't")
+    weights = _read_weights(stream, header["layers"], file_bytes)
     config, version, metadata = texts
     return Contents(config, version, weights, metadata, header["hashed"] is True)
+
+
+def _read_text(stream: Any) -> bytearray:
+    length = bytearray(8)
+    _fill(memoryview(length), stream)
+    if (header_bytes := int.from_bytes(length)) > MAX_HEADER_BYTES:
+        raise ValueError("a header larger than that of any file")
+    text = bytearray(header_bytes)
+    _fill(memoryview(text), stream)
+    return text
+
+
+def _read_weights(
+    stream: Any, layers: list[tuple[str, list[list[int]]]], file_bytes: int
+) -> dict[str, tuple[np.ndarray, ...]]:
+    """Read each layer's arrays, as parts of one array that can't be written to."""
+    # Here, so that the process starts before NumPy is imported.
+    import numpy as np
+
+    sizes = [length for _, shapes in layers for shape in shapes for length in shape]
+    if not all(isinstance(length, int) and length >= 0 for length in sizes):
+        raise TypeError("shapes of something else than lengths")
+    total = sum(math.prod(shape) for _, shapes in layers for shape in shapes)
+    if total > file_bytes // BYTES_OF_FLOAT16:
+        raise ValueError("more numbers than the file can hold")
+    numbers = np.empty(total, "<f4")
+    _fill(numbers.view(np.uint8).data, stream)
+    numbers.flags.writeable = False
+    weights, start = {}, 0
+    for name, shapes in layers:
+        arrays = []
+        for shape in shapes:
+            end = start + math.prod(shape)
+            arrays.append(numbers[start:end].reshape(shape))
+            start = end
+        weights[str(name)] = tuple(arrays)
+    return weights
+
+
+def _fill(left: memoryview, stream: Any) -> None:
+    """Fill a buffer from a stream that has none of its own."""
+    while left:
+        received = stream.readinto(left)
+        if not received:
+            raise EOFError
+        left = left[received:]
 
 
 def _import_folders() -> list[str]:

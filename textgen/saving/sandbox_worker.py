@@ -6,11 +6,13 @@
 
 When it has imported what it needs it writes one byte. Then it reads the file's path,
 which is all of standard input, limits its own memory and processor time, opens the
-file, and answers with one line of JSON and the arrays in NumPy's format ``.npy``:
+file, and answers with
 
-    {"error": [problem, advice]}        and nothing more, or
-    {"config": …, "keras_version": …, "metadata": …, "hashed": …,
-     "layers": [[name, number of arrays], …], "unlimited": [what has no limit, …]}
+    8 bytes      the length of the header, most significant byte first
+    the header   JSON: {"error": [problem, advice]}, or
+                 {"config": …, "keras_version": …, "metadata": …, "hashed": …,
+                  "layers": [[name, [shape, …]], …], "unlimited": [what isn't, …]}
+    the rest     the arrays one after the other, as float32, little-endian
 
 The parent watches the wall clock. A file that makes HDF5 crash, loop or take all
 memory ends this process and nothing else.
@@ -41,8 +43,6 @@ def main(folders: list[str]) -> None:
     """
     sys.path[:0] = folders
     # Now, while nothing is limited and nothing of a stranger has been read.
-    from numpy.lib import format as npy
-
     from textgen.errors import ModelFileError
     from textgen.saving.hdf5 import read_contents
 
@@ -52,30 +52,29 @@ def main(folders: list[str]) -> None:
     path = sys.stdin.buffer.read()
     if not path:  # the parent doesn't need us any more
         return
+    arrays = []
     try:
         with open(path, "rb") as file:
             unlimited = limit_resources(os.fstat(file.fileno()).st_size)
             contents = read_contents(file.read())
+        layers = contents.weights
+        arrays = [array for name in layers for array in layers[name]]
+        answer = {
+            "config": contents.config,
+            "keras_version": contents.keras_version,
+            "metadata": contents.metadata,
+            "hashed": contents.hashed,
+            "layers": [[name, [x.shape for x in layers[name]]] for name in layers],
+            "unlimited": unlimited,
+        }
     except ModelFileError as error:
-        out.write(json.dumps({"error": [error.problem, error.advice]}).encode())
-        return
+        answer = {"error": [error.problem, error.advice]}
     except MemoryError:
-        out.write(json.dumps({"error": [TOO_LARGE, "use another file"]}).encode())
-        return
-    header = {
-        "config": contents.config,
-        "keras_version": contents.keras_version,
-        "metadata": contents.metadata,
-        "hashed": contents.hashed,
-        "layers": [[name, len(arrays)] for name, arrays in contents.weights.items()],
-        "unlimited": unlimited,
-    }
-    out.write(json.dumps(header).encode() + b"\n")
-    for arrays in contents.weights.values():
-        for array in arrays:
-            # What `np.save` writes; but that would need a file with a position.
-            npy.write_array_header_1_0(out, npy.header_data_from_array_1_0(array))
-            out.write(array.data)
+        answer = {"error": [TOO_LARGE, "use another file"]}
+    header = json.dumps(answer).encode()
+    out.write(len(header).to_bytes(8) + header)
+    for array in arrays:
+        out.write(array.data)
 
 
 def limit_resources(file_bytes: int) -> list[str]:
