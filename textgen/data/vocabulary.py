@@ -148,8 +148,7 @@ class Vocabulary:
                 raise VocabularyError(
                     f"expected only the {len(self):,} symbols that the model knows, "
                     f"but received {_listed(unknown)}",
-                    "leave them out, or leave out `strict`, so that they are folded "
-                    "or skipped",
+                    "leave them out, or leave out `strict` to have them folded",
                 )
             ids[start : start + len(chunk)] = found
         return ids
@@ -164,10 +163,7 @@ class Vocabulary:
         if not ids.size:
             return ""
         if ids.min() < 0 or ids.max() >= len(self):
-            raise ValueError(
-                f"ids must be from 0 to {len(self) - 1}, "
-                f"but were from {ids.min()} to {ids.max()}"
-            )
+            raise ValueError(f"ids must be from 0 to {len(self) - 1}")
         return self._codes[ids].astype("<u4", copy=False).tobytes().decode("utf-32-le")
 
     def extended(self, symbols: Iterable[str]) -> Vocabulary:

@@ -119,19 +119,12 @@ def _sum_of_losses(
 
 
 class _Reading(NamedTuple):
-    """B texts that are read together, symbol by symbol.
+    """B texts that are read together, symbol by symbol, in N steps."""
 
-    Attributes:
-        decoder: of batch size B, in the state to begin with.
-        inputs: (N, B) ids, a row for each step.
-        targets: (N, B) ids of the symbols that come next.
-        counted: (N, B) bool, the targets whose loss counts.
-    """
-
-    decoder: Decoder | WindowDecoder
-    inputs: np.ndarray
-    targets: np.ndarray
-    counted: np.ndarray
+    decoder: Decoder | WindowDecoder  # of batch size B, in the state to begin with
+    inputs: np.ndarray  # (N, B) ids
+    targets: np.ndarray  # (N, B) ids of the symbols that come next
+    counted: np.ndarray  # (N, B) bool, the targets whose loss counts
 
 
 def _counted_losses(reading: _Reading, vocabulary_size: int) -> Iterator[np.ndarray]:

@@ -17,14 +17,6 @@ SELU_SCALE = 1.0507009873554805
 InPlace = Callable[[np.ndarray], object]
 
 
-def _linear(x: np.ndarray) -> None:
-    pass
-
-
-def _tanh(x: np.ndarray) -> None:
-    np.tanh(x, out=x)
-
-
 def _sigmoid(x: np.ndarray) -> None:
     # 0.5 tanh(0.5 x) + 0.5, since exp(-x) would overflow.
     x *= 0.5
@@ -45,25 +37,9 @@ def _hard_sigmoid_3(x: np.ndarray) -> None:
     x /= 6
 
 
-def _relu(x: np.ndarray) -> None:
-    np.maximum(x, 0, out=x)
-
-
-def _elu(x: np.ndarray) -> None:
-    np.copyto(x, np.expm1(np.minimum(x, 0)), where=x < 0)
-
-
 def _selu(x: np.ndarray) -> None:
     np.copyto(x, SELU_ALPHA * np.expm1(np.minimum(x, 0)), where=x < 0)
     x *= SELU_SCALE
-
-
-def _softplus(x: np.ndarray) -> None:
-    np.logaddexp(x, 0, out=x)
-
-
-def _softsign(x: np.ndarray) -> None:
-    x /= 1 + np.abs(x)
 
 
 def _silu(x: np.ndarray) -> None:
@@ -73,16 +49,16 @@ def _silu(x: np.ndarray) -> None:
 
 
 ACTIVATIONS: Mapping[str, InPlace] = {
-    "elu": _elu,
+    "elu": lambda x: np.copyto(x, np.expm1(np.minimum(x, 0)), where=x < 0),
     "hard_sigmoid": _hard_sigmoid,
     "hard_sigmoid_3": _hard_sigmoid_3,
-    "linear": _linear,
-    "relu": _relu,
+    "linear": lambda x: None,
+    "relu": lambda x: np.maximum(x, 0, out=x),
     "selu": _selu,
     "sigmoid": _sigmoid,
     "silu": _silu,
-    "softplus": _softplus,
-    "softsign": _softsign,
+    "softplus": lambda x: np.logaddexp(x, 0, out=x),
+    "softsign": lambda x: np.divide(x, 1 + np.abs(x), out=x),
     "swish": _silu,
-    "tanh": _tanh,
+    "tanh": lambda x: np.tanh(x, out=x),
 }
