@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -13,7 +15,7 @@ import tensorflow as tf
 from textgen.config import ModelConfig, TrainingConfig
 from textgen.data.windows import WindowBatch
 from textgen.errors import OptionError
-from textgen.modeling.gradients import LayerGradients
+from textgen.modeling.gradients import SEEDS_PER_SHARD, LayerGradients
 from textgen.modeling.model import build_model
 from textgen.modeling.optimizer import make_optimizer
 from textgen.system import hardware
@@ -206,6 +208,30 @@ def test_replicas_share_a_batch_evenly(monkeypatch, cores, batch_size, shards):
     else:
         with pytest.raises(OptionError, match="3 replicas"):
             TrainStep(network(), **options)
+
+
+def test_the_shards_of_all_replicas_draw_masks_of_their_own(monkeypatch, data):
+    class Noting:
+        num_shards, seeds = 2, []
+
+        def __call__(self, batch, seed):
+            self.seeds.append(int(seed[0]))
+            return tf.constant(0.0), [tf.zeros(v.shape) for v in variables]
+
+    model = network()
+    variables, batches = model.trainable_variables, data[0]
+    step = TrainStep(model, **OPTIONS | {"strategy": ThreeReplicas(), "batch_size": 6})
+    step._gradients = Noting()
+    batch = WindowBatch(*(x[0, :6] for x in batches))
+    for replica in range(3):
+        with monkeypatch.context() as patch:
+            get = partial(
+                SimpleNamespace, replica_id_in_sync_group=tf.constant(replica)
+            )
+            patch.setattr(tf.distribute, "get_replica_context", get)
+            patch.setattr(model.optimizer, "apply", lambda *_: None)
+            step._replica_step(batch, tf.constant(0.1), tf.constant(5))
+    assert np.diff(Noting.seeds).tolist() == [2 * SEEDS_PER_SHARD] * 2
 
 
 @pytest.mark.parametrize(

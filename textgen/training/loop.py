@@ -228,11 +228,9 @@ class Training:
     def _run_call(self, total_steps: int, hooks: keras.callbacks.CallbackList) -> None:
         """Take the steps of one compiled call, at most to the end of the epoch."""
         hooks.on_train_batch_begin(self.global_step)
-        left = (
-            self.windows.steps_per_epoch
-            - self.global_step % self.windows.steps_per_epoch
-        )
-        count = min(self._steps_per_call, left, total_steps - self.global_step)
+        at = self.global_step % self.windows.steps_per_epoch
+        left = min(self.windows.steps_per_epoch - at, total_steps - self.global_step)
+        count = min(self._steps_per_call, left)
         # Callbacks (ReduceLROnPlateau, say) assign the optimizer's rate; the schedule
         # goes on from there in proportion.
         current = self._current_rate()
