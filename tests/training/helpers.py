@@ -22,10 +22,16 @@ NAMES = "".join(
 )
 
 
+def request_of(corpus, output, **options):
+    """Return the request of a corpus, an output and any options of `textgen.train`."""
+    own = ("kind", "preset", "init_from", "resume")
+    given = {name: options.pop(name) for name in own if name in options}
+    return TrainingRequest(corpus=corpus, output=output, **given, overrides=options)
+
+
 def prepared(corpus, output, **options):
     """Prepare a training and let go of its output."""
-    request = TrainingRequest.of(corpus=corpus, output=output, **options)
-    with prepare(request) as preparation:
+    with prepare(request_of(corpus, output, **options)) as preparation:
         return preparation
 
 
@@ -34,8 +40,7 @@ def run(corpus, output, say=lambda line: None, callbacks=(), strategy=None, show
     """Train as `textgen.train` does and return the report."""
     from textgen.training.session import TrainingSession
 
-    request = TrainingRequest.of(corpus=corpus, output=output, **options)
-    with prepare(request) as preparation:
+    with prepare(request_of(corpus, output, **options)) as preparation:
         assert not preparation.finished
         session = TrainingSession(preparation, strategy=strategy, show=show, say=say)
         return session.run(callbacks)

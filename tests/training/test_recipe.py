@@ -14,13 +14,12 @@ from textgen.cli.options import add_config_options
 from textgen.config import PRESETS, Config, ModelConfig
 from textgen.data.corpus import Corpus, load_corpus, named_corpora
 from textgen.data.vocabulary import Vocabulary
-from textgen.data.windows import make_windows
 from textgen.errors import OptionError
 from textgen.modeling.model import build_model
 from textgen.saving.model_file import load_model
 from textgen.training import recipe, setup
 from textgen.training.budget import size_for
-from textgen.training.recipe import choose_config, describe, describe_length
+from textgen.training.recipe import choose_config, describe_length
 from textgen.training.schedule import BUDGET_EPOCHS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,6 +143,17 @@ def test_going_on_from_a_model_of_minutes_takes_as_many(
     ready = prepared(short, output, init_from="any.h5")
     assert ready.total_steps is None
     assert ready.config.training.minutes == 0.5
+
+
+def test_going_on_reads_a_text_as_the_saved_model_did_or_as_asked(
+    names, prose_model, output
+):
+    for asked, kind, reason in (
+        (None, "text", "as the saved model's"),
+        ("lines", "lines", "given"),
+    ):
+        ready = prepared(names, output, init_from=prose_model, kind=asked)
+        assert (ready.corpus.kind, ready.corpus.kind_reason) == (kind, reason)
 
 
 def test_a_long_text_is_trained_on_for_the_presets_steps(output):
@@ -300,22 +310,18 @@ def test_a_preset_and_a_saved_model_at_once(output, prose_model):
         prepared("sonnets", output, preset="sonnets", init_from=prose_model)
 
 
-def test_what_is_trained_on_what_is_said_in_one_line():
-    text = corpus(characters=1000)
-    config = Config().override(layers=2, units=64, seq_length=9, batch_size=4)
-    windows = make_windows(text.ids, "text", config.windows, 4, 0)
-    # 110 windows of 9 symbols and the one after fit into 1000, 4 to a batch.
-    assert describe(text, config, windows) == (
-        "letters: 1,000 characters, 3 symbols, text (given); 2×64 LSTM, "
-        "batches of 4 windows, 28 steps an epoch"
+def test_what_is_trained_on_what_is_said_in_one_line(prose, output):
+    options = {"layers": 2, "units": 64, "seq_length": 9, "batch_size": 4}
+    # 76 windows of 9 symbols and the one after fit into the 691 to train on.
+    assert prepared(prose, output, kind="text", **options).summary == (
+        "hour: 768 characters, 19 symbols, text (given); 2×64 LSTM, "
+        "batches of 4 windows, 19 steps an epoch"
     )
 
 
-def test_the_characters_said_are_those_of_the_file():
-    text = load_corpus("dinos")
-    windows = make_windows(text.ids, "lines", Config().windows, 4, 0, end_id=0)
+def test_the_characters_said_are_those_of_the_file(output):
     characters = len(named_corpora()["dinos"].read_text("utf-8"))
-    assert describe(text, Config(), windows).startswith(
+    assert prepared("dinos", output).summary.startswith(
         f"dinos: {characters:,} characters, 27 symbols, lines ("
     )
 

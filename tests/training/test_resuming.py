@@ -10,7 +10,15 @@ import time
 import keras
 import numpy as np
 import pytest
-from training.helpers import PROSE, after, assert_same_end, prepared, press, run
+from training.helpers import (
+    PROSE,
+    after,
+    assert_same_end,
+    prepared,
+    press,
+    request_of,
+    run,
+)
 
 from textgen.errors import OutputError, TrainingError
 from textgen.saving.model_file import load_model
@@ -28,7 +36,7 @@ from textgen.training.checkpoint import (
 from textgen.training.loop import Training
 from textgen.training.pipeline import train
 from textgen.training.session import TrainingSession
-from textgen.training.setup import TrainingRequest, prepare
+from textgen.training.setup import prepare
 
 TINY = {
     "layers": 1, "units": 8, "seq_length": 4, "batch_size": 8, "dropout": 0.3,
@@ -215,8 +223,7 @@ def test_more_minutes_do_not_go_beyond_what_is_worth_it(prose, output, monkeypat
 
 
 def test_two_trainings_of_one_output(prose, output):
-    request = TrainingRequest.of(corpus=prose, output=output, steps=3, **TINY)
-    with prepare(request) as first:
+    with prepare(request_of(prose, output, steps=3, **TINY)) as first:
         for options in ({}, {"resume": True}):
             with pytest.raises(OutputError, match="another is running"):
                 prepared(prose, output, steps=3, **TINY, **options)

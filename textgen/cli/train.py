@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from textgen.cli.options import add_config_options
 from textgen.config import DEFAULT_CORPUS, PRESETS
@@ -28,7 +27,7 @@ value that most of them have, and then come those of the others.
 """
 
 
-def parse_arguments(arguments: Sequence[str], prog: str) -> dict[str, Any]:
+def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     """Read the command line, whose options are keywords of `textgen.train`."""
     parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
     add = parser.add_argument_group("what is trained").add_argument
@@ -48,7 +47,16 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> dict[str, Any]:
         "to a greater length; options that aren't given are what they were")
     # fmt: on
     add_config_options(parser)
-    return vars(parser.parse_args(arguments))
+    options = vars(parser.parse_args(arguments))
+    return TrainingRequest(
+        corpus=options.pop("corpus"),
+        kind=options.pop("kind"),
+        preset=options.pop("preset"),
+        output=options.pop("output"),
+        init_from=options.pop("init_from"),
+        resume=options.pop("resume"),
+        overrides=options,
+    )
 
 
 def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
@@ -59,8 +67,7 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
         prog: what the command calls itself.
         started_s: `time.monotonic` when the process began.
     """
-    request = TrainingRequest.of(**parse_arguments(arguments, prog))
-    with prepare(request) as preparation:
+    with prepare(parse_arguments(arguments, prog)) as preparation:
         for note in preparation.notes:
             say(note)
         if preparation.finished:

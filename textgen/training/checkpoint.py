@@ -155,7 +155,8 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     }
     text = json.dumps(record, allow_nan=False).encode()
     file = io.BytesIO()
-    np.savez(file, **{RECORD: np.frombuffer(text, np.uint8)}, **arrays)
+    arrays[RECORD] = np.frombuffer(text, np.uint8)
+    np.savez(file, allow_pickle=False, **arrays)
     with zipfile.ZipFile(file, "a") as archive:
         archive.comment = bytes(HASH_CHARS)  # its place, at the very end of the file
     digest = hashlib.sha256(file.getbuffer()[:-HASH_CHARS]).hexdigest()

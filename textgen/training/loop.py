@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.config import TrainingConfig
-from textgen.data.windows import LineWindows, TextWindows
+from textgen.data.windows import Windows
 from textgen.errors import CheckpointError, TrainingError
 from textgen.modeling.optimizer import make_optimizer
 from textgen.training.checkpoint import TrainingState
@@ -54,7 +54,7 @@ class Training:
     def __init__(
         self,
         model: keras.Model,
-        windows: TextWindows | LineWindows,
+        windows: Windows,
         config: TrainingConfig,
         *,
         precision: str = "float32",

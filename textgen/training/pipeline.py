@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 import time
@@ -12,14 +13,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from textgen.errors import UnknownOptionError
 from textgen.system.terminal import one_line
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
-
-
-def _say(line: str) -> None:
-    """Print a line on standard error, with keywords as the library names them."""
-    print(one_line(line), file=sys.stderr, flush=True)
 
 
 def train(
@@ -96,8 +93,7 @@ def train(
         callbacks: Keras callbacks; see `textgen.training.loop.Training.run`. The logs
             of an epoch hold ``loss`` and ``val_loss``, in nats per character.
         strategy: a `tf.distribute.Strategy`; None means the current one.
-        show: show progress, samples of text and whatever there is to be told on
-            standard error.
+        show: show progress, samples of text and notes on standard error.
         **mistyped: names of no option; the error says which one may be meant.
 
     Returns:
@@ -108,12 +104,28 @@ def train(
         KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after saving what was
             learned.
     """
-    options = dict(locals())  # every argument, by its name
-    for name in ("callbacks", "strategy", "show", "mistyped"):
-        del options[name]
     started_s = time.monotonic()
+    for name in mistyped:
+        raise UnknownOptionError(name, "train", inspect.signature(train).parameters)
+    # fmt: off
+    request = TrainingRequest(
+        corpus=corpus, kind=kind, preset=preset, output=output, init_from=init_from,
+        resume=resume,
+        overrides={
+            "layers": layers, "units": units, "embedding": embedding,
+            "dropout": dropout, "input_dropout": input_dropout,
+            "seq_length": seq_length, "stride": stride, "targets": targets,
+            "batch_size": batch_size, "learning_rate": learning_rate,
+            "schedule": schedule, "warmup_steps": warmup_steps,
+            "optimizer": optimizer, "weight_decay": weight_decay,
+            "clip_norm": clip_norm, "epochs": epochs, "steps": steps,
+            "minutes": minutes, "precision": precision, "held_out": held_out,
+            "seed": seed,
+        },
+    )
+    # fmt: on
     say = _say if show else lambda line: None
-    with prepare(TrainingRequest.of(**options, **mistyped)) as ready:
+    with prepare(request) as ready:
         for note in ready.notes:
             say(note)
         if ready.finished:
@@ -125,3 +137,8 @@ def train(
     if report.interruption is not None:
         raise report.interruption
     return report.path
+
+
+def _say(line: str) -> None:
+    """Print a line on standard error, with keywords as the library names them."""
+    print(one_line(line), file=sys.stderr, flush=True)

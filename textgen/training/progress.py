@@ -72,7 +72,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         if self._console.is_terminal:
             self._bar.start()
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Update the bar, or print a line when the last one is long ago."""
         on_terminal = self._console.is_terminal
         whole = not on_terminal or self._console.width >= WIDE_COLUMNS
@@ -82,7 +82,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         elif time.monotonic() - self._last_line > LINE_INTERVAL_S:
             self._print_line(text)
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Print the epoch's figures and a sample of text."""
         self._held_out = logs.get("val_loss")
         now = time.monotonic()

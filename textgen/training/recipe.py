@@ -7,7 +7,6 @@ from typing import Any
 
 from textgen.config import PRESETS, Config, ModelConfig
 from textgen.data.corpus import Corpus
-from textgen.data.windows import Windows
 from textgen.errors import OptionError
 from textgen.saving.model_file import MAX_FILE_BYTES
 from textgen.saving.trained_model import (
@@ -28,7 +27,7 @@ CHOSEN_FOR_MINUTES = (
     "input_dropout", "seq_length", "batch_size", "learning_rate", "schedule",
     "weight_decay",
 )  # fmt: skip
-# Of a model file, at most, what is no weight, and what each symbol adds to that.
+# What a model file has beside its weights at most, and what each symbol adds to that.
 RECORD_BYTES, SYMBOL_BYTES = 1 << 20, 16
 
 
@@ -63,16 +62,17 @@ def choose_config(
     if preset is not None:
         check_choice("preset", preset, tuple(PRESETS))
     if start is None:
-        config = _afresh(corpus, preset, overrides).override(**overrides)
-        _check_size(config, corpus)
-        return config
-    config = _go_on(start.config, overrides)
-    _check_held_out(config, corpus, start)
-    _check_size(config, corpus)
+        config = _from_preset(corpus, preset, overrides).override(**overrides)
+    else:
+        config = _from_saved(start.config, overrides)
+        _check_held_out(config, corpus, start)
+    _check_size(config, len(corpus.vocabulary))
     return config
 
 
-def _afresh(corpus: Corpus, preset: str | None, overrides: Mapping[str, Any]) -> Config:
+def _from_preset(
+    corpus: Corpus, preset: str | None, overrides: Mapping[str, Any]
+) -> Config:
     minutes = overrides.get("minutes")
     if preset is None and minutes is not None:
         asked = Config().override(minutes=minutes, held_out=overrides.get("held_out"))
@@ -81,12 +81,12 @@ def _afresh(corpus: Corpus, preset: str | None, overrides: Mapping[str, Any]) ->
         own = sized.override(**overrides)
         rate = peak_rate(own.model.layers, own.model.units, own.training.schedule)
         return sized.override(learning_rate=rate)
-    own = corpus.name if corpus.named and corpus.name in PRESETS else None
     usual = "lines" if corpus.kind == "lines" else "sonnets"
-    return PRESETS[preset or own or usual]
+    own_name = corpus.name if corpus.named and corpus.name in PRESETS else usual
+    return PRESETS[preset or own_name]
 
 
-def _go_on(saved: Config, overrides: Mapping[str, Any]) -> Config:
+def _from_saved(saved: Config, overrides: Mapping[str, Any]) -> Config:
     config = saved.override(precision="auto")
     if saved.training.schedule != "constant":
         rate = saved.training.learning_rate * FINE_TUNING_SHARE
@@ -117,9 +117,9 @@ def _check_held_out(config: Config, corpus: Corpus, start: TrainedModel) -> None
         )
 
 
-def _check_size(config: Config, corpus: Corpus) -> None:
+def _check_size(config: Config, symbols: int) -> None:
     """Raise `OptionError`, before the work, for what could not be saved or opened."""
-    model, windows, symbols = config.model, config.windows, len(corpus.vocabulary)
+    model, windows = config.model, config.windows
     if not model.embedding and symbols > MAX_ONE_HOT_SYMBOLS:
         raise OptionError(
             f"`embedding` must be at least 1 for a text of {symbols:,} symbols, but "
@@ -160,20 +160,6 @@ def _weights(model: ModelConfig, symbols: int) -> int:
     return symbols * embedding + first + others + symbols * (units + 1)
 
 
-def describe(corpus: Corpus, config: Config, windows: Windows) -> str:
-    """Say in one line what is trained on what."""
-    model = config.model
-    # The end symbol that lines begin with is not in the text.
-    characters = len(corpus.ids) - (corpus.kind == "lines")
-    steps = shown_steps(windows.steps_per_epoch)
-    return (
-        f"{corpus.name}: {characters:,} characters, {len(corpus.vocabulary)} "
-        f"symbols, {corpus.kind} ({corpus.kind_reason}); {model.layers}×{model.units} "
-        f"LSTM, batches of {windows.batch_size} windows, "
-        f"{steps} an epoch"
-    )
-
-
 def describe_length(
     config: Config, done: int, steps: int, step_s: float, steps_per_epoch: int
 ) -> str:
@@ -182,8 +168,8 @@ def describe_length(
     Args:
         config: everything resolved.
         done: steps taken already.
-        steps: planned in all.
-        step_s: seconds of one, as measured.
+        steps: planned in all, each of ``step_s`` seconds.
+        step_s: as measured.
         steps_per_epoch: steps that see each training window once.
     """
     left_s = (steps - done) * step_s

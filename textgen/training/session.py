@@ -32,7 +32,7 @@ from textgen.training.held_out import shorter_is_better
 from textgen.training.loop import Training
 from textgen.training.output import save_keeping_previous
 from textgen.training.progress import ProgressDisplay, sample_of
-from textgen.training.recipe import describe, describe_length
+from textgen.training.recipe import describe_length
 from textgen.training.schedule import steps_in_time
 from textgen.training.setup import Preparation
 from textgen.training.step import choose_precision, configure_process
@@ -125,7 +125,7 @@ class TrainingSession:
             ModelFileError: the network could not be saved in the end.
         """
         ready = self._ready
-        self._say(describe(ready.corpus, ready.config, ready.windows))
+        self._say(ready.summary)
         self._say("compiling the training step …")
         configure_process()
         precision = choose_precision(ready.config.training.precision)
@@ -204,7 +204,8 @@ class TrainingSession:
     def _first_checkpoint(self, steps: int) -> Checkpoint:
         """Return the checkpoint of where the training begins or goes on."""
         state, corpus = self._loop.state(), self._ready.corpus
-        run, lengthened_at = secrets.token_hex(8), ()
+        run = secrets.token_hex(8)
+        lengthened_at: tuple[int, ...] = ()
         before = self._ready.checkpoint
         if before is not None:
             run, lengthened_at = before.run, before.lengthened_at

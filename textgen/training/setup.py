@@ -9,21 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from textgen.config import DEFAULT_CORPUS, LENGTHS, Config
 from textgen.data.corpus import Corpus, corpus_name, load_corpus
-from textgen.data.vocabulary import END_SYMBOL, Vocabulary
+from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import Windows, make_windows
-from textgen.errors import (
-    CheckpointError,
-    CorpusError,
-    OptionError,
-    UnknownOptionError,
-    shown,
-)
+from textgen.errors import CheckpointError, CorpusError, OptionError, shown
 from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.files import remove_leftovers
@@ -37,7 +31,12 @@ from textgen.training.resume import (
     resumed_config,
     version_notes,
 )
-from textgen.training.schedule import BUDGET_EPOCHS, most_steps, total_steps
+from textgen.training.schedule import (
+    BUDGET_EPOCHS,
+    most_steps,
+    shown_steps,
+    total_steps,
+)
 
 
 @dataclass(frozen=True)
@@ -61,21 +60,6 @@ class TrainingRequest:
     def corpus_or_default(self) -> str | os.PathLike[str]:
         """The corpus asked for, which may be an empty text, or the sonnets."""
         return DEFAULT_CORPUS if self.corpus is None else self.corpus
-
-    @classmethod
-    def of(cls, **options: Any) -> TrainingRequest:
-        """Return the request that options of `textgen.train` or of train.py make.
-
-        Raises:
-            UnknownOptionError: a name that is no option.
-        """
-        own = [f.name for f in fields(cls) if f.name != "overrides"]
-        known = [*own, *Config().flat()]
-        for name in options:
-            if name not in known:
-                raise UnknownOptionError(name, "train", known)
-        asked = {name: options.pop(name) for name in own if name in options}
-        return cls(**asked, overrides=options)
 
 
 @dataclass(frozen=True)
@@ -107,13 +91,23 @@ class Preparation:
     finished: bool = False
     notes: tuple[str, ...] = ()
 
+    @property
+    def summary(self) -> str:
+        """What is trained on what, in one line."""
+        corpus, model, windows = self.corpus, self.config.model, self.windows
+        # The end symbol that lines begin with is not in the text.
+        characters = len(corpus.ids) - (corpus.kind == "lines")
+        return (
+            f"{corpus.name}: {characters:,} characters, {len(corpus.vocabulary)} "
+            f"symbols, {corpus.kind} ({corpus.kind_reason}); "
+            f"{model.layers}×{model.units} LSTM, batches of {windows.batch_size} "
+            f"windows, {shown_steps(windows.steps_per_epoch)} an epoch"
+        )
+
 
 @contextlib.contextmanager
 def prepare(request: TrainingRequest) -> Iterator[Preparation]:
     """Read and check everything that a training needs, and lock its output.
-
-    Args:
-        request: what was asked for.
 
     Yields:
         What is ready to be trained. No other training writes its file meanwhile.
@@ -128,8 +122,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             f"give `{other}` or `init_from`, not both: each brings its own {own}"
         )
     if request.resume:
-        name = corpus_name(request.corpus_or_default)
-        path = prepare_output(request.output, name)
+        path = prepare_output(request.output, corpus_name(request.corpus_or_default))
     else:
         preparation = _new_training(request)
         path = preparation.path
@@ -149,8 +142,9 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
 
 def _new_training(request: TrainingRequest) -> Preparation:
     """Prepare a training that begins with new weights or those of a saved model."""
+    start = None
+    notes: list[str] = []
     if request.init_from is None:
-        start = None
         corpus = load_corpus(request.corpus_or_default, request.kind)
     else:
         start = load_trainable(request.init_from)
@@ -158,10 +152,18 @@ def _new_training(request: TrainingRequest) -> Preparation:
     config = choose_config(corpus, request.preset, start, request.overrides)
     windows, held_out = _cut(corpus, config)
     path = prepare_output(request.output, corpus.name)
-    config, notes = _capped(config, windows.steps_per_epoch, request.overrides)
     steps = None
+    # Minutes are limited to what a short text is worth when they are planned.
     if config.training.minutes is None:
         steps = total_steps(config.training, windows.steps_per_epoch)
+        asked = any(request.overrides.get(name) is not None for name in LENGTHS)
+        if not asked and steps > most_steps(windows.steps_per_epoch):
+            config = config.override(epochs=BUDGET_EPOCHS)
+            steps = most_steps(windows.steps_per_epoch)
+            notes.append(
+                f"the text is short, {BUDGET_EPOCHS} epochs are all that it is worth "
+                "(unless `steps` or `epochs` say otherwise)"
+            )
     return Preparation(
         corpus, config, windows, held_out, path, steps, start, notes=tuple(notes)
     )
@@ -169,9 +171,9 @@ def _new_training(request: TrainingRequest) -> Preparation:
 
 def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corpus:
     """Read the text asked for or, if there is none, the one of the saved model."""
-    kind, reason = request.kind or start.kind, "given"
-    if request.kind is None:
-        reason = "as the saved model's"
+    kind, reason = request.kind, "given"
+    if kind is None:
+        kind, reason = start.kind, "as the saved model's"
     if request.corpus is not None:
         corpus = load_corpus(request.corpus, kind, start.vocabulary)
         return replace(corpus, kind_reason=reason)
@@ -187,24 +189,6 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
     )
 
 
-def _capped(
-    config: Config, steps_per_epoch: int, overrides: Mapping[str, Any]
-) -> tuple[Config, list[str]]:
-    """Limit a length that wasn't asked for to what a short text is worth."""
-    training = config.training
-    asked = any(overrides.get(name) is not None for name in LENGTHS)
-    # Minutes, of a model that was trained for so many, are limited as they are planned.
-    if asked or training.minutes is not None:
-        return config, []
-    if total_steps(training, steps_per_epoch) <= most_steps(steps_per_epoch):
-        return config, []
-    note = (
-        f"the text is short, {BUDGET_EPOCHS} epochs are all that it is worth (unless "
-        "`steps` or `epochs` say otherwise)"
-    )
-    return config.override(epochs=BUDGET_EPOCHS), [note]
-
-
 def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     """Prepare a training that goes on from its checkpoint, or begins without one."""
     checkpoint, notes = read_checkpoint(path)
@@ -213,11 +197,8 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
         note = f"there is no checkpoint {str(checkpoint_paths(path)[0])!r} yet"
         return replace(new, notes=(f"{note}: starting afresh", *new.notes))
     config = resumed_config(checkpoint, request.preset, request.overrides)
-    corpus = load_corpus(
-        request.corpus_or_default,
-        checkpoint.corpus["kind"],
-        Vocabulary(checkpoint.symbols),
-    )
+    kind, symbols = checkpoint.corpus["kind"], Vocabulary(checkpoint.symbols)
+    corpus = load_corpus(request.corpus_or_default, kind, symbols)
     check_corpus(checkpoint, corpus, request.kind)
     corpus = replace(corpus, kind_reason="as before")
     windows, held_out = _cut(corpus, config)
@@ -255,16 +236,13 @@ def _unfinished(path: Path) -> list[str]:
 def _cut(corpus: Corpus, config: Config) -> tuple[Windows, HeldOut]:
     """Split the held-out part off and cut the rest into windows."""
     split = corpus.split(config.training.held_out)
-    end_id = None
-    if corpus.kind == "lines":
-        end_id = int(corpus.vocabulary.encode(END_SYMBOL)[0])
     windows = make_windows(
         split.training,
         corpus.kind,
         config.windows,
         config.training.batch_size,
         config.training.seed,
-        end_id,
+        end_id=int(corpus.ids[0]) if corpus.kind == "lines" else None,
     )
     # All of a named text is measured, so that figures compare; not within a budget.
     whole = corpus.named and config.training.minutes is None
