@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import fuzz_model_files as script
 import numpy as np
-import pytest
 
 from textgen.saving import model_file, trained_model
 
@@ -31,37 +30,18 @@ def test_a_seed_repeats_its_files(tmp_path):
     assert len(set(made)) > 20
 
 
-@pytest.fixture
-def opened(tmp_path, monkeypatch):
-    """Return a function that says which rule a valid file of a kind breaks."""
+def test_broken_rules_are_noticed(tmp_path, monkeypatch):
     sources, recorder = script.Sources(tmp_path), script.Recorder()
     monkeypatch.setattr(model_file, "Reader", lambda: recorder)
+    kind, read = script.KINDS[2], script.Recorder.read
 
-    def rule(kind: str, ours: bool = False) -> str:
-        return script.broken_rule(
-            sources.paths[kind], sources.texts[kind], ours, recorder
-        )
-
-    return rule
-
-
-def test_broken_rules_are_noticed(opened, monkeypatch):
-    kind = script.KINDS[2]
-    assert opened(kind) == "accepted"
-    assert "ours" in opened(script.OWN, ours=True)
-    with monkeypatch.context() as patch:
-        patch.setattr(script, "LAYERS", {"LSTM"})
-        assert "layers" in opened(kind)
-    with monkeypatch.context() as patch:
-        patch.setattr(script, "MARGIN_S", -script.sandbox.WALL_S)
-        assert opened(kind) == "too slow"
-    with monkeypatch.context() as patch:
-        patch.setattr(trained_model, "build_model", lambda contents: 1 / 0)
-        assert "ZeroDivisionError" in opened(kind)
-
-
-def test_weights_that_are_not_finite_are_noticed(opened, monkeypatch):
-    read = script.Recorder.read
+    def rule(*patch, kind=kind, ours=False) -> str:
+        """Say which rule a valid file breaks while something is patched."""
+        with monkeypatch.context() as context:
+            if patch:
+                context.setattr(*patch)
+            path, text = sources.paths[kind], sources.texts[kind]
+            return script.broken_rule(path, text, ours, recorder)
 
     def with_nan(self, path):
         contents = read(self, path)
@@ -69,5 +49,9 @@ def test_weights_that_are_not_finite_are_noticed(opened, monkeypatch):
         self.contents = replace(contents, weights=more)
         return contents
 
-    monkeypatch.setattr(script.Recorder, "read", with_nan)
-    assert "not finite" in opened(script.KINDS[2])
+    assert rule() == "accepted"
+    assert "ours" in rule(kind=script.OWN, ours=True)
+    assert "layers" in rule(script, "LAYERS", {"LSTM"})
+    assert rule(script, "MARGIN_S", -script.sandbox.WALL_S) == "too slow"
+    assert "ZeroDivision" in rule(trained_model, "build_model", lambda _: 1 / 0)
+    assert "not finite" in rule(script.Recorder, "read", with_nan)
