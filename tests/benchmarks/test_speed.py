@@ -59,11 +59,8 @@ def turn_of(programs: str, contestant: Contestant, count: int) -> tuple[dict, Tu
 def test_all_train_a_network_of_the_same_size():
     size = Size(layers=2, units=8, seq_length=5, batch_size=8)
     entered = training_speed.contestants_of(size)[:-2]
-    assert [x.name for x in entered][-3:] == [
-        "Keras fit",
-        "PyTorch float32",
-        "PyTorch bfloat16",
-    ]
+    peers = ["Keras fit", "PyTorch float32", "PyTorch bfloat16"]
+    assert [x.name for x in entered][-3:] == peers
     parameters = {}
     for contestant in filter(contest.is_installed, entered):
         try:
@@ -123,16 +120,15 @@ def test_the_first_step_is_that_of_the_first_line_that_counts_steps(monkeypatch)
 
 @pytest.mark.slow
 def test_a_large_text_in_small(tmp_path):
-    first, second, third = (tmp_path / name for name in ("a.txt", "b.txt", "c.txt"))
-    large_corpus.write_text(first, 500_000)
-    large_corpus.write_text(second, 500_000)
-    large_corpus.write_text(third, 500_000, seed=1)
-    text = first.read_text()
+    paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
+    for path, seed in zip(paths, (0, 0, 1), strict=True):
+        large_corpus.write_text(path, 500_000, seed=seed)
+    text, same, other = (path.read_text() for path in paths)
     assert 500_000 <= len(text) < 1_500_000
-    assert text == second.read_text() != third.read_text()
+    assert text == same != other
     lines = [line for line in text.split("\n") if line]
     assert len(set(lines)) == len(lines) == large_corpus.LINES_PER_PIECE
-    resident_mib, first_step_s = large_corpus.train(first, tmp_path)
+    resident_mib, first_step_s = large_corpus.train(paths[0], tmp_path)
     assert 100 < resident_mib < 4000
     assert first_step_s > 0
 
