@@ -10,6 +10,7 @@ from textgen.errors import (
     TextgenError,
     UnknownOptionError,
     as_command_line,
+    checks_keywords,
     did_you_mean,
     shown,
     shown_path,
@@ -45,6 +46,17 @@ def test_a_mistyped_keyword_is_both_kinds_of_error_and_says_what_was_meant():
     assert str(error) == "`unit` is no option of train: did you mean `units`?"
     assert str(UnknownOptionError("zzz", "train", ["units"])).endswith("of train")
     assert did_you_mean("--unit", ["--units"]) == ": did you mean --units?"
+
+
+def test_a_function_says_which_of_its_keywords_was_meant():
+    @checks_keywords
+    def complete(prompt, *, length=9, seq_length=3):
+        return prompt * length
+
+    assert complete("a", length=2) == "aa"
+    for keyword, meant in (("lenght", "length"), ("window", "seq_length")):
+        with pytest.raises(UnknownOptionError, match=f"{keyword}.*`{meant}`"):
+            complete("a", **{keyword: 2})
 
 
 def test_what_is_received_is_shown_escaped_and_shortened():

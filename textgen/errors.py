@@ -9,12 +9,22 @@ as its Python keyword in backquotes, which the commands turn into their option:
 '--window must be at least 1, but was 0'
 """
 
+import functools
 import os
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ParamSpec, TypeVar
 
 OPTION_NAMES = {"seq_length": "window"}  # where an option isn't named as its keyword
+# What a keyword was called once, or is called on the command line.
+OTHER_NAMES = {
+    "window": "seq_length",
+    "window_chars": "seq_length",
+    "stride_chars": "stride",
+}
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 SHOWN_CHARS = 80  # of a received value, in an error's one line
 SHOWN_PATH_CHARS = 300  # of a path, which is of use only as a whole
@@ -89,8 +99,23 @@ class UnknownOptionError(OptionError, TypeError):
     """A function was given a keyword that it doesn't have, for Python a `TypeError`."""
 
     def __init__(self, name: str, function: str, known: Iterable[str]) -> None:
-        question = did_you_mean(name, known, quote="`")
+        question = did_you_mean(OTHER_NAMES.get(name, name), known, quote="`")
         super().__init__(f"`{name}` is no option of {function}{question}")
+
+
+def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function raise `UnknownOptionError` for a keyword that it doesn't have."""
+    code = function.__code__
+    known = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @functools.wraps(function)
+    def checked(*arguments: P.args, **keywords: P.kwargs) -> R:
+        for name in keywords:
+            if name not in known:
+                raise UnknownOptionError(name, function.__name__, known)
+        return function(*arguments, **keywords)
+
+    return checked
 
 
 class CorpusError(TextgenError):

@@ -114,6 +114,15 @@ def test_closed_early_it_leaves_no_threads_and_has_not_run_far_ahead():
     assert next(taken) < 1000 + 2 * ahead
 
 
+def test_closed_early_it_takes_no_more_steps():
+    model = alphabet_model(kind="text")
+    completions = complete_many(model, repeat(""), range(10**6), CompletionConfig())
+    next(completions)
+    completions.close()
+    read = [len(decoder.read[0]) for decoder in model.decoders]
+    assert max(read) <= CompletionConfig().length + STEPS_AT_ONCE * TASKS_AHEAD
+
+
 LEFT_OPEN = """
 import itertools
 from fakes import alphabet_model

@@ -107,6 +107,7 @@ def test_unknown_symbols_are_named_and_the_prompt_is_kept():
     assert "'☃' (skipped)" in message
     assert r"'\x1b'" in message
     assert "\n" not in message
+    assert {warning.filename for warning in caught} == {__file__}
     assert model.decoders[0].read[0][0] == 1
 
 

@@ -75,6 +75,7 @@ def test_names_are_told_from_paths(shipped):
     Path("sonnets").mkdir()
     assert all(map(is_model_name, ["sonnets", "dinos", "story.v2"]))
     paths = ["models/sonnets.h5", "sonnets.h5", "./sonnets", "here", Path("sonnets")]
+    paths += ["my.hdf5", "my.keras", ""]
     assert not any(map(is_model_name, paths))
 
 

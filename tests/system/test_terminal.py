@@ -123,6 +123,14 @@ def test_exit_statuses_and_messages(body, status, message):
     assert result.stderr.count(b"\n") == (1 if message else 0)
 
 
+def test_closed_streams_are_no_traceback():
+    result = run_main("say('told'); print('made')", preexec_fn=lambda: os.close(2))
+    assert (result.returncode, result.stdout) == (0, b"made\n")
+    result = run_main("print('made')", preexec_fn=lambda: os.close(1))
+    assert result.returncode == 2
+    assert b"standard output is closed" in result.stderr
+
+
 def test_a_defect_keeps_its_traceback():
     result = run_main("raise ZeroDivisionError")
     assert result.returncode == 1

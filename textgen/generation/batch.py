@@ -20,7 +20,7 @@ from itertools import chain, islice, repeat
 import numpy as np
 
 from textgen.config import CompletionConfig
-from textgen.errors import OptionError
+from textgen.errors import OptionError, checks_keywords
 from textgen.generation.batch_decoder import BatchDecoder, Ended, Request
 from textgen.generation.streaming import (
     as_model,
@@ -62,6 +62,7 @@ class Completion:
     seed: int
 
 
+@checks_keywords
 def generate_many(
     model: TrainedModel | str | os.PathLike | None,
     prompts_or_count: Sequence[str] | int,
@@ -165,8 +166,9 @@ def _complete(
 ) -> Iterator[Ended]:
     """Yield the requests in the order in which they end, with the ids drawn."""
     threads = threads_for(batch_size)
+    closed = threading.Event()
     steps = [
-        _steps(BatchDecoder(model, batch_size // threads, config), own)
+        _steps(BatchDecoder(model, batch_size // threads, config), own, closed)
         for own in _split(requests, threads)
     ]
     if threads == 1:
@@ -189,13 +191,19 @@ def _complete(
                 tasks.append(submit(half))
                 yield from chain.from_iterable(taken)
     finally:
+        closed.set()
         for pool in pools:
             pool.shutdown(cancel_futures=True)
 
 
-def _steps(decoder: BatchDecoder, requests: Iterator[Request]) -> Iterator[list[Ended]]:
-    """Yield what ends at each step, until all requests have ended."""
-    while decoder.fill(requests):
+def _steps(
+    decoder: BatchDecoder, requests: Iterator[Request], closed: threading.Event
+) -> Iterator[list[Ended]]:
+    """Yield what ends at each step, until all requests have ended or ``closed`` is set.
+
+    Without that, Ctrl-C would have to wait until a thread has taken all of its steps.
+    """
+    while not closed.is_set() and decoder.fill(requests):
         yield decoder.step()
 
 

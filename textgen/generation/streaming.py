@@ -22,7 +22,7 @@ import numpy as np
 
 from textgen.config import DEFAULT_CORPUS, MAX_SEED, CompletionConfig
 from textgen.data.vocabulary import END_SYMBOL
-from textgen.errors import OptionError
+from textgen.errors import OptionError, checks_keywords
 from textgen.generation.sampling import sample
 from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.trained_model import TrainedModel
@@ -38,6 +38,7 @@ class UnknownSymbolsWarning(UserWarning):
     """A prompt holds symbols that the model has never seen; says what was done."""
 
 
+@checks_keywords
 def generate_output(
     model: TrainedModel | str | os.PathLike | None = None,
     prompt: str | None = None,
@@ -104,6 +105,7 @@ def generate_output(
     return "".join(text)
 
 
+@checks_keywords
 def stream_output(
     model: TrainedModel | str | os.PathLike | None,
     prompt: str,
@@ -196,8 +198,16 @@ def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarra
         return model.vocabulary.encode(text)
     fitted = model.vocabulary.fit(text)
     if note := fitted.describe():
-        warnings.warn(note, UnknownSymbolsWarning, stacklevel=4)
+        warnings.warn(note, UnknownSymbolsWarning, stacklevel=_callers_level())
     return model.vocabulary.encode(fitted.text)
+
+
+def _callers_level() -> int:
+    """Return the `stacklevel` that names the first caller outside this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals["__name__"].startswith("textgen."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def ids_to_read(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:

@@ -9,14 +9,15 @@ from textgen.data.corpus import data_folder
 from textgen.errors import ModelFileError, shown_path
 
 PRETRAINED = "-pretrained.h5"
+FILE_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
 def is_model_name(model: str | os.PathLike[str]) -> bool:
     """Tell whether this is a name such as ``sonnets``, and not the path of a file."""
     return (
         isinstance(model, str)
-        and Path(model).name == model
-        and not model.endswith(".h5")
+        and Path(model).name == model != ""
+        and not model.endswith(FILE_SUFFIXES)
         and not os.path.isfile(model)
     )
 

@@ -23,6 +23,7 @@ from typing import NoReturn, TextIO, TypeVar
 
 from textgen.errors import (
     OptionError,
+    OutputError,
     TextgenError,
     as_command_line,
     did_you_mean,
@@ -175,6 +176,11 @@ def run(main: Callable[[], None]) -> NoReturn:
 
 
 def _prepare_streams() -> None:
+    if sys.stdout is None:
+        problem = "standard output is closed"
+        raise OutputError(problem, "send it to a file or a pipe")
+    if sys.stderr is None:  # closed: `print` would send messages to standard output
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     # Only a line feed ends a line of standard input, on Windows too.
     for stream, errors, newline in (
         (sys.stdin, "surrogateescape", "\n"),

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from textgen.errors import UnknownOptionError
+from textgen.errors import checks_keywords
 from textgen.system.terminal import one_line
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
 
 
+@checks_keywords
 def train(
     corpus: str | os.PathLike[str] | None = None,
     *,
@@ -51,7 +50,6 @@ def train(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None,
     show: bool = False,
-    **mistyped: Any,
 ) -> Path:
     """Train a model and save it; the library's form of ``train.py``.
 
@@ -94,7 +92,6 @@ def train(
             of an epoch hold ``loss`` and ``val_loss``, in nats per character.
         strategy: a `tf.distribute.Strategy`; None means the current one.
         show: show progress, samples of text and notes on standard error.
-        **mistyped: names of no option; the error says which one may be meant.
 
     Returns:
         The path of the saved ``.h5`` file.
@@ -105,8 +102,6 @@ def train(
             learned.
     """
     started_s = time.monotonic()
-    for name in mistyped:
-        raise UnknownOptionError(name, "train", inspect.signature(train).parameters)
     # fmt: off
     request = TrainingRequest(
         corpus=corpus, kind=kind, preset=preset, output=output, init_from=init_from,
