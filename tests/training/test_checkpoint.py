@@ -201,14 +201,17 @@ class Scene:
         self.weight = 1.0
         self.written, self.said = [], []
         monkeypatch.setattr(checkpoint.time, "monotonic", lambda: self.now_s)
-        self.writer = CheckpointWriter(self.state, self.write, self.said.append)
+        monkeypatch.setattr(checkpoint, "write_checkpoint", self.write)
+        self.writer = CheckpointWriter(self.current, "model.h5", self.said.append)
         self.writer.write()
 
-    def state(self):
+    def current(self):
         arrays = (np.array([self.weight]), np.array([3]))
-        return TrainingState(len(self.written), 1.0, 0.1, 1, np.zeros(0), arrays)
+        state = TrainingState(len(self.written), 1.0, 0.1, 1, np.zeros(0), arrays)
+        return make_checkpoint(state=state)
 
-    def write(self, state):
+    def write(self, made, output):
+        assert output == "model.h5"
         self.now_s += self.write_s
         if self.full:
             raise OutputError("the disk is full")
@@ -252,7 +255,7 @@ def test_a_later_one_that_fails_is_told_and_tried_again(monkeypatch):
     assert not scene.pass_time(INTERVAL_S)
     assert scene.said == ["the disk is full; training goes on and will try again"]
     assert "full" in str(scene.writer.failure)
-    assert scene.writer.last_good.global_step == 1
+    assert scene.writer.last_good.state.global_step == 1
     scene.full = False
     assert scene.pass_time(INTERVAL_S)
     assert scene.writer.failure is None
@@ -265,4 +268,4 @@ def test_what_is_not_finite_is_never_written(monkeypatch, bad):
     with pytest.raises(TrainingError, match="finite"):
         scene.writer.write()
     assert len(scene.written) == 1
-    assert scene.writer.last_good.global_step == 0
+    assert scene.writer.last_good.state.global_step == 0

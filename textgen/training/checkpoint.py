@@ -40,6 +40,8 @@ FORMER_FORM = b"textgen checkpoint, format 1"
 RECORD, EPOCH_LOSSES = "record", "epoch_losses"
 HASH_CHARS = 64
 LIBRARIES = ("tensorflow", "keras", "numpy")
+INTERVAL_S = 30.0  # between two checkpoints; so much is lost to a power cut
+MOST_SHARE = 0.01  # of the time may go into writing checkpoints
 
 BEGIN_ANEW = "leave out `resume` to train anew"
 
@@ -54,8 +56,7 @@ class TrainingState:
         last_rate: rate of the last step, or the peak before the first.
         num_shards: shards that a batch is cut into; sums depend on it in the last bits.
         epoch_losses: (K,) float32, of the steps taken in the current epoch.
-        variables: all of the network, of the optimizer and of the average, if there
-            is one, in their order.
+        variables: those of the network, of the optimizer and of the average, if any.
     """
 
     global_step: int
@@ -102,39 +103,25 @@ class Checkpoint:
 
 def library_versions() -> dict[str, str]:
     """Return the versions on which a training's last bits may depend."""
-    libraries = {name: _version(name) for name in LIBRARIES}
-    own = {"python": platform.python_version(), "textgen": textgen.__version__}
-    return own | libraries
-
-
-def _version(name: str) -> str:
-    try:
-        return packages.version(name)
-    except packages.PackageNotFoundError:  # tensorflow-cpu, say
-        return "not installed as a package"
+    versions = {"python": platform.python_version(), "textgen": textgen.__version__}
+    for name in LIBRARIES:
+        try:
+            versions[name] = packages.version(name)
+        except packages.PackageNotFoundError:  # tensorflow-cpu, say
+            versions[name] = "not installed as a package"
+    return versions
 
 
 def checkpoint_paths(output: Path) -> tuple[Path, Path]:
-    """Return where the newest checkpoint of a training and the one before it are.
-
-    Args:
-        output: the model file that it writes.
-    """
+    """Return where a model file's newest checkpoint and the one before it are."""
     return (
         output.with_suffix(".checkpoint"),
         output.with_suffix(".previous.checkpoint"),
     )
 
 
-# Writing and reading
-
-
 def write_checkpoint(checkpoint: Checkpoint, output: Path) -> None:
-    """Write a checkpoint; the newest so far becomes the previous one.
-
-    Args:
-        checkpoint: what to write.
-        output: the model file of the training.
+    """Write a checkpoint of a model file; the newest so far becomes the previous one.
 
     Raises:
         OutputError: it can't be written; the earlier ones are as they were.
@@ -166,10 +153,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
 
 
 def read_checkpoint(output: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Read the newest checkpoint that is whole.
-
-    Args:
-        output: the model file of the training.
+    """Read the newest checkpoint of a model file that is whole.
 
     Returns:
         It, or None if there is none at all; and notes worth telling.
@@ -200,17 +184,17 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
     Raises:
         CheckpointError: they are damaged, cut short, or of another version.
     """
-    if data.startswith(FORMER_FORM):
-        raise CheckpointError(_of_another_version("an earlier form"))
-    digest = hashlib.sha256(memoryview(data)[:-HASH_CHARS]).hexdigest().encode()
-    if data[-HASH_CHARS:] != digest:
-        raise CheckpointError("expected a whole checkpoint, but it is damaged")
     try:
+        if data.startswith(FORMER_FORM):
+            raise ValueError("an earlier form")
+        digest = hashlib.sha256(memoryview(data)[:-HASH_CHARS]).hexdigest().encode()
+        if data[-HASH_CHARS:] != digest:
+            raise CheckpointError("expected a whole checkpoint, but it is damaged")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         record = json.loads(arrays.pop(RECORD).tobytes())
         if record.pop("format") != FORMAT_VERSION:
-            raise CheckpointError(_of_another_version("another format"))
+            raise ValueError("another format")
         state = TrainingState(
             **record.pop("state"),
             epoch_losses=arrays.pop(EPOCH_LOSSES),
@@ -221,19 +205,11 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
             record[name] = tuple(record[name])
         return Checkpoint(**record, state=state)
     except (OSError, ValueError, LookupError, TypeError, OptionError) as error:
-        raise CheckpointError(_of_another_version(str(error))) from error
-
-
-def _of_another_version(received: str) -> str:
-    return (
-        f"expected a checkpoint of format {FORMAT_VERSION}, but received another "
-        f"({received}): use the version of textgen that wrote it"
-    )
-
-
-# When a training's checkpoints are written, and what happens when they can't be
-INTERVAL_S = 30.0  # so much is lost to a power cut, if saving is fast
-MOST_SHARE = 0.01  # of the time may go into writing checkpoints
+        raise CheckpointError(
+            f"expected a checkpoint of format {FORMAT_VERSION}, but received another "
+            f"({error})",
+            "use the version of textgen that wrote it",
+        ) from error
 
 
 class CheckpointWriter:
@@ -245,25 +221,25 @@ class CheckpointWriter:
     is worth more than stopping.
 
     Args:
-        state: returns the training's state, between two steps.
-        write: writes a state as a checkpoint.
+        current: returns the checkpoint of where the training is, between two steps.
+        output: the model file of the training.
         say: called with each line worth telling.
 
     Attributes:
-        last_good: the newest state that was found to be finite, or None.
-        failure: why the newest state isn't on the disk, or None.
+        last_good: the newest checkpoint whose weights were found finite, or None.
+        failure: why the newest one isn't on the disk, or None.
     """
 
     def __init__(
         self,
-        state: Callable[[], TrainingState],
-        write: Callable[[TrainingState], None],
+        current: Callable[[], Checkpoint],
+        output: Path,
         say: Callable[[str], None],
     ) -> None:
-        self.last_good: TrainingState | None = None
+        self.last_good: Checkpoint | None = None
         self.failure: OutputError | None = None
-        self._state = state
-        self._write = write
+        self._current = current
+        self._output = output
         self._say = say
         self._written_at_s = time.monotonic()
         self._took_s = 0.0
@@ -288,15 +264,15 @@ class CheckpointWriter:
             TrainingError: the weights are no longer finite; nothing was written.
         """
         started_s = time.monotonic()
-        state = self._state()
-        if not state.is_finite:
+        checkpoint = self._current()
+        if not checkpoint.state.is_finite:
             raise TrainingError(
                 "the weights must be finite numbers, but are not any more at step "
-                f"{state.global_step}"
+                f"{checkpoint.state.global_step}"
             )
-        self.last_good = state
+        self.last_good = checkpoint
         try:
-            self._write(state)
+            write_checkpoint(checkpoint, self._output)
             self.failure = None
         except OutputError as error:
             self.failure = error

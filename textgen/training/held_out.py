@@ -25,7 +25,7 @@ class HeldOut:
     Args:
         ids: (M,) held-out ids; may be empty.
         training_symbols: symbols trained on in an epoch. After each epoch a five
-            hundredth as many are measured, since measuring reads symbol by symbol.
+            hundredth as many are measured, since that goes symbol by symbol.
         whole: measure all of ``ids`` at the end, a text as one stream, as is done
             for named corpora; otherwise at most `MAX_MEASURED_SYMBOLS` spread over it.
     """
@@ -71,14 +71,10 @@ class HeldOut:
 
 
 def shorter_is_better(figures: Sequence[float]) -> list[str]:
-    """Say in one line that a shorter training may serve better, if one clearly would.
-
-    Args:
-        figures: ``val_loss`` after each epoch.
-    """
-    lowest, latest = min(figures, default=0.0), figures[-1] if figures else 0.0
-    if latest <= RISE_WORTH_TELLING * lowest:
+    """Say in one line if ``val_loss`` after each epoch clearly rose again."""
+    if not figures or figures[-1] <= RISE_WORTH_TELLING * min(figures):
         return []
+    lowest, latest = min(figures), figures[-1]
     return [
         f"the held-out part was predicted best at about epoch "
         f"{figures.index(lowest) + 1:,}, {lowest:.3f}, and at the end less well, "

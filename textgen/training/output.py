@@ -78,13 +78,10 @@ def _check_replaceable(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(output: Path) -> Iterator[list[str]]:
-    """Let no other training write an output meanwhile.
+    """Let no other training write this model file meanwhile.
 
     The lock is on an empty file beside it. It vanishes with its process, however that
     ends, and the file is removed when the lock is released.
-
-    Args:
-        output: the model file to be written; its folder exists.
 
     Yields:
         Notes worth telling: on some network disks files can't be locked.
@@ -118,17 +115,10 @@ def locked(output: Path) -> Iterator[list[str]]:
 
 
 def check_room(path: Path, checkpoint_bytes: int) -> None:
-    """Find out before training whether there is room for all that it will write.
+    """Raise `OutputError` before training unless there is room for all it will write.
 
     At the most that is three checkpoints: the newest, the one before it, and the next,
     which is written beside them. The model is no larger than one, and comes later.
-
-    Args:
-        path: of `prepare_output`.
-        checkpoint_bytes: about what a checkpoint takes.
-
-    Raises:
-        OutputError: the disk is too full.
     """
     needed = 3 * checkpoint_bytes
     for file in checkpoint_paths(path):
@@ -166,32 +156,28 @@ def save_keeping_previous(
     Raises:
         OutputError: the file can't be written; the earlier one is intact.
     """
-    earlier = None
-    if path.exists():
-        previous, ours = _previous(path), metadata.get("training", {})
-        theirs = _record_of(path)
-        unfinished = _is_unfinished(theirs)
-        is_same_run = ours.get("run") is not None and ours["run"] == theirs.get("run")
-        is_same = is_same_run and (unfinished or theirs.get("steps") == ours["steps"])
-        is_worth_less = (
-            unfinished
-            and previous.exists()
-            and not _is_unfinished(_record_of(previous))
-        )
-        if not is_same and not is_worth_less:
-            earlier = previous
-    save_model(keras_model, metadata, path, previous=earlier)
-    return earlier
+    if not path.exists() or _stays_previous(metadata.get("training", {}), path):
+        save_model(keras_model, metadata, path)
+        return None
+    save_model(keras_model, metadata, path, previous=_previous(path))
+    return _previous(path)
+
+
+def _stays_previous(new: dict[str, Any], path: Path) -> bool:
+    """Return whether the model to be replaced isn't worth keeping as the previous."""
+    old = _record_of(path)
+    if new.get("run") is not None and new["run"] == old.get("run"):
+        return _is_unfinished(old) or new["steps"] == old.get("steps")
+    previous = _previous(path)
+    return (
+        _is_unfinished(old)
+        and previous.exists()
+        and not _is_unfinished(_record_of(previous))
+    )
 
 
 def is_model_of(path: Path, run: str, steps: int) -> bool:
-    """Return whether a file is the model that a training ended with.
-
-    Args:
-        path: the file; it may be missing or anything else.
-        run: name of the training, see `textgen.training.checkpoint.Checkpoint`.
-        steps: how many it took.
-    """
+    """Return whether a file is what the training named ``run`` ended with."""
     record = _record_of(path)
     its_end = (record.get("run"), record.get("steps")) == (run, steps)
     return its_end and not record.get("interrupted")

@@ -19,8 +19,8 @@ from textgen.system.terminal import printable
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
 SAMPLE_CHARS = 160
-WIDE_COLUMNS = 100  # of a terminal that has room for the speed beside the bar
 SAMPLE_NAMES = 5
+WIDE_COLUMNS = 100  # of a terminal that has room for the speed beside the bar
 AVERAGED_BATCHES = 16
 
 

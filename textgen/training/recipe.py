@@ -50,7 +50,7 @@ def choose_config(
 
     Args:
         corpus: what will be trained on.
-        preset: name of a preset asked for.
+        preset: its name, if one is asked for.
         start: the saved model to go on from.
         overrides: fields of the configuration, flat; None leaves a field as it is.
 
@@ -170,7 +170,7 @@ def describe_length(
         done: steps taken already.
         steps: planned in all, each of ``step_s`` seconds.
         step_s: as measured.
-        steps_per_epoch: steps that see each training window once.
+        steps_per_epoch: of the training windows.
     """
     left_s = (steps - done) * step_s
     if done:
@@ -178,10 +178,9 @@ def describe_length(
     line = f"{shown_steps(steps)}, about {left_s:,.0f} s"
     if config.training.minutes is None:
         return line
+    if steps == most_steps(steps_per_epoch):
+        epochs = steps // steps_per_epoch
+        line = f"the text is short, {epochs} epochs are all that it is worth: {line}"
     values = config.override(steps=steps).flat()
     command = " ".join(f"`{name}` {values[name]}" for name in CHOSEN_FOR_MINUTES)
-    line += f"; to repeat it exactly, in place of `minutes`: {command}"
-    if steps == most_steps(steps_per_epoch):
-        worth = f"{steps // steps_per_epoch} epochs are all that it is worth"
-        line = f"the text is short, {worth}: {line}"
-    return line
+    return f"{line}; to repeat it exactly, in place of `minutes`: {command}"

@@ -20,13 +20,7 @@ SHOWN_DIGITS = 12  # of a SHA-256
 
 
 def check_corpus(checkpoint: Checkpoint, corpus: Corpus, kind: str | None) -> None:
-    """Raise `CheckpointError` unless a text is the one that the training began with.
-
-    Args:
-        checkpoint: of the training.
-        corpus: the text as it is now.
-        kind: as asked for, or None.
-    """
+    """Raise `CheckpointError` unless text and kind are what the training began with."""
     began = checkpoint.corpus
     if kind not in (None, began["kind"]):
         raise _differs("kind", began["kind"], kind)
@@ -44,12 +38,8 @@ def resumed_config(
 ) -> Config:
     """Return the checkpoint's configuration, with the length asked for, if any.
 
-    Whether that is long enough is for `planned_steps` to say.
-
-    Args:
-        checkpoint: of the training.
-        preset: name of a preset asked for, or None; it stands for what it sets.
-        overrides: fields of the configuration, flat; None means not given.
+    A preset that is asked for stands for what it sets. Whether the length is enough is
+    for `planned_steps` to say.
 
     Raises:
         CheckpointError: an option differs from what it was; it is named.
@@ -80,11 +70,6 @@ def planned_steps(
 ) -> tuple[int | None, list[str]]:
     """Return the length to go on to: the one planned, or a greater one asked for.
 
-    Args:
-        checkpoint: of the training.
-        config: of `resumed_config`.
-        steps_per_epoch: steps that see each training window once.
-
     Returns:
         Steps in all, and notes worth telling. The steps are None for a greater number
         of minutes, if how many fit into them is yet to be measured.
@@ -93,35 +78,26 @@ def planned_steps(
         CheckpointError: less than planned is asked for, or minutes of a training
             that was planned in steps.
     """
-    planned, began, asked = (
-        checkpoint.total_steps,
-        checkpoint.config.training,
-        config.training,
-    )
-    as_planned = "leave the length out to go on as planned"
+    began, asked = checkpoint.config.training, config.training
+    planned = checkpoint.total_steps
     if asked == began:
         return planned, []
     if asked.minutes is None:
         steps = total_steps(asked, steps_per_epoch)
         if steps < planned:
-            raise CheckpointError(
-                f"expected at least the {planned:,} steps planned, but {steps:,} were "
-                "asked for",
-                as_planned,
+            raise _too_short(
+                f"at least the {planned:,} steps planned", f"{steps:,} were"
             )
         return steps, []
+    minutes = f"`minutes` {asked.minutes:g} was"
     if began.minutes is None:
-        raise CheckpointError(
-            "expected `steps` or `epochs`, since this training was planned as "
-            f"{planned:,} steps, but `minutes` {asked.minutes:g} was asked for",
-            as_planned,
+        raise _too_short(
+            "`steps` or `epochs`, since this training was planned as "
+            f"{planned:,} steps",
+            minutes,
         )
     if asked.minutes < began.minutes:
-        raise CheckpointError(
-            f"expected at least the {began.minutes:g} minutes planned, but `minutes` "
-            f"{asked.minutes:g} was asked for",
-            as_planned,
-        )
+        raise _too_short(f"at least the {began.minutes:g} minutes planned", minutes)
     if planned < most_steps(steps_per_epoch):
         return None, []
     epochs = planned // steps_per_epoch
@@ -129,6 +105,13 @@ def planned_steps(
         f"more minutes add nothing: the text is short, and {epochs} epochs are all "
         "that a budget comes to"
     ]
+
+
+def _too_short(expected: str, asked: str) -> CheckpointError:
+    return CheckpointError(
+        f"expected {expected}, but {asked} asked for",
+        "leave the length out to go on as planned",
+    )
 
 
 def version_notes(checkpoint: Checkpoint) -> list[str]:
@@ -139,12 +122,11 @@ def version_notes(checkpoint: Checkpoint) -> list[str]:
         for name, was in checkpoint.versions.items()
         if now.get(name) != was
     ]
-    if not changed:
-        return []
-    return [
+    note = (
         f"the checkpoint was written by {'; '.join(changed)}: the training goes on, "
         "but not bit for bit as it would have"
-    ]
+    )
+    return [note] if changed else []
 
 
 def _differs(name: str, was: object, now: object) -> CheckpointError:

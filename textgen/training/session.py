@@ -24,9 +24,7 @@ from textgen.training.checkpoint import (
     MOST_SHARE,
     Checkpoint,
     CheckpointWriter,
-    TrainingState,
     library_versions,
-    write_checkpoint,
 )
 from textgen.training.held_out import shorter_is_better
 from textgen.training.loop import Training
@@ -65,12 +63,6 @@ class Report:
 class TrainingSession:
     """A training that is run in this process; `run` does all of it.
 
-    `start` builds the network, sets it to where the training begins or goes on,
-    compiles the training step and plans how many steps there will be. `train` takes
-    these steps and writes a checkpoint now and then. `finish` measures the network on
-    the held-out text and saves it. `save` writes the model file, also after an
-    interruption and, with the last sound weights, when the training diverges.
-
     Args:
         preparation: of `textgen.training.setup.prepare`, inside its ``with``.
         strategy: a `tf.distribute.Strategy`; None means the current one.
@@ -103,7 +95,7 @@ class TrainingSession:
         """Train from start to finish.
 
         Args:
-            callbacks: see `train`.
+            callbacks: as of `textgen.train`.
 
         Raises:
             TextgenError: one line about what the caller can put right.
@@ -136,11 +128,7 @@ class TrainingSession:
         step_s = self._loop.calibrate()
         steps = self._plan_steps(step_s)
         self._begun = self._first_checkpoint(steps)
-        self._checkpoints = CheckpointWriter(
-            self._loop.state,
-            lambda state: write_checkpoint(self._checkpoint(state), ready.path),
-            self._say,
-        )
+        self._checkpoints = CheckpointWriter(self._checkpoint, ready.path, self._say)
         done, per_epoch = self._loop.global_step, ready.windows.steps_per_epoch
         self._say(describe_length(self._config, done, steps, step_s, per_epoch))
 
@@ -175,11 +163,7 @@ class TrainingSession:
         return loop
 
     def _plan_steps(self, step_s: float) -> int:
-        """Return how many steps to take in all; for minutes, how many fit into them.
-
-        Args:
-            step_s: seconds of one step, as measured.
-        """
+        """Return how many steps of ``step_s`` seconds to take, with those taken."""
         ready, training = self._ready, self._config.training
         if ready.total_steps is not None:
             return ready.total_steps
@@ -204,37 +188,34 @@ class TrainingSession:
     def _first_checkpoint(self, steps: int) -> Checkpoint:
         """Return the checkpoint of where the training begins or goes on."""
         state, corpus = self._loop.state(), self._ready.corpus
-        run = secrets.token_hex(8)
-        lengthened_at: tuple[int, ...] = ()
-        before = self._ready.checkpoint
-        if before is not None:
-            run, lengthened_at = before.run, before.lengthened_at
-            if steps != before.total_steps:
-                lengthened_at = (*lengthened_at, state.global_step)
-        return Checkpoint(
-            run=run,
+        checkpoint = Checkpoint(
+            run=secrets.token_hex(8),
             config=self._config,
             corpus=corpus.identity,
             symbols=corpus.vocabulary.symbols,
             total_steps=steps,
-            lengthened_at=lengthened_at,
+            lengthened_at=(),
             seconds=0.0,
             versions=library_versions(),
             state=state,
         )
+        before = self._ready.checkpoint
+        if before is None:
+            return checkpoint
+        lengthened_at = before.lengthened_at
+        if steps != before.total_steps:
+            lengthened_at = (*lengthened_at, state.global_step)
+        return replace(checkpoint, run=before.run, lengthened_at=lengthened_at)
 
-    def _checkpoint(self, state: TrainingState) -> Checkpoint:
+    def _checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of where the training is."""
         seconds = time.monotonic() - self._started_s
-        return replace(self._begun, state=state, seconds=seconds)
+        return replace(self._begun, state=self._loop.state(), seconds=seconds)
 
     # Train
 
     def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
-        """Take the planned steps, or as many as there are until it is interrupted.
-
-        Args:
-            callbacks: Keras callbacks; see `textgen.training.loop.Training.run`. The
-                logs of an epoch hold ``loss`` and ``val_loss``, in nats per character.
+        """Take the planned steps, or fewer if it is interrupted, with checkpoints.
 
         Raises:
             OutputError: the first checkpoint can't be written.
@@ -242,12 +223,8 @@ class TrainingSession:
         """
         steps, callbacks = self._begun.total_steps, list(callbacks)
         if self._show:
-            display = ProgressDisplay(
-                steps,
-                self._ready.windows,
-                sample=lambda: sample_of(self._snapshot()),
-                first_step=self._loop.global_step,
-            )
+            sample, done = lambda: sample_of(self._snapshot()), self._loop.global_step
+            display = ProgressDisplay(steps, self._ready.windows, sample, done)
             callbacks.append(display)
         try:
             with on_interrupt(self._loop.request_stop) as received:
@@ -275,16 +252,60 @@ class TrainingSession:
         good = self._checkpoints.last_good
         rate = float(f"{self._config.training.learning_rate / 3:.1g}")
         lower = f"`learning_rate` {rate:g}"
-        if good is None or not good.global_step:
+        if good is None or not good.state.global_step:
             return TrainingError(
                 f"{error}; nothing was saved", f"try {lower} or `precision` float32"
             )
-        self._loop.restore(good)
-        self.save(self._checkpoint(good), diverged=str(error))
+        self._loop.restore(good.state)
+        self.save(good, diverged=str(error))
         return TrainingError(
             f"{error}; {str(self._ready.path)!r} is the model of step "
-            f"{good.global_step:,}, when all was well",
+            f"{good.state.global_step:,}, when all was well",
             f"go on from it with `init_from` and a lower rate, or anew with {lower}",
+        )
+
+    # Finish
+
+    def finish(self) -> Report:
+        """Measure the network, unless it was interrupted, and save it.
+
+        Raises:
+            KeyboardInterrupt: it was stopped before anything was learned.
+            TrainingError: a callback stopped it before the first step.
+            OutputError: the model, or its last checkpoint, can't be written.
+        """
+        ready, nats = self._ready, None
+        if not self._loop.global_step:
+            raise self._interruption or TrainingError(
+                "expected to train, but a callback stopped it before the first step; "
+                "nothing was saved"
+            )
+        if self._interruption is not None:
+            self._say(
+                "stopped; saving what was learned, which one more Ctrl-C would give up"
+            )
+        else:
+            # The figures from before a resume are not known.
+            if ready.checkpoint is None:
+                for line in shorter_is_better(self._val_losses):
+                    self._say(line)
+            try:
+                nats = ready.held_out.measure(self._snapshot())
+            except KeyboardInterrupt as interrupt:
+                self._interruption = type(interrupt)
+        final = self._checkpoint()
+        previous = self.save(final, held_out_nats=nats)
+        if (failure := self._checkpoints.failure) is not None:
+            raise OutputError(
+                f"{str(ready.path)!r} is saved, but no checkpoint: {failure}"
+            )
+        return Report(
+            path=ready.path,
+            previous=previous,
+            steps=final.state.global_step,
+            seconds=final.seconds,
+            held_out_nats=nats,
+            interruption=self._interruption,
         )
 
     # Save
@@ -352,52 +373,8 @@ class TrainingSession:
 
     def _snapshot(self) -> TrainedModel:
         """Return the network as it is now, in the form that generates and measures."""
-        corpus, network = self._ready.corpus, network_of(self._loop.result)
-        metadata = self._metadata({})
+        corpus, metadata = self._ready.corpus, self._metadata({})
+        network = network_of(self._loop.result)
         return TrainedModel(
             network, corpus.vocabulary, corpus.kind, self._config, metadata, None
-        )
-
-    # Finish
-
-    def finish(self) -> Report:
-        """Measure the network, unless it was interrupted, and save it.
-
-        Raises:
-            KeyboardInterrupt: it was stopped before anything was learned.
-            TrainingError: a callback stopped it before the first step.
-            OutputError: the model, or its last checkpoint, can't be written.
-        """
-        ready, nats = self._ready, None
-        if not self._loop.global_step:
-            raise self._interruption or TrainingError(
-                "expected to train, but a callback stopped it before the first step; "
-                "nothing was saved"
-            )
-        if self._interruption is None:
-            # The figures from before a resume are not known.
-            if ready.checkpoint is None:
-                for line in shorter_is_better(self._val_losses):
-                    self._say(line)
-            try:
-                nats = ready.held_out.measure(self._snapshot())
-            except KeyboardInterrupt as interrupt:
-                self._interruption = type(interrupt)
-        else:
-            self._say(
-                "stopped; saving what was learned, which one more Ctrl-C would give up"
-            )
-        final = self._checkpoint(self._loop.state())
-        previous = self.save(final, held_out_nats=nats)
-        if (failure := self._checkpoints.failure) is not None:
-            raise OutputError(
-                f"{str(ready.path)!r} is saved, but no checkpoint: {failure}"
-            )
-        return Report(
-            path=ready.path,
-            previous=previous,
-            steps=self._loop.global_step,
-            seconds=final.seconds,
-            held_out_nats=nats,
-            interruption=self._interruption,
         )
