@@ -1,6 +1,5 @@
 """The checkpoint file: exact, whole or refused, two generations; when it is written."""
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -52,18 +51,10 @@ def test_what_is_read_is_what_was_written(output):
     one, other = vars(found).copy(), vars(written).copy()
     one_state, other_state = vars(one.pop("state")), vars(other.pop("state"))
     assert one == other
-    for name, value in other_state.items():
-        if name in ("epoch_losses", "variables"):
-            assert_same_arrays(one_state[name], value)
-        else:
-            assert one_state[name] == value
-
-
-def test_it_is_an_archive_of_numpy_without_pickle(output):
-    write_checkpoint(make_checkpoint(), output)
-    with np.load(checkpoint_paths(output)[0], allow_pickle=False) as file:
-        assert json.loads(file["record"].tobytes())["total_steps"] == 900
-        np.testing.assert_array_equal(file["variable_1"], 7)
+    for state in (one_state, other_state):
+        state["arrays"] = [state.pop("epoch_losses"), *state.pop("variables")]
+    assert_same_arrays(one_state.pop("arrays"), other_state.pop("arrays"))
+    assert one_state == other_state
 
 
 def test_two_generations_beside_the_model(output):
@@ -77,10 +68,6 @@ def test_two_generations_beside_the_model(output):
         decode_checkpoint(path.read_bytes()) for path in checkpoint_paths(output)
     )
     assert (newest.state.global_step, previous.state.global_step) == (3, 2)
-
-
-def test_there_may_be_none(output):
-    assert read_checkpoint(output) == (None, [])
 
 
 def test_the_older_is_used_when_the_newer_is_damaged_and_that_is_said(output):
@@ -101,6 +88,7 @@ def test_the_older_is_used_when_the_newer_is_damaged_and_that_is_said(output):
 
 
 def test_the_older_is_used_when_the_newer_is_not_there(output):
+    assert read_checkpoint(output) == (None, [])
     for step in (1, 2):
         write_checkpoint(make_checkpoint(step), output)
     checkpoint_paths(output)[0].unlink()
@@ -132,15 +120,9 @@ def test_every_flipped_bit_and_every_truncation_is_noticed():
         decode_checkpoint(data + b"\0")
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"textgen checkpoint, format 1\n" + b"0" * 64 + b"\n{}\nthe arrays' bytes",
-        b"textgen checkpoint, format 1\n",
-    ],
-)
-def test_one_of_the_former_form_is_refused_in_one_line(output, data):
-    checkpoint_paths(output)[0].write_bytes(data)
+def test_one_of_the_former_form_is_refused_in_one_line(output):
+    former = b"textgen checkpoint, format 1\n" + b"0" * 64 + b"\n{}\nthe arrays"
+    checkpoint_paths(output)[0].write_bytes(former)
     with pytest.raises(CheckpointError, match="an earlier form") as caught:
         read_checkpoint(output)
     assert "\n" not in str(caught.value)
@@ -179,14 +161,6 @@ def test_what_another_version_wrote_is_refused(change):
     with pytest.raises(CheckpointError, match="the version of textgen that") as caught:
         decode_checkpoint(data)
     assert "\n" not in str(caught.value)
-
-
-def test_states_that_are_no_numbers_are_known():
-    state = make_checkpoint().state
-    assert state.is_finite
-    for bad in (np.nan, np.inf, -np.inf):
-        spoilt = np.array([0, bad], np.float32)
-        assert not dataclasses.replace(state, variables=(spoilt,)).is_finite
 
 
 # When checkpoints are written, by a clock of our own
@@ -261,7 +235,7 @@ def test_a_later_one_that_fails_is_told_and_tried_again(monkeypatch):
     assert scene.writer.failure is None
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_is_never_written(monkeypatch, bad):
     scene = Scene(monkeypatch)
     scene.weight = bad

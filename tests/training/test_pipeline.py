@@ -28,7 +28,7 @@ from training.helpers import (
 import textgen
 from textgen.config import Config
 from textgen.data.corpus import load_corpus
-from textgen.errors import ModelFileError, OptionError, OutputError
+from textgen.errors import ModelFileError, OptionError
 from textgen.evaluation.nats import held_out_nats
 from textgen.generation.streaming import generate_output
 from textgen.modeling import gradients
@@ -46,6 +46,10 @@ SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_s
 SAVED_FILES = ["model.checkpoint", "model.h5", "model.previous.checkpoint"]
 
 
+def files_beside(output):
+    return sorted(path.name for path in output.parent.iterdir())
+
+
 def tiny(corpus, output, **options):
     return run(corpus, output, **(TINY | {"steps": 3} | options))
 
@@ -57,10 +61,6 @@ def saved(tmp_path_factory):
     corpus = folder / "hour.txt"
     corpus.write_text(PROSE)
     return run(corpus, folder / "saved.h5", **(TINY | SAVED))
-
-
-def files_beside(output) -> list[str]:
-    return sorted(path.name for path in output.parent.iterdir())
 
 
 def test_an_averaged_training_saves_the_average(prose, output):
@@ -79,45 +79,27 @@ def test_an_averaged_training_saves_the_average(prose, output):
     ("corpus", "targets", "embedding"),
     [
         ("sonnets", "all", 0),
-        ("sonnets", "last", 4),
-        ("dinos", "all", 4),
-        ("dinos", "last", 0),
-        ("hour.txt", "all", 4),
+        ("dinos", "last", 4),
         ("hour.txt", "last", 0),
-        ("names.txt", "all", 0),
-        ("names.txt", "last", 4),
+        ("names.txt", "all", 4),
     ],
 )
 def test_train_save_and_complete(prose, names, output, corpus, targets, embedding):
-    own = {"hour.txt": prose, "names.txt": names}
-    report = tiny(
-        own.get(corpus, corpus), output, targets=targets, embedding=embedding, seed=5
-    )
+    corpus = {"hour.txt": prose, "names.txt": names}.get(corpus, corpus)
+    report = tiny(corpus, output, targets=targets, embedding=embedding, seed=5)
     assert report.path == output
     assert (report.steps, report.interruption, report.previous) == (3, None, None)
     assert files_beside(output) == SAVED_FILES
 
-    model = load_model(output)
-    text = load_corpus(own.get(corpus, corpus))
-    assert model.vocabulary == text.vocabulary
-    assert model.kind == text.kind
-    assert model.windows.targets == targets
-    assert model.config.model.embedding == embedding
-    held_out = text.split(0.1).held_out
-    assert report.held_out_nats == held_out_nats(model, held_out)
+    model, text = load_model(output), load_corpus(corpus)
+    assert (model.vocabulary, model.kind) == (text.vocabulary, text.kind)
+    assert (model.windows.targets, model.config.model.embedding) == (targets, embedding)
+    assert report.held_out_nats == held_out_nats(model, text.split(0.1).held_out)
+    completed = generate_output(output, "ter", length=12, seed=0)
+    assert completed.startswith("ter")
+    assert len(completed) == 15 if text.kind == "text" else "\n" not in completed
 
-    if text.kind == "text":
-        poem = generate_output(output, "the ", length=12, seed=0)
-        assert poem.startswith("the ")
-        assert len(poem) == 16
-    else:
-        name = generate_output(output, "ter", length=12, seed=0)
-        assert name.startswith("ter")
-        assert "\n" not in name
-
-    plain = keras.models.load_model(output)
-    ids = text.ids[None, :8].astype(np.int32)
-    odds = plain(ids).numpy()
+    odds = keras.models.load_model(output)(text.ids[None, :8].astype(np.int32)).numpy()
     symbols = (len(text.vocabulary),)
     assert odds.shape == ((1, *symbols) if targets == "last" else (1, 8, *symbols))
     np.testing.assert_allclose(odds.sum(-1), 1, rtol=1e-5)
@@ -125,27 +107,31 @@ def test_train_save_and_complete(prose, names, output, corpus, targets, embeddin
 
 def test_the_record_in_the_file(saved):
     record = load_model(saved.path).metadata
-    assert record["corpus"] == {
-        "name": "hour",
-        "kind": "text",
-        "sha256": hashlib.sha256(PROSE.encode()).hexdigest(),
-    }
+    sha256 = hashlib.sha256(PROSE.encode()).hexdigest()
+    assert record["corpus"] == {"name": "hour", "kind": "text", "sha256": sha256}
     assert record["symbols"] == sorted(set(PROSE))
     training = record["training"]
-    assert training["steps"] == saved.steps == 6
-    assert training["seed"] == 9
-    assert training["precision"] == "float32"
-    assert training["held_out_nats_per_char"] == saved.held_out_nats
-    assert training["interrupted"] is False
-    assert training["parts"] >= 1
-    assert (training["diverged"], training["lengthened_at"]) == (None, [])
-    assert 0 < training["seconds"] == round(saved.seconds, 1)
     today = datetime.now(UTC).date()  # it may have ended just before midnight
-    assert training["date"] in (f"{today - timedelta(days=1)}", f"{today}")
+    assert training.pop("date") in (f"{today - timedelta(days=1)}", f"{today}")
+    versions = training.pop("versions")
     for library in ("tensorflow", "keras", "numpy"):
-        assert training["versions"][library] == metadata.version(library)
-    assert training["versions"]["textgen"] == textgen.__version__
-    assert "python" in training["versions"]
+        assert versions[library] == metadata.version(library)
+    assert versions["textgen"] == textgen.__version__
+    assert "python" in versions
+    assert training.pop("parts") >= 1
+    assert len(training.pop("run")) == 16
+    assert training == {
+        "steps": saved.steps,
+        "seconds": round(saved.seconds, 1),
+        "held_out_nats_per_char": saved.held_out_nats,
+        "interrupted": False,
+        "diverged": None,
+        "lengthened_at": [],
+        "seed": 9,
+        "precision": "float32",
+    }
+    assert saved.steps == 6
+    assert saved.seconds > 0
 
 
 @pytest.mark.parametrize("wanted", ["bfloat16", "auto"])
@@ -187,18 +173,13 @@ def test_it_learns(names, output):
     assert trained.previous == output.with_name("model.previous.h5")
 
 
-def test_everything_can_be_trained_on(prose, output):
-    report = tiny(prose, output, held_out=0.0)
-    assert report.held_out_nats is None
-    training = load_model(output).metadata["training"]
-    assert training["held_out_nats_per_char"] is None
-
-
-def test_a_held_out_part_below_a_window_is_no_figure(tmp_path, output):
+@pytest.mark.parametrize("options", [{"held_out": 0.0}, {"targets": "last"}])
+def test_nothing_held_out_or_less_than_a_window_is_no_figure(tmp_path, output, options):
     short = tmp_path / "short.txt"
     short.write_text(PROSE[:40])  # of which 4 are held out
-    report = tiny(short, output, targets="last")
-    assert report.held_out_nats is None
+    assert tiny(short, output, **options).held_out_nats is None
+    training = load_model(output).metadata["training"]
+    assert training["held_out_nats_per_char"] is None
     assert generate_output(output, "the", length=5, seed=0).startswith("the")
 
 
@@ -206,19 +187,13 @@ def test_a_held_out_part_below_a_window_is_no_figure(tmp_path, output):
 
 
 def test_going_on_starts_from_the_saved_weights(prose, saved, tmp_path):
-    first = saved
     # At a rate of next to nothing, what was saved is what is saved again.
-    going_on = {"learning_rate": 1e-12, "steps": 1}
-    second = run(prose, output=tmp_path / "second.h5", init_from=first.path, **going_on)
-    for a, b in zip(weights_of(first.path), weights_of(second.path), strict=True):
+    going_on = {"init_from": saved.path, "learning_rate": 1e-12, "steps": 1}
+    second = run(prose, tmp_path / "second.h5", **going_on)
+    for a, b in zip(weights_of(saved.path), weights_of(second.path), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-9)
-    third = run(prose, output=tmp_path / "third.h5", init_from=first.path, steps=5)
-    assert not np.array_equal(weights_of(first.path)[1], weights_of(third.path)[1])
-    config = load_model(third.path).config
-    saved = load_model(first.path).config
-    assert config.training.learning_rate == saved.training.learning_rate / 10
-    assert config.model == saved.model
-    assert config.windows == saved.windows
+    third = run(prose, tmp_path / "third.h5", init_from=saved.path, steps=5)
+    assert not np.array_equal(weights_of(saved.path)[1], weights_of(third.path)[1])
 
 
 @pytest.mark.parametrize("embedding", [0, 4])
@@ -346,38 +321,25 @@ def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
 def test_callbacks_see_each_epoch(names, output, tmp_path):
     seen = []
     each = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: seen.append((epoch, dict(logs)))
+        on_epoch_end=lambda epoch, logs: seen.append({"epoch": epoch, **logs})
     )
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     tiny(names, output, steps=None, epochs=3, callbacks=[each, log])
-    assert [epoch for epoch, _ in seen] == [0, 1, 2]
-    assert all(set(logs) == {"loss", "val_loss"} for _, logs in seen)
+    assert [set(logs) for logs in seen] == [{"epoch", "loss", "val_loss"}] * 3
     with open(tmp_path / "log.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
-    for row, (_, logs) in zip(rows, seen, strict=True):
-        assert float(row["loss"]) == pytest.approx(logs["loss"])
-        assert float(row["val_loss"]) == pytest.approx(logs["val_loss"])
+        for row, logs in zip(csv.DictReader(file), seen, strict=True):
+            assert {k: float(v) for k, v in row.items()} == pytest.approx(logs)
 
 
 def test_early_stopping_stops_and_is_no_interruption(names, output):
-    never_enough = keras.callbacks.EarlyStopping(
-        monitor="loss", mode="min", min_delta=100, patience=0
-    )
-    report = tiny(
-        names, output, steps=None, epochs=9, seq_length=8, callbacks=[never_enough]
-    )
+    never_enough = keras.callbacks.EarlyStopping("loss", min_delta=100, mode="min")
+    options = {"steps": None, "epochs": 9, "seq_length": 8}
+    report = tiny(names, output, **options, callbacks=[never_enough])
     assert report.interruption is None
     assert report.held_out_nats is not None
-    two_epochs = 2 * -(-len(split_lines(names)) // 4)
-    assert report.steps == two_epochs
-    assert load_model(output).metadata["training"]["steps"] == two_epochs
-
-
-def split_lines(names):
-    text = load_corpus(names)
-    kept = text.vocabulary.decode(text.split(0.1).training)
-    return kept.split("\n")[1:-1]
+    lines = np.count_nonzero(load_corpus(names).split(0.1).training == 0) - 1
+    assert report.steps == 2 * -(-lines // 4)
+    assert load_model(output).metadata["training"]["steps"] == report.steps
 
 
 # Time, progress, strategies
@@ -483,15 +445,6 @@ def test_a_strategy_trains_the_same(prose, saved, output):
 
 
 # Refused before anything is trained
-
-
-def test_an_output_that_can_not_be_written_is_found_first(prose, tmp_path):
-    (tmp_path / "file").write_text("")
-    started = []
-    hook = keras.callbacks.LambdaCallback(on_train_begin=started.append)
-    with pytest.raises(OutputError, match="choose another `output`"):
-        tiny(prose, tmp_path / "file" / "model.h5", callbacks=[hook])
-    assert not started
 
 
 def test_unknown_options_are_refused(prose, output):

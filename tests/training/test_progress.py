@@ -46,35 +46,29 @@ def make_display(
     return display, written
 
 
-def test_a_plain_line_says_all_and_a_sample_follows(clock):
-    display, written = make_display()
-    clock.now_s += 10
+@pytest.mark.parametrize(
+    ("epoch", "first_step", "seconds", "at", "left"),
+    [
+        # 5 steps of 300 characters in 10 s; 7 steps of 2 s are left.
+        (0, 0, 10, "step 5/12  epoch 1/3", "0:14"),
+        # Steps of an earlier process took no time of this one: 2 steps in 4 s.
+        (0, 3, 4, "step 5/12  epoch 1/3", "0:14"),
+        # The last epoch may be cut short.
+        (2, 0, 24, "step 12/12  epoch 3/3", "0:00"),
+    ],
+)
+def test_a_plain_line_says_all_and_a_sample_follows(
+    clock, epoch, first_step, seconds, at, left
+):
+    display, written = make_display(first_step=first_step)
+    clock.now_s += seconds
     display.on_train_batch_end(4, {"loss": 2.5})
     assert written.getvalue() == ""
-    display.on_epoch_end(0, {"loss": 2.345678, "val_loss": 2.1})
-    # 5 steps of 300 characters in 10 s; 7 steps of 2 s are left.
+    display.on_epoch_end(epoch, {"loss": 2.345678, "val_loss": 2.1})
+    display.on_train_end()
     assert written.getvalue() == (
-        "step 5/12  epoch 1/3  loss 2.346  held-out 2.100  150 chars/s  0:14 left\n"
-        "a sample\n"
+        f"{at}  loss 2.346  held-out 2.100  150 chars/s  {left} left\na sample\n"
     )
-
-
-def test_steps_of_an_earlier_process_took_no_time_of_this_one(clock):
-    display, written = make_display(first_step=3)
-    clock.now_s += 4
-    display.on_epoch_end(0, {"loss": 1.0})
-    # 2 steps of 300 characters in 4 s; 7 steps of 2 s are left.
-    assert written.getvalue().startswith(
-        "step 5/12  epoch 1/3  loss 1.000  150 chars/s  0:14 left\n"
-    )
-
-
-def test_the_last_epoch_may_be_cut_short(clock):
-    display, written = make_display()
-    clock.now_s += 10
-    display.on_epoch_end(2, {"loss": 1.0})
-    assert written.getvalue().startswith("step 12/12  epoch 3/3 ")
-    assert "0:00 left" in written.getvalue()
 
 
 def test_speed_is_that_of_an_average_batch():
@@ -163,23 +157,3 @@ def test_a_narrow_terminal_shows_the_figures_that_matter(clock, width, line):
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
     assert line in re.sub(r"\s+", " ", shown)
     assert "chars/s" not in shown
-
-
-def test_elsewhere_no_bar_nor_colour_is_written(clock):
-    display, written = make_display()
-    clock.now_s += 40
-    display.on_train_batch_end(0, {"loss": 2.5})
-    display.on_epoch_end(0, {"loss": 2.5})
-    display.on_train_end()
-    assert "\x1b" not in written.getvalue()
-    assert "━" not in written.getvalue()
-
-
-def test_by_default_it_writes_to_standard_error(capsys):
-    display = ProgressDisplay(1, Windows(1), lambda: "a sample")
-    display.on_train_begin()
-    display.on_epoch_end(0, {"loss": 1.0})
-    display.on_train_end()
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.endswith("\na sample\n")

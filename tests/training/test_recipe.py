@@ -49,26 +49,23 @@ def with_config(saved, **overrides):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "expected"),
+    ("name", "kind", "named", "expected"),
     [
-        ("sonnets", "text", "sonnets"),
-        ("dinos", "lines", "dinos"),
-        ("dinos", "text", "dinos"),  # by its name, however it is read
-        ("letters", "text", "sonnets"),
-        ("letters", "lines", "lines"),
-        ("course", "text", "sonnets"),  # a preset's name, but no named corpus
+        ("sonnets", "text", True, "sonnets"),
+        ("dinos", "lines", True, "dinos"),
+        ("dinos", "text", True, "dinos"),  # by its name, however it is read
+        ("dinos", "text", False, "sonnets"),  # a file that is called so
+        ("sonnets", "lines", False, "lines"),
+        ("course", "text", True, "course"),
+        ("letters", "lines", False, "lines"),
+        ("letters", "text", True, "sonnets"),  # named, but no preset is
     ],
 )
-def test_a_preset_by_name_or_else_by_kind(name, kind, expected):
-    text = corpus(name, kind, named=name in ("sonnets", "dinos"))
+def test_a_preset_by_name_or_else_by_kind(name, kind, named, expected):
+    text = corpus(name, kind, named=named)
     assert choose_config(text, None, None, {}) == PRESETS[expected]
-
-
-@pytest.mark.parametrize(("name", "kind"), [("dinos", "text"), ("sonnets", "lines")])
-def test_a_file_called_like_a_named_corpus_is_like_any_file(name, kind):
-    usual = choose_config(corpus("letters", kind), None, None, {})
-    assert choose_config(corpus(name, kind), None, None, {}) == usual
-    assert choose_config(corpus(name, kind, named=True), None, None, {}) != usual
+    for preset in PRESETS:
+        assert choose_config(text, preset, None, {}) == PRESETS[preset]
 
 
 @pytest.mark.parametrize(("given", "whole"), [("dinos", True), ("dinos.txt", False)])
@@ -81,14 +78,6 @@ def test_only_a_named_corpus_is_measured_whole(given, whole, tmp_path, monkeypat
     assert said == [{"whole": whole}]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_that_is_asked_for_goes_before_the_corpus_own(preset):
-    for name in ("sonnets", "dinos", "letters"):
-        assert (
-            choose_config(corpus(name, named=True), preset, None, {}) == PRESETS[preset]
-        )
-
-
 @pytest.fixture
 def short(tmp_path):
     """A text of 2,000 characters."""
@@ -97,17 +86,11 @@ def short(tmp_path):
     return path
 
 
-def steps_of(corpus, output, **options):
-    ready = prepared(corpus, output, **options)
-    return ready.total_steps, ready.windows.steps_per_epoch
-
-
 @pytest.mark.parametrize(
     "options",
     [
         {},
         {"preset": "sonnets", "batch_size": 8},
-        {"seq_length": 20},
         {"held_out": 0.5},
         {"init_from": ROOT / "models" / "sonnets-pretrained.h5"},
     ],
@@ -115,11 +98,16 @@ def steps_of(corpus, output, **options):
 def test_without_a_length_a_short_text_is_seen_no_more_often_than_it_is_worth(
     short, options, output
 ):
-    steps, per_epoch = steps_of(short, output, **options)
-    assert steps == BUDGET_EPOCHS * per_epoch
-    for given, expected in (({"steps": 9_999}, 9_999), ({"epochs": 61}, 61)):
-        steps, per_epoch = steps_of(short, output, **options, **given)
-        assert steps == expected * (per_epoch if "epochs" in given else 1)
+    ready = prepared(short, output, **options)
+    per_epoch = ready.windows.steps_per_epoch
+    assert ready.total_steps == BUDGET_EPOCHS * per_epoch
+    assert prepared(short, output, **options, steps=9_999).total_steps == 9_999
+    assert prepared(short, output, **options, epochs=61).total_steps == 61 * per_epoch
+
+
+@pytest.mark.parametrize("name", ["sonnets", "shakespeare"])
+def test_a_long_text_is_trained_on_for_the_presets_steps(output, name):
+    assert prepared(name, output).total_steps == 1240
 
 
 def test_a_length_that_was_limited_may_grow_when_it_is_resumed(tmp_path, output):
@@ -156,12 +144,6 @@ def test_going_on_reads_a_text_as_the_saved_model_did_or_as_asked(
         assert (ready.corpus.kind, ready.corpus.kind_reason) == (kind, reason)
 
 
-def test_a_long_text_is_trained_on_for_the_presets_steps(output):
-    assert steps_of("sonnets", output) == (1240, 21)
-    steps, per_epoch = steps_of("shakespeare", output)
-    assert steps == 1240 < 2 * per_epoch
-
-
 @pytest.mark.parametrize("embedding", [0, 5])
 @pytest.mark.parametrize("schedule", ["cosine", "averaged"])
 def test_a_checkpoint_is_about_as_large_as_said(short, output, embedding, schedule):
@@ -177,45 +159,40 @@ def test_overrides_go_before_the_preset():
     overrides = {"units": 7, "steps": 3, "dropout": None, "embedding": 0}
     config = choose_config(corpus("sonnets", named=True), None, None, overrides)
     assert config == PRESETS["sonnets"].override(units=7, steps=3, embedding=0)
+
+
+def test_what_is_refused(saved, prose_model, output):
     with pytest.raises(OptionError, match="units"):
         choose_config(corpus(), None, None, {"units": -1})
-
-
-def test_an_unknown_preset_lists_what_there_is(saved):
     for start in (None, saved):
         with pytest.raises(OptionError, match="one of sonnets, dinos, lines, course"):
             choose_config(corpus(), "sonets\x1b", start, {})
+    with pytest.raises(OptionError, match="give `preset` or `init_from`, not both"):
+        prepared("sonnets", output, preset="sonnets", init_from=prose_model)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "averaged"])
-def test_going_on_takes_a_tenth_of_a_high_peak_rate(saved, schedule):
-    own = {"learning_rate": 4e-3, "seq_length": 12, "seed": 9}
-    start = with_config(saved, schedule=schedule, **own)
-    config = choose_config(corpus(), None, start, {})
-    assert config.training.learning_rate == pytest.approx(4e-4)
-    rate = config.training.learning_rate
-    assert config == start.config.override(learning_rate=rate, precision="auto")
+PEAK = {"learning_rate": 4e-3, "seq_length": 12, "seed": 9}
 
 
-def test_going_on_keeps_a_constant_rate(saved):
-    start = with_config(saved, learning_rate=4e-3, schedule="constant")
-    expected = start.config.override(precision="auto")
-    assert choose_config(corpus(), None, start, {}) == expected
-
-
-def test_going_on_chooses_the_precision_for_this_machine(saved):
-    start = with_config(saved, precision="bfloat16")
-    assert choose_config(corpus(), None, start, {}).training.precision == "auto"
-    asked = choose_config(corpus(), None, start, {"precision": "bfloat16"})
-    assert asked.training.precision == "bfloat16"
-
-
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "averaged"])
-def test_going_on_takes_what_is_asked_for(saved, schedule):
-    start = with_config(saved, schedule=schedule)
-    overrides = {"learning_rate": 0.5, "epochs": 1, "batch_size": 128, "dropout": 0.4}
-    config = choose_config(corpus(), None, start, overrides)
-    assert config == start.config.override(**overrides, precision="auto")
+@pytest.mark.parametrize(
+    ("own", "asked", "expected"),
+    [
+        (PEAK, {}, {"learning_rate": 4e-4}),
+        (PEAK | {"schedule": "averaged"}, {}, {"learning_rate": 4e-4}),
+        (PEAK | {"schedule": "constant"}, {}, {}),
+        ({"learning_rate": 3e-4}, {}, {"learning_rate": 3e-5}),  # not 2.99…97e-05
+        (PEAK, {"learning_rate": 0.5, "dropout": 0.4, "epochs": 1}, {}),
+        (PEAK | {"schedule": "constant"}, {"learning_rate": 0.5}, {}),
+        (PEAK | {"precision": "bfloat16"}, {}, {"learning_rate": 4e-4}),
+        (PEAK, {"precision": "float32"}, {"learning_rate": 4e-4}),
+    ],
+)
+def test_going_on_keeps_all_but_a_falling_rate_and_the_precision(
+    saved, own, asked, expected
+):
+    start = with_config(saved, **own)
+    config = choose_config(corpus("sonnets", named=True), None, start, asked)
+    assert config == start.config.override(**{"precision": "auto"} | expected | asked)
 
 
 def test_going_on_holds_nothing_out_that_was_trained_on(saved):
@@ -234,11 +211,6 @@ def test_going_on_holds_nothing_out_that_was_trained_on(saved):
     with pytest.raises(OptionError, match=r"at most 0, but was 0\.05"):
         held_out(0.05, kind="lines", **same)
     assert held_out(0, kind="lines", **same) == 0
-
-
-def test_going_on_pays_no_heed_to_the_corpus_preset(saved):
-    config = choose_config(corpus("sonnets", named=True), None, saved, {})
-    assert config.model == saved.config.model != PRESETS["sonnets"].model
 
 
 @pytest.mark.parametrize("name", ["layers", "units", "embedding"])
@@ -305,11 +277,6 @@ def test_the_commands_of_the_model_card_are_what_the_files_record():
         assert made[name].config.override(precision=precision) == recorded
 
 
-def test_a_preset_and_a_saved_model_at_once(output, prose_model):
-    with pytest.raises(OptionError, match="give `preset` or `init_from`, not both"):
-        prepared("sonnets", output, preset="sonnets", init_from=prose_model)
-
-
 def test_what_is_trained_on_what_is_said_in_one_line(prose, output):
     options = {"layers": 2, "units": 64, "seq_length": 9, "batch_size": 4}
     # 76 windows of 9 symbols and the one after fit into the 691 to train on.
@@ -337,16 +304,9 @@ def test_the_command_that_repeats_a_budget_says_all_that_was_chosen():
     budget = choose_config(corpus(), None, None, asked)
     line = describe_length(budget, 0, 1200, 0.05, 9)
     said = dict(re.findall(r"`([a-z_]+)` (\S+)", line.split("in place of")[1]))
-    options = {
-        name: value
-        if name in ("precision", "schedule")
-        else float(value)
-        if "." in value
-        else int(value)
-        for name, value in said.items()
-    }
-    again = choose_config(corpus(), None, None, options)
-    assert again == budget.override(steps=1200)
+    for name in set(said) - {"precision", "schedule"}:
+        said[name] = float(said[name]) if "." in said[name] else int(said[name])
+    assert choose_config(corpus(), None, None, said) == budget.override(steps=1200)
 
 
 def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):

@@ -22,34 +22,30 @@ def checkpoint_of(**overrides):
     return make_checkpoint(config=BEGAN.override(**overrides), total_steps=900)
 
 
-def test_options_that_are_not_given_are_what_they_were():
-    assert resumed_config(checkpoint_of(), None, {"units": None}) == BEGAN
-
-
-def test_options_that_are_given_must_be_what_they_were():
-    same = {"units": 64, "seq_length": 50, "steps": 900, "precision": "auto"}
-    assert resumed_config(checkpoint_of(), None, same) == BEGAN
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"units": None},
+        {"units": 64, "seq_length": 50, "steps": 900, "precision": "auto"},
+    ],
+)
+def test_options_are_what_they_were(given):
+    assert resumed_config(checkpoint_of(), None, given) == BEGAN
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("given", "began", "asked"),
     [
-        (
-            {"units": 65},
-            "`units` must be what this training began with, 64, but was 6",
-        ),
-        ({"seq_length": 51}, "`seq_length` must be .* 50, but was 51"),
-        ({"stride": 3}, "`stride` must be .* None, but was 3"),
-        ({"learning_rate": 0.1}, "`learning_rate` must be .* 0.003, but was 0.1"),
-        ({"precision": "bfloat16"}, "`precision` must be .* float32, but was b"),
-        (
-            {"seed": 1},
-            "`seed` must be .* 0, but was 1: leave it out to go on",
-        ),
-        ({"held_out": 0.2, "steps": 1000}, "`held_out` must be .* 0.1, but was 0.2"),
+        ({"units": 65}, "64", "65"),
+        ({"stride": 3}, "None", "3"),
+        ({"learning_rate": 0.1}, "0.003", "0.1"),
+        ({"precision": "bfloat16"}, "float32", "bfloat16"),
+        ({"seed": 1}, "0", "1: leave it out to go on"),
+        ({"held_out": 0.2, "steps": 1000}, "0.1", "0.2"),
     ],
 )
-def test_a_difference_is_named(given, expected):
+def test_a_difference_is_named(given, began, asked):
+    expected = f"`{next(iter(given))}` must be .* {began}, but was {asked}"
     with pytest.raises(CheckpointError, match=expected):
         resumed_config(checkpoint_of(), None, given)
 
@@ -58,10 +54,9 @@ def test_a_preset_stands_for_what_it_sets_but_for_the_length():
     course = make_checkpoint(config=PRESETS["course"].override(epochs=3, dropout=0.1))
     again = resumed_config(course, "course", {"dropout": 0.1})
     assert again == course.config
-    expected = (
-        r"`dropout` must be .* 0.1, but `preset` course sets 0.5: leave `preset` out"
-    )
-    with pytest.raises(CheckpointError, match=expected):
+    with pytest.raises(
+        CheckpointError, match=r"`dropout` .* course sets 0.5: leave `p"
+    ):
         resumed_config(course, "course", {})
     with pytest.raises(CheckpointError, match=r"`dropout` must be .* 0.1, but was 0.5"):
         resumed_config(course, "course", {"dropout": 0.5})
@@ -113,11 +108,7 @@ def test_the_length_may_grow(began, asked, steps):
 @pytest.mark.parametrize(
     ("began", "asked", "expected"),
     [
-        (
-            {"steps": 900},
-            {"steps": 899},
-            "at least the 900 steps planned, but 899",
-        ),
+        ({"steps": 900}, {"steps": 899}, "at least the 900 steps planned, but 899"),
         ({"steps": 900}, {"epochs": 8}, "900 steps planned, but 800 were asked for"),
         ({"steps": 900}, {"minutes": 9}, "planned as 900 steps, but `minutes` 9 was"),
         ({"minutes": 2}, {"minutes": 1.5}, "2 minutes planned, but `minutes` 1.5 was"),

@@ -24,8 +24,7 @@ from textgen.errors import OutputError, TrainingError
 from textgen.saving.model_file import load_model
 from textgen.system import files as atomic_file
 from textgen.system.terminal import Terminated
-from textgen.training import checkpoint as autosave
-from textgen.training import schedule
+from textgen.training import checkpoint, schedule
 from textgen.training import setup as preparation
 from textgen.training import step as train_step
 from textgen.training.checkpoint import (
@@ -45,12 +44,19 @@ TINY = {
 STEPS = 50  # two epochs of 22 steps and a bit
 
 
+@pytest.fixture
+def always_due(monkeypatch):
+    """A checkpoint is written after each compiled call."""
+    monkeypatch.setattr(checkpoint, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e9)
+
+
 @pytest.fixture(autouse=True)
 def one_step_a_call(monkeypatch):
     """A callback then hits any step, not the end of a call of some length."""
     monkeypatch.setattr(Training, "calibrate", lambda loop: 0.001)
     # Some tests count saves: none is to come because a machine is slow.
-    monkeypatch.setattr(autosave, "INTERVAL_S", math.inf)
+    monkeypatch.setattr(checkpoint, "INTERVAL_S", math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -141,17 +147,6 @@ def test_killed_before_its_model_was_saved_it_is_not_finished(
     assert_same_end(output, undisturbed)
 
 
-def test_no_checkpoint_yet(prose, output, undisturbed):
-    options = dict(TINY, resume=True, steps=STEPS)
-    ready = prepared(prose, output, **options)
-    assert ready.notes == (
-        f"there is no checkpoint {str(checkpoint_paths(output)[0])!r} yet: starting "
-        "afresh",
-    )
-    run(prose, output, **options)
-    assert_same_end(output, undisturbed)
-
-
 def test_from_the_older_generation_it_ends_the_same(prose, output, undisturbed):
     run(prose, output, steps=STEPS, callbacks=[after(7, press())], **TINY)
     newest, _ = checkpoint_paths(output)
@@ -186,10 +181,9 @@ def test_minutes_go_on_counting(prose, output, monkeypatch):
     monkeypatch.setattr(preparation.HeldOut, "measure_briefly", lambda *_: {})
     stopping = [after(3, press())]
     run(prose, output, minutes=30, callbacks=stopping, **TINY)
-    checkpoint, _ = read_checkpoint(output)
-    planned = checkpoint.total_steps
-    spent = dataclasses.replace(checkpoint, seconds=29.9 * 60)
-    write_checkpoint(spent, output)
+    stopped, _ = read_checkpoint(output)
+    planned = stopped.total_steps
+    write_checkpoint(dataclasses.replace(stopped, seconds=29.9 * 60), output)
     lines = []
     report = run(prose, output, resume=True, minutes=30, say=lines.append,
                  callbacks=[after(5, press())])  # fmt: skip
@@ -198,11 +192,11 @@ def test_minutes_go_on_counting(prose, output, monkeypatch):
     assert f" of {planned:,}, " in going_on[0], "planned once"
     longer = run(prose, output, resume=True, minutes=33, say=lines.append,
                  callbacks=[after(7, press())])  # fmt: skip
-    checkpoint, _ = read_checkpoint(output)
+    planned_anew, _ = read_checkpoint(output)
     assert longer.steps == 7
     left_s = (33 - 29.9) * 60
-    assert 5 + (left_s - 120) / 0.02 < checkpoint.total_steps < 5 + left_s / 0.001
-    assert checkpoint.lengthened_at == (5,)
+    assert 5 + (left_s - 120) / 0.02 < planned_anew.total_steps < 5 + left_s / 0.001
+    assert planned_anew.lengthened_at == (5,)
 
 
 def test_more_minutes_do_not_go_beyond_what_is_worth_it(prose, output, monkeypatch):
@@ -266,10 +260,8 @@ class Spoil(keras.callbacks.Callback):
 
 
 def test_the_last_good_model_is_saved_when_the_loss_is_none(
-    prose, output, monkeypatch, undisturbed
+    prose, output, always_due, undisturbed
 ):
-    monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
-    monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
     with pytest.raises(TrainingError) as caught:
         run(prose, output, steps=STEPS, callbacks=[Spoil(9)], **TINY)
     message = str(caught.value)
@@ -320,11 +312,9 @@ def full_from(monkeypatch, n, until=None):
 
 @pytest.mark.slow
 def test_a_disk_full_from_any_write_on_leaves_what_was_there(
-    prose, output, monkeypatch, undisturbed
+    prose, output, monkeypatch, undisturbed, always_due
 ):
     """For every n; and with room again, it goes on and ends the same."""
-    monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
-    monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
     stop = 3
     writes = 1 + stop + 1 + 1  # checkpoints: first, each step, last; and the model
     for n in range(1, writes + 1):
@@ -334,9 +324,9 @@ def test_a_disk_full_from_any_write_on_leaves_what_was_there(
             with pytest.raises(OutputError, match="No space left") as caught:
                 run(prose, path, steps=STEPS, callbacks=[after(stop, press())], **TINY)
         assert "\n" not in str(caught.value)
-        checkpoint, notes = read_checkpoint(path)
+        found, notes = read_checkpoint(path)
         assert notes == []
-        step = None if checkpoint is None else checkpoint.state.global_step
+        step = None if found is None else found.state.global_step
         assert step == (None if n == 1 else min(n - 2, stop))
         assert not path.exists(), "checkpoints come first, and then the model"
         assert not list(path.parent.glob(".*"))
@@ -349,10 +339,8 @@ def test_a_disk_full_from_any_write_on_leaves_what_was_there(
 
 
 def test_a_disk_full_for_a_while_is_told_and_training_goes_on(
-    prose, output, monkeypatch, undisturbed
+    prose, output, monkeypatch, undisturbed, always_due
 ):
-    monkeypatch.setattr(autosave, "INTERVAL_S", 0.0)
-    monkeypatch.setattr(autosave, "MOST_SHARE", 1e9)
     full_from(monkeypatch, 4, until=6)
     lines = []
     run(prose, output, steps=STEPS, say=lines.append, **TINY)
@@ -365,7 +353,7 @@ def test_a_disk_full_for_a_while_is_told_and_training_goes_on(
 def test_a_model_saved_without_its_last_checkpoint_is_no_success(
     prose, output, monkeypatch
 ):
-    monkeypatch.setattr(autosave, "MOST_SHARE", 1e-9)  # only at the beginning and end
+    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e-9)  # only at the beginning and end
     full_from(monkeypatch, 2, until=2)
     with pytest.raises(OutputError, match=r"is saved, but no checkpoint: .*No sp"):
         run(prose, output, steps=3, **TINY)

@@ -10,9 +10,8 @@ and its last 64 bytes, in the place of the archive's comment, are the SHA-256 of
 before them.
 
 Beside ``models/NAME.h5`` there are two generations, ``NAME.checkpoint`` and, before it,
-``NAME.previous.checkpoint``. They hold everything that determines a training's future:
-the order of the windows and dropout are functions of seed and step, so no state of a
-random generator is among it.
+``NAME.previous.checkpoint``. No state of a random generator is in them, since the order
+of the windows and dropout are functions of seed and step.
 """
 
 from __future__ import annotations

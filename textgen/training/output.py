@@ -34,7 +34,7 @@ def prepare_output(output: str | os.PathLike[str] | None, corpus_name: str) -> P
         The file to write, with a symbolic link followed; its folder exists.
 
     Raises:
-        OutputError: naming the file or folder and the reason.
+        OutputError: it can't be written, or must not be.
     """
     path = Path("models", f"{corpus_name}.h5") if output is None else Path(output)
     if path.suffix != ".h5":
@@ -145,10 +145,7 @@ def save_keeping_previous(
     model: it is replaced, and a ``NAME.previous.h5`` stays as it is. That stays, too,
     when it is a finished model and the one to be replaced is not, of whatever training.
 
-    Args:
-        keras_model: a `keras.Model` of `textgen.modeling.model`.
-        metadata: see `textgen.saving.model_file.save_model`.
-        path: the file to write.
+    Args: as of `textgen.saving.model_file.save_model`.
 
     Returns:
         Where the earlier file is now, or None.
@@ -156,15 +153,15 @@ def save_keeping_previous(
     Raises:
         OutputError: the file can't be written; the earlier one is intact.
     """
-    if not path.exists() or _stays_previous(metadata.get("training", {}), path):
+    if not path.exists() or _is_worth_nothing(metadata.get("training", {}), path):
         save_model(keras_model, metadata, path)
         return None
     save_model(keras_model, metadata, path, previous=_previous(path))
     return _previous(path)
 
 
-def _stays_previous(new: dict[str, Any], path: Path) -> bool:
-    """Return whether the model to be replaced isn't worth keeping as the previous."""
+def _is_worth_nothing(new: dict[str, Any], path: Path) -> bool:
+    """Return whether the model to be replaced need not be kept as the previous one."""
     old = _record_of(path)
     if new.get("run") is not None and new["run"] == old.get("run"):
         return _is_unfinished(old) or new["steps"] == old.get("steps")

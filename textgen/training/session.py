@@ -140,26 +140,24 @@ class TrainingSession:
             model = build_model(self._config.model, symbols, seed=training.seed)
         if ready.start is not None:
             set_network(model, ready.start.network)
+        precision, strategy = training.precision, self._strategy
         loop = Training(
-            model,
-            ready.windows,
-            training,
-            precision=training.precision,
-            strategy=self._strategy,
+            model, ready.windows, training, precision=precision, strategy=strategy
         )
-        if ready.checkpoint is not None:
-            usual, before = loop.num_shards, ready.checkpoint.state.num_shards
-            loop.restore(ready.checkpoint.state)
-            if loop.num_shards != before:
-                self._say(
-                    f"batches aren't cut into as many shards as before, {before}, on a "
-                    "GPU: the training goes on, but not bit for bit as it would have"
-                )
-            elif before != usual:
-                self._say(
-                    f"batches are cut into as many shards as before, {before}; for "
-                    f"this machine's cores it would be {usual}"
-                )
+        if ready.checkpoint is None:
+            return loop
+        usual, before = loop.num_shards, ready.checkpoint.state.num_shards
+        loop.restore(ready.checkpoint.state)
+        if loop.num_shards != before:
+            self._say(
+                f"batches aren't cut into as many shards as before, {before}, on a "
+                "GPU: the training goes on, but not bit for bit as it would have"
+            )
+        elif before != usual:
+            self._say(
+                f"batches are cut into as many shards as before, {before}; for "
+                f"this machine's cores it would be {usual}"
+            )
         return loop
 
     def _plan_steps(self, step_s: float) -> int:
@@ -274,7 +272,7 @@ class TrainingSession:
             TrainingError: a callback stopped it before the first step.
             OutputError: the model, or its last checkpoint, can't be written.
         """
-        ready, nats = self._ready, None
+        ready, path, nats = self._ready, self._ready.path, None
         if not self._loop.global_step:
             raise self._interruption or TrainingError(
                 "expected to train, but a callback stopped it before the first step; "
@@ -296,17 +294,9 @@ class TrainingSession:
         final = self._checkpoint()
         previous = self.save(final, held_out_nats=nats)
         if (failure := self._checkpoints.failure) is not None:
-            raise OutputError(
-                f"{str(ready.path)!r} is saved, but no checkpoint: {failure}"
-            )
-        return Report(
-            path=ready.path,
-            previous=previous,
-            steps=final.state.global_step,
-            seconds=final.seconds,
-            held_out_nats=nats,
-            interruption=self._interruption,
-        )
+            raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {failure}")
+        steps = final.state.global_step
+        return Report(path, previous, steps, final.seconds, nats, self._interruption)
 
     # Save
 
@@ -317,15 +307,12 @@ class TrainingSession:
         held_out_nats: float | None = None,
         diverged: str | None = None,
     ) -> Path | None:
-        """Save the network as it is now.
+        """Save the network as it is now; return where the earlier model is, if any.
 
         Args:
             checkpoint: of these weights.
             held_out_nats: mean nats per character of the held-out text.
             diverged: why the training could not go on from these weights, if so.
-
-        Returns:
-            Where the earlier model of that name is now, or None.
         """
         record = {
             "run": checkpoint.run,

@@ -67,13 +67,11 @@ class Preparation:
     """A training that is ready to start; made by `prepare`.
 
     Attributes:
-        corpus: what it trains on.
-        config: how.
+        corpus, config: what it trains on, and how.
         windows: the training part, cut into windows.
         held_out: the part that is only measured.
         path: the file to write; its folder exists and can be written.
-        total_steps: length of the training; None if it is yet to be measured how many
-            steps fit into the time.
+        total_steps: None if it is yet to be measured how many steps fit into the time.
         start: the saved model to go on from, or None.
         checkpoint: the training to resume, or None.
         finished: there is nothing left to do.
