@@ -104,7 +104,10 @@ def test_stopped_it_saves_says_so_and_goes_on(start, tmp_path):
             out, err = process.communicate(timeout=300)
         assert process.returncode == 128 + number
         assert out == b"models/sonnets.h5\n"
-        hint = "the same command with --resume goes on from here"
+        hint = (
+            "to go on from here: train.py --corpus sonnets --output models/sonnets.h5 "
+            "--resume"
+        )
         assert err.decode().splitlines()[-2:] == [hint, "interrupted"]
         record = load_model(tmp_path / "models" / "sonnets.h5").metadata["training"]
         assert record["interrupted"] is True

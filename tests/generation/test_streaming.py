@@ -111,6 +111,11 @@ def test_unknown_symbols_are_named_and_the_prompt_is_kept():
     assert model.decoders[0].read[0][0] == 1
 
 
+def test_no_model_at_all_is_refused():
+    with pytest.raises(OptionError, match="`model`.* was 3"):
+        generate_output(3, "a")
+
+
 def test_strict_refuses_unknown_symbols():
     with pytest.raises(VocabularyError, match="☃"):
         stream_output(alphabet_model(), "a☃", strict=True)

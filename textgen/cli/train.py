@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -67,7 +68,8 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
         prog: what the command calls itself.
         started_s: `time.monotonic` when the process began.
     """
-    with prepare(parse_arguments(arguments, prog)) as preparation:
+    request = parse_arguments(arguments, prog)
+    with prepare(request) as preparation:
         for note in preparation.notes:
             say(note)
         if preparation.finished:
@@ -86,5 +88,8 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")
     writer(sys.stdout)(f"{report.path}\n")
     if report.interruption is not None:
-        say("the same command with --resume goes on from here")
+        corpus = preparation.corpus
+        text = request.corpus or (corpus.name + ("" if corpus.named else ".txt"))
+        options = ["--corpus", str(text), "--output", str(report.path), "--resume"]
+        say(f"to go on from here: {prog} {shlex.join(options)}")
         raise report.interruption

@@ -30,7 +30,7 @@ import numpy as np
 from textgen.data.text_file import existing_file, text_pieces
 from textgen.data.vocabulary import END_SYMBOL, Vocabulary, code_points
 from textgen.data.windows import places_of
-from textgen.errors import CorpusError, VocabularyError, shown_path
+from textgen.errors import CorpusError, VocabularyError, shown, shown_path
 from textgen.system.checks import check_choice, check_number
 
 KINDS = ("lines", "text")
@@ -155,6 +155,9 @@ def load_corpus(
     """
     if kind is not None:
         check_choice("kind", kind, KINDS)
+    if not isinstance(name_or_path, str | os.PathLike):
+        problem = f"`corpus` must be a name or a path, but was {shown(name_or_path)}"
+        raise CorpusError(problem)
     path, named = _find(name_or_path)
     reason = "given"
     if kind is None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from textgen.config import DEFAULT_CORPUS, MAX_SEED, CompletionConfig
 from textgen.data.vocabulary import END_SYMBOL
-from textgen.errors import OptionError, checks_keywords
+from textgen.errors import OptionError, checks_keywords, shown
 from textgen.generation.sampling import sample
 from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.trained_model import TrainedModel
@@ -169,6 +169,11 @@ def as_model(model: TrainedModel | str | os.PathLike | None) -> TrainedModel:
         return load_model_for(DEFAULT_CORPUS)
     if isinstance(model, str | os.PathLike):
         return load_model(model)
+    if not hasattr(model, "decoder"):
+        problem = (
+            f"`model` must be a model, its name or its path, but was {shown(model)}"
+        )
+        raise OptionError(problem)
     return model
 
 

@@ -246,7 +246,7 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except ModelFileError as error:
         problem = f"{shown_path(path)}: {error.problem}"
-        raise ModelFileError(problem, error.advice) from error
+        raise ModelFileError(problem, error.advice) from error.__cause__
 
 
 def _read(path: Path, reader: Reader | None = None) -> Contents:
@@ -266,4 +266,4 @@ def _check_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         problem = f"expected a model file, but it can't be read ({reason})"
-        raise ModelFileError(problem, ADVICE) from error
+        raise ModelFileError(problem, ADVICE) from None

@@ -85,8 +85,9 @@ class TrainedModel:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether its training was interrupted."""
-        return self._record.get("interrupted") is True
+        """Whether its training was interrupted, or diverged."""
+        record = self._record
+        return record.get("interrupted") is True or bool(record.get("diverged"))
 
     @property
     def remark(self) -> str:
