@@ -112,7 +112,7 @@ def test_unknown_symbols_are_named_and_the_prompt_is_kept():
 
 
 def test_no_model_at_all_is_refused():
-    with pytest.raises(OptionError, match="`model`.* was 3"):
+    with pytest.raises(OptionError, match=r"`model`.* was 3"):
         generate_output(3, "a")
 
 
