@@ -42,6 +42,44 @@ def assert_same(ours, theirs):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.fixture
+def run_instead(monkeypatch, tmp_path):
+    """Return a function that lets another program answer."""
+
+    def use(code: str) -> None:
+        (tmp_path / "sandbox_worker.py").write_text(code)
+        monkeypatch.setattr(sandbox, "__file__", str(tmp_path / "sandbox.py"))
+
+    return use
+
+
+@pytest.fixture
+def answered(run_instead):
+    """Return a function that lets a program that is ready give an answer."""
+
+    def use(answer: bytes) -> None:
+        run_instead(
+            "import sys; print(flush=True); sys.stdin.buffer.read()\n"
+            f"sys.stdout.buffer.write({answer!r})"
+        )
+
+    return use
+
+
+@pytest.fixture
+def changed_worker(run_instead, monkeypatch):
+    """Return a function that changes something in the worker."""
+
+    def use(old: str, new: str) -> None:
+        source = Path(sandbox_worker.__file__).read_text()
+        assert source.count(old) == 1
+        folders = [str(Path(sandbox_worker.__file__).parents[2]), *sys.path]
+        run_instead(source.replace(old, new))
+        monkeypatch.setattr(sandbox, "_import_folders", lambda: folders)
+
+    return use
+
+
 def test_what_comes_back_is_what_is_read_here(path):
     assert_same(read(path), read_contents(path.read_bytes()))
 
@@ -69,11 +107,9 @@ def test_the_wall_clock_limits_it(tmp_path, monkeypatch):
     assert 0.9 < time.monotonic() - started < 30
 
 
-def test_the_clock_starts_when_the_process_is_ready(path, monkeypatch, tmp_path):
+def test_the_clock_starts_when_the_process_is_ready(path, monkeypatch, changed_worker):
     monkeypatch.setattr(sandbox, "WALL_S", 3)
-    changed_worker(
-        monkeypatch, tmp_path, "def main(", "import time; time.sleep(4)\n\ndef main("
-    )
+    changed_worker("def main(", "import time; time.sleep(4)\n\ndef main(")
     assert_same(read(path), read_contents(path.read_bytes()))
 
 
@@ -87,29 +123,6 @@ def test_a_crash_is_one_line(path):
 
 
 # Another program in the process' place
-
-
-def answering(monkeypatch, tmp_path, code: str) -> None:
-    """Let a program of the test's answer."""
-    (tmp_path / "sandbox_worker.py").write_text(code)
-    monkeypatch.setattr(sandbox, "__file__", str(tmp_path / "sandbox.py"))
-
-
-def writing(answer: bytes) -> str:
-    """Return a program that is ready, takes the path and writes an answer."""
-    return (
-        "import sys; print(flush=True); sys.stdin.buffer.read()\n"
-        f"sys.stdout.buffer.write({answer!r})"
-    )
-
-
-def changed_worker(monkeypatch, tmp_path, old: str, new: str) -> None:
-    """Let the worker itself answer, with something else in it."""
-    source = Path(sandbox_worker.__file__).read_text()
-    assert source.count(old) == 1
-    folders = [str(Path(sandbox_worker.__file__).parents[2]), *sys.path]
-    answering(monkeypatch, tmp_path, source.replace(old, new))
-    monkeypatch.setattr(sandbox, "_import_folders", lambda: folders)
 
 
 def answer_of(header: dict | bytes, rest: bytes = b"") -> bytes:
@@ -152,26 +165,24 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-def test_an_answer_is_not_believed(name, monkeypatch, tmp_path, path):
-    answering(monkeypatch, tmp_path, writing(ANSWERS[name]))
+def test_an_answer_is_not_believed(name, answered, path):
+    answered(ANSWERS[name])
     with pytest.raises(ModelFileError, match="structure is damaged") as caught:
         read(path)
     assert "\n" not in str(caught.value)
 
 
-def test_an_answer_that_is_right_is_taken(monkeypatch, tmp_path, path):
+def test_an_answer_that_is_right_is_taken(answered, path):
     """So that it is each of those answers that is refused, and not the way it came."""
-    answer = answer_of(one_array(3) | {"config": "x"}, FLOATS.tobytes())
-    answering(monkeypatch, tmp_path, writing(answer))
+    answered(answer_of(one_array(3) | {"config": "x"}, FLOATS.tobytes()))
     contents = read(path)
     assert contents.config == "x"
     np.testing.assert_array_equal(contents.weights["a"][0], FLOATS)
     assert not contents.weights["a"][0].flags.writeable
 
 
-def test_an_error_is_not_believed_to_be_one_short_line(monkeypatch, tmp_path, path):
-    answer = answer_of({"error": [99_999 * "-\n", "advice"]})
-    answering(monkeypatch, tmp_path, writing(answer))
+def test_an_error_is_not_believed_to_be_one_short_line(answered, path):
+    answered(answer_of({"error": [99_999 * "-\n", "advice"]}))
     with pytest.raises(ModelFileError, match="- - -") as caught:
         read(path)
     assert len(caught.value.problem) == sandbox.MAX_ERROR_CHARS
@@ -179,18 +190,15 @@ def test_an_error_is_not_believed_to_be_one_short_line(monkeypatch, tmp_path, pa
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGXCPU"), reason="needs POSIX")
-def test_no_processor_time_left_is_no_damage(monkeypatch, tmp_path, path):
-    code = "import os, signal\nos.kill(os.getpid(), signal.SIGXCPU)"
-    answering(monkeypatch, tmp_path, code)
+def test_no_processor_time_left_is_no_damage(run_instead, path):
+    run_instead("import os, signal\nos.kill(os.getpid(), signal.SIGXCPU)")
     with pytest.raises(ModelFileError, match=r"took more than \d+ s"):
         read(path)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits what only Linux limits")
-def test_a_file_that_needs_more_memory_is_one_line(monkeypatch, tmp_path):
-    changed_worker(
-        monkeypatch, tmp_path, "MEMORY_BYTES = 512 << 20", "MEMORY_BYTES = 0"
-    )
+def test_a_file_that_needs_more_memory_is_one_line(changed_worker, tmp_path):
+    changed_worker("MEMORY_BYTES = 512 << 20", "MEMORY_BYTES = 0")
     path = tmp_path / "m.h5"
     path.write_bytes(bytes(4 << 20))
     with pytest.raises(ModelFileError, match="in the memory of its file's"):
@@ -208,10 +216,8 @@ def test_a_file_that_needs_more_memory_is_one_line(monkeypatch, tmp_path):
         ('("RLIMIT_CORE"', '("RLIMIT_MISSING"', ""),
     ],
 )
-def test_what_cannot_be_limited_is_said(
-    old, new, said, monkeypatch, tmp_path, path, recwarn
-):
-    changed_worker(monkeypatch, tmp_path, old, new)
+def test_what_cannot_be_limited_is_said(old, new, said, changed_worker, path, recwarn):
+    changed_worker(old, new)
     assert_same(read(path), read_contents(path.read_bytes()))
     assert len(recwarn) == bool(said)
     assert all(str(warning.message).startswith(said) for warning in recwarn)
@@ -228,11 +234,8 @@ def test_a_limit_that_fails_does_not_skip_the_others(monkeypatch):
 
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
     assert sandbox_worker.limit_resources(100) == ["memory"]
-    assert set_limits.keys() == {
-        resource.RLIMIT_CPU,
-        resource.RLIMIT_CORE,
-        resource.RLIMIT_FSIZE,
-    }
+    others = {resource.RLIMIT_CPU, resource.RLIMIT_CORE, resource.RLIMIT_FSIZE}
+    assert set_limits.keys() == others
     assert set_limits[resource.RLIMIT_CPU] >= sandbox_worker.CPU_S
 
 
@@ -245,14 +248,10 @@ def test_no_interpreter_is_one_line(executable, monkeypatch, path):
 
 
 @linux_only
-def test_memory_and_processor_time_are_limited(path, monkeypatch, tmp_path):
+def test_memory_and_processor_time_are_limited(path, changed_worker):
     """The worker answers with its limits, in place of Keras' description."""
-    changed_worker(
-        monkeypatch,
-        tmp_path,
-        '"config": contents.config',
-        '"config": open("/proc/self/limits").read()',
-    )
+    limits = '"config": open("/proc/self/limits").read()'
+    changed_worker('"config": contents.config', limits)
     limits = read(path).config.splitlines()
     memory, cpu_s, core, size = (
         next(x for x in limits if x.startswith(name)).split()[-3]
@@ -320,19 +319,6 @@ def test_the_process_is_a_fresh_interpreter_with_little_in_it(path):
     assert b"site" not in loaded
     assert b"tensorflow" not in loaded
     assert done.stdout.startswith(b"\n" + bytes(4))
-
-
-def test_opening_leaves_the_library_out_of_this_process(tmp_path, path):
-    text = tmp_path / "text.txt"
-    text.write_text(keras_2_lstm().symbols, newline="")
-    code = (
-        "import sys\n"
-        "from textgen.saving.model_file import load_model\n"
-        "load_model(*sys.argv[1:])\n"
-        "sys.exit('h5py' in sys.modules)"
-    )
-    command = [sys.executable, "-c", code, path, text]
-    assert subprocess.run(command, check=False).returncode == 0
 
 
 def test_a_file_too_large_is_refused_unread(tmp_path):

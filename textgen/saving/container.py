@@ -67,14 +67,11 @@ def user_block(hdf5: bytes | memoryview, version: int = FORMAT_VERSION) -> bytes
 
 
 def checked_hdf5(data: bytes) -> memoryview:
-    """Return the HDF5 part, having compared its hash; all of a file with no block.
-
-    Args:
-        data: the whole file.
+    """Return a file's HDF5 part, whose hash is right if there is a block before it.
 
     Raises:
-        ModelFileError: if it is empty, no HDF5, of a newer format, damaged, or has a
-            block that isn't ours.
+        ModelFileError: if the file is empty, no HDF5, of a newer format, damaged, or
+            has a block that isn't ours.
     """
     if not data:
         raise ModelFileError("expected a model, but the file is empty", _DAMAGED)
@@ -83,7 +80,8 @@ def checked_hdf5(data: bytes) -> memoryview:
         return view
     hdf5 = view[BLOCK_BYTES:]
     if version := re.match(re.escape(_MAGIC) + rb"(\d{1,9})\n", data):
-        return _compared(hdf5, data[:BLOCK_BYTES], int(version[1]))
+        _check_block(data[:BLOCK_BYTES], hdf5, int(version[1]))
+        return hdf5
     if hdf5[: len(_HDF5_SIGNATURE)] == _HDF5_SIGNATURE:
         raise refusal(
             "HDF5 from the first byte on, or after a block with its SHA-256",
@@ -92,8 +90,7 @@ def checked_hdf5(data: bytes) -> memoryview:
     raise refusal("a model file (HDF5)", f"{len(data):,} bytes of something else")
 
 
-def _compared(hdf5: memoryview, block: bytes, version: int) -> memoryview:
-    """Return the HDF5 part if the block before it holds its hash."""
+def _check_block(block: bytes, hdf5: memoryview, version: int) -> None:
     if version > FORMAT_VERSION:
         raise ModelFileError(
             f"expected at most format {FORMAT_VERSION}, but received format {version}",
@@ -105,4 +102,3 @@ def _compared(hdf5: memoryview, block: bytes, version: int) -> memoryview:
             "short",
             _DAMAGED,
         )
-    return hdf5

@@ -29,12 +29,15 @@ def find_models(corpus: str) -> list[Path]:
     the program's ``models/NAME-pretrained.h5``.
 
     Args:
-        corpus: name of the corpus, or its path, whose folder and suffix don't count.
+        corpus: name of the corpus, with any dots in it, or its path, whose folder and
+            suffix don't count.
 
     Raises:
         ModelFileError: if there is none of these; it lists what there is.
     """
-    name, own, shipped = _corpus_name(corpus), Path("models"), data_folder("models")
+    path, own, shipped = Path(corpus), Path("models"), data_folder("models")
+    is_path = path.name != corpus or path.suffix == ".txt" or os.path.isfile(path)
+    name = path.stem if is_path else corpus
     candidates = [
         own / f"{name}.h5",
         shipped / f"{name}.h5",
@@ -54,29 +57,17 @@ def find_models(corpus: str) -> list[Path]:
 
 
 def passed_over(path: Path | None) -> str:
-    """Name the pretrained model in whose place another one of its name is used.
+    """Return the end of a line about a file in use: which pretrained model it isn't.
 
-    Args:
-        path: the file that is used, if any.
-
-    Returns:
-        The end of a line about that file; empty if there is nothing to be said.
+    It is empty if none of this name comes with the program.
     """
-    if path is None:
-        return ""
-    pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
-    if not os.path.isfile(pretrained):
-        return ""
-    return f", not the one that comes with the program, {str(pretrained)!r}"
+    if path is not None:
+        pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
+        if os.path.isfile(pretrained):
+            return f", not the one that comes with the program, {str(pretrained)!r}"
+    return ""
 
 
 def _distinct(files: list[Path]) -> list[Path]:
     """Leave out what is another path of an earlier file."""
     return list({file.resolve(): file for file in reversed(files)}.values())[::-1]
-
-
-def _corpus_name(corpus: str) -> str:
-    """Return a name as it is, with any dots in it, and of a path the file's name."""
-    path = Path(corpus)
-    is_path = path.name != corpus or path.suffix == ".txt" or os.path.isfile(path)
-    return path.stem if is_path else corpus

@@ -32,16 +32,14 @@ MAX_DEPTH = 12  # groups within groups
 MAX_NAME_CHARS = 1000
 FLOATS = ("float16", "float32", "float64")
 METADATA_PATH = "textgen/metadata"
+LINK = "a link to elsewhere"
 
 
 def read_contents(data: bytes) -> Contents:
-    """Read the model's description, arrays and metadata.
-
-    Args:
-        data: the whole file.
+    """Read the description, arrays and metadata out of a whole file's bytes.
 
     Raises:
-        ModelFileError: if the file is no HDF5, is damaged, holds no model, or holds
+        ModelFileError: if they are no HDF5, are damaged, hold no model, or hold
             anything that isn't stored plainly.
     """
     hdf5 = checked_hdf5(data)
@@ -117,14 +115,14 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
             path = prefix + name
             objects += 1
             if len(name) > MAX_NAME_CHARS:
-                raise refusal(
-                    f"names of at most {MAX_NAME_CHARS:,} characters", shown(path)
-                )
+                most = f"{MAX_NAME_CHARS:,} characters"
+                raise refusal(f"names of at most {most}", shown(path))
             if objects > MAX_OBJECTS or depth > MAX_DEPTH:
                 raise refusal(
                     f"at most {MAX_OBJECTS:,} objects, {MAX_DEPTH} groups deep", "more"
                 )
-            _check_hard_link(path, group.get(name, getlink=True))
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise refusal(f"{shown(path)} in the file itself", LINK)
             item = group[name]
             if isinstance(item, h5py.Dataset) and depth:
                 datasets[path] = item
@@ -135,11 +133,6 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
                     f"a group for each layer at {shown(path)}", "another kind of object"
                 )
     return datasets
-
-
-def _check_hard_link(path: str, link: object) -> None:
-    if not isinstance(link, h5py.HardLink):
-        raise refusal(f"{shown(path)} in the file itself", "a link to elsewhere")
 
 
 def _names(group: h5py.Group, layer: str) -> list[str]:
@@ -165,17 +158,15 @@ def _names(group: h5py.Group, layer: str) -> list[str]:
 
 
 def _read_metadata(file: h5py.File, file_bytes: int) -> str | None:
-    folder = METADATA_PATH.split("/")[0]
-    for path in (folder, METADATA_PATH):
+    for path in (METADATA_PATH.split("/")[0], METADATA_PATH):
         link = file.get(path, getlink=True)
         if link is None:
             return None
-        _check_hard_link(METADATA_PATH, link)
+        if not isinstance(link, h5py.HardLink):
+            raise refusal(f"{path!r} in the file itself", LINK)
     dataset = file[METADATA_PATH]
     if dataset.shape != () or dataset.dtype.kind != "S":
-        raise refusal(
-            f"{METADATA_PATH!r} as one text of fixed length", "something else"
-        )
+        raise refusal(f"{METADATA_PATH!r} as one text of fixed length", "another")
     most_bytes = min(file_bytes, MAX_METADATA_BYTES)
     return bytes(_read_plain(METADATA_PATH, dataset, most_bytes)).decode()
 

@@ -40,18 +40,13 @@ def is_whole(value: object) -> TypeGuard[int]:
 class Layer:
     """A layer as its file describes it, checked but for its arrays.
 
-    Attributes:
-        kind: one of `textgen.saving.keras_schema.LAYERS`, but for ``TimeDistributed``,
-            in whose place stands the layer within.
-        name: of its arrays' group.
-        settings: by today's names.
-        distributed: whether it was within a ``TimeDistributed``.
+    Its methods raise a `ModelFileError` for a setting that isn't what they return.
     """
 
-    kind: str
-    name: str
-    settings: Mapping[str, Any]
-    distributed: bool = False
+    kind: str  # for a TimeDistributed, that of the layer within
+    name: str  # of its arrays' group
+    settings: Mapping[str, Any]  # by today's names
+    distributed: bool = False  # whether it was within a TimeDistributed
 
     @property
     def shown(self) -> str:
@@ -65,50 +60,31 @@ class Layer:
         return next((shape for shape in shapes if shape is not None), None)
 
     def flag(self, name: str, default: bool | None = False) -> bool:
-        """Return a setting that is True or False; with default None it must be there.
-
-        Raises:
-            ModelFileError: if it is anything else.
-        """
+        """Return a setting that is True or False; default None: it must be there."""
         value = self.settings.get(name, default)
         if not isinstance(value, bool):
             raise refusal(f"{name} of {self.shown} as true or false", shown(value))
         return value
 
     def size(self, name: str) -> int:
-        """Return a setting that is the length of an axis.
-
-        Raises:
-            ModelFileError: if it isn't a whole number that a model may have.
-        """
+        """Return a setting that is the length of an axis."""
         value = self.settings.get(name)
         if not is_whole(value) or not 1 <= value <= MAX_SIZE:
-            raise refusal(
-                f"{name} of {self.shown} as a whole number from 1 to {MAX_SIZE:,}",
-                shown(value),
-            )
+            expected = f"{name} of {self.shown} as a whole number"
+            raise refusal(f"{expected} from 1 to {MAX_SIZE:,}", shown(value))
         return value
 
 
 @dataclass(frozen=True)
 class Version:
-    """Which Keras wrote a file.
-
-    Attributes:
-        number: its first two numbers.
-        is_tensorflow: whether it was the one within TensorFlow, before 2.3 another.
-    """
+    """The first two numbers of the Keras that wrote a file."""
 
     number: tuple[int, int]
-    is_tensorflow: bool = False
+    is_tensorflow: bool = False  # the one within TensorFlow, before 2.3 another
 
 
 def read_version(version: str | None) -> Version:
-    """Read a version such as ``2.2.4-tf``; None means the first ones, of Keras 1.
-
-    Raises:
-        ModelFileError: if it has no such form, or is of no Keras known here.
-    """
+    """Read a version such as ``2.2.4-tf``; None means the first ones, of Keras 1."""
     if version is None:
         return Version((1, 0))
     match = re.match(r"(\d{1,3})\.(\d{1,3})(?!\d)", version)
@@ -118,11 +94,7 @@ def read_version(version: str | None) -> Version:
 
 
 def read_config(config: str, version: Version) -> list[Layer]:
-    """Return a model's layers in order, each known and feeding the next only.
-
-    Args:
-        config: the file's JSON.
-        version: of the Keras that wrote it.
+    """Return the layers of the file's JSON in order, each feeding the next only.
 
     Raises:
         ModelFileError: for anything that isn't known here.
@@ -130,9 +102,7 @@ def read_config(config: str, version: Version) -> list[Layer]:
     try:
         return _chain(json.loads(config), old=version.number < (2, 0))
     except ANOTHER_FORM as error:
-        raise refusal(
-            "a description of a Keras model", "one that can't be read"
-        ) from error
+        raise refusal("a Keras description", "one that can't be read") from error
 
 
 def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
@@ -148,9 +118,8 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     names = [item["config"]["name"] for item in items]
     if not all(isinstance(name, str) for name in names):
         raise TypeError("a name that is no text")
-    linear = kind == "Sequential" or (
-        kind in ("Functional", "Model") and _is_linear(model, names)
-    )
+    functional = kind in ("Functional", "Model")
+    linear = _is_linear(model, names) if functional else kind == "Sequential"
     if not linear or len(set(names)) < len(names):
         raise refusal(
             "a Functional or Sequential model whose layers form one chain",
@@ -184,8 +153,7 @@ def _layer_names(ends: Sequence[Any]) -> list[str]:
 def _caller(node: Mapping[str, Any] | Sequence[Any]) -> str | None:
     """Name of the layer whose first output is the only tensor of a call.
 
-    Keras 3 writes a mapping; Keras 2 ``[["lstm", 0, 0, {}]]``; Keras 1 the same
-    without the last part.
+    Keras 3 writes a mapping; Keras 2 ``[["lstm", 0, 0, {}]]``; Keras 1 that without {}.
     """
     if isinstance(node, Mapping):
         if len(node["args"]) != 1:
@@ -208,9 +176,8 @@ def _layer(item: Mapping[str, Any], old: bool) -> Layer:
     if not isinstance(kind, str) or kind not in KNOWN_SETTINGS:
         raise refusal(f"one of the layers {', '.join(LAYERS)} as {layer}", shown(kind))
     if len(name) > MAX_NAME_CHARS:
-        raise refusal(
-            f"names of at most {MAX_NAME_CHARS} characters", f"{len(name):,} in {layer}"
-        )
+        most = f"{MAX_NAME_CHARS} characters"
+        raise refusal(f"names of at most {most}", f"{len(name):,} in {layer}")
     settings = _known(layer, item["config"], KNOWN_SETTINGS[kind])
     _check_policy(layer, settings.get("dtype"))
     if kind == "TimeDistributed":
@@ -231,13 +198,11 @@ def _layer(item: Mapping[str, Any], old: bool) -> Layer:
 
 def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
     """Return what a ``TimeDistributed`` applies at each step."""
-    item = settings["layer"]
-    if item["class_name"] != "Dense":
-        raise refusal(
-            f"a Dense layer in the TimeDistributed layer {shown(name)}",
-            shown(item["class_name"]),
-        )
-    inner = _layer(item, old)
+    kind = settings["layer"]["class_name"]
+    if kind != "Dense":
+        expected = f"a Dense layer in the TimeDistributed layer {shown(name)}"
+        raise refusal(expected, shown(kind))
+    inner = _layer(settings["layer"], old)
     outer = {key: settings[key] for key in SHAPES if key in settings}
     return Layer("Dense", name, {**inner.settings, **outer}, distributed=True)
 
@@ -257,14 +222,11 @@ def _check_item(owner: str, item: Mapping[str, Any]) -> None:
     kind = item["class_name"]
     _known(owner, item, KNOWN_ITEM_KEYS)
     module, registered = item.get("module"), item.get("registered_name")
-    is_keras = module is None or (
-        isinstance(module, str) and re.fullmatch(r"(tf_)?keras(\.\w+)*", module)
-    )
+    is_keras = module is None or re.fullmatch(r"(tf_)?keras(\.\w+)*", module)
     if not is_keras or registered not in (None, kind):
-        name = module if not is_keras else registered
-        raise refusal(
-            f"Keras' own {shown(kind)} as {owner}", f"one registered as {shown(name)}"
-        )
+        name = registered if is_keras else module
+        expected = f"Keras' own {shown(kind)} as {owner}"
+        raise refusal(expected, f"one registered as {shown(name)}")
 
 
 def _check_policy(layer: str, policy: Any) -> None:

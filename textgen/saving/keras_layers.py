@@ -11,7 +11,9 @@ What is stored depends on who wrote it:
                 which an LSTM adds both and a GRU keeps the second for the state
 
 A setting that a file leaves out has the default of the Keras that wrote it, and
-``hard_sigmoid`` is the function that it was then.
+``hard_sigmoid`` is the function that it was then. Every function here raises a
+`ModelFileError` for a setting that can't be had, and for arrays that don't have the
+shapes that the settings say or aren't finite and of reasonable size.
 """
 
 from __future__ import annotations
@@ -40,18 +42,7 @@ Arrays = Sequence[np.ndarray]
 
 
 def embedding(layer: Layer, arrays: Arrays, symbols: int) -> np.ndarray:
-    """Return the table (V, D) of an ``Embedding``.
-
-    Args:
-        layer: as described.
-        arrays: its arrays in the file's order.
-        symbols: V.
-
-    Raises:
-        ModelFileError: as all functions here: for a setting that can't be had, or
-            arrays that aren't of the shapes that the settings say, or not finite and
-            of reasonable size.
-    """
+    """Return the table (V, D) of an ``Embedding`` for a number of symbols, V."""
     rows, columns = layer.size("input_dim"), layer.size("output_dim")
     if rows != symbols:
         raise refusal(f"as many outputs as symbols, {rows:,}", f"{symbols:,}")
@@ -62,10 +53,10 @@ def recurrent(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Re
     """Build an LSTM, GRU or simple recurrent layer, also one of cuDNN.
 
     Args:
-        layer: as described.
-        arrays: its arrays in the file's order.
-        inputs: D, size of what it is called on.
-        version: of the Keras that wrote it.
+        layer: its settings.
+        arrays: those of the file, in its order.
+        inputs: D, the size of what the layer is called on.
+        version: of the Keras that wrote the file.
     """
     for name in ("go_backwards", "return_state"):
         if layer.flag(name):
@@ -109,9 +100,8 @@ def _recurrent_arrays(
     one_gate: list[tuple[int, ...]] = [(inputs, units), (units, units), (units,)]
     shapes = [(*shape[:-1], gates * units) for shape in one_gate]
     if layer.kind.startswith("CuDNN"):
-        return _from_cudnn(
-            _checked(layer, arrays, [*shapes[:2], (2 * gates * units,)]), gates
-        )
+        shapes[2] = (2 * gates * units,)
+        return _from_cudnn(_checked(layer, arrays, shapes), gates)
     if layer.kind == "GRU" and layer.flag("reset_after", _reset_after_default(version)):
         shapes[2] = (2, gates * units)
     if gates > 1 and len(arrays) == 3 * gates:  # Keras 1
@@ -127,10 +117,8 @@ def _recurrent_arrays(
 def _from_cudnn(arrays: Arrays, gates: int) -> Arrays:
     kernel, recurrent_kernel, bias = arrays
     inputs, units = kernel.shape[0], recurrent_kernel.shape[0]
-    kernels = [
-        part.reshape(units, inputs).T for part in np.split(kernel, gates, axis=1)
-    ]
-    recurrents = [part.T for part in np.split(recurrent_kernel, gates, axis=1)]
+    kernels = [x.reshape(units, inputs).T for x in np.split(kernel, gates, axis=1)]
+    recurrents = [x.T for x in np.split(recurrent_kernel, gates, axis=1)]
     biases = bias.reshape(2, -1)
     return [
         np.concatenate(kernels, axis=1),
@@ -152,10 +140,8 @@ def _with_bias(
 def _checked(layer: Layer, arrays: Arrays, shapes: Sequence[tuple[int, ...]]) -> Arrays:
     received = [array.shape for array in arrays]
     if received != list(shapes):
-        raise refusal(
-            f"arrays of the shapes {shown(list(shapes))} for {layer.shown}",
-            shown(received),
-        )
+        expected = f"arrays of the shapes {shown(list(shapes))} for {layer.shown}"
+        raise refusal(expected, shown(received))
     for array in arrays:
         # False for NaN too, which max() returns.
         if not np.abs(array).max() <= MAX_WEIGHT:

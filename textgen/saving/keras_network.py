@@ -75,23 +75,19 @@ def build_model(contents: Contents) -> KerasModel:
         parts.append(part)
     network = _assemble(parts, table, masked)
     last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
-    carries = last.flag("return_sequences") or last.flag("stateful")
-    targets = "all" if carries else "last"
+    carries_state = last.flag("return_sequences") or last.flag("stateful")
+    targets = "all" if carries_state else "last"
     return KerasModel(network, targets, _seq_length(layers, last, symbols))
 
 
 def _check_owners(layers: Sequence[Layer], weights: Arrays) -> None:
     """Refuse arrays that no layer of the chain would take."""
-    takers = {
-        layer.name
-        for layer in layers
-        if layer.kind in (*RECURRENT_LAYERS, "Dense", "Embedding")
-    }
+    kinds = (*RECURRENT_LAYERS, "Dense", "Embedding")
+    takers = {layer.name for layer in layers if layer.kind in kinds}
     for name, arrays in weights.items():
         if arrays and name not in takers:
-            raise refusal(
-                "arrays of the model's own layers only", f"some of {shown(name)}"
-            )
+            received = f"some of {shown(name)}"
+            raise refusal("arrays of the model's own layers only", received)
 
 
 def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
@@ -110,18 +106,16 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
             "an Embedding or one-hot input, recurrent layers and a Dense layer",
             ", ".join(kinds[:20]) or "no layers",
         )
-    *lower, last = [chain[place] for place in recurrent_places]
-    distributed = any(layer.distributed for layer in chain[recurrent_places[-1] :])
-    followed = [(layer, "another recurrent layer") for layer in lower]
-    followed += [(last, "a TimeDistributed")] if distributed else []
-    for layer, follower in followed:
+    recurrents = [chain[place] for place in recurrent_places]
+    followed = recurrents[:-1]
+    if any(layer.distributed for layer in chain[recurrent_places[-1] :]):
+        followed = recurrents
+    for layer in followed:
         if not layer.flag("return_sequences"):
-            raise refusal(
-                f"return_sequences=True in {layer.shown}, since {follower} follows",
-                "False",
-            )
+            received = "False, although a recurrent layer or a TimeDistributed follows"
+            raise refusal(f"return_sequences=True in {layer.shown}", received)
     for setting in ("stateful", "time_major"):
-        if len({layer.flag(setting) for layer in (*lower, last)}) > 1:
+        if len({layer.flag(setting) for layer in recurrents}) > 1:
             raise refusal(f"the same {setting} in all recurrent layers", "both")
 
 
@@ -141,10 +135,8 @@ def _masked(
         return None
     for layer in layers:
         if layer.kind.startswith("CuDNN") or layer.flag("zero_output_for_mask"):
-            raise refusal(
-                f"no masking before {layer.shown}, which doesn't pass over symbols",
-                "one that masks some",
-            )
+            expected = f"no masking before {layer.shown}, which can't skip symbols"
+            raise refusal(expected, "one that masks some")
     return masked
 
 
@@ -170,10 +162,8 @@ def _assemble(
     others = (*parts[:last], *head, dense)
     kernel, bias = dense.kernel, dense.bias
     if any(x.activation == SOFTMAX for x in others) or kernel is None or bias is None:
-        raise refusal(
-            "softmax, or nothing, directly after the last Dense layer and nowhere else",
-            "another order",
-        )
+        expected = "softmax, or nothing, directly after the last Dense layer"
+        raise refusal(f"{expected} and nowhere else", "another order")
     if dense.activation != "linear":
         raise refusal("softmax or no activation at the end", repr(dense.activation))
     table = _folded(table, before, len(bias))
@@ -200,11 +190,8 @@ def _folded(
         return table
     if table is None:
         if symbols > MAX_IDENTITY:
-            raise refusal(
-                f"at most {MAX_IDENTITY:,} one-hot symbols where a layer comes before "
-                "the recurrent ones",
-                f"{symbols:,}",
-            )
+            expected = f"at most {MAX_IDENTITY:,} one-hot symbols for the first layers"
+            raise refusal(expected, f"{symbols:,}")
         table = np.eye(symbols, dtype=np.float32)
     widest = max(layer.units or 0 for layer in layers)
     weights = sum(layer.kernel.size for layer in layers if layer.kernel is not None)
@@ -213,10 +200,8 @@ def _folded(
         ("products", weights, MAX_FOLDED_PRODUCTS),
     ):
         if symbols * each > most:
-            raise refusal(
-                f"at most {most:,} {what} of all symbols before the recurrent layers",
-                f"{symbols:,} times {each:,}",
-            )
+            expected = f"at most {most:,} {what} of all symbols in the first layers"
+            raise refusal(expected, f"{symbols:,} times {each:,}")
     table = apply_pointwise(table, layers)
     if not np.isfinite(table).all():
         raise refusal("finite values after the first layers", "some beyond float32")
@@ -233,14 +218,10 @@ def _seq_length(layers: Sequence[Layer], last: Layer, symbols: int) -> int | Non
         rank, what = (2, "symbols") if embeds else (3, "one-hot symbols")
         fits = isinstance(shape, list) and len(shape) == rank
         if not fits or (not embeds and shape[2] not in (None, symbols)):
-            raise refusal(
-                f"an input of {what} for {symbols:,} outputs in {first.shown}",
-                f"the shape {shown(shape)}",
-            )
+            expected = f"an input of {what} for {symbols:,} outputs in {first.shown}"
+            raise refusal(expected, f"the shape {shown(shape)}")
         length = shape[0 if last.flag("time_major") else 1]
     if length is not None and not (is_whole(length) and 1 <= length <= MAX_SEQ_LENGTH):
-        raise refusal(
-            f"windows of 1 to {MAX_SEQ_LENGTH:,} symbols in {first.shown}",
-            shown(length),
-        )
+        expected = f"windows of 1 to {MAX_SEQ_LENGTH:,} symbols in {first.shown}"
+        raise refusal(expected, shown(length))
     return length

@@ -3,11 +3,9 @@
     512 bytes   the SHA-256 of everything after them (`textgen.saving.container`)
     the rest    what Keras writes for the model, and a dataset ``textgen/metadata``
 
-The metadata are UTF-8 JSON: the symbols in id order, the corpus, the whole
-configuration and the record of the training.
-
-Reading doesn't import Keras: it leaves the file to h5py in a process of its own
-(`textgen.saving.sandbox`).
+The metadata are JSON: the symbols in id order, the corpus, the whole configuration and
+the record of the training. Reading doesn't import Keras, and leaves the file to h5py in
+a process of its own (`textgen.saving.sandbox`).
 """
 
 from __future__ import annotations
@@ -24,13 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textgen.errors import ModelFileError, OutputError, shown_path
-from textgen.saving.container import (
-    ADVICE,
-    BLOCK_BYTES,
-    Contents,
-    refusal,
-    user_block,
-)
+from textgen.saving.container import ADVICE, Contents, refusal, user_block
 from textgen.saving.find_model import find_models, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
 from textgen.saving.sandbox import Reader
@@ -67,21 +59,17 @@ def save_model(
         previous: under this name the earlier file is kept, if given.
 
     Raises:
-        OutputError: as `serialize`, or if the file can't be written.
+        OutputError: if the file can't be written, or as `serialize`.
         ModelFileError: as `serialize`.
     """
     write_atomically(serialize(keras_model, metadata), path, previous=previous)
 
 
 def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
-    """Return the model file's bytes, having read them back.
+    """Return the model file's bytes, having read them back; arguments of `save_model`.
 
     A training calls this with its untrained network, too, to find out at once whether
     the model can be saved at the end.
-
-    Args:
-        keras_model: the `keras.Model`, with the float32 policy.
-        metadata: as of `save_model`.
 
     Raises:
         OutputError: if the weights aren't finite, or the file would be larger than
@@ -97,26 +85,9 @@ def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
                 "train anew with a lower `learning_rate`",
             )
     # Not at the top, since opening a file leaves h5py to another process.
-    from textgen.saving.hdf5 import read_contents
-
-    hdf5 = _hdf5_bytes(keras_model, metadata)
-    file_bytes = BLOCK_BYTES + len(hdf5)
-    if file_bytes > MAX_FILE_BYTES:
-        raise OutputError(
-            f"expected a model file of at most {MAX_FILE_BYTES:,} bytes, but it would "
-            f"have {file_bytes:,}; nothing was saved",
-            "train a smaller network",
-        )
-    data = user_block(hdf5) + hdf5
-    model_of_contents(read_contents(data), None)
-    return data
-
-
-def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
-    """Return what Keras saves, with the metadata beside it."""
     import h5py
 
-    from textgen.saving.hdf5 import METADATA_PATH
+    from textgen.saving.hdf5 import METADATA_PATH, read_contents
 
     # ASCII: the name of a corpus may hold bytes that are not UTF-8.
     text = json.dumps(metadata, allow_nan=False).encode("ascii")
@@ -124,7 +95,16 @@ def _hdf5_bytes(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
         fixed_length = h5py.string_dtype("utf-8", len(text))
         file.create_dataset(METADATA_PATH, data=text, dtype=fixed_length)
         file.flush()
-        return file.id.get_file_image()
+        hdf5 = file.id.get_file_image()
+    data = user_block(hdf5) + hdf5
+    if len(data) > MAX_FILE_BYTES:
+        raise OutputError(
+            f"expected a model file of at most {MAX_FILE_BYTES:,} bytes, but it would "
+            f"have {len(data):,}; nothing was saved",
+            "train a smaller network",
+        )
+    model_of_contents(read_contents(data), None)
+    return data
 
 
 def _saved_by_keras(keras_model: Any) -> h5py.File:
@@ -158,9 +138,6 @@ def load_model(
     reader: Reader | None = None,
 ) -> TrainedModel:
     """Open a trained model: one of ours, or what any Keras saved as .h5.
-
-    The HDF5 library reads the file in a process of its own, with limits of time and
-    memory, and nothing in it is executed or trusted with a size.
 
     Args:
         model: path of the .h5 file, or a name such as ``sonnets``; see
@@ -199,9 +176,6 @@ def load_model_for(
 
     Raises:
         ModelFileError: if there is none, and as `load_model`.
-
-    Warns:
-        UserWarning: if an unfinished model is passed over.
     """
     first, *others = find_models(corpus)
     model = load_model(first, vocabulary_from, reader=reader)

@@ -4,8 +4,8 @@ The HDF5 library reads what strangers wrote in a fresh, small interpreter
 (`textgen.saving.sandbox_worker`), never in this process or in a copy of it. The
 interpreter has limited memory and ten seconds, and answers with text and arrays.
 
-Nothing slow is imported here, so that a program can start the interpreter first and
-import the rest while that gets ready.
+Nothing slow is imported here: a program can start the interpreter first and import the
+rest while that gets ready.
 """
 
 from __future__ import annotations
@@ -76,17 +76,11 @@ class Reader:
     def close(self) -> None:
         """End the process, whatever it is doing."""
         if self._process is not None:
-            self._process.kill()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
-            self._process.wait()
+            with self._process:  # which closes the pipes and waits
+                self._process.kill()
 
     def read(self, path: str | os.PathLike[str]) -> Contents:
         """Read a model file; this can be done once.
-
-        Args:
-            path: the file.
 
         Raises:
             ModelFileError: if the file is refused, takes more than `WALL_S` seconds
@@ -97,10 +91,8 @@ class Reader:
         """
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:
-            raise ModelFileError(
-                "expected to read the file in a process of its own, but "
-                f"{self._failure}"
-            )
+            expected = "expected to read the file in a process of its own"
+            raise ModelFileError(f"{expected}, but {self._failure}")
         process.stdout.read(1)  # what it writes when it is ready
         until = time.monotonic() + WALL_S
         timer = threading.Timer(WALL_S, process.kill)
@@ -165,24 +157,20 @@ def _read_weights(
     # Here, so that the process starts before NumPy is imported.
     import numpy as np
 
-    sizes = [length for _, shapes in layers for shape in shapes for length in shape]
-    if not all(isinstance(length, int) and length >= 0 for length in sizes):
+    shapes = [shape for _, of_layer in layers for shape in of_layer]
+    if not all(isinstance(x, int) and x >= 0 for shape in shapes for x in shape):
         raise TypeError("shapes of something else than lengths")
-    total = sum(math.prod(shape) for _, shapes in layers for shape in shapes)
-    if total > file_bytes // BYTES_OF_FLOAT16:
+    sizes = [math.prod(shape) for shape in shapes]
+    if sum(sizes) > file_bytes // BYTES_OF_FLOAT16:
         raise ValueError("more numbers than the file can hold")
-    numbers = np.empty(total, "<f4")
+    numbers = np.empty(sum(sizes), "<f4")
     _fill(numbers.view(np.uint8).data, stream)
     numbers.flags.writeable = False
-    weights, start = {}, 0
-    for name, shapes in layers:
-        arrays = []
-        for shape in shapes:
-            end = start + math.prod(shape)
-            arrays.append(numbers[start:end].reshape(shape))
-            start = end
-        weights[str(name)] = tuple(arrays)
-    return weights
+    parts = iter(np.split(numbers, np.cumsum(sizes, dtype=int)))
+    return {
+        str(name): tuple(next(parts).reshape(shape) for shape in of_layer)
+        for name, of_layer in layers
+    }
 
 
 def _fill(left: memoryview, stream: Any) -> None:

@@ -39,7 +39,7 @@ def main(folders: list[str]) -> None:
     """Read the file that standard input names, and write the answer.
 
     Args:
-        folders: where to import from, and nowhere else but the standard library.
+        folders: where to import from, besides the standard library.
     """
     sys.path[:0] = folders
     # Now, while nothing is limited and nothing of a stranger has been read.
@@ -78,14 +78,7 @@ def main(folders: list[str]) -> None:
 
 
 def limit_resources(file_bytes: int) -> list[str]:
-    """Limit what this process may take, each resource by itself.
-
-    Args:
-        file_bytes: size of the file that is to be read.
-
-    Returns:
-        What can't be limited on this system.
-    """
+    """Limit what this process may take for a file; return what can't be limited."""
     try:
         import resource
     except ImportError:  # Windows

@@ -44,8 +44,6 @@ NAME_TEXT = "name the text that it was trained on as `vocabulary_from`"
 class TrainedModel:
     """A trained network with all that is needed to use it.
 
-    Each is equal to itself only, and can be a key of a dictionary.
-
     Attributes:
         network: the weights.
         vocabulary: the symbols of its ids.
@@ -107,9 +105,9 @@ class TrainedModel:
     def max_batch_size(self) -> int:
         """How many texts can be advanced together without taking a lot of memory."""
         network = self.network
-        head = sum(layer.units or 0 for layer in network.head)
         units = staggered_units(_units(network), self.windows)
-        units += head + len(network.dense_bias)
+        units += sum(layer.units or 0 for layer in network.head)
+        units += len(network.dense_bias)
         return max(1, MAX_STAGGERED_UNITS // units)
 
     def decoder(self, batch_size: int = 1) -> Decoder | WindowDecoder:
@@ -135,18 +133,9 @@ def model_of_contents(
         ModelFileError: if the contents aren't a model, don't fit together, or are
             ours without their hash; or the text doesn't fit.
         CorpusError: if the text can't be read.
-
-    Warns:
-        UserWarning: if the file doesn't say how long its windows were.
     """
     keras_model = build_model(contents)
     if contents.metadata is None:
-        if vocabulary_from is None:
-            raise ModelFileError(
-                "expected a model with its vocabulary, but this one was written by "
-                "another program and has none",
-                NAME_TEXT,
-            )
         return _foreign_model(keras_model, path, vocabulary_from)
     if not contents.hashed:
         raise refusal("the file's SHA-256 in a block before it", "none")
@@ -199,8 +188,14 @@ def _of_this_format(metadata: dict[str, Any]) -> dict[str, Any]:
 def _foreign_model(
     keras_model: KerasModel,
     path: Path | None,
-    vocabulary_from: str | os.PathLike[str],
+    vocabulary_from: str | os.PathLike[str] | None,
 ) -> TrainedModel:
+    if vocabulary_from is None:
+        raise ModelFileError(
+            "expected a model with its vocabulary, but this one was written by "
+            "another program and has none",
+            NAME_TEXT,
+        )
     network = keras_model.network
     window = keras_model.seq_length or USUAL_SEQ_LENGTH
     windows = WindowConfig(window, targets=keras_model.targets)
@@ -218,20 +213,12 @@ def _foreign_model(
 def _check_window(network: Network, windows: WindowConfig) -> None:
     units = _units(network)
     if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
-        raise refusal(
-            f"windows of at most {MAX_STAGGERED_UNITS // units:,} symbols for "
-            f"{units:,} units",
-            f"{windows.seq_length:,}",
-        )
+        most = f"{MAX_STAGGERED_UNITS // units:,} symbols for {units:,} units"
+        raise refusal(f"windows of at most {most}", f"{windows.seq_length:,}")
 
 
 def staggered_units(units: int, windows: WindowConfig) -> int:
-    """Return how many units are computed at each step of one text.
-
-    Args:
-        units: of all layers.
-        windows: how the training windows were cut.
-    """
+    """Return how many of a model's units are computed at each step of one text."""
     windows_at_once = windows.seq_length if windows.targets == "last" else 1
     return windows_at_once * units
 
