@@ -179,6 +179,11 @@ DESCRIBED = {
     "Lambda": (add(LAMBDA), "'Lambda'"),
     "unknown layer": (add(item("Evil>LSTM", "l")), "Evil"),
     "nested": (add({"class_name": "Sequential", "config": {"name": "x"}}), "Sequent"),
+    "a number as name": (add(item("Dropout", 5)), "can't be read"),
+    "settings in a list": (
+        add({"class_name": "Dropout", "config": []}),
+        "can't be read",
+    ),
     "kind in a list": (add(item([1], "l")), r"\[1\]"),
     "long name": (add(item("Dropout", "x" * 300, rate=0)), "200 characters"),
     "wrapped LSTM": (add(DISTRIBUTED_LSTM), "Dense layer in the TimeDistributed"),

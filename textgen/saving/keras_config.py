@@ -116,8 +116,6 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     if not isinstance(items, list) or len(items) > MAX_LAYERS:
         raise refusal(f"a list of at most {MAX_LAYERS} layers", f"{len(items):,}")
     names = [item["config"]["name"] for item in items]
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError("a name that is no text")
     functional = kind in ("Functional", "Model")
     linear = _is_linear(model, names) if functional else kind == "Sequential"
     if not linear or len(set(names)) < len(names):
@@ -209,8 +207,6 @@ def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
 
 def _known(owner: str, received: Any, known: frozenset[str]) -> dict[str, Any]:
     """Return the known settings, if those that aren't known are all off."""
-    if not isinstance(received, Mapping):
-        raise refusal(f"named settings of {owner}", shown(received))
     for name, value in received.items():
         if name not in known and value is not None and value is not False:
             raise refusal(f"only known settings of {owner}", shown(name))

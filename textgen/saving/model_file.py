@@ -139,6 +139,8 @@ def load_model(
 ) -> TrainedModel:
     """Open a trained model: one of ours, or what any Keras saved as .h5.
 
+    Nothing in the file is executed, and none of its sizes is trusted.
+
     Args:
         model: path of the .h5 file, or a name such as ``sonnets``; see
             `load_model_for`.

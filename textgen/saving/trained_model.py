@@ -97,9 +97,8 @@ class TrainedModel:
     @property
     def end_id(self) -> int | None:
         """Id of the end symbol, a newline; None if the vocabulary lacks it."""
-        if END_SYMBOL not in self.vocabulary:
-            return None
-        return self.vocabulary.symbols.index(END_SYMBOL)
+        symbols = self.vocabulary.symbols
+        return symbols.index(END_SYMBOL) if END_SYMBOL in symbols else None
 
     @property
     def max_batch_size(self) -> int:
