@@ -229,6 +229,12 @@ def test_an_unfinished_training_is_not_replaced_silently(prose, output):
     run(prose, output, steps=9, callbacks=[after(3, press())], **TINY)
     ready = prepared(prose, output=output, steps=9, **TINY)
     assert "an unfinished training, 3 of 9 steps, is about to" in ready.notes[0]
+    former = b"textgen checkpoint, format 1\n" + b"0" * 64 + b"\n{}\nthe arrays"
+    for path in checkpoint_paths(output):
+        path.write_bytes(former)
+    ready = prepared(prose, output=output, steps=9, **TINY)
+    assert "about to be replaced" in ready.notes[0]
+    assert "an earlier form" in ready.notes[0]
 
 
 def test_what_killed_trainings_left_is_removed(prose, output):

@@ -183,7 +183,8 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
                 return replace(corpus, kind_reason=reason)
     raise OptionError(
         f"`corpus` must be given with `init_from`: the saved model's own text, "
-        f"{shown(began['name'])}, is neither a named corpus nor a file in this folder"
+        f"{shown(began['name'])}, is neither a named corpus nor, as it was then, a file "
+        "in this folder"
     )
 
 
@@ -219,8 +220,8 @@ def _unfinished(path: Path) -> list[str]:
     """Say what is about to be replaced, if it could still be resumed."""
     try:
         checkpoint, _ = read_checkpoint(path)
-    except CheckpointError:
-        return []
+    except CheckpointError as error:
+        return [f"a checkpoint is about to be replaced that can't be used: {error}"]
     if checkpoint is None or checkpoint.state.global_step >= checkpoint.total_steps:
         return []
     return [
