@@ -183,8 +183,8 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
                 return replace(corpus, kind_reason=reason)
     raise OptionError(
         f"`corpus` must be given with `init_from`: the saved model's own text, "
-        f"{shown(began['name'])}, is neither a named corpus nor, as it was then, a file "
-        "in this folder"
+        f"{shown(began['name'])}, is neither a named corpus nor, unchanged, a file in "
+        "this folder"
     )
 
 
