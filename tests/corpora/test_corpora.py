@@ -60,7 +60,7 @@ RAW = {
     "sonnets.txt": TITLE + SONNETS[:-8].replace("\n", " \t\n").encode() + LAST,
     "shakespeare.txt": WORK.replace("\nq\n", " \nq\t\n\n\n").encode(),
     "dinos.txt": b"rex\nAba\n\nrex\nzed\r\naba\nend",
-    "verse.txt": gzip.compress(frame(LINES[:40]), mtime=0, mtime=0),
+    "verse.txt": gzip.compress(frame(LINES[:40]), mtime=0),
 }
 RAW_DINOS, RAW_VERSE = RAW["dinos.txt"], RAW["verse.txt"]
 MADE = {"sonnets.txt": SONNETS, "shakespeare.txt": PLAYS}
