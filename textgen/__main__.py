@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 import time
@@ -11,10 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn
 
 from textgen import __version__
-from textgen.errors import did_you_mean, shown
 from textgen.saving.sandbox import Reader
 from textgen.system.process import prepare_process
-from textgen.system.terminal import Parser, run
 
 
 class Command(NamedTuple):
@@ -47,6 +44,8 @@ def main() -> NoReturn:
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in COMMANDS:
         start(name, sys.argv[2:], prog=f"textgen {name}")
+    from textgen.system.terminal import run
+
     run(_explain)
 
 
@@ -60,12 +59,20 @@ def start(name: str, arguments: Sequence[str], prog: str) -> NoReturn:
     """
     prepare_process()
     early = {keyword: make() for keyword, make in COMMANDS[name].early.items()}
+    # Even `argparse` is imported while the reader gets ready.
+    from textgen.system.terminal import run
+
     command = importlib.import_module(f"textgen.cli.{name}")
     run(partial(command.main, arguments, prog, **early))
 
 
 def _explain() -> None:
     """Print the help or the version, or raise what is wrong with the arguments."""
+    import argparse
+
+    from textgen.errors import did_you_mean, shown
+    from textgen.system.terminal import Parser
+
     listed = [f"  {name:10}{command.summary}" for name, command in COMMANDS.items()]
     parser = Parser(
         "Small recurrent text generators.\n\n" + "\n".join(listed) + "\n\n"

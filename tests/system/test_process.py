@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from textgen.system import process
 from textgen.system.process import import_quietly, keep_freed_memory
 
 ROOT = Path(__file__).parents[2]
@@ -84,7 +83,7 @@ def test_another_c_library_is_left_as_it_is(monkeypatch, error):
         asked.append(name)
         raise error
 
-    monkeypatch.setattr(process.ctypes, "CDLL", refuse)
+    monkeypatch.setattr(ctypes, "CDLL", refuse)
     keep_freed_memory()
     assert asked == [None]
 

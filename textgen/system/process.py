@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import os
 import signal
@@ -54,6 +53,8 @@ def keep_freed_memory() -> None:
     they were given back to the system, each page would be cleared and mapped again.
     Arrays of more than 32 MiB still are.
     """
+    import ctypes  # here, since it is slow and only training comes by
+
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # another C library
