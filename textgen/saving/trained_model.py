@@ -84,8 +84,7 @@ class TrainedModel:
     @property
     def is_unfinished(self) -> bool:
         """Whether its training was interrupted, or diverged."""
-        record = self._record
-        return record.get("interrupted") is True or bool(record.get("diverged"))
+        return is_unfinished(self._record)
 
     @property
     def remark(self) -> str:
@@ -114,6 +113,11 @@ class TrainedModel:
         if self.windows.targets == "last":
             return WindowDecoder(self.network, self.windows.seq_length, batch_size)
         return Decoder(self.network, batch_size)
+
+
+def is_unfinished(record: Mapping[str, Any]) -> bool:
+    """Return whether a training's record says that it was interrupted or diverged."""
+    return record.get("interrupted") is True or bool(record.get("diverged"))
 
 
 def model_of_contents(

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.saving.model_file import load_model, save_model
+from textgen.saving.trained_model import is_unfinished
 from textgen.system.files import output_error
 from textgen.training.checkpoint import checkpoint_paths
 
@@ -164,12 +165,12 @@ def _is_worth_nothing(new: dict[str, Any], path: Path) -> bool:
     """Return whether the model to be replaced need not be kept as the previous one."""
     old = _record_of(path)
     if new.get("run") is not None and new["run"] == old.get("run"):
-        return _is_unfinished(old) or new["steps"] == old.get("steps")
+        return is_unfinished(old) or new["steps"] == old.get("steps")
     previous = _previous(path)
     return (
-        _is_unfinished(old)
+        is_unfinished(old)
         and previous.exists()
-        and not _is_unfinished(_record_of(previous))
+        and not is_unfinished(_record_of(previous))
     )
 
 
@@ -178,10 +179,6 @@ def is_model_of(path: Path, run: str, steps: int) -> bool:
     record = _record_of(path)
     its_end = (record.get("run"), record.get("steps")) == (run, steps)
     return its_end and not record.get("interrupted")
-
-
-def _is_unfinished(record: dict[str, Any]) -> bool:
-    return bool(record.get("interrupted") or record.get("diverged"))
 
 
 def _record_of(path: Path) -> dict[str, Any]:
