@@ -29,7 +29,7 @@ class Windows:
     def __init__(self, steps_per_epoch):
         self.steps_per_epoch = steps_per_epoch
 
-    def batches(self, epoch, at, count):
+    def stacked_batches(self, epoch, at, count):
         return [SimpleNamespace(weights=np.ones(300))] * count
 
 

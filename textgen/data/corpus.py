@@ -40,39 +40,23 @@ SPLIT_KEY = bytes(8)  # the same for all trainings, so that their figures compar
 
 @dataclass(frozen=True)
 class Split:
-    """Ids to train on, and ids that are only measured.
+    """Ids to train on, and ids that are only measured, of one type."""
 
-    Attributes:
-        training: (N,) ids; never empty.
-        held_out: (M,) ids of the same type; may be empty.
-    """
-
-    training: np.ndarray
-    held_out: np.ndarray
+    training: np.ndarray  # (N,), never empty
+    held_out: np.ndarray  # (M,), may be empty
 
 
 @dataclass(frozen=True, eq=False)
 class Corpus:
-    """A text made ready for training; see `load_corpus`.
+    """A text made ready for training; see `load_corpus`."""
 
-    Attributes:
-        name: name of a named corpus, or the file's name without its suffix.
-        kind: ``lines`` or ``text``.
-        sha256: of the normalised text as UTF-8 (for a file that needed no normalising,
-            the SHA-256 of the file).
-        vocabulary: symbols of the whole text, held-out part included.
-        ids: the whole text, (N,) of the vocabulary's dtype.
-        kind_reason: how the kind was found, for people to read.
-        named: it is the named corpus, not a file that happens to be called so.
-    """
-
-    name: str
-    kind: str
-    sha256: str
-    vocabulary: Vocabulary
-    ids: np.ndarray
-    kind_reason: str = "given"
-    named: bool = False
+    name: str  # of a named corpus, or the file's name without its suffix
+    kind: str  # ``lines`` or ``text``
+    sha256: str  # of the normalised text as UTF-8
+    vocabulary: Vocabulary  # symbols of the whole text, held-out part included
+    ids: np.ndarray  # the whole text, (N,) of the vocabulary's dtype
+    kind_reason: str = "given"  # how the kind was found, for people to read
+    named: bool = False  # the named corpus, not a file that happens to be called so
 
     @property
     def identity(self) -> dict[str, str]:
@@ -80,15 +64,12 @@ class Corpus:
         return {"name": self.name, "kind": self.kind, "sha256": self.sha256}
 
     def split(self, held_out: float) -> Split:
-        """Split off a part that is only measured, before anything is fitted.
+        """Split off a share, 0 to below 1, that is only measured.
 
         Of a ``text`` the end is held out. Of ``lines``, a share of the *distinct* lines
         is drawn by a hash of the line's text alone, so that all copies of a line are
         on one side. A smaller share is part of a larger one. At least one symbol or
         line is left to train on, and never is a single symbol held out.
-
-        Args:
-            held_out: share to hold out, from 0 to below 1.
         """
         check_number("held_out", held_out, 0, below=1)
         if self.kind == "text":

@@ -15,20 +15,13 @@ ROUNDS = 6  # four mix well already (Luby & Rackoff 1988), small domains want mo
 
 
 def permute(places: np.ndarray, count: int, keys: np.ndarray) -> np.ndarray:
-    """Return where a keyed pseudo-random permutation of 0 … count - 1 takes places.
+    """Return where a keyed permutation of 0 … count - 1 takes places (R,), as int64.
 
     A generalised Feistel network over pairs of numbers below ceil(sqrt(count)), applied
     again to whatever falls outside the domain: Black & Rogaway, "Ciphers with Arbitrary
-    Finite Domains", CT-RSA 2002, section 5. Its time and memory are O(R), whatever the
-    count. The round function is no cipher: it is there to mix, not to hide anything.
-
-    Args:
-        places: (R,) integers from 0 to ``count - 1``.
-        count: size of the domain, up to 2⁶².
-        keys: (rounds,) uint64.
-
-    Returns:
-        (R,) int64, different for different places.
+    Finite Domains", CT-RSA 2002, section 5. Its time and memory are O(R), for any count
+    up to 2⁶². There is a round for each of the uint64 keys. The round function is no
+    cipher: it is there to mix, not to hide anything.
     """
     side = np.uint64(math.isqrt(count - 1) + 1)
     values: np.ndarray = places.astype(np.uint64)

@@ -44,13 +44,15 @@ def existing_file(given: str | os.PathLike[str]) -> Path | None:
 def text_pieces(path: Path) -> Iterator[str]:
     """Yield the normalised text of a UTF-8 file in pieces, none of them empty.
 
-    Raises:
-        CorpusError: when the file can't be read, is binary or isn't UTF-8, with the
-            offset in bytes at which that shows.
+    The `CorpusError` for what isn't UTF-8 gives the offset in bytes where that shows.
     """
     try:
         with open(path, "rb") as file:
-            _check_mark(path, file.peek())
+            beginning = file.peek()
+            for mark, encoding in WIDE_MARKS.items():
+                if beginning.startswith(mark):
+                    advice = CONVERT_IT.format(encoding)
+                    raise _no_utf8(path, f"begins with the mark of {encoding}", advice)
             text = io.TextIOWrapper(file, encoding="utf-8-sig")
             try:
                 while piece := text.read(PIECE_CHARS):
@@ -78,13 +80,6 @@ def _no_utf8(path: Path, fault: str, advice: str) -> CorpusError:
 
 def _binary(path: Path) -> CorpusError:
     return _no_utf8(path, "is binary (it has a zero byte)", "give a text file")
-
-
-def _check_mark(path: Path, beginning: bytes) -> None:
-    for mark, encoding in WIDE_MARKS.items():
-        if beginning.startswith(mark):
-            advice = CONVERT_IT.format(encoding)
-            raise _no_utf8(path, f"begins with the mark of {encoding}", advice)
 
 
 def _undecodable(path: Path, error: UnicodeDecodeError, offset: int) -> CorpusError:

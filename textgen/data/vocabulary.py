@@ -57,16 +57,12 @@ def code_points(text: str) -> np.ndarray:
 class Fitted:
     """A text made encodable, and what that took (see `Vocabulary.fit`).
 
-    Attributes:
-        text: the text, every symbol of it known.
-        folded: pairs of a received symbol and what stands for it now, each once, in
-            order of appearance.
-        skipped: received symbols for which nothing stands, likewise.
+    Each symbol that was folded or skipped is named once, in order of appearance.
     """
 
-    text: str
-    folded: tuple[tuple[str, str], ...] = ()
-    skipped: tuple[str, ...] = ()
+    text: str  # every symbol of it is known
+    folded: tuple[tuple[str, str], ...] = ()  # symbols, and what stands for them now
+    skipped: tuple[str, ...] = ()  # symbols for which nothing stands
 
     def describe(self) -> str | None:
         """Return one line that says what was changed; None when nothing was."""
@@ -77,13 +73,9 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Symbols in id order: ``symbols[i]`` is the symbol of id i.
+    """Symbols in id order: ``symbols[i]`` is the symbol of id i."""
 
-    Attributes:
-        symbols: at least one, all different, one character each (`VocabularyError`).
-    """
-
-    symbols: tuple[str, ...]
+    symbols: tuple[str, ...]  # at least one, all different, one character each
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", tuple(self.symbols))
@@ -125,10 +117,8 @@ class Vocabulary:
 
     @cached_property
     def _id_of_code(self) -> np.ndarray:
-        """Id of each code point; V, which is no id, for all that are unknown.
-
-        The last entry is unknown too, so clipping an index to the table is right.
-        """
+        """Id of each code point; V, which is no id, for all that are unknown."""
+        # The last entry is unknown too, so clipping an index to the table is right.
         table = np.full(int(self._codes.max()) + 2, len(self), dtype=np.uint32)
         table[self._codes] = np.arange(len(self), dtype=np.uint32)
         return table
@@ -136,8 +126,7 @@ class Vocabulary:
     def encode(self, text: str) -> np.ndarray:
         """Return the ids of a text, (N,) of `dtype`, in constant memory beyond them.
 
-        Raises:
-            VocabularyError: naming the symbols that the vocabulary lacks.
+        A `VocabularyError` names the symbols that the vocabulary lacks.
         """
         ids = np.empty(len(text), dtype=self.dtype)
         for start in range(0, len(text), CHUNK_CHARS):
@@ -154,11 +143,7 @@ class Vocabulary:
         return ids
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
-        """Return the text of ids (N,) of any integer type.
-
-        Raises:
-            ValueError: when an id isn't in 0 … V - 1.
-        """
+        """Return the text of ids (N,); a ValueError unless all are from 0 to V - 1."""
         ids = np.asarray(ids)
         if not ids.size:
             return ""

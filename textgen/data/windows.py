@@ -39,16 +39,11 @@ class WindowBatch(NamedTuple):
     """B windows; T is the length of the longest among them.
 
     Batches of one length may be stacked: then each array has K in front.
-
-    Attributes:
-        inputs: (B, T) int32 ids.
-        targets: (B, T) int32 ids, each the symbol after its input.
-        weights: (B, T) float32, 1 where the target counts and 0 elsewhere.
     """
 
-    inputs: np.ndarray
-    targets: np.ndarray
-    weights: np.ndarray
+    inputs: np.ndarray  # (B, T) int32 ids
+    targets: np.ndarray  # (B, T) int32 ids, each the symbol after its input
+    weights: np.ndarray  # (B, T) float32, 1 where the target counts and 0 elsewhere
 
 
 class Windows(ABC):
@@ -91,40 +86,21 @@ class Windows(ABC):
     def batch(self, epoch: int, step: int) -> WindowBatch:
         """Return a batch: a function of its arguments and the seed alone.
 
-        The last batch of an epoch is filled up with rows of weight 0.
-
-        Args:
-            epoch: from 0 on.
-            step: from 0 to ``steps_per_epoch - 1``, counted within the epoch; others
-                raise IndexError.
+        Steps are counted within the epoch, from 0 to ``steps_per_epoch - 1``; others
+        raise IndexError. The last batch is filled up with rows of weight 0.
         """
-        return self.batches(epoch, step, 1)[0]
-
-    def batches(self, epoch: int, first_step: int, count: int) -> list[WindowBatch]:
-        """Return the batches of ``count`` steps running, each as `batch` has it.
-
-        Gathering them together takes a seventh of the time. They are views of arrays
-        that hold them all.
-        """
-        lengths, together = self._gather_steps(epoch, first_step, count)
-        batches = []
-        for index, length in enumerate(lengths):
-            rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
-            batches.append(WindowBatch(*(x[rows, :length] for x in together)))
-        return batches
+        (length,), together = self._gather_steps(epoch, step, 1)
+        return WindowBatch(*(x[:, :length] for x in together))
 
     def stacked_batches(
         self, epoch: int, first_step: int, count: int
     ) -> Iterator[WindowBatch]:
-        """Yield the batches of ``count`` steps, neighbours of one length stacked.
+        """Yield ``count`` batches, neighbours of one length stacked to (K, B, T).
 
-        Each batch is padded, with weight 0, to the next of few lengths: the longest
-        window, half of it, a quarter and so on. A training step is compiled once for
-        each length, and dropout depends on it, so the length follows from the batch
-        alone and not from its neighbours.
-
-        Yields:
-            Batches of arrays (K, B, T), whose K add up to ``count``.
+        Gathering them together takes a seventh of the time. Each batch is padded, with
+        weight 0, to the next of few lengths: the longest window, half of it, a quarter
+        and so on. A training step is compiled once for each length, and dropout depends
+        on it, so the length follows from the batch alone and not from its neighbours.
         """
         lengths, together = self._gather_steps(epoch, first_step, count)
         padded = [padded_length(length, self.longest) for length in lengths]

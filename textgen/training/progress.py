@@ -121,8 +121,8 @@ class ProgressDisplay(keras.callbacks.Callback):
 def _chars_per_step(windows: Windows) -> float:
     """Return about how many symbols count in a step; batches of lines differ."""
     count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
-    batches = windows.batches(0, 0, count)
-    return sum(float(batch.weights.sum()) for batch in batches) / count
+    stacks = windows.stacked_batches(0, 0, count)
+    return sum(float(stack.weights.sum()) for stack in stacks) / count
 
 
 def sample_of(model: TrainedModel) -> str:
