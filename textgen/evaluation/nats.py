@@ -34,19 +34,12 @@ BLOCK_FLOATS = 1 << 20  # logits kept before their loss is taken: 4 MiB
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a model predicts a text.
+    """How well a model predicts a text."""
 
-    Attributes:
-        characters: how many were predicted; of lines their ends, too.
-        nats_per_char: mean cross-entropy.
-        bits_per_char: the same in bits.
-        perplexity: exp of `nats_per_char`.
-    """
-
-    characters: int
-    nats_per_char: float
+    characters: int  # how many were predicted; of lines their ends, too
+    nats_per_char: float  # mean cross-entropy
     bits_per_char: float
-    perplexity: float
+    perplexity: float  # exp of `nats_per_char`
 
 
 def evaluate(
@@ -82,19 +75,13 @@ def held_out_nats(
     *,
     after_chars: int = 0,
 ) -> float:
-    """Return the mean negative log-likelihood of a text's symbols.
+    """Return the mean cross-entropy of a text's ids (N,), in nats per counted symbol.
 
-    Args:
-        model: the trained model; its kind says how the text is read.
-        ids: (N,) ids, any integer dtype; of ``lines``, only whole lines are read, from
-            one end symbol to the next.
-        max_symbols: count about so many, evenly spread over the text (segments with
-            a short lead, windows or whole lines); None means all.
-        after_chars: count only symbols with at least so many before them, in the
-            text or, of ``lines``, in the line with its leading end symbol.
-
-    Returns:
-        Nats per counted symbol; NaN if there is none.
+    Of ``lines``, only whole lines are read, from one end symbol to the next. About
+    ``max_symbols`` are counted, evenly spread over the text (segments with a short
+    lead, windows or whole lines), or all; and only those with ``after_chars`` before
+    them in the text or, of ``lines``, in the line with its leading end symbol. If there
+    is none, the mean is NaN.
     """
     nats, symbols = _sum_of_losses(model, ids, max_symbols, after_chars)
     return nats / symbols if symbols else math.nan

@@ -49,17 +49,11 @@ MAX_COUNT = 1_000_000
 
 @dataclass(frozen=True)
 class Completion:
-    """A prompt and what the model made of it.
+    """A prompt and what the model made of it."""
 
-    Attributes:
-        prompt: as it was given.
-        text: the new characters.
-        seed: repeats the completion, alone or among others.
-    """
-
-    prompt: str
-    text: str
-    seed: int
+    prompt: str  # as it was given
+    text: str  # the new characters
+    seed: int  # repeats the completion, alone or among others
 
 
 @checks_keywords
@@ -126,14 +120,10 @@ def complete_many(
 ) -> Iterator[Completion]:
     """Yield a completion of each prompt in order, each as soon as it is made.
 
-    Args:
-        model: makes the completions.
-        prompts: what to complete; may be endless, as they are taken when there is room.
-            One at fault raises what `generate_output` raises, once it is reached.
-        seeds: one for each prompt.
-        config: how each is completed.
-        batch_size: completions made together, as far as `MAX_BATCH_SIZE` and the
-            model's own limit allow.
+    The prompts may be endless, as they are taken when there is room, and so may their
+    seeds. A prompt at fault raises what `generate_output` raises, once it is reached.
+    So many completions are made together as ``batch_size``, `MAX_BATCH_SIZE` and the
+    model's own limit allow.
     """
     prompt_ids = functools.lru_cache(maxsize=1)(
         lambda prompt: ids_to_read(model, prompt, config.strict)
@@ -231,15 +221,10 @@ def _split(requests: Iterator[Request], parts: int) -> list[Iterator[Request]]:
 def distinct_lines(
     model: TrainedModel, prompt: str, count: int, seed: int, config: CompletionConfig
 ) -> Iterator[Completion]:
-    """Yield completions of one prompt that all differ, none of them an empty line.
+    """Yield ``count`` completions of a prompt that all differ, and no empty line.
 
-    Args:
-        model: makes the completions.
-        prompt: what every line begins with; may be empty.
-        count: lines wanted, 1 to `MAX_COUNT`. They are fewer if `FRUITLESS_DRAWS` draws
-            in a row give no new one.
-        seed: the draws have the `completion_seeds` of it.
-        config: how each is completed.
+    They are fewer if `FRUITLESS_DRAWS` draws in a row give no new one. The draws have
+    the `completion_seeds` of ``seed``.
     """
     check_count(count)
     seeds = completion_seeds(seed)

@@ -22,19 +22,12 @@ FIRST_CAPACITY = 64  # ids that each slot has room for at first
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """A completion that is wanted.
+    """A completion that is wanted."""
 
-    Attributes:
-        index: its place among all completions.
-        prompt: as it was given.
-        prompt_ids: (N,) ids that the network reads before the first is drawn.
-        seed: determines what is drawn.
-    """
-
-    index: int
-    prompt: str
-    prompt_ids: np.ndarray
-    seed: int
+    index: int  # its place among all completions
+    prompt: str  # as it was given
+    prompt_ids: np.ndarray  # (N,), what the network reads before the first id is drawn
+    seed: int  # determines what is drawn
 
 
 Ended = tuple[Request, np.ndarray]  # a request and the ids that were drawn for it

@@ -30,22 +30,16 @@ TINY_TEMPERATURE = 1e-200
 
 
 def probabilities(logits: np.ndarray, config: CompletionConfig) -> np.ndarray:
-    """Return the probabilities that the next symbol is drawn with.
+    """Return the probabilities that the next symbol is drawn with, (..., V) float64.
 
-    Args:
-        logits: (..., V), any float dtype; -inf excludes a symbol.
-        config: its temperature divides the logits; 0 puts everything on the largest
-            (the first of equal ones). Its top_k keeps the k likeliest symbols (of equal
-            ones the lower ids), and its top_p the fewest likeliest symbols whose
-            probabilities, after temperature and top_k, reach this sum (nucleus
-            sampling: Holtzman et al., "The Curious Case of Neural Text Degeneration",
-            ICLR 2020).
+    The temperature divides the logits (..., V), of any float type; 0 puts everything on
+    the largest, the first of equal ones. ``top_k`` keeps the k likeliest symbols, of
+    equal ones the lower ids, and ``top_p`` the fewest likeliest symbols whose
+    probabilities, after temperature and ``top_k``, reach this sum (nucleus sampling:
+    Holtzman et al., "The Curious Case of Neural Text Degeneration", ICLR 2020).
 
-    Returns:
-        float64 (..., V); each row sums to one.
-
-    Raises:
-        ValueError: if a row of logits holds NaN or +inf, or nothing but -inf.
+    A logit of -inf excludes a symbol. NaN, +inf, or a row of nothing but -inf, is a
+    ValueError, also in the functions below.
     """
     weights = _weights(np.asarray(logits), config)
     return weights / weights.sum(axis=-1, keepdims=True)
@@ -54,12 +48,9 @@ def probabilities(logits: np.ndarray, config: CompletionConfig) -> np.ndarray:
 def sample(
     logits: np.ndarray, rng: np.random.Generator, config: CompletionConfig
 ) -> int:
-    """Draw the next symbol's id by `probabilities` of one row of logits.
+    """Draw the next symbol's id by the `probabilities` of logits (V,).
 
-    Args:
-        logits: (V,), any float dtype; ValueError as in `probabilities`.
-        rng: one number is taken from it, or none at temperature 0.
-        config: as for `probabilities`.
+    One number is taken from ``rng``, or none at temperature 0.
     """
     if config.temperature == 0:
         _check_largest(logits.max())
@@ -72,16 +63,10 @@ def sample(
 def sample_batch(
     logits: np.ndarray, uniforms: np.ndarray, config: CompletionConfig
 ) -> np.ndarray:
-    """Draw one id from each row; row r is what `sample` draws by the number r.
+    """Draw an id from each row of logits (B, V), as `sample` does → (B,) int64.
 
-    Args:
-        logits: (B, V), any float dtype; ValueError as in `probabilities`.
-        uniforms: (B,) float64, of each row's generator the number that `sample` would
-            take; not read at temperature 0.
-        config: as for `probabilities`.
-
-    Returns:
-        (B,) int64 ids.
+    ``uniforms`` (B,) float64 are the numbers that `sample` would take from each row's
+    generator.
     """
     if config.temperature == 0:
         _check_largest(logits.max(axis=-1))

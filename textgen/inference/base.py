@@ -21,13 +21,9 @@ MAX_TABLE_PRODUCTS = 1 << 35
 
 
 class RecurrentStack(ABC):
-    """The states of stacked recurrent layers for a number of independent sequences.
+    """The states of stacked recurrent layers for a number of independent sequences."""
 
-    Attributes:
-        output: (rows, U) float32, of the last layer; overwritten by each step.
-    """
-
-    output: np.ndarray
+    output: np.ndarray  # (rows, U) float32, of the last layer; each step overwrites it
 
     @abstractmethod
     def __init__(self, network: Network, rows: int):
@@ -60,15 +56,11 @@ class _RowsOnDemand:
 def input_table(
     embedding: np.ndarray | None, kernel: np.ndarray, bias: np.ndarray
 ) -> np.ndarray | _RowsOnDemand:
-    """Return what the first layer's G gates receive for each symbol, bias included.
+    """Return what the first layer's G gates receive for each symbol, (V, G) float32.
 
-    Args:
-        embedding: (V, D) float32; None for one-hot input.
-        kernel: (D, G) float32, or (V, G) for one-hot input.
-        bias: (G,) float32.
-
-    Returns:
-        (V, G) float32, or what is indexed like it, if that would be too large.
+    That is the embedding (V, D) times the kernel (D, G), or for one-hot input, which
+    has no embedding, the kernel (V, G) itself, plus the bias. Where it would be too
+    large it is only something that is indexed like it.
     """
     if embedding is None:
         return kernel + bias

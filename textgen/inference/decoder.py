@@ -24,9 +24,6 @@ class Decoder:
         decoder = Decoder(network)
         decoder.step(vocabulary.encode("a"))
         logits = decoder.step(vocabulary.encode("b"))[0]
-
-    Attributes:
-        batch_size: B.
     """
 
     def __init__(self, network: Network, batch_size: int = 1):
@@ -36,17 +33,10 @@ class Decoder:
         self._output_layer = _OutputLayer(network, batch_size)
 
     def step(self, ids: np.ndarray | int) -> np.ndarray:
-        """Let each text read one symbol.
+        """Let each text read one symbol: ids (B,), or one id → logits (B, V) float32.
 
-        Args:
-            ids: (B,) ids, any integer dtype; an int is read by every text.
-
-        Returns:
-            logits of the next symbols, (B, V) float32. The next step overwrites this
-            array, so copy what you keep.
-
-        Raises:
-            ModelFileError: if the network's numbers grow beyond float32.
+        The next step overwrites the logits, so copy what you keep. A `ModelFileError`
+        says that the network's numbers grow beyond float32.
         """
         self._stack.step(ids)
         return self._output_layer.logits(self._stack.output)
@@ -62,9 +52,6 @@ class WindowDecoder:
     T copies of each text's state advance together. A different one of them is set to
     zero at each step, so that at every step there is one that has read exactly the last
     T symbols (all, while a text is shorter): the logits are made from it.
-
-    Attributes:
-        batch_size: B.
     """
 
     def __init__(self, network: Network, seq_length: int, batch_size: int = 1):

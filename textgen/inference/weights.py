@@ -35,75 +35,48 @@ class _RecurrentWeights(_OneLine):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LSTMWeights(_RecurrentWeights):
-    """One LSTM layer: gates side by side in the order i, f, g, o.
+    """One LSTM layer: gates side by side in the order i, f, g, o."""
 
-    Attributes:
-        kernel: (D, 4U), for the layer's input.
-        recurrent_kernel: (U, 4U), for its own output a step before.
-        bias: (4U,).
-        activation: of the candidate g and of the cell c.
-        recurrent_activation: of the gates i, f and o.
-    """
-
-    kernel: np.ndarray
-    recurrent_kernel: np.ndarray
-    bias: np.ndarray
-    activation: str = "tanh"
-    recurrent_activation: str = "sigmoid"
+    kernel: np.ndarray  # (D, 4U), for the layer's input
+    recurrent_kernel: np.ndarray  # (U, 4U), for its own output a step before
+    bias: np.ndarray  # (4U,)
+    activation: str = "tanh"  # of the candidate g and of the cell c
+    recurrent_activation: str = "sigmoid"  # of the gates i, f and o
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GRUWeights(_RecurrentWeights):
     """One GRU layer: gates side by side in the order z, r, h.
 
-    Attributes:
-        kernel: (D, 3U), for the layer's input.
-        recurrent_kernel: (U, 3U), for its own output a step before.
-        bias: (3U,), added to the input's product.
-        recurrent_bias: (3U,), added to the state's product, to which the reset gate is
-            applied then; None: it is applied to the state, before the product.
-        activation: of the candidate h.
-        recurrent_activation: of the gates z and r.
+    The recurrent bias is added to the state's product, and the reset gate is applied
+    after that; without it, the reset gate is applied to the state, before the product.
     """
 
-    kernel: np.ndarray
-    recurrent_kernel: np.ndarray
-    bias: np.ndarray
-    recurrent_bias: np.ndarray | None
-    activation: str = "tanh"
-    recurrent_activation: str = "sigmoid"
+    kernel: np.ndarray  # (D, 3U), for the layer's input
+    recurrent_kernel: np.ndarray  # (U, 3U), for its own output a step before
+    bias: np.ndarray  # (3U,), added to the input's product
+    recurrent_bias: np.ndarray | None  # (3U,)
+    activation: str = "tanh"  # of the candidate h
+    recurrent_activation: str = "sigmoid"  # of the gates z and r
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SimpleRNNWeights(_RecurrentWeights):
-    """One simple recurrent layer (Elman 1990).
+    """One simple recurrent layer (Elman 1990)."""
 
-    Attributes:
-        kernel: (D, U), for the layer's input.
-        recurrent_kernel: (U, U), for its own output a step before.
-        bias: (U,).
-        activation: of the sum.
-    """
-
-    kernel: np.ndarray
-    recurrent_kernel: np.ndarray
-    bias: np.ndarray
-    activation: str = "tanh"
+    kernel: np.ndarray  # (D, U), for the layer's input
+    recurrent_kernel: np.ndarray  # (U, U), for its own output a step before
+    bias: np.ndarray  # (U,)
+    activation: str = "tanh"  # of the sum
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pointwise(_OneLine):
-    """A dense layer, the same at every step; without a kernel, an activation alone.
+    """A dense layer, the same at every step; without a kernel, an activation alone."""
 
-    Attributes:
-        kernel: (D, U), or None.
-        bias: (U,), or None together with the kernel.
-        activation: of the sum.
-    """
-
-    kernel: np.ndarray | None
-    bias: np.ndarray | None
-    activation: str
+    kernel: np.ndarray | None  # (D, U)
+    bias: np.ndarray | None  # (U,); None together with the kernel
+    activation: str  # of the sum
 
     @property
     def units(self) -> int | None:
@@ -120,24 +93,14 @@ Recurrent = LSTMWeights | GRUWeights | SimpleRNNWeights
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Network(_OneLine):
-    """All weights of a trained network.
+    """All weights of a trained network."""
 
-    Attributes:
-        embedding: (V, D); None for one-hot input, so that no identity is stored.
-        layers: first to last; the first and the last one are recurrent.
-        dense_kernel: (U, V), of the last dense layer.
-        dense_bias: (V,); what comes out are logits, the softmax is not applied.
-        head: pointwise layers before the last dense one.
-        masked: (V,) bool, symbols that the recurrent layers skip as padding; None means
-            no symbol.
-    """
-
-    embedding: np.ndarray | None
-    layers: tuple[Recurrent | Pointwise, ...]
-    dense_kernel: np.ndarray
-    dense_bias: np.ndarray
-    head: tuple[Pointwise, ...] = ()
-    masked: np.ndarray | None = None
+    embedding: np.ndarray | None  # (V, D); None: one-hot input, no identity is stored
+    layers: tuple[Recurrent | Pointwise, ...]  # the first and the last are recurrent
+    dense_kernel: np.ndarray  # (U, V), of the last dense layer, which gives the logits
+    dense_bias: np.ndarray  # (V,)
+    head: tuple[Pointwise, ...] = ()  # layers before the last dense one
+    masked: np.ndarray | None = None  # (V,) bool, symbols to skip as padding, if any
 
     @property
     def vocabulary_size(self) -> int:

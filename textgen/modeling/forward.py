@@ -58,10 +58,8 @@ def read_weights(model: keras.Model) -> StackWeights:
 def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
     """Give the LSTM layers' kernels the type of their products' operands.
 
-    Args:
-        weights: as read, float32.
-        precision: ``float32`` or ``bfloat16``. Gates, cell state, biases, the dense
-            layer's weights and the logits are float32 in both.
+    That is ``float32`` or ``bfloat16``. Gates, cell state, biases, the dense layer's
+    weights and the logits are float32 in both.
     """
     dtype = tf.as_dtype(precision)
     layers = [
@@ -92,17 +90,10 @@ def fast_logits(
     rates: tuple[float, ...],
     dropout_seed: tf.Tensor | None = None,
 ) -> tf.Tensor:
-    """Compute the logits at every position.
+    """Compute the logits (T·B, V) float32 at every position of int32 ids (B, T).
 
-    Args:
-        weights: with kernels of one type, see `round_kernels`.
-        ids: (B, T) int32 symbol ids; B and T must be known when traced.
-        rates: see `dropout_rates`.
-        dropout_seed: (2,) int32, a rate's number is added to the first; None means
-            no dropout.
-
-    Returns:
-        Logits (T·B, V) float32.
+    B and T must be known when traced. Without a seed, (2,) int32, there is no dropout;
+    each of the `dropout_rates` adds its place among them to the first of the numbers.
     """
     batch, ids = ids.shape[0], tf.transpose(ids)
     first, *others = weights.layers

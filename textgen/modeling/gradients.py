@@ -30,16 +30,10 @@ class ShardedGradients:
     """Cut a batch into shards that the cores compute side by side.
 
     The shards' losses and gradients are added in a fixed order, so that the same seed
-    repeats a training bit for bit.
+    repeats a training bit for bit. Sums depend on ``num_shards`` in their last bits.
 
-    Attributes:
-        num_shards: into how many shards a batch is cut. Sums depend on it in their
-            last bits.
-
-    Args:
-        model: a many-to-many network of `textgen.modeling.model.build_model`.
-        precision: ``float32`` or ``bfloat16``, type of the products' operands.
-        num_shards: as above.
+    The model is many-to-many, of `textgen.modeling.model.build_model`; the precision
+    is ``float32`` or ``bfloat16``, the type of the products' operands.
     """
 
     def __init__(self, model: keras.Model, precision: str, num_shards: int) -> None:
@@ -54,16 +48,11 @@ class ShardedGradients:
     def __call__(
         self, batch: WindowBatch, seed: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Compute the weighted sum of cross-entropies and its gradients.
+        """Compute the weighted sum of cross-entropies in nats, and its gradients.
 
-        Args:
-            batch: tensors of B and T that are known when traced.
-            seed: (2,) int32, of the first shard's dropout; `SEEDS_PER_SHARD` is added
-                to its first number for each later one.
-
-        Returns:
-            The sum in nats, scalar float32, and the gradients in the order of the
-            model's trainable variables.
+        They are in the order of the model's trainable variables. The seed, (2,) int32,
+        is that of the first shard's dropout; `SEEDS_PER_SHARD` is added to its first
+        number for each later one. B and T must be known when traced.
         """
         with tf.GradientTape() as tape:
             read = read_weights(self._model)
@@ -92,11 +81,7 @@ class ShardedGradients:
 
 
 class LayerGradients:
-    """Compute a whole batch by Keras' own layers, in float32.
-
-    Args:
-        model: a many-to-many network of `textgen.modeling.model.build_model`.
-    """
+    """Compute a whole batch by Keras' own layers, in float32."""
 
     num_shards = 1
 

@@ -101,18 +101,13 @@ def _side_by_side(parts: list[tf.Tensor], dtype: tf.DType) -> tf.Tensor:
 def lstm_sequence(
     projected: tf.Tensor, recurrent_kernel: tf.Tensor, bias: tf.Tensor
 ) -> tf.Tensor:
-    """Run one LSTM layer over a whole sequence from zero state.
+    """Run one LSTM layer over a whole sequence from zero state → (T, B, U).
 
-    Args:
-        projected: (T, B, 4U), product of input and kernel, gates in order i, f, o, c;
-            float32 or bfloat16, which is then the type of every product's operands.
-            The cell state is float32 in both.
-        recurrent_kernel: (U, 4U) of the same type and gate order.
-        bias: (4U,) float32. It is added in the cell: added to the product it would
-            cost another pass over memory.
-
-    Returns:
-        Outputs (T, B, U) of the type of ``projected``.
+    ``projected`` (T, B, 4U) is the product of input and kernel, with gates in the order
+    i, f, o, c. Its type, float32 or bfloat16, is that of the recurrent kernel (U, 4U),
+    of every product's operands and of the outputs. The cell state and the bias (4U,)
+    are float32 in both. The bias is added in the cell: added to the product it would
+    cost another pass over memory.
     """
     length, batch = projected.shape[:2]
     run = _run_unrolled if length <= MAX_UNROLLED_STEPS else _run_in_chunks

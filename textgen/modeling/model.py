@@ -25,15 +25,9 @@ def build_model(
     forget-gate bias one (Jozefowicz et al. 2015). One-hot input is a frozen embedding
     whose table is the identity, so that no one-hot array is ever made.
 
-    Args:
-        config: shape of the network.
-        vocabulary_size: V, number of symbols.
-        targets: ``all``, output (B, T, V), a prediction at each position; ``last``,
-            output (B, V), one prediction after the window.
-        seed: determines the initial weights, and the dropout of Keras' own layers.
-
-    Returns:
-        A Keras model from int32 ids (B, T), any T, to float32 probabilities.
+    Inputs are int32 ids (B, T), of any T. Outputs are float32 probabilities, for
+    targets ``all`` (B, T, V), at each position, and for ``last`` (B, V), after the
+    window. The seed determines the weights, and the dropout of Keras' own layers.
     """
     of_weights = np.random.SeedSequence(seed)
     next_seed = _seeds(of_weights, 2 * config.layers + 2)
@@ -77,11 +71,7 @@ def lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
 
 
 def network_of(model: keras.Model) -> Network:
-    """Copy a network's weights out of Keras, for the NumPy decoder.
-
-    Args:
-        model: a network of `build_model`, or one with the same chain of layers.
-    """
+    """Copy the weights of a network of `build_model`, for the NumPy decoder."""
     arrays = {layer.name: layer.get_weights() for layer in model.layers}
     cells = [LSTMWeights(*arrays[layer.name]) for layer in lstm_layers(model)]
     kernel, bias = arrays["probabilities"]
@@ -89,14 +79,10 @@ def network_of(model: keras.Model) -> Network:
 
 
 def set_network(model: keras.Model, network: Network) -> None:
-    """Copy weights into a Keras network, which may have more symbols than they do.
+    """Copy weights into a network of `build_model`, which may have more symbols.
 
     Rows of symbols that are new keep the fresh model's random start; their biases
     start at the lowest known one, since nothing has been seen of them yet.
-
-    Args:
-        model: a network of `build_model` with the same layers and units.
-        network: weights whose V is at most the model's; ids mean the same symbols.
     """
     _fill(model.layers[1].embeddings, network.embedding)
     for layer, known in zip(lstm_layers(model), network.layers, strict=True):

@@ -39,11 +39,8 @@ def _mask(x: tf.Tensor, bits: tf.Tensor, rate: float) -> tf.Tensor:
 def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     """Turn outputs (N, U) into logits (N, V) by a float32 product.
 
-    Args:
-        x: float32 or bfloat16, the type of the operands of the gradient's products.
-            Logits are never rounded to bfloat16: it resolves only 1/16 at 10.
-        kernel: (U, V) float32.
-        bias: (V,) float32.
+    Outputs may be bfloat16, and then so are the operands of the gradient's products.
+    Logits are never rounded to bfloat16: it resolves only 1/16 at 10.
     """
 
     def gradient(d_logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -60,15 +57,9 @@ def dense(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 def cross_entropy(
     logits: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
 ) -> tf.Tensor:
-    """Compute the weighted sum of cross-entropies in nats.
+    """Compute Σ weight · −ln softmax(logits)[target], in nats, a float32 scalar.
 
-    Args:
-        logits: (N, V) float32.
-        targets: (N,) int32 ids.
-        weights: (N,) float32; they have no gradient.
-
-    Returns:
-        Scalar float32 Σ weight · −ln softmax(logits)[target].
+    Logits are (N, V) float32, targets (N,) int32 ids, weights (N,) without gradient.
     """
     count, symbols = logits.shape
     largest = tf.reduce_max(logits, axis=1, keepdims=True)

@@ -67,12 +67,7 @@ class _FastAdam(keras.optimizers.Adam):
 def make_optimizer(
     config: TrainingConfig, variables: list[keras.Variable]
 ) -> keras.optimizers.Optimizer:
-    """Build the Keras optimizer of a configuration; biases are never decayed.
-
-    Args:
-        config: kind of optimizer, rate, clipping and decay.
-        variables: those to train.
-    """
+    """Build the Keras optimizer of the variables; biases are never decayed."""
     optimizer = _make(_FastAdam, config, variables)
     if optimizer.finds_moments(variables):
         return optimizer

@@ -33,22 +33,13 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """Plain text and arrays out of a model file, which are still to be checked.
+    """Plain text and arrays out of a model file, which are still to be checked."""
 
-    Attributes:
-        config: Keras' description of the model, JSON.
-        keras_version: of the Keras that wrote it, such as ``2.0.6``; None in the
-            oldest files.
-        weights: each layer's arrays, float32, in the order that Keras gave them.
-        metadata: textgen's own JSON; None if there is none.
-        hashed: whether the SHA-256 before the HDF5 part is there, and right.
-    """
-
-    config: str
-    keras_version: str | None
-    weights: Mapping[str, tuple[np.ndarray, ...]]
-    metadata: str | None
-    hashed: bool
+    config: str  # Keras' description of the model, JSON
+    keras_version: str | None  # such as ``2.0.6``; the oldest files have none
+    weights: Mapping[str, tuple[np.ndarray, ...]]  # each layer's, float32, in its order
+    metadata: str | None  # textgen's own JSON
+    hashed: bool  # whether the SHA-256 before the HDF5 part is there, and right
 
 
 def refusal(expected: str, received: str) -> ModelFileError:
@@ -67,20 +58,25 @@ def user_block(hdf5: bytes | memoryview, version: int = FORMAT_VERSION) -> bytes
 
 
 def checked_hdf5(data: bytes) -> memoryview:
-    """Return a file's HDF5 part, whose hash is right if there is a block before it.
-
-    Raises:
-        ModelFileError: if the file is empty, no HDF5, of a newer format, damaged, or
-            has a block that isn't ours.
-    """
+    """Return a file's HDF5 part, whose hash is right if there is a block before it."""
     if not data:
         raise ModelFileError("expected a model, but the file is empty", _DAMAGED)
     view = memoryview(data)
     if data.startswith(_HDF5_SIGNATURE):
         return view
     hdf5 = view[BLOCK_BYTES:]
-    if version := re.match(re.escape(_MAGIC) + rb"(\d{1,9})\n", data):
-        _check_block(data[:BLOCK_BYTES], hdf5, int(version[1]))
+    if match := re.match(re.escape(_MAGIC) + rb"(\d{1,9})\n", data):
+        version = int(match[1])
+        if version > FORMAT_VERSION:
+            expected = f"expected at most format {FORMAT_VERSION}"
+            raise ModelFileError(
+                f"{expected}, but received format {version}",
+                "use the newer version of textgen that wrote it",
+            )
+        if data[:BLOCK_BYTES] != user_block(hdf5, version):
+            expected = "expected content that agrees with its SHA-256"
+            problem = f"{expected}, but it is damaged or cut short"
+            raise ModelFileError(problem, _DAMAGED)
         return hdf5
     if hdf5[: len(_HDF5_SIGNATURE)] == _HDF5_SIGNATURE:
         raise refusal(
@@ -88,17 +84,3 @@ def checked_hdf5(data: bytes) -> memoryview:
             f"{BLOCK_BYTES} bytes of something else before it",
         )
     raise refusal("a model file (HDF5)", f"{len(data):,} bytes of something else")
-
-
-def _check_block(block: bytes, hdf5: memoryview, version: int) -> None:
-    if version > FORMAT_VERSION:
-        raise ModelFileError(
-            f"expected at most format {FORMAT_VERSION}, but received format {version}",
-            "use the newer version of textgen that wrote it",
-        )
-    if block != user_block(hdf5, version):
-        raise ModelFileError(
-            "expected content that agrees with its SHA-256, but it is damaged or cut "
-            "short",
-            _DAMAGED,
-        )

@@ -23,17 +23,11 @@ def is_model_name(model: str | os.PathLike[str]) -> bool:
 
 
 def find_models(corpus: str) -> list[Path]:
-    """Find the model files for a corpus, the one to use first.
+    """Find the model files for a corpus, given by name or path, the one to use first.
 
     They are ``models/NAME.h5`` under the current folder and beside the program, and
-    the program's ``models/NAME-pretrained.h5``.
-
-    Args:
-        corpus: name of the corpus, with any dots in it, or its path, whose folder and
-            suffix don't count.
-
-    Raises:
-        ModelFileError: if there is none of these; it lists what there is.
+    the program's ``models/NAME-pretrained.h5``. Of a path, folder and suffix don't
+    count. If there is none, a `ModelFileError` lists what there is.
     """
     path, own, shipped = Path(corpus), Path("models"), data_folder("models")
     is_path = path.name != corpus or path.suffix == ".txt" or os.path.isfile(path)
@@ -57,10 +51,7 @@ def find_models(corpus: str) -> list[Path]:
 
 
 def passed_over(path: Path | None) -> str:
-    """Return the end of a line about a file in use: which pretrained model it isn't.
-
-    It is empty if none of this name comes with the program.
-    """
+    """Return the end of a line about a file in use: which pretrained model it isn't."""
     if path is not None:
         pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
         if os.path.isfile(pretrained):

@@ -38,9 +38,7 @@ LINK = "a link to elsewhere"
 def read_contents(data: bytes) -> Contents:
     """Read the description, arrays and metadata out of a whole file's bytes.
 
-    Raises:
-        ModelFileError: if they are no HDF5, are damaged, hold no model, or hold
-            anything that isn't stored plainly.
+    What is no HDF5, damaged, no model or not stored plainly is a `ModelFileError`.
     """
     hdf5 = checked_hdf5(data)
     try:

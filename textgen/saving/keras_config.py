@@ -94,11 +94,7 @@ def read_version(version: str | None) -> Version:
 
 
 def read_config(config: str, version: Version) -> list[Layer]:
-    """Return the layers of the file's JSON in order, each feeding the next only.
-
-    Raises:
-        ModelFileError: for anything that isn't known here.
-    """
+    """Return the layers of the file's JSON in order, each feeding the next only."""
     try:
         return _chain(json.loads(config), old=version.number < (2, 0))
     except ANOTHER_FORM as error:

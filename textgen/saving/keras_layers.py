@@ -52,11 +52,7 @@ def embedding(layer: Layer, arrays: Arrays, symbols: int) -> np.ndarray:
 def recurrent(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Recurrent:
     """Build an LSTM, GRU or simple recurrent layer, also one of cuDNN.
 
-    Args:
-        layer: its settings.
-        arrays: those of the file, in its order.
-        inputs: D, the size of what the layer is called on.
-        version: of the Keras that wrote the file.
+    It is called on ``inputs`` values, D. The arrays are in the file's order.
     """
     for name in ("go_backwards", "return_state"):
         if layer.flag(name):
@@ -74,7 +70,7 @@ def recurrent(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Re
 
 
 def pointwise(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Pointwise:
-    """Build a dense layer or an activation; arguments as of `recurrent`."""
+    """Build a dense layer or an activation, called on ``inputs`` values."""
     known = (*ACTIVATIONS, SOFTMAX)
     if layer.kind == "Activation":
         activation = _activation(layer, "activation", None, version, known)
@@ -91,10 +87,9 @@ def pointwise(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Po
 def _recurrent_arrays(
     layer: Layer, arrays: Arrays, inputs: int, version: Version
 ) -> Arrays:
-    """Return kernel (D, G·U), recurrent kernel (U, G·U) and bias, for G gates.
+    """Return kernel (D, G·U), recurrent kernel (U, G·U) and bias (G·U,), for G gates.
 
-    The bias is (G·U,), or (2, G·U) for a GRU whose reset gate works after the
-    product: the input's and the state's.
+    A GRU whose reset gate works after the product has two, the input's and the state's.
     """
     units, gates = layer.size("units"), GATES[layer.kind]
     one_gate: list[tuple[int, ...]] = [(inputs, units), (units, units), (units,)]

@@ -34,24 +34,17 @@ Arrays = Mapping[str, Sequence[np.ndarray]]
 class KerasModel:
     """A network out of a file, and how it is to be shown a text.
 
-    Attributes:
-        network: the weights.
-        targets: ``all`` if it carries its state through a text, ``last`` if it has
-            only seen windows from zero state.
-        seq_length: T, symbols in a window; None if the file doesn't say.
+    Targets are ``all`` if it carries its state through a text, and ``last`` if it has
+    only seen windows from zero state.
     """
 
     network: Network
     targets: str
-    seq_length: int | None
+    seq_length: int | None  # T, symbols in a window, if the file says it
 
 
 def build_model(contents: Contents) -> KerasModel:
-    """Build the network that Keras, in the version that wrote the file, would build.
-
-    Raises:
-        ModelFileError: for any other layer, setting, arrangement or array size.
-    """
+    """Build the network that Keras, in the version that wrote the file, would build."""
     version = read_version(contents.keras_version)
     layers = read_config(contents.config, version)
     _check_owners(layers, contents.weights)

@@ -69,12 +69,9 @@ def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
     """Return the model file's bytes, having read them back; arguments of `save_model`.
 
     A training calls this with its untrained network, too, to find out at once whether
-    the model can be saved at the end.
-
-    Raises:
-        OutputError: if the weights aren't finite, or the file would be larger than
-            `load_model` takes.
-        ModelFileError: if `load_model` would not take the file.
+    the model can be saved at the end. It raises `OutputError` for weights that aren't
+    finite and for a file too large for `load_model`, and `ModelFileError` for anything
+    else that `load_model` would not take.
     """
     for weights in keras_model.get_weights():
         # False for NaN too, which max() returns.
@@ -169,15 +166,8 @@ def load_model_for(
 ) -> TrainedModel:
     """Open the model for a corpus: the user's own, else the pretrained one.
 
-    A model whose training was interrupted is used only if there is no other.
-
-    Args:
-        corpus: name of the corpus, or its path; see `find_models`.
-        vocabulary_from: as of `load_model`.
-        reader: as of `load_model`.
-
-    Raises:
-        ModelFileError: if there is none, and as `load_model`.
+    A model whose training was interrupted is used only if there is no other. The corpus
+    is a name or a path, see `find_models`; the rest is as for `load_model`.
     """
     first, *others = find_models(corpus)
     model = load_model(first, vocabulary_from, reader=reader)
@@ -196,11 +186,7 @@ def load_model_for(
 
 
 def load_trainable(path: str | os.PathLike[str]) -> TrainedModel:
-    """Open a model file of ours that a training can go on from.
-
-    Raises:
-        ModelFileError: as `load_model`, and for a network that we don't train.
-    """
+    """Open a model file of ours that a training can go on from."""
     path = Path(path)
     with _named(path):
         contents = _read(path)

@@ -80,14 +80,9 @@ class Reader:
                 self._process.kill()
 
     def read(self, path: str | os.PathLike[str]) -> Contents:
-        """Read a model file; this can be done once.
+        """Read a model file, within `WALL_S` seconds; this can be done once.
 
-        Raises:
-            ModelFileError: if the file is refused, takes more than `WALL_S` seconds
-                from when the process is ready, or ends the process.
-
-        Warns:
-            UserWarning: where memory or processor time can't be limited.
+        Warns where memory or processor time can't be limited.
         """
         process = self._process
         if process is None or process.stdin is None or process.stdout is None:

@@ -36,11 +36,7 @@ TOO_LARGE = (
 
 
 def main(folders: list[str]) -> None:
-    """Read the file that standard input names, and write the answer.
-
-    Args:
-        folders: where to import from, besides the standard library.
-    """
+    """Import from ``folders``, read the file that standard input names, and answer."""
     sys.path[:0] = folders
     # Now, while nothing is limited and nothing of a stranger has been read.
     from textgen.errors import ModelFileError

@@ -125,17 +125,9 @@ def model_of_contents(
     path: Path | None,
     vocabulary_from: str | os.PathLike[str] | None = None,
 ) -> TrainedModel:
-    """Check a file's contents and build the model.
+    """Check a file's contents and build the model; the path is None before it is saved.
 
-    Args:
-        contents: as read.
-        path: of the file; None before it is written.
-        vocabulary_from: the text whose symbols a model without vocabulary knows.
-
-    Raises:
-        ModelFileError: if the contents aren't a model, don't fit together, or are
-            ours without their hash; or the text doesn't fit.
-        CorpusError: if the text can't be read.
+    A model without vocabulary knows the symbols of the text ``vocabulary_from``.
     """
     keras_model = build_model(contents)
     if contents.metadata is None:
