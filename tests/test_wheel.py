@@ -1,6 +1,7 @@
 """The wheel: installed elsewhere, its command completes a prompt."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,11 +28,10 @@ def installed(tmp_path_factory) -> Path:
 def run_installed(installed, *command) -> str:
     """Run a command elsewhere, with the installed package before all others."""
     result = subprocess.run(
-        [sys.executable, *command],
+        [sys.executable, *map(str, command)],
         cwd=installed.parent,
         env=os.environ | {"PYTHONPATH": str(installed)},
         capture_output=True,
-        text=True,
         encoding="utf-8",
     )
     assert result.returncode == 0, result.stderr
@@ -42,10 +42,8 @@ def test_its_command_completes_a_prompt(installed):
     import textgen
 
     command = (installed / "bin" / "textgen", "generate", "--length", 20)
-    command = (*map(str, command), "--prompt", "Shall I ")
-    text = run_installed(installed, *command)
-    assert text.startswith("Shall I ")
-    assert len(text) == len("Shall I ") + 20 + 1
+    command = (*command, "--prompt", "Shall I ")
+    assert re.fullmatch("(?s)Shall I .{20}\n", run_installed(installed, *command))
     names = run_installed(installed, *command[:2], "--corpus", "dinos", "--count", "3")
     assert len(set(names.splitlines())) == 3
     version = run_installed(installed, *command[:1], "--version")

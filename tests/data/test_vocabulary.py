@@ -18,8 +18,7 @@ def test_from_text_is_sorted_and_distinct():
     vocabulary = Vocabulary.from_text("hello\nworld")
     assert vocabulary.symbols == tuple("\ndehlorw")
     assert len(vocabulary) == 8
-    assert "h" in vocabulary
-    assert "x" not in vocabulary
+    assert ("h" in vocabulary, "x" in vocabulary) == (True, False)
 
 
 @pytest.mark.parametrize(
@@ -83,14 +82,12 @@ def test_extended_keeps_ids_and_appends_sorted():
      ('ab"', "“ab”", '"ab"'), ("ab-", "a—b", "a--b"), ("ab.", "a…b", "a...b"),
      ("fin", "ﬁn", "fin"), ("ae", "æ", "ae"), ("ae", "Æ", "ae"),
      ("ab ", "a\u00a0b\tb", "a b b"), ("abc", "ABC", "abc"), ("ABC", "abc", "ABC"),
-     ("eE", "éÉ", "eE"), ("eé", "É", "é"), ("eÉ", "é", "É"),
-     ("e", "É", "e"), ("E", "é", "E"),
-     ("Rr", "ß☃", ""), ("e", "e\u0301", "e"), ("\nab", "a\r\nb", "a\nb"),
-     ("a", "\ud800a", "a")],
+     ("eE", "éÉ", "eE"), ("eé", "É", "é"), ("eÉ", "é", "É"), ("e", "É", "e"),
+     ("E", "é", "E"), ("Rr", "ß☃", ""), ("e", "e\u0301", "e"),
+     ("\nab", "a\r\nb", "a\nb"), ("a", "\ud800a", "a")],
 )  # fmt: skip
 def test_fit_folds_what_it_can(known, received, text):
-    vocabulary = Vocabulary.from_text(known)
-    assert vocabulary.fit(received).text == text
+    assert Vocabulary.from_text(known).fit(received).text == text
 
 
 def test_fit_reports_each_change_once_in_order():
