@@ -2,45 +2,35 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import fuzz_model_files as script
 import numpy as np
+import pytest
 
 from textgen.saving import model_file, trained_model
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_some_hundred_changed_files():
-    options = ["--count", "300", "--seconds", "60", "--seed", "5"]
-    command = [sys.executable, script.__file__, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [sys.executable, script.__file__, "--count", "300", "--seed", "5"]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rules broken: 0" in done.stdout
 
 
-def test_a_seed_repeats_its_files(tmp_path):
-    sources = script.Sources(tmp_path)
-    made = []
-    for _ in range(2):
-        for number in range(30):
-            path = tmp_path / "changed.h5"
-            script.make(np.random.default_rng((1, number)), sources, path)
-            made.append(path.read_bytes())
-    assert made[:30] == made[30:]
-    assert len(set(made)) > 20
-
-
 def test_broken_rules_are_noticed(tmp_path, monkeypatch):
-    sources, recorder = script.Sources(tmp_path), script.Recorder()
-    monkeypatch.setattr(model_file, "Reader", lambda: recorder)
-    kind, read = script.KINDS[2], script.Recorder.read
+    sources, recorder = script.make_sources(tmp_path), script.Recorder()
+    monkeypatch.setattr(model_file, "Reader", lambda: nullcontext(recorder))
+    read = script.Recorder.read
 
-    def rule(*patch, kind=kind, ours=False) -> str:
+    def rule(*patch, kind=script.KINDS[2], ours=False) -> str:
         """Say which rule a valid file breaks while something is patched."""
+        path, _, text = sources[kind]
         with monkeypatch.context() as context:
             if patch:
                 context.setattr(*patch)
-            path, text = sources.paths[kind], sources.texts[kind]
             return script.broken_rule(path, text, ours, recorder)
 
     def with_nan(self, path):
