@@ -1,4 +1,4 @@
-"""The optimizer's one operation a variable against Keras and the papers' formulas."""
+"""The optimizer's one operation a variable against Keras."""
 
 from dataclasses import replace
 
@@ -65,10 +65,11 @@ def test_weights_and_moments_are_those_of_keras(kind):
         theirs.optimizer.exclude_from_weight_decay(var_names=["bias"])
     theirs.optimizer.build(theirs.trainable_variables)
     rng = np.random.default_rng(1)
-    for _ in range(3):
+    for rate in (0.01, 0.01, 0.004):
         shapes = [v.shape for v in ours.trainable_variables]
         gradients = [tf.constant(rng.normal(0, 1, s), tf.float32) for s in shapes]
         for model in (ours, theirs):
+            model.optimizer.learning_rate = rate
             model.optimizer.apply(gradients, model.trainable_variables)
     pairs = zip(ours.optimizer.variables, theirs.optimizer.variables, strict=True)
     for one, other in pairs:
@@ -77,41 +78,3 @@ def test_weights_and_moments_are_those_of_keras(kind):
         assert np.abs(one - other).max() <= 2e-5 * np.abs(other).max()
     for one, other in zip(ours.weights, theirs.weights, strict=True):  # steps of 0.01
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=0, atol=1e-6)
-
-
-def test_biases_are_not_decayed():
-    config = TrainingConfig(learning_rate=0.1, weight_decay=0.5, clip_norm=0)
-    model = network(config=config)
-    before = {v.path: v.numpy() for v in model.trainable_variables}
-    zeros = [tf.zeros(v.shape) for v in model.trainable_variables]
-    model.optimizer.apply(zeros, model.trainable_variables)
-    for variable in model.trainable_variables:
-        factor = 1.0 if variable.path.endswith("bias") else 1 - 0.1 * 0.5
-        np.testing.assert_allclose(
-            variable.numpy(), before[variable.path] * factor, rtol=1e-5
-        )
-
-
-def test_an_optimizer_step_is_adamw_with_clipping():
-    """Against Loshchilov & Hutter's formula in float64, two steps of it."""
-    model = network()
-    variables = model.trainable_variables
-    rng = np.random.default_rng(1)
-    expected = [v.numpy().astype(np.float64) for v in variables]
-    m, v = ([np.zeros(x.shape) for x in expected] for _ in range(2))
-    for t, rate in ((1, 0.01), (2, 0.004)):
-        gradients = [rng.normal(0, 1, x.shape) for x in expected]
-        norm = np.sqrt(sum((g**2).sum() for g in gradients))
-        model.optimizer.learning_rate = rate
-        model.optimizer.apply([tf.constant(g, tf.float32) for g in gradients])
-        for n, gradient in enumerate(gradients):
-            g = gradient * CONFIG.clip_norm / norm
-            m[n] = 0.9 * m[n] + 0.1 * g
-            v[n] = 0.99 * v[n] + 0.01 * g**2
-            # Kingma & Ba's form at the end of their section 2, as Keras has it.
-            unbiased = np.sqrt(1 - 0.99**t) / (1 - 0.9**t)
-            step = unbiased * m[n] / (np.sqrt(v[n]) + 1e-7)
-            decay = 0 if variables[n].path.endswith("bias") else CONFIG.weight_decay
-            expected[n] = expected[n] * (1 - rate * decay) - rate * step
-    for ours, theirs in zip(variables, expected, strict=True):
-        np.testing.assert_allclose(ours.numpy(), theirs, atol=1e-5)

@@ -3,9 +3,8 @@
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -44,19 +43,11 @@ def network(dropout=0.0, config=CONFIG):
     return model
 
 
-def run(
-    data, *, shards=None, dropout=0.0, first_step=0, calls=(K,), seed=0, config=CONFIG
-):
+def run(data, *, shards=None, dropout=0.0, first_step=0, seed=0, config=CONFIG):
     model = network(dropout, config)
     step = TrainStep(model, **OPTIONS | {"seed": seed})
     step.num_shards = shards or step.num_shards
-    (batches, rates), losses, done = data, [], 0
-    for count in calls:
-        these = slice(done, done + count)
-        part = WindowBatch(*(x[these] for x in batches))
-        losses.extend(step(part, rates[these], first_step + done))
-        done += count
-    return np.array(losses), model.get_weights()
+    return step(*data, first_step), model.get_weights()
 
 
 def reference(data, clip=CLIP):
@@ -94,14 +85,6 @@ def test_steps_equal_an_eager_loop_with_clipping(data, shards):
         assert_close(weights, reference(data, clip=1e9)[1], 1e-4)
 
 
-def test_the_same_seed_repeats_bit_for_bit_however_calls_are_cut(data):
-    losses, weights = run(data, dropout=0.4)
-    for calls in [(1, 2), (3,)]:
-        again = run(data, dropout=0.4, calls=calls)
-        assert_close(again[0], losses)
-        assert_close(again[1], weights)
-
-
 def test_a_batch_in_which_nothing_counts_has_loss_zero(data):
     batches, rates = data
     losses, after = run((batches._replace(weights=0 * batches.weights), rates))
@@ -136,21 +119,6 @@ def test_on_a_gpu_keras_layers_compute_whole_batches(monkeypatch, data):
     assert choose_precision("auto") == "float32"
     with pytest.raises(OptionError, match="GPU"):
         choose_precision("bfloat16")
-
-
-def test_the_average_follows_the_weights(data):
-    """Step by step against NumPy; a factor of 0 leaves it, one of 1 begins anew."""
-    model, average = network(), network()
-    step = TrainStep(model, average=average, **OPTIONS)
-    step(*data, 0, np.array([1, 0, 0.25], np.float32))
-    batches, rates = data
-    first = run((WindowBatch(*(x[:1] for x in batches)), rates[:1]), calls=(1,))[1]
-    last = run(data)[1]
-    assert_close(model.get_weights(), last)
-    expected = [0.75 * a + 0.25 * c for a, c in zip(first, last, strict=True)]
-    assert_close(average.get_weights(), expected, 1e-6)
-    step(*data, K)
-    assert_close(average.get_weights(), expected, 1e-6)
 
 
 # Several replicas
@@ -192,8 +160,9 @@ def test_two_replicas_agree_with_one(data, tmp_path):
     assert_close(results, [losses, *weights, *weights], 1e-5)
 
 
-class ThreeReplicas:
-    num_replicas_in_sync = 3
+def three_replicas(batch_size):
+    strategy = Mock(num_replicas_in_sync=3)
+    return OPTIONS | {"strategy": strategy, "batch_size": batch_size}
 
 
 @pytest.mark.parametrize(
@@ -202,36 +171,28 @@ class ThreeReplicas:
 )
 def test_replicas_share_a_batch_evenly(monkeypatch, cores, batch_size, shards):
     monkeypatch.setattr(module, "available_cores", lambda: cores)
-    options = OPTIONS | {"strategy": ThreeReplicas(), "batch_size": batch_size}
     if shards:
-        assert TrainStep(network(), **options).num_shards == shards
+        step = TrainStep(network(), **three_replicas(batch_size))
+        assert step.num_shards == shards
     else:
         with pytest.raises(OptionError, match="3 replicas"):
-            TrainStep(network(), **options)
+            TrainStep(network(), **three_replicas(batch_size))
 
 
 def test_the_shards_of_all_replicas_draw_masks_of_their_own(monkeypatch, data):
-    class Noting:
-        num_shards, seeds = 2, []
-
-        def __call__(self, batch, seed):
-            self.seeds.append(int(seed[0]))
-            return tf.constant(0.0), [tf.zeros(v.shape) for v in variables]
-
+    gradients = Mock(num_shards=2, return_value=(tf.constant(0.0), []))
     model = network()
-    variables, batches = model.trainable_variables, data[0]
-    step = TrainStep(model, **OPTIONS | {"strategy": ThreeReplicas(), "batch_size": 6})
-    step._gradients = Noting()
-    batch = WindowBatch(*(x[0, :6] for x in batches))
+    step = TrainStep(model, **three_replicas(6))
+    step._gradients = gradients
+    monkeypatch.setattr(model.optimizer, "apply", Mock())
+    batch = WindowBatch(*(x[0, :6] for x in data[0]))
     for replica in range(3):
-        with monkeypatch.context() as patch:
-            get = partial(
-                SimpleNamespace, replica_id_in_sync_group=tf.constant(replica)
-            )
-            patch.setattr(tf.distribute, "get_replica_context", get)
-            patch.setattr(model.optimizer, "apply", lambda *_: None)
-            step._replica_step(batch, tf.constant(0.1), tf.constant(5))
-    assert np.diff(Noting.seeds).tolist() == [2 * SEEDS_PER_SHARD] * 2
+        context = Mock(replica_id_in_sync_group=tf.constant(replica))
+        get = Mock(return_value=context)
+        monkeypatch.setattr(tf.distribute, "get_replica_context", get)
+        step._replica_step(batch, tf.constant(0.1), tf.constant(5))
+    seeds = [int(call.args[1][0]) for call in gradients.mock_calls]
+    assert np.diff(seeds).tolist() == [2 * SEEDS_PER_SHARD] * 2
 
 
 @pytest.mark.parametrize(
