@@ -225,6 +225,7 @@ def test_stacks_hold_the_batches_in_order_padded_with_weight_zero(kind, targets,
     rows = [arrays for stack in stacks for arrays in zip(*stack, strict=True)]
     for padded, batch in zip(rows, batches, strict=True):
         length = batch.inputs.shape[1]
+        assert batch.weights[:, -1].any()
         assert padded[0].shape[1] == padded_length(length, 12)
         assert_same([array[:, :length] for array in padded], batch)
         assert not any(array[:, length:].any() for array in padded)

@@ -220,10 +220,8 @@ def _survey(path: Path, kind: str) -> tuple[str, int, str]:
         length += len(piece)
     if length < (3 if kind == "lines" else 2):
         wanted = "a line that isn't empty" if kind == "lines" else "two characters"
-        raise CorpusError(
-            f"expected at least {wanted}, but {str(path)!r} has fewer",
-            "give a longer text",
-        )
+        problem = f"expected at least {wanted}, but {str(path)!r} has fewer"
+        raise CorpusError(problem, "give a longer text")
     return "".join(map(chr, np.flatnonzero(seen))), length, digest.hexdigest()
 
 
@@ -238,8 +236,6 @@ def _fill(path: Path, kind: str, vocabulary: Vocabulary, length: int) -> np.ndar
     except (ValueError, VocabularyError):
         filled = -1
     if filled != length:
-        raise CorpusError(
-            f"{str(path)!r} changed while it was read",
-            "try again when nothing writes to it",
-        )
+        problem = f"{str(path)!r} changed while it was read"
+        raise CorpusError(problem, "try again when nothing writes to it")
     return ids

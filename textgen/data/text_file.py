@@ -34,10 +34,8 @@ def existing_file(given: str | os.PathLike[str]) -> Path | None:
         raise _unreadable(given, error) from None
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-        raise CorpusError(
-            f"expected a text file, but {shown_path(given)} is {what}",
-            "give the path of a UTF-8 text file",
-        )
+        problem = f"expected a text file, but {shown_path(given)} is {what}"
+        raise CorpusError(problem, "give the path of a UTF-8 text file")
     return Path(given)
 
 

@@ -84,11 +84,9 @@ class Vocabulary:
             counts = Counter(self.symbols).items()
             wrong = [f"{shown(s)} {count} times" for s, count in counts if count > 1]
         if wrong or not self.symbols:
-            raise VocabularyError(
-                "the symbols of a vocabulary must be different Unicode characters, but "
-                f"received {_listed(wrong) or 'none'}",
-                "make the vocabulary from a text",
-            )
+            rule = "the symbols of a vocabulary must be different Unicode characters"
+            problem = f"{rule}, but received {_listed(wrong) or 'none'}"
+            raise VocabularyError(problem, "make the vocabulary from a text")
 
     @classmethod
     def from_text(cls, text: str) -> Vocabulary:

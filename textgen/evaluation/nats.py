@@ -97,9 +97,17 @@ def _sum_of_losses(
         readings = _window_readings
     else:
         readings = _text_readings
+    vocabulary_size = model.network.vocabulary_size
     nats, symbols = 0.0, 0
-    for reading in readings(model, ids, max_symbols, after_chars):
-        for losses in _counted_losses(reading, model.network.vocabulary_size):
+    for decoder, inputs, targets, counted in readings(
+        model, ids, max_symbols, after_chars
+    ):
+        block = max(1, BLOCK_FLOATS // (decoder.batch_size * vocabulary_size))
+        for start in range(0, len(inputs), block):
+            part = slice(start, start + block)
+            logits = np.array([decoder.step(row).copy() for row in inputs[part]])
+            kept = counted[part]
+            losses = cross_entropy(logits[kept], targets[part][kept])
             nats += float(losses.sum())
             symbols += losses.size
     return nats, symbols
@@ -112,17 +120,6 @@ class _Reading(NamedTuple):
     inputs: np.ndarray  # (N, B) ids
     targets: np.ndarray  # (N, B) ids of the symbols that come next
     counted: np.ndarray  # (N, B) bool, the targets whose loss counts
-
-
-def _counted_losses(reading: _Reading, vocabulary_size: int) -> Iterator[np.ndarray]:
-    """Yield the losses that count, a block of steps at a time."""
-    decoder, inputs, targets, counted = reading
-    block = max(1, BLOCK_FLOATS // (decoder.batch_size * vocabulary_size))
-    for start in range(0, len(inputs), block):
-        part = slice(start, start + block)
-        logits = np.array([decoder.step(ids).copy() for ids in inputs[part]])
-        kept = counted[part]
-        yield cross_entropy(logits[kept], targets[part][kept])
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:

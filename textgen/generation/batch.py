@@ -103,10 +103,8 @@ def _seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
         first = fresh_seed() if seed is None else check_seed(seed)
         return list(islice(completion_seeds(first), count))
     if len(seed) != count:
-        raise OptionError(
-            f"`seed` must be one number or {count}, one for each completion, but was "
-            f"{len(seed)} of them"
-        )
+        expected = f"one number or {count}, one for each completion"
+        raise OptionError(f"`seed` must be {expected}, but was {len(seed)} of them")
     return list(seed)
 
 

@@ -65,8 +65,7 @@ def sample_batch(
 ) -> np.ndarray:
     """Draw an id from each row of logits (B, V), as `sample` does → (B,) int64.
 
-    ``uniforms`` (B,) float64 are the numbers that `sample` would take from each row's
-    generator.
+    ``uniforms`` (B,) float64 are what `sample` would take from each row's generator.
     """
     if config.temperature == 0:
         _check_largest(logits.max(axis=-1))

@@ -92,7 +92,6 @@ def generate_output(
         except EOFError:
             problem = "a prompt was expected, but standard input has ended"
             raise OptionError(problem, "give a `prompt`") from None
-    seed = fresh_seed() if seed is None else seed
     characters = stream_completion(model, prompt, config, seed)
     if stream is None:
         return prompt + "".join(characters)
@@ -125,15 +124,15 @@ def stream_output(
     ``stop`` are held back until that is settled.
     """
     config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
-    seed = fresh_seed() if seed is None else seed
     return stream_completion(as_model(model), prompt, config, seed)
 
 
 def stream_completion(
-    model: TrainedModel, prompt: str, config: CompletionConfig, seed: int
+    model: TrainedModel, prompt: str, config: CompletionConfig, seed: int | None
 ) -> Iterator[str]:
     """Return an iterator over the new characters; see `stream_output`."""
-    generator = np.random.default_rng(check_seed(seed))
+    seed = fresh_seed() if seed is None else check_seed(seed)
+    generator = np.random.default_rng(seed)
     prompt_ids = ids_to_read(model, prompt, config.strict)
     symbols = _symbols(model, prompt_ids, config, generator)
     return symbols if config.stop is None else _until(symbols, config.stop)
@@ -170,10 +169,8 @@ def as_model(model: TrainedModel | str | os.PathLike | None) -> TrainedModel:
     if isinstance(model, str | os.PathLike):
         return load_model(model)
     if not hasattr(model, "decoder"):
-        problem = (
-            f"`model` must be a model, its name or its path, but was {shown(model)}"
-        )
-        raise OptionError(problem)
+        expected = "a model, its name or its path"
+        raise OptionError(f"`model` must be {expected}, but was {shown(model)}")
     return model
 
 

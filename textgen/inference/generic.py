@@ -52,11 +52,7 @@ class _LSTM:
 
 
 class _GRU:
-    """h = z·h + (1 - z)·candidate (Cho et al. 2014).
-
-    The reset gate works on the state, or with a recurrent bias on the state's product
-    (what cuDNN computes, and Keras with ``reset_after``).
-    """
+    """h = z·h + (1 - z)·candidate (Cho et al. 2014)."""
 
     def __init__(self, weights: GRUWeights, rows: int):
         self._gate_columns = columns = 2 * weights.units

@@ -48,8 +48,8 @@ class LSTMWeights(_RecurrentWeights):
 class GRUWeights(_RecurrentWeights):
     """One GRU layer: gates side by side in the order z, r, h.
 
-    The recurrent bias is added to the state's product, and the reset gate is applied
-    after that; without it, the reset gate is applied to the state, before the product.
+    With a recurrent bias the reset gate is applied to the state's product and that bias
+    (as in cuDNN, and in Keras with ``reset_after``), without it to the state itself.
     """
 
     kernel: np.ndarray  # (D, 3U), for the layer's input
@@ -82,10 +82,6 @@ class Pointwise(_OneLine):
     def units(self) -> int | None:
         """U, the size of the layer's output; None if it is that of its input."""
         return None if self.bias is None else len(self.bias)
-
-    def is_only(self, activation: str) -> bool:
-        """Tell whether it is nothing but this activation."""
-        return self.kernel is None and self.activation == activation
 
 
 Recurrent = LSTMWeights | GRUWeights | SimpleRNNWeights

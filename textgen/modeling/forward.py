@@ -1,7 +1,6 @@
 """From ids to logits: fast, on weights put in order once, or by the Keras layers.
 
-Both are time-major inside: logits are (T·B, V), the batch of the first time step
-first.
+Both are time-major inside: logits are (T·B, V), the first time step's batch first.
 """
 
 from __future__ import annotations
@@ -17,12 +16,9 @@ from textgen.modeling.ops import dense, drop
 
 
 class LayerWeights(NamedTuple):
-    """One LSTM layer's weights, gates in order i, f, o, c.
+    """One LSTM layer's weights, gates in order i, f, o, c."""
 
-    The first layer's kernel is the embedding times it, (V, 4U): a row for each symbol.
-    """
-
-    kernel: tf.Tensor
+    kernel: tf.Tensor  # of the first layer the embedding times it, (V, 4U)
     recurrent_kernel: tf.Tensor
     bias: tf.Tensor
 
@@ -38,8 +34,7 @@ class StackWeights(NamedTuple):
 def read_weights(model: keras.Model) -> StackWeights:
     """Read the variables of a network of `textgen.modeling.model.build_model`, float32.
 
-    It is done once a step for all shards of a batch. A tape can follow it back to the
-    variables.
+    It is done once a step for all shards. A tape can follow it back to the variables.
     """
     layers: list[LayerWeights] = []
     for lstm in lstm_layers(model):
@@ -63,12 +58,8 @@ def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
     """
     dtype = tf.as_dtype(precision)
     layers = [
-        LayerWeights(
-            tf.cast(layer.kernel, dtype),
-            tf.cast(layer.recurrent_kernel, dtype),
-            layer.bias,
-        )
-        for layer in weights.layers
+        LayerWeights(tf.cast(kernel, dtype), tf.cast(recurrent, dtype), bias)
+        for kernel, recurrent, bias in weights.layers
     ]
     return weights._replace(layers=tuple(layers))
 

@@ -35,8 +35,7 @@ Saved = list[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
 def tanh_gates(kernel: tf.Tensor) -> tf.Tensor:
     """Reorder the last axis (…, 4U) from Keras' gates i, f, c, o to i, f, o, c.
 
-    The first three are halved: sigmoid(z) = ½ + ½ tanh(z/2), so that one tanh serves
-    all four.
+    The first three are halved, so that one tanh serves all: σ(z) = ½ + ½ tanh(z/2).
     """
     i, f, c, o = tf.split(kernel, 4, axis=-1)
     return tf.concat([i / 2, f / 2, o / 2, c], axis=-1)

@@ -7,7 +7,7 @@ Only standard layers, so that `keras.models.load_model` opens a saved model as i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -30,36 +30,35 @@ def build_model(
     window. The seed determines the weights, and the dropout of Keras' own layers.
     """
     of_weights = np.random.SeedSequence(seed)
-    next_seed = _seeds(of_weights, 2 * config.layers + 2)
+    seeds = _seeds(of_weights, 2 * config.layers + 2)
     # Layers without a seed would take theirs from Python's global random state.
-    next_layer_seed = _seeds(of_weights.spawn(1)[0], 2 * config.layers + 1)
+    layer_seeds = _seeds(of_weights.spawn(1)[0], 2 * config.layers + 1)
     ids = keras.Input((None,), dtype="int32", name="ids")
-    x = _input_layer(config, vocabulary_size, next_seed())(ids)
+    x = _input_layer(config, vocabulary_size, next(seeds))(ids)
     if config.input_dropout:
-        whole_symbols = (None, None, 1)  # not single entries of their embedding
         x = keras.layers.Dropout(
             config.input_dropout,
-            noise_shape=whole_symbols,
-            seed=next_layer_seed(),
+            noise_shape=(None, None, 1),  # whole symbols
+            seed=next(layer_seeds),
             name="dropout_0",
         )(x)
     for number in range(1, config.layers + 1):
         x = keras.layers.LSTM(
             config.units,
             return_sequences=targets == "all" or number < config.layers,
-            kernel_initializer=keras.initializers.GlorotUniform(next_seed()),
-            recurrent_initializer=keras.initializers.Orthogonal(seed=next_seed()),
-            seed=next_layer_seed(),
+            kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
+            recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+            seed=next(layer_seeds),
             name=f"lstm_{number}",
         )(x)
         if config.dropout:
             x = keras.layers.Dropout(
-                config.dropout, seed=next_layer_seed(), name=f"dropout_{number}"
+                config.dropout, seed=next(layer_seeds), name=f"dropout_{number}"
             )(x)
     probabilities = keras.layers.Dense(
         vocabulary_size,
         activation="softmax",
-        kernel_initializer=keras.initializers.GlorotUniform(next_seed()),
+        kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
         name="probabilities",
     )(x)
     return keras.Model(ids, probabilities, name="textgen")
@@ -102,10 +101,8 @@ def _fill(variable: keras.Variable, known: np.ndarray | None) -> None:
     variable.assign(array)
 
 
-def _seeds(sequence: np.random.SeedSequence, count: int) -> Callable[[], int]:
-    """Return a function that gives the next of ``count`` seeds at each call."""
-    words = iter(sequence.generate_state(count))
-    return lambda: int(next(words) & 0x7FFFFFFF)
+def _seeds(sequence: np.random.SeedSequence, count: int) -> Iterator[int]:
+    return iter((sequence.generate_state(count) & 0x7FFFFFFF).tolist())
 
 
 def _input_layer(config: ModelConfig, vocabulary_size: int, seed: int) -> keras.Layer:

@@ -22,11 +22,7 @@ BETA_2 = 0.99  # of AdamW: short trainings need a shorter memory than Keras' 0.9
 
 
 class _FastAdam(keras.optimizers.Adam):
-    """Replaces the update of Keras' Adam.
-
-    Where Keras keeps the moments is its private matter, so that any of its versions
-    may change it: see `finds_moments`.
-    """
+    """Keras' Adam with another update, if it `finds_moments`, which are private."""
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
@@ -71,10 +67,8 @@ def make_optimizer(
     optimizer = _make(_FastAdam, config, variables)
     if optimizer.finds_moments(variables):
         return optimizer
-    warnings.warn(
-        "this version of Keras is not known to textgen: training is a little slower",
-        stacklevel=2,
-    )
+    unknown = "this version of Keras is not known to textgen"
+    warnings.warn(f"{unknown}: training is a little slower", stacklevel=2)
     return _make(keras.optimizers.Adam, config, variables)
 
 

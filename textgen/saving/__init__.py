@@ -1,4 +1,1 @@
-"""The model file.
-
-Container, sandboxed reader, Keras' descriptions of all versions, the trained model.
-"""
+"""The model file: container, sandboxed reader, Keras' descriptions, trained model."""

@@ -69,18 +69,14 @@ def checked_hdf5(data: bytes) -> memoryview:
         version = int(match[1])
         if version > FORMAT_VERSION:
             expected = f"expected at most format {FORMAT_VERSION}"
-            raise ModelFileError(
-                f"{expected}, but received format {version}",
-                "use the newer version of textgen that wrote it",
-            )
+            advice = "use the newer version of textgen that wrote it"
+            raise ModelFileError(f"{expected}, but received format {version}", advice)
         if data[:BLOCK_BYTES] != user_block(hdf5, version):
             expected = "expected content that agrees with its SHA-256"
             problem = f"{expected}, but it is damaged or cut short"
             raise ModelFileError(problem, _DAMAGED)
         return hdf5
     if hdf5[: len(_HDF5_SIGNATURE)] == _HDF5_SIGNATURE:
-        raise refusal(
-            "HDF5 from the first byte on, or after a block with its SHA-256",
-            f"{BLOCK_BYTES} bytes of something else before it",
-        )
+        expected = "HDF5 from the first byte on, or after a block with its SHA-256"
+        raise refusal(expected, f"{BLOCK_BYTES} bytes of something else before it")
     raise refusal("a model file (HDF5)", f"{len(data):,} bytes of something else")

@@ -43,11 +43,9 @@ def find_models(corpus: str) -> list[Path]:
     files = [file for folder in (own, shipped) for file in sorted(folder.glob("*.h5"))]
     present = sorted(map(str, _distinct(files)))
     listed = ", ".join(map(repr, present[:10])) or "no model at all"
-    raise ModelFileError(
-        f"expected a model for {shown_path(corpus)} at {shown_path(candidates[0])}, "
-        f"but found {listed}",
-        "train one, or name a file as `model`",
-    )
+    wanted = f"a model for {shown_path(corpus)} at {shown_path(candidates[0])}"
+    problem = f"expected {wanted}, but found {listed}"
+    raise ModelFileError(problem, "train one, or name a file as `model`")
 
 
 def passed_over(path: Path | None) -> str:

@@ -116,9 +116,8 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
                 most = f"{MAX_NAME_CHARS:,} characters"
                 raise refusal(f"names of at most {most}", shown(path))
             if objects > MAX_OBJECTS or depth > MAX_DEPTH:
-                raise refusal(
-                    f"at most {MAX_OBJECTS:,} objects, {MAX_DEPTH} groups deep", "more"
-                )
+                most = f"{MAX_OBJECTS:,} objects, {MAX_DEPTH} groups deep"
+                raise refusal(f"at most {most}", "more")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 raise refusal(f"{shown(path)} in the file itself", LINK)
             item = group[name]
@@ -127,9 +126,8 @@ def _datasets(root: h5py.Group) -> dict[str, h5py.Dataset]:
             elif isinstance(item, h5py.Group):
                 waiting.append((f"{path}/", item, depth + 1))
             else:
-                raise refusal(
-                    f"a group for each layer at {shown(path)}", "another kind of object"
-                )
+                expected = f"a group for each layer at {shown(path)}"
+                raise refusal(expected, "another kind of object")
     return datasets
 
 
@@ -142,10 +140,8 @@ def _names(group: h5py.Group, layer: str) -> list[str]:
         return []
     shape = attribute.shape
     if not _is_text(attribute) or len(shape) != 1 or shape[0] > MAX_OBJECTS:
-        raise refusal(
-            f"'weight_names' of layer {shown(layer)} as a list of texts",
-            "something else",
-        )
+        expected = f"'weight_names' of layer {shown(layer)} as a list of texts"
+        raise refusal(expected, "something else")
     names = [
         name.decode() if isinstance(name, bytes) else str(name)
         for name in group.attrs["weight_names"]
@@ -181,20 +177,16 @@ def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray
     ):
         raise refusal("arrays in one plain piece", f"{shown(path)} in another way")
     if stored != declared or declared > most_bytes or dataset.id.get_offset() is None:
-        raise refusal(
-            f"{declared:,} bytes for {shown(path)} as its shape says",
-            "a file that does not hold them",
-        )
+        expected = f"{declared:,} bytes for {shown(path)} as its shape says"
+        raise refusal(expected, "a file that does not hold them")
     return dataset[()]
 
 
 def _float32(path: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.name not in FLOATS or not array.dtype.isnative:
-        raise ModelFileError(
-            f"expected weights in one of {', '.join(FLOATS)}, but {shown(path)} is "
-            f"{array.dtype}",
-            "save the model with the float32 policy",
-        )
+        expected = f"expected weights in one of {', '.join(FLOATS)}"
+        problem = f"{expected}, but {shown(path)} is {array.dtype}"
+        raise ModelFileError(problem, "save the model with the float32 policy")
     # What is too large for float32 becomes infinite, and is refused as that.
     with np.errstate(over="ignore"):
         return np.ascontiguousarray(array, "<f4")

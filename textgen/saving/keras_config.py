@@ -115,10 +115,8 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     functional = kind in ("Functional", "Model")
     linear = _is_linear(model, names) if functional else kind == "Sequential"
     if not linear or len(set(names)) < len(names):
-        raise refusal(
-            "a Functional or Sequential model whose layers form one chain",
-            f"another {shown(kind)}",
-        )
+        expected = "a Functional or Sequential model whose layers form one chain"
+        raise refusal(expected, f"another {shown(kind)}")
     layers = [_layer(item, old) for item in items]
     shape = model.get("build_input_shape")
     if layers and shape is not None and layers[0].input_shape is None:
@@ -179,10 +177,8 @@ def _layer(item: Mapping[str, Any], old: bool) -> Layer:
     renamed = RENAMED.get(kind, {})
     if misplaced := settings.keys() & set(renamed.values() if old else renamed):
         ours, theirs = ("1", "2 or 3") if old else ("2 or 3", "1")
-        raise refusal(
-            f"settings of Keras {ours} in {layer}, as the file's version says",
-            f"{shown(min(misplaced))} of Keras {theirs}",
-        )
+        expected = f"settings of Keras {ours} in {layer}, as the file's version says"
+        raise refusal(expected, f"{shown(min(misplaced))} of Keras {theirs}")
     if old:
         settings = {renamed.get(key, key): value for key, value in settings.items()}
     if settings.get("quantization_config") is not None:
@@ -227,7 +223,6 @@ def _check_policy(layer: str, policy: Any) -> None:
         inner = policy.get("config")
         policy = inner.get("name", "") if isinstance(inner, Mapping) else ""
     if policy is not None and policy not in POLICIES:
-        raise ModelFileError(
-            f"expected {layer} with the float32 policy, but received {shown(policy)}",
-            "save the model in float32",
-        )
+        expected = f"expected {layer} with the float32 policy"
+        problem = f"{expected}, but received {shown(policy)}"
+        raise ModelFileError(problem, "save the model in float32")

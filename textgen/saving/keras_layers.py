@@ -50,10 +50,7 @@ def embedding(layer: Layer, arrays: Arrays, symbols: int) -> np.ndarray:
 
 
 def recurrent(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Recurrent:
-    """Build an LSTM, GRU or simple recurrent layer, also one of cuDNN.
-
-    It is called on ``inputs`` values, D. The arrays are in the file's order.
-    """
+    """Build an LSTM, GRU or simple recurrent layer, called on ``inputs`` values, D."""
     for name in ("go_backwards", "return_state"):
         if layer.flag(name):
             raise refusal(f"{name}=False in {layer.shown}", "True")
@@ -140,11 +137,9 @@ def _checked(layer: Layer, arrays: Arrays, shapes: Sequence[tuple[int, ...]]) ->
     for array in arrays:
         # False for NaN too, which max() returns.
         if not np.abs(array).max() <= MAX_WEIGHT:
-            raise ModelFileError(
-                f"expected finite weights below {MAX_WEIGHT:g}, but {layer.shown} "
-                "holds others",
-                "train anew with a lower `learning_rate`",
-            )
+            expected = f"expected finite weights below {MAX_WEIGHT:g}"
+            problem = f"{expected}, but {layer.shown} holds others"
+            raise ModelFileError(problem, "train anew with a lower `learning_rate`")
     return arrays
 
 
@@ -179,10 +174,8 @@ def _activation(
         name = "linear"  # no activation
     known = set(known) - {"hard_sigmoid_3"}
     if not isinstance(name, str) or name not in known:
-        raise refusal(
-            f"{setting} of {layer.shown} to be one of {', '.join(sorted(known))}",
-            shown(name),
-        )
+        names = ", ".join(sorted(known))
+        raise refusal(f"{setting} of {layer.shown} to be one of {names}", shown(name))
     if name == "hard_sigmoid" and version.number >= (3, 0):
         return "hard_sigmoid_3"
     return name

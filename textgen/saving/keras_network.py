@@ -32,14 +32,10 @@ Arrays = Mapping[str, Sequence[np.ndarray]]
 
 @dataclass(frozen=True, eq=False)
 class KerasModel:
-    """A network out of a file, and how it is to be shown a text.
-
-    Targets are ``all`` if it carries its state through a text, and ``last`` if it has
-    only seen windows from zero state.
-    """
+    """A network out of a file, and how it is to be shown a text."""
 
     network: Network
-    targets: str
+    targets: str  # ``all``, or ``last`` if it has only seen windows from zero state
     seq_length: int | None  # T, symbols in a window, if the file says it
 
 
@@ -95,10 +91,8 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
         or "Dense" not in kinds[recurrent_places[-1] :]
         or "InputLayer" in [layer.kind for layer in layers[1:]]
     ):
-        raise refusal(
-            "an Embedding or one-hot input, recurrent layers and a Dense layer",
-            ", ".join(kinds[:20]) or "no layers",
-        )
+        expected = "an Embedding or one-hot input, recurrent layers and a Dense layer"
+        raise refusal(expected, ", ".join(kinds[:20]) or "no layers")
     recurrents = [chain[place] for place in recurrent_places]
     followed = recurrents[:-1]
     if any(layer.distributed for layer in chain[recurrent_places[-1] :]):
@@ -166,13 +160,13 @@ def _assemble(
 
 def _without_softmax(head: Sequence[Pointwise]) -> list[Pointwise]:
     """Take the softmax from the end, and activations that do nothing."""
-    head = [part for part in head if not part.is_only("linear")]
+    head = [x for x in head if x.kernel is not None or x.activation != "linear"]
     *before, last = head
-    if last.is_only(SOFTMAX):
+    if last.activation != SOFTMAX:
+        return head
+    if last.kernel is None:
         return before
-    if last.activation == SOFTMAX:
-        last = Pointwise(last.kernel, last.bias, "linear")
-    return [*before, last]
+    return [*before, Pointwise(last.kernel, last.bias, "linear")]
 
 
 def _folded(

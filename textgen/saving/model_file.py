@@ -76,11 +76,9 @@ def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
     for weights in keras_model.get_weights():
         # False for NaN too, which max() returns.
         if weights.size and not np.abs(weights).max() <= MAX_WEIGHT:
-            raise OutputError(
-                f"expected finite weights below {MAX_WEIGHT:g}, but received others; "
-                "nothing was saved",
-                "train anew with a lower `learning_rate`",
-            )
+            expected = f"expected finite weights below {MAX_WEIGHT:g}"
+            problem = f"{expected}, but received others; nothing was saved"
+            raise OutputError(problem, "train anew with a lower `learning_rate`")
     # Not at the top, since opening a file leaves h5py to another process.
     import h5py
 
@@ -176,11 +174,9 @@ def load_model_for(
     for path in others:
         other = load_model(path, vocabulary_from)
         if not other.is_unfinished:
-            warnings.warn(
-                f"the model {str(first)!r} is unfinished (training with `resume` goes "
-                f"on with it), so {str(path)!r} is used",
-                stacklevel=2,
-            )
+            remark = "is unfinished (training with `resume` goes on with it)"
+            warning = f"the model {str(first)!r} {remark}, so {str(path)!r} is used"
+            warnings.warn(warning, stacklevel=2)
             return other
     return model
 
@@ -191,11 +187,9 @@ def load_trainable(path: str | os.PathLike[str]) -> TrainedModel:
     with _named(path):
         contents = _read(path)
         if contents.metadata is None:
-            raise ModelFileError(
-                "expected a model of train.py to go on from, but this one was written "
-                "by another program",
-                "train a new one",
-            )
+            expected = "expected a model of train.py to go on from"
+            received = "this one was written by another program"
+            raise ModelFileError(f"{expected}, but {received}", "train a new one")
         model = model_of_contents(contents, path)
         check_trainable(model)
         return model
@@ -212,20 +206,16 @@ def _named(path: Path) -> Iterator[None]:
 
 
 def _read(path: Path, reader: Reader | None = None) -> Contents:
-    with reader or Reader() as reader:
-        _check_file(path)
+    with reader or Reader() as reader:  # first, since it takes a while to get ready
+        try:
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise refusal("a file", "a folder or device")
+            if (size := status.st_size) > MAX_FILE_BYTES:
+                raise refusal(f"at most {MAX_FILE_BYTES:,} bytes", f"{size:,}")
+            path.open("rb").close()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            problem = f"expected a model file, but it can't be read ({reason})"
+            raise ModelFileError(problem, ADVICE) from None
         return reader.read(path)
-
-
-def _check_file(path: Path) -> None:
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise refusal("a file", "a folder or device")
-        if status.st_size > MAX_FILE_BYTES:
-            raise refusal(f"at most {MAX_FILE_BYTES:,} bytes", f"{status.st_size:,}")
-        path.open("rb").close()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        problem = f"expected a model file, but it can't be read ({reason})"
-        raise ModelFileError(problem, ADVICE) from None

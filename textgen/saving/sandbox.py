@@ -38,13 +38,7 @@ MAX_ERROR_CHARS = 1000
 
 
 class Reader:
-    """A process that reads one model file.
-
-    As a context manager it is ended afterwards::
-
-        with Reader() as reader:
-            contents = reader.read("model.h5")
-    """
+    """A process that reads one model file; it ends with the ``with`` block."""
 
     def __init__(self) -> None:
         """Start the process; it is ready some tenth of a second later."""
@@ -115,7 +109,13 @@ class Reader:
 
 def _read_answer(stream: Any, file_bytes: int) -> Contents:
     """Read the process' answer, which is not believed: see `sandbox_worker`."""
-    header = json.loads(_read_text(stream))
+    length = bytearray(8)
+    _fill(memoryview(length), stream)
+    if (header_bytes := int.from_bytes(length)) > MAX_HEADER_BYTES:
+        raise ValueError("a header larger than that of any file")
+    text = bytearray(header_bytes)
+    _fill(memoryview(text), stream)
+    header = json.loads(text)
     if "error" in header:
         problem, advice = (
             str(text)[:MAX_ERROR_CHARS].replace("\n", " ") for text in header["error"]
@@ -133,16 +133,6 @@ def _read_answer(stream: Any, file_bytes: int) -> Contents:
     weights = _read_weights(stream, header["layers"], file_bytes)
     config, version, metadata = texts
     return Contents(config, version, weights, metadata, header["hashed"] is True)
-
-
-def _read_text(stream: Any) -> bytearray:
-    length = bytearray(8)
-    _fill(memoryview(length), stream)
-    if (header_bytes := int.from_bytes(length)) > MAX_HEADER_BYTES:
-        raise ValueError("a header larger than that of any file")
-    text = bytearray(header_bytes)
-    _fill(memoryview(text), stream)
-    return text
 
 
 def _read_weights(

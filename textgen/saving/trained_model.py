@@ -42,24 +42,14 @@ NAME_TEXT = "name the text that it was trained on as `vocabulary_from`"
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
-    """A trained network with all that is needed to use it.
+    """A trained network with all that is needed to use it."""
 
-    Attributes:
-        network: the weights.
-        vocabulary: the symbols of its ids.
-        kind: ``lines`` or ``text``, what it was trained on.
-        config: everything that determined its training; of a file of another program
-            only the windows are known.
-        metadata: the file's JSON, in today's form; empty for another program's file.
-        path: the file; None while it is in training.
-    """
-
-    network: Network
-    vocabulary: Vocabulary
-    kind: str
-    config: Config
-    metadata: Mapping[str, Any]
-    path: Path | None
+    network: Network  # the weights
+    vocabulary: Vocabulary  # the symbols of its ids
+    kind: str  # ``lines`` or ``text``, what it was trained on
+    config: Config  # of its training; another program's file tells the windows only
+    metadata: Mapping[str, Any]  # the file's JSON in today's form; {} if it has none
+    path: Path | None  # the file; None while it is in training
 
     def __repr__(self) -> str:
         place = "in memory" if self.path is None else shown_path(self.path)
@@ -135,10 +125,8 @@ def model_of_contents(
     if not contents.hashed:
         raise refusal("the file's SHA-256 in a block before it", "none")
     if vocabulary_from is not None:
-        raise ModelFileError(
-            "expected a model without vocabulary, but this one brings its own",
-            "leave `vocabulary_from` out",
-        )
+        problem = "expected a model without vocabulary, but this one brings its own"
+        raise ModelFileError(problem, "leave `vocabulary_from` out")
     return _own_model(keras_model.network, contents.metadata, path)
 
 
@@ -153,14 +141,12 @@ def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
         kind = metadata["corpus"]["kind"]
         config = Config.from_dict(metadata["config"])
     except (OptionError, VocabularyError, *ANOTHER_FORM) as error:
-        raise refusal(
-            f"metadata of format {FORMAT_VERSION} (symbols, corpus, config)", "others"
-        ) from error
-    if len(vocabulary) != network.vocabulary_size or kind not in KINDS:
-        raise refusal(
-            f"metadata that fit the network of {network.vocabulary_size:,} symbols",
-            f"{len(vocabulary):,} symbols, kind {shown(kind)}",
-        )
+        expected = f"metadata of format {FORMAT_VERSION} (symbols, corpus, config)"
+        raise refusal(expected, "others") from error
+    size = network.vocabulary_size
+    if len(vocabulary) != size or kind not in KINDS:
+        expected = f"metadata that fit the network of {size:,} symbols"
+        raise refusal(expected, f"{len(vocabulary):,} symbols, kind {shown(kind)}")
     _check_window(network, config.windows)
     return TrainedModel(network, vocabulary, kind, config, metadata, path)
 
@@ -186,22 +172,17 @@ def _foreign_model(
     vocabulary_from: str | os.PathLike[str] | None,
 ) -> TrainedModel:
     if vocabulary_from is None:
-        raise ModelFileError(
-            "expected a model with its vocabulary, but this one was written by "
-            "another program and has none",
-            NAME_TEXT,
-        )
+        expected = "expected a model with its vocabulary"
+        received = "this one was written by another program and has none"
+        raise ModelFileError(f"{expected}, but {received}", NAME_TEXT)
     network = keras_model.network
     window = keras_model.seq_length or USUAL_SEQ_LENGTH
     windows = WindowConfig(window, targets=keras_model.targets)
     _check_window(network, windows)
     vocabulary = _vocabulary_of(vocabulary_from, network.vocabulary_size)
     if keras_model.seq_length is None and windows.targets == "last":
-        warnings.warn(
-            "the model file doesn't say how many symbols its windows had: it is given "
-            f"the last {window}",
-            stacklevel=2,
-        )
+        unknown = "the model file doesn't say how many symbols its windows had"
+        warnings.warn(f"{unknown}: it is given the last {window}", stacklevel=2)
     return TrainedModel(network, vocabulary, "text", Config(windows=windows), {}, path)
 
 
@@ -226,9 +207,8 @@ def _vocabulary_of(given: str | os.PathLike[str], size: int) -> Vocabulary:
     """Return a text's sorted symbols, or its lower-cased ones if only those fit."""
     path = existing_file(given)
     if path is None:
-        raise CorpusError(
-            f"expected a text, but {shown_path(given)} does not exist", NAME_TEXT
-        )
+        problem = f"expected a text, but {shown_path(given)} does not exist"
+        raise CorpusError(problem, NAME_TEXT)
     symbols: set[str] = set()
     lowered: set[str] = set()
     for piece in text_pieces(path):
@@ -245,11 +225,7 @@ def _vocabulary_of(given: str | os.PathLike[str], size: int) -> Vocabulary:
 
 
 def check_trainable(model: TrainedModel) -> None:
-    """Raise `ModelFileError` unless a training can go on from a model.
-
-    That takes what `textgen.modeling.model` builds: an embedding, plain LSTM layers of
-    one size, one dense layer.
-    """
+    """Raise `ModelFileError` unless `textgen.modeling.model` builds such a network."""
     network, config = model.network, model.config.model
     received = _layer_names(network)
     ours = [f"LSTM({config.units})"] * config.layers
