@@ -59,7 +59,7 @@ def test_the_options_decide_what_is_drawn(options, drawn):
 
 def test_seed_repeats_and_without_one_texts_differ():
     model = whimsical_model()
-    texts = [generate_output(model, "a", length=60, seed=s) for s in (3, 3, 4)]
+    texts = [generate_output(model, "a", length=60, seed=s) for s in (0, 0, 4)]
     assert texts[0] == texts[1] != texts[2]
     fresh = {generate_output(model, "a", length=60) for _ in range(3)}
     assert len(fresh) == 3
