@@ -31,15 +31,11 @@ def read(path):
 
 
 def assert_same(ours, theirs):
-    assert ours.config == theirs.config
-    assert ours.keras_version == theirs.keras_version == "2.0.6"
-    assert ours.metadata is theirs.metadata is None
-    assert ours.hashed is theirs.hashed is False
+    assert vars(ours) | {"weights": 0} == vars(theirs) | {"weights": 0}
     assert ours.weights.keys() == theirs.weights.keys()
     for name, arrays in theirs.weights.items():
         for one, other in zip(ours.weights[name], arrays, strict=True):
-            assert one.dtype == other.dtype == np.float32
-            np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(one, other, strict=True)
 
 
 @pytest.fixture
@@ -56,14 +52,8 @@ def run_instead(monkeypatch, tmp_path):
 @pytest.fixture
 def answered(run_instead):
     """Return a function that lets a program that is ready give an answer."""
-
-    def use(answer: bytes) -> None:
-        run_instead(
-            "import sys; print(flush=True); sys.stdin.buffer.read()\n"
-            f"sys.stdout.buffer.write({answer!r})"
-        )
-
-    return use
+    ready = "import sys; print(flush=True); sys.stdin.buffer.read()\n"
+    return lambda x: run_instead(f"{ready}sys.stdout.buffer.write({x!r})")
 
 
 @pytest.fixture
@@ -210,12 +200,10 @@ def test_a_file_that_needs_more_memory_is_one_line(changed_worker, tmp_path):
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
-    [
-        ("import resource", "import nothing", "memory and processor time can't be"),
-        ('("RLIMIT_AS"', '("RLIMIT_MISSING"', "memory can't be limited"),
-        ('("RLIMIT_CORE"', '("RLIMIT_MISSING"', ""),
-    ],
-)
+    [("import resource", "import nothing", "memory and processor time can't be"),
+     ('("RLIMIT_AS"', '("RLIMIT_MISSING"', "memory can't be limited"),
+     ('("RLIMIT_CORE"', '("RLIMIT_MISSING"', "")],
+)  # fmt: skip
 def test_what_cannot_be_limited_is_said(old, new, said, changed_worker, path, recwarn):
     changed_worker(old, new)
     assert_same(read(path), read_contents(path.read_bytes()))
@@ -257,8 +245,7 @@ def test_memory_and_processor_time_are_limited(path, changed_worker):
         next(x for x in limits if x.startswith(name)).split()[-3]
         for name in ("Max address space", "Max cpu time", "Max core", "Max file size")
     )
-    file_bytes = path.stat().st_size
-    assert int(memory) == sandbox_worker.MEMORY_BYTES + 6 * file_bytes
+    assert int(memory) == sandbox_worker.MEMORY_BYTES + 6 * path.stat().st_size
     # And what it has spent on starting.
     assert sandbox_worker.CPU_S <= int(cpu_s) <= sandbox_worker.CPU_S + 60
     assert (core, size) == ("0", "0")
@@ -309,15 +296,10 @@ def test_the_process_is_a_fresh_interpreter_with_little_in_it(path):
         capture_output=True,
     )
     loaded = {line.split(b"|")[-1].strip() for line in done.stderr.splitlines()}
-    assert {name for name in loaded if name.startswith(b"textgen.")} == {
-        b"textgen.errors",
-        b"textgen.saving",
-        b"textgen.saving.container",
-        b"textgen.saving.hdf5",
-    }
-    assert b"h5py" in loaded
-    assert b"site" not in loaded
-    assert b"tensorflow" not in loaded
+    ours = {name.decode() for name in loaded if name.startswith(b"textgen.")}
+    saving = {"textgen.saving", "textgen.saving.container", "textgen.saving.hdf5"}
+    assert ours == saving | {"textgen.errors"}
+    assert (b"h5py" in loaded, b"site" in loaded, b"tensorflow" in loaded) == (1, 0, 0)
     assert done.stdout.startswith(b"\n" + bytes(4))
 
 
