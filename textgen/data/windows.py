@@ -47,14 +47,7 @@ class WindowBatch(NamedTuple):
 
 
 class Windows(ABC):
-    """All windows of an epoch, in a seeded order; made by `make_windows`.
-
-    Attributes:
-        windows_per_epoch: the same in every epoch.
-        batch_size: B of every batch; never more than ``windows_per_epoch``.
-        steps_per_epoch: batches that hold all windows, the last one filled up.
-        longest: symbols in the longest window, the most that T can be.
-    """
+    """All windows of an epoch, in a seeded order; made by `make_windows`."""
 
     def __init__(
         self,
@@ -70,10 +63,10 @@ class Windows(ABC):
         self._config = config
         self._seed = seed
         self._padding_id = padding_id
-        self.windows_per_epoch = count
-        self.batch_size = min(batch_size, count)
-        self.steps_per_epoch = -(-count // self.batch_size)
-        self.longest = longest
+        self.windows_per_epoch = count  # the same in every epoch
+        self.batch_size = min(batch_size, count)  # B of every batch
+        self.steps_per_epoch = -(-count // self.batch_size)  # the last is filled up
+        self.longest = longest  # symbols in the longest window, the most that T can be
 
     @abstractmethod
     def _locate(self, windows: np.ndarray, random: int) -> Located:

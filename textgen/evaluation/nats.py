@@ -92,16 +92,15 @@ def _sum_of_losses(
 ) -> tuple[float, int]:
     """Return the sum of the losses that count, in nats, and their number."""
     if model.kind == "lines":
-        readings = _line_readings
+        read = _line_readings
     elif model.windows.targets == "last":
-        readings = _window_readings
+        read = _window_readings
     else:
-        readings = _text_readings
+        read = _text_readings
     vocabulary_size = model.network.vocabulary_size
     nats, symbols = 0.0, 0
-    for decoder, inputs, targets, counted in readings(
-        model, ids, max_symbols, after_chars
-    ):
+    readings = read(model, ids, max_symbols, after_chars)
+    for decoder, inputs, targets, counted in readings:
         block = max(1, BLOCK_FLOATS // (decoder.batch_size * vocabulary_size))
         for start in range(0, len(inputs), block):
             part = slice(start, start + block)

@@ -83,8 +83,8 @@ def fast_logits(
 ) -> tf.Tensor:
     """Compute the logits (T·B, V) float32 at every position of int32 ids (B, T).
 
-    B and T must be known when traced. Without a seed, (2,) int32, there is no dropout;
-    each of the `dropout_rates` adds its place among them to the first of the numbers.
+    B and T must be known when traced. The seed is (2,) int32; the place of each dropout
+    in `dropout_rates` is added to its first number. Without one nothing is dropped.
     """
     batch, ids = ids.shape[0], tf.transpose(ids)
     first, *others = weights.layers

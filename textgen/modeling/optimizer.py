@@ -22,7 +22,7 @@ BETA_2 = 0.99  # of AdamW: short trainings need a shorter memory than Keras' 0.9
 
 
 class _FastAdam(keras.optimizers.Adam):
-    """Keras' Adam with another update, if it `finds_moments`, which are private."""
+    """Keras' Adam with another update, which works where it `finds_moments`."""
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
@@ -44,7 +44,7 @@ class _FastAdam(keras.optimizers.Adam):
         )
 
     def finds_moments(self, variables: list[keras.Variable]) -> bool:
-        """Whether the moments are where `update_step` looks for them."""
+        """Whether Keras keeps them, a private matter, where `update_step` looks."""
         try:
             moments = [self._moments(variable) for variable in variables]
         except (AttributeError, LookupError, TypeError):
