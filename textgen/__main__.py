@@ -17,10 +17,8 @@ from textgen.system.process import prepare_process
 class Command(NamedTuple):
     """A subcommand NAME: its work is done by `main` of the module `textgen.cli.NAME`.
 
-    Attributes:
-        summary: what it does, in a few words.
-        early: keywords of that `main` whose values are made before NumPy and other
-            slow libraries are imported.
+    The values of that function's keywords in ``early`` are made before NumPy and other
+    slow libraries are imported.
     """
 
     summary: str
@@ -50,13 +48,7 @@ def main() -> NoReturn:
 
 
 def start(name: str, arguments: Sequence[str], prog: str) -> NoReturn:
-    """Run a command and leave the process with its exit status.
-
-    Args:
-        name: of the command, in `COMMANDS`.
-        arguments: what follows it on the command line.
-        prog: what the command calls itself in its help and its errors.
-    """
+    """Run one of `COMMANDS`, called ``prog`` in its help and errors, and exit."""
     prepare_process()
     early = {keyword: make() for keyword, make in COMMANDS[name].early.items()}
     # Even `argparse` is imported while the reader gets ready.

@@ -31,16 +31,7 @@ MAX_SEED = 2**32 - 1
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field may hold, and what is said of it.
-
-    Attributes:
-        help: what it does, as the command line's help says it.
-        lowest: smallest number allowed, or with ``above`` the bound to exceed.
-        highest: largest number allowed.
-        above: ``lowest`` itself is not allowed.
-        below: a bound that the number must stay below.
-        choices: the words allowed, for a field that isn't a number.
-    """
+    """What a field may hold, for a number as in `check_number`, and the help on it."""
 
     help: str
     lowest: float = 0
@@ -50,10 +41,7 @@ class Setting:
     choices: tuple[str, ...] = ()
 
     def check(self, name: str, value: Any, kind: str) -> None:
-        """Raise `OptionError` unless a value of Python's own types is allowed.
-
-        ``kind`` is ``int``, ``float``, ``str`` or ``bool``.
-        """
+        """Raise `OptionError` unless a field of type ``kind`` may have this value."""
         if self.choices:
             check_choice(name, value, self.choices)
         elif kind in ("int", "float"):

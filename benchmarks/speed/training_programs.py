@@ -80,12 +80,11 @@ def textgen_program(size: dict) -> tuple[dict, Any]:
         precision=choose_precision("auto"),
     )
     model = build_model(config.model, VOCABULARY_SIZE)
-    precision = config.training.precision
-    training = Training(model, make_windows(size), config.training, precision=precision)
+    training = Training(model, make_windows(size), config.training)
     training.calibrate()
     intra_op = tf.config.threading.get_intra_op_parallelism_threads()
     facts = {
-        "precision": precision,
+        "precision": config.training.precision,
         "threads": f"{training.num_shards} shards × {intra_op}",
         "parameters": model.count_params(),
     }

@@ -59,6 +59,7 @@ def make_training(
     targets="all", kind="text", dropout=0, seq_length=4, batch_size=8, **config
 ):
     options = {"batch_size": batch_size, "learning_rate": 0.02, "seed": 1} | config
+    options["precision"] = "float32"
     shape = ModelConfig(layers=1, units=12, embedding=4, dropout=dropout)
     if kind == "text":
         ids = (np.arange(97) % V).astype(np.uint8)

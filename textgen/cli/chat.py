@@ -70,16 +70,9 @@ class Conversation:
         self,
         model: TrainedModel,
         config: CompletionConfig,
-        *,
         seed: int | None = None,
     ) -> None:
-        """Begin with the given options; the user may change config and seed.
-
-        Args:
-            model: completes the beginnings.
-            config: how.
-            seed: used for every beginning; None means a fresh one each time.
-        """
+        """Begin with a config and a seed, None for a fresh one for each beginning."""
         self._model = model
         self._config = config
         self._seed = seed

@@ -66,13 +66,7 @@ def parse_arguments(
 
 
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
-    """Load a model; print completions, or ask for beginnings on a terminal.
-
-    Args:
-        arguments: of the command line.
-        prog: what the command calls itself.
-        reader: reads the model file.
-    """
+    """Load a model by ``reader``; print completions, or converse on a terminal."""
     options, config = parse_arguments(arguments, prog)
     say_warnings()
     text = options.vocabulary_from
@@ -84,7 +78,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     say(f"model: {str(model.path)!r}{model.remark}{other}")
     has_prompt = options.prompt is not None or options.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not options.jsonl:
-        Conversation(model, config, seed=options.seed).run()
+        Conversation(model, config, options.seed).run()
         return
     seed = fresh_seed() if options.seed is None else options.seed
     if options.seed is None:

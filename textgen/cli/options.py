@@ -37,13 +37,10 @@ def add_options(
     *,
     presets: bool = False,
 ) -> None:
-    """Add an option for every field of a configuration.
+    """Add an option for every field of a configuration's dataclass.
 
-    Args:
-        group: of a parser, or the parser itself.
-        settings: the dataclass, whose fields have each a `textgen.config.Setting`.
-        presets: the defaults are those of the preset that is chosen: the help shows
-            what the presets set, and None is read for an option that isn't given.
+    With ``presets`` the help shows what each of them sets, and None is read for an
+    option that isn't given, since its default is that of the preset that is chosen.
     """
     for field in fields(settings):
         setting = field.metadata["setting"]

@@ -33,15 +33,8 @@ class Printer:
     """Makes completions with one model and one set of options, and prints them."""
 
     def __init__(
-        self, model: TrainedModel, config: CompletionConfig, jsonl: bool = False
+        self, model: TrainedModel, config: CompletionConfig, jsonl: bool
     ) -> None:
-        """Print to standard output from now on.
-
-        Args:
-            model: completes the prompts.
-            config: how.
-            jsonl: print JSON lines.
-        """
         self._model = model
         self._config = config
         self._jsonl = jsonl
@@ -62,10 +55,6 @@ class Printer:
         """Print a completion of each line as it comes; a blank line follows a text.
 
         The completions' seeds are those of `completion_seeds`.
-
-        Args:
-            stream: its lines are the prompts.
-            seed: determines all completions.
         """
         prompts = lines_from(stream)
         for prompt, own_seed in zip(prompts, completion_seeds(seed), strict=False):

@@ -49,24 +49,15 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_args(arguments))
-    return TrainingRequest(
-        corpus=options.pop("corpus"),
-        kind=options.pop("kind"),
-        preset=options.pop("preset"),
-        output=options.pop("output"),
-        init_from=options.pop("init_from"),
-        resume=options.pop("resume"),
-        overrides=options,
-    )
+    names = ("corpus", "kind", "preset", "output", "init_from", "resume")
+    own = {name: options.pop(name) for name in names}
+    return TrainingRequest(**own, overrides=options)
 
 
 def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     """Train and save a model; its path is the only line on standard output.
 
-    Args:
-        arguments: of the command line.
-        prog: what the command calls itself.
-        started_s: `time.monotonic` when the process began.
+    The process began at ``started_s`` of `time.monotonic`.
     """
     request = parse_arguments(arguments, prog)
     with prepare(request) as preparation:

@@ -23,19 +23,10 @@ def check_number(
     above: bool = False,
     below: float = LARGEST,
 ) -> Any:
-    """Return a number within bounds, as one of Python's own types, or raise.
+    """Return the value of a keyword as one of Python's own numbers.
 
-    Args:
-        name: the keyword that it is the value of.
-        value: what was received; NumPy's numbers are welcome.
-        lowest: smallest value allowed, or excluded bound with ``above``.
-        highest: largest value allowed.
-        whole: demand an integer.
-        above: ``value`` must lie strictly above ``lowest``.
-        below: excluded upper bound.
-
-    Raises:
-        OptionError: if it is anything else.
+    `OptionError` unless it is one from ``lowest`` (or ``above`` it) to ``highest``, and
+    ``below`` that bound. NumPy's numbers are welcome.
     """
     if isinstance(value, np.generic):
         value = value.item()

@@ -21,12 +21,8 @@ def write_atomically(
 
     The data go to a temporary file in the same folder and are flushed to the disk
     before it takes the file's name. A process that is killed can leave the temporary
-    file behind; see `remove_leftovers`.
-
-    Args:
-        data: the whole content.
-        path: the file; its folder exists. A symbolic link is followed.
-        previous: the name, in the same folder, under which the earlier file is kept.
+    file behind; see `remove_leftovers`. A symbolic link is followed, and the folder has
+    to exist. The earlier file is kept as ``previous``, a name in the same folder.
 
     Raises:
         OutputError: if that can't be done; ``path`` is as it was.

@@ -21,13 +21,11 @@ def on_interrupt(
 ) -> Iterator[list[type[KeyboardInterrupt]]]:
     """Call ``request_stop`` at the first SIGINT or SIGTERM instead of what is usual.
 
-    A second one does what is usual: without other handlers SIGINT raises
-    `KeyboardInterrupt` and SIGTERM ends the process. Nothing changes outside the main
-    thread, where Python takes no signal handlers, or for a signal whose handler was
-    set by C code, since Python couldn't put that back.
-
-    Yields:
-        An empty list, to which the first adds the exception that stands for it.
+    The list that is yielded is empty until then, and holds the exception that stands
+    for the signal afterwards. A second signal does what is usual: without other
+    handlers SIGINT raises `KeyboardInterrupt` and SIGTERM ends the process. Nothing
+    changes outside the main thread, where Python takes no signal handlers, or for a
+    signal whose handler was set by C code, since Python couldn't put that back.
     """
     received: list[type[KeyboardInterrupt]] = []
     if threading.current_thread() is not threading.main_thread():

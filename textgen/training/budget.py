@@ -52,13 +52,9 @@ FEWEST_STEPS = 2000
 def size_for(
     chars: int, minutes: float, speed: float = 1.0, kind: str = "text"
 ) -> Config:
-    """Return the configuration for a budget.
+    """Return the configuration for n ``chars`` to train on and a process's minutes.
 
-    Args:
-        chars: characters of the training part, n.
-        minutes: the budget, of the whole process.
-        speed: of the machine, see `textgen.system.hardware.relative_speed`.
-        kind: ``lines`` or ``text``.
+    The machine's speed is that of `textgen.system.hardware.relative_speed`.
     """
     chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
     weights = _weights(chars, seconds)
@@ -77,11 +73,7 @@ def size_for(
     schedule = "averaged" if averaged else "cosine"
     return Config(
         ModelConfig(
-            layers=layers,
-            units=units,
-            embedding=64,
-            dropout=dropout,
-            input_dropout=a_fifth,
+            layers, units, embedding=64, dropout=dropout, input_dropout=a_fifth
         ),
         WindowConfig(seq_length=window),
         TrainingConfig(

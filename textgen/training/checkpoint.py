@@ -47,23 +47,14 @@ BEGIN_ANEW = "leave out `resume` to train anew"
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """What the training loop itself needs to go on as if nothing had happened.
+    """What the training loop itself needs to go on as if nothing had happened."""
 
-    Attributes:
-        global_step: steps taken.
-        rate_scale: factor by which callbacks changed the schedule's rate.
-        last_rate: rate of the last step, or the peak before the first.
-        num_shards: shards that a batch is cut into; sums depend on it in the last bits.
-        epoch_losses: (K,) float32, of the steps taken in the current epoch.
-        variables: those of the network, of the optimizer and of the average, if any.
-    """
-
-    global_step: int
-    rate_scale: float
-    last_rate: float
-    num_shards: int
-    epoch_losses: np.ndarray
-    variables: tuple[np.ndarray, ...]
+    global_step: int  # steps taken
+    rate_scale: float  # by which callbacks changed the schedule's rate
+    last_rate: float  # of the last step, or the peak before the first
+    num_shards: int  # of a batch; sums depend on it in the last bits
+    epoch_losses: np.ndarray  # (K,) float32, of the steps taken in this epoch
+    variables: tuple[np.ndarray, ...]  # of the network, its optimizer, its average
 
     @property
     def is_finite(self) -> bool:
@@ -75,28 +66,16 @@ class TrainingState:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A training's state with all that must be the same when it goes on.
+    """A training's state with all that must be the same when it goes on."""
 
-    Attributes:
-        run: a random name of this training, also in the record of its model.
-        config: everything resolved.
-        corpus: ``name``, ``kind`` and ``sha256`` of the text.
-        symbols: its vocabulary in id order.
-        total_steps: the length planned.
-        lengthened_at: steps at which a resume planned a greater length.
-        seconds: wall-clock time spent, over all processes.
-        versions: of `library_versions`, when it was written.
-        state: of the training loop.
-    """
-
-    run: str
-    config: Config
-    corpus: Mapping[str, str]
-    symbols: tuple[str, ...]
-    total_steps: int
-    lengthened_at: tuple[int, ...]
-    seconds: float
-    versions: Mapping[str, str]
+    run: str  # a random name of this training, also in the record of its model
+    config: Config  # everything resolved
+    corpus: Mapping[str, str]  # ``name``, ``kind`` and ``sha256`` of the text
+    symbols: tuple[str, ...]  # in id order
+    total_steps: int  # the length planned
+    lengthened_at: tuple[int, ...]  # steps at which a resume planned a greater length
+    seconds: float  # wall-clock time spent, over all processes
+    versions: Mapping[str, str]  # of `library_versions`, when it was written
     state: TrainingState
 
 
@@ -152,10 +131,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
 
 
 def read_checkpoint(output: Path) -> tuple[Checkpoint | None, list[str]]:
-    """Read the newest checkpoint of a model file that is whole.
-
-    Returns:
-        It, or None if there is none at all; and notes worth telling.
+    """Read the newest whole checkpoint of a model file, if any; notes come with it.
 
     Raises:
         CheckpointError: there are only damaged ones, or of another version.
@@ -178,11 +154,7 @@ def read_checkpoint(output: Path) -> tuple[Checkpoint | None, list[str]]:
 
 
 def decode_checkpoint(data: bytes) -> Checkpoint:
-    """Return the checkpoint that these bytes of a file are.
-
-    Raises:
-        CheckpointError: they are damaged, cut short, or of another version.
-    """
+    """Return the checkpoint of a file's bytes; `CheckpointError` if they are none."""
     try:
         if data.startswith(FORMER_FORM):
             raise ValueError("an earlier form")
@@ -218,15 +190,6 @@ class CheckpointWriter:
     that there is none at the ends of short epochs. When a write fails while training,
     that is told and it is tried again at the next occasion, because what is in memory
     is worth more than stopping.
-
-    Args:
-        current: returns the checkpoint of where the training is, between two steps.
-        output: the model file of the training.
-        say: called with each line worth telling.
-
-    Attributes:
-        last_good: the newest checkpoint whose weights were found finite, or None.
-        failure: why the newest one isn't on the disk, or None.
     """
 
     def __init__(
@@ -235,8 +198,9 @@ class CheckpointWriter:
         output: Path,
         say: Callable[[str], None],
     ) -> None:
-        self.last_good: Checkpoint | None = None
-        self.failure: OutputError | None = None
+        """Write what ``current`` returns between two steps, of the model ``output``."""
+        self.last_good: Checkpoint | None = None  # the newest whose weights are finite
+        self.failure: OutputError | None = None  # why it isn't on the disk
         self._current = current
         self._output = output
         self._say = say
@@ -244,11 +208,7 @@ class CheckpointWriter:
         self._took_s = 0.0
 
     def write_if_due(self, epoch_ended: bool) -> None:
-        """Write one if it is time to; called after each compiled call.
-
-        Raises:
-            TrainingError: the weights are no longer finite; nothing was written.
-        """
+        """Write one if it is time to; called after each compiled call."""
         since_s = time.monotonic() - self._written_at_s
         due = epoch_ended or since_s >= INTERVAL_S
         if due and since_s >= self._took_s / MOST_SHARE:

@@ -20,14 +20,11 @@ MEASURED_SHARE = 0.002  # symbols measured after an epoch, per symbol trained on
 
 
 class HeldOut:
-    """Measures a model on text that it is never trained on.
+    """Measures a model on ids (M,) that it is never trained on; there may be none.
 
-    Args:
-        ids: (M,) held-out ids; may be empty.
-        training_symbols: symbols trained on in an epoch. After each epoch a five
-            hundredth as many are measured, since that goes symbol by symbol.
-        whole: measure all of ``ids`` at the end, a text as one stream, as is done
-            for named corpora; otherwise at most `MAX_MEASURED_SYMBOLS` spread over it.
+    After each epoch a five hundredth as many symbols are measured as were trained on
+    in it, since that goes symbol by symbol. At the end all are if ``whole`` says so, a
+    text as one stream; otherwise at most `MAX_MEASURED_SYMBOLS` spread over the ids.
     """
 
     def __init__(self, ids: np.ndarray, training_symbols: int, *, whole: bool) -> None:
@@ -39,8 +36,8 @@ class HeldOut:
     def measure(self, model: TrainedModel) -> float | None:
         """Return the final figure, mean nats per character.
 
-        None if nothing is held out, or too little to measure (for targets ``last``,
-        less than a window and the symbol after it).
+        None if too little is held out: nothing, or for targets ``last`` less than a
+        window and the symbol after it.
         """
         return self._nats(model, self._most)
 

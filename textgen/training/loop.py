@@ -30,25 +30,17 @@ EXPLODED = 10.0  # times ln V, the loss of a uniform guess: nothing learns from 
 
 
 class Training:
-    """Train a network on windows; see `run`.
+    """Train a many-to-many network of `textgen.modeling.model` on windows; see `run`.
+
+    It was made in the strategy's scope. Its ``optimizer`` is set here, where Keras
+    callbacks look for it. The configuration names the precision, ``auto`` no longer.
 
     Attributes:
-        model: the network in training.
-        result: the network to measure and save: the same, or one whose weights are
-            its running averages, which callbacks that set weights don't reach.
-        windows: as given.
-        config: as given.
+        result: the network to measure and save: the one in training, or one whose
+            weights are its running averages, which callbacks that set weights don't
+            reach.
         global_step: optimizer steps taken so far.
-        stop_requested: set it to make `run` stop after the current compiled call.
-
-    Args:
-        model: a many-to-many network of `textgen.modeling.model.build_model`, made in
-            the strategy's scope. Its ``optimizer`` is set here, where Keras callbacks
-            look for it.
-        windows: of `textgen.data.windows.make_windows`.
-        config: optimizer, schedule and seed.
-        precision: ``float32`` or ``bfloat16``.
-        strategy: a `tf.distribute.Strategy`; None means the current one.
+        stop_requested: whether `run` was to stop, or is to.
     """
 
     def __init__(
@@ -56,8 +48,6 @@ class Training:
         model: keras.Model,
         windows: Windows,
         config: TrainingConfig,
-        *,
-        precision: str = "float32",
         strategy: tf.distribute.Strategy | None = None,
     ) -> None:
         self.model = model
@@ -68,20 +58,22 @@ class Training:
         self._epoch_losses: list[np.float32] = []
         self._steps_per_call = 1
         strategy = strategy or tf.distribute.get_strategy()
+        self.result, average = model, None
         with strategy.scope():
             model.optimizer = make_optimizer(config, model.trainable_variables)
-            averaged = config.schedule == "averaged"
-            self.result = _copy_of(model) if averaged else model
+            if config.schedule == "averaged":
+                self.result = average = keras.models.clone_model(model)
+                average.set_weights(model.get_weights())
         model.stop_training = False
         self._last_rate = self._current_rate()
         self._rate_scale = 1.0
         self._step = TrainStep(
             model,
-            precision=precision,
+            precision=config.precision,
             seed=config.seed,
             batch_size=windows.batch_size,
             strategy=strategy,
-            average=self.result if averaged else None,
+            average=average,
         )
 
     @property
@@ -94,13 +86,10 @@ class Training:
         self.stop_requested = True
 
     def calibrate(self) -> float:
-        """Compile, time a few calls, and put every variable back as it was.
+        """Compile, time a few calls, and return the median seconds of a step.
 
-        Also sets how many steps go into one compiled call, between which callbacks
-        run and Ctrl-C is noticed.
-
-        Returns:
-            Median seconds of one step.
+        Every variable is put back as it was. How many steps go into one compiled call,
+        between which callbacks run and Ctrl-C is noticed, is chosen here, too.
         """
         before = self.state()
         most = min(MAX_STEPS_PER_CALL, self.windows.steps_per_epoch)
@@ -161,10 +150,8 @@ class Training:
             )
         for variable, value in zip(self._variables, state.variables, strict=True):
             variable.assign(value)
-        self.global_step, self._epoch_losses = (
-            state.global_step,
-            list(state.epoch_losses),
-        )
+        self.global_step = state.global_step
+        self._epoch_losses = list(state.epoch_losses)
         self._rate_scale, self._last_rate = state.rate_scale, state.last_rate
         self._step.num_shards = state.num_shards
 
@@ -183,8 +170,8 @@ class Training:
     ) -> None:
         """Go on until ``total_steps`` steps are taken in all, or until stopped.
 
-        Stops early when a callback sets ``model.stop_training`` or something sets
-        ``stop_requested`` (an interrupt), at the end of the current compiled call.
+        Stops early when a callback sets ``model.stop_training`` or `request_stop` is
+        called (at an interrupt), at the end of the current compiled call.
 
         Args:
             total_steps: length of the schedule.
@@ -204,7 +191,9 @@ class Training:
         hooks.on_train_begin()
         try:
             begun_epoch = None
-            while self.global_step < total_steps and not self._stopping:
+            while self.global_step < total_steps and not (
+                self.stop_requested or self.model.stop_training
+            ):
                 epoch, at = divmod(self.global_step, self.windows.steps_per_epoch)
                 if at == 0:
                     self._epoch_losses = []
@@ -220,10 +209,6 @@ class Training:
                 after_call(ended)
         finally:
             hooks.on_train_end()
-
-    @property
-    def _stopping(self) -> bool:
-        return self.stop_requested or self.model.stop_training
 
     def _run_call(self, total_steps: int, hooks: keras.callbacks.CallbackList) -> None:
         """Take the steps of one compiled call, at most to the end of the epoch."""
@@ -249,12 +234,9 @@ class Training:
     def _take_steps(
         self, first_step: int, rates: np.ndarray, factors: np.ndarray
     ) -> np.ndarray:
-        """Run steps of one epoch, those of one length together; return their losses.
+        """Take K steps of one epoch, those of one length together: rates (K,) → losses.
 
-        Args:
-            first_step: counted from the beginning of the training.
-            rates: (K,) learning rates.
-            factors: (K,) by which the average moves.
+        Steps are counted from the beginning of the training.
         """
         epoch, at = divmod(first_step, self.windows.steps_per_epoch)
         losses: list[np.float32] = []
@@ -278,9 +260,3 @@ class Training:
 
     def _current_rate(self) -> float:
         return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-
-
-def _copy_of(model: keras.Model) -> keras.Model:
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return copy

@@ -25,17 +25,9 @@ ANOTHER = "choose another `output`"
 
 
 def prepare_output(output: str | os.PathLike[str] | None, corpus_name: str) -> Path:
-    """Find out before training whether its result can be written.
+    """Return the file to write, with a symbolic link followed; make its folder.
 
-    Args:
-        output: the file asked for; None means ``models/NAME.h5``.
-        corpus_name: NAME.
-
-    Returns:
-        The file to write, with a symbolic link followed; its folder exists.
-
-    Raises:
-        OutputError: it can't be written, or must not be.
+    `OutputError` says before training that it can't be written, or must not be.
     """
     path = Path("models", f"{corpus_name}.h5") if output is None else Path(output)
     if path.suffix != ".h5":
@@ -82,10 +74,8 @@ def locked(output: Path) -> Iterator[list[str]]:
     """Let no other training write this model file meanwhile.
 
     The lock is on an empty file beside it. It vanishes with its process, however that
-    ends, and the file is removed when the lock is released.
-
-    Yields:
-        Notes worth telling: on some network disks files can't be locked.
+    ends, and the file is removed when the lock is released. The list that is yielded
+    has a note where files can't be locked, as on some network disks.
 
     Raises:
         OutputError: another training holds it, or the folder can't be written.
@@ -146,13 +136,8 @@ def save_keeping_previous(
     model: it is replaced, and a ``NAME.previous.h5`` stays as it is. That stays, too,
     when it is a finished model and the one to be replaced is not, of whatever training.
 
-    Args: as of `textgen.saving.model_file.save_model`.
-
     Returns:
         Where the earlier file is now, or None.
-
-    Raises:
-        OutputError: the file can't be written; the earlier one is intact.
     """
     if not path.exists() or _is_worth_nothing(metadata.get("training", {}), path):
         save_model(keras_model, metadata, path)

@@ -17,39 +17,25 @@ from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
 
 
+# fmt: off
 @checks_keywords
 def train(
-    corpus: str | os.PathLike[str] | None = None,
-    *,
-    kind: str | None = None,
-    preset: str | None = None,
+    corpus: str | os.PathLike[str] | None = None, *,
+    kind: str | None = None, preset: str | None = None,
     output: str | os.PathLike[str] | None = None,
-    init_from: str | os.PathLike[str] | None = None,
-    resume: bool = False,
-    layers: int | None = None,
-    units: int | None = None,
-    embedding: int | None = None,
-    dropout: float | None = None,
-    input_dropout: float | None = None,
-    seq_length: int | None = None,
-    stride: int | None = None,
-    targets: str | None = None,
-    batch_size: int | None = None,
-    learning_rate: float | None = None,
-    schedule: str | None = None,
-    warmup_steps: int | None = None,
-    optimizer: str | None = None,
-    weight_decay: float | None = None,
-    clip_norm: float | None = None,
-    epochs: int | None = None,
-    steps: int | None = None,
-    minutes: float | None = None,
-    precision: str | None = None,
-    held_out: float | None = None,
-    seed: int | None = None,
-    callbacks: Iterable[keras.callbacks.Callback] = (),
-    strategy: tf.distribute.Strategy | None = None,
-    show: bool = False,
+    init_from: str | os.PathLike[str] | None = None, resume: bool = False,
+    layers: int | None = None, units: int | None = None,
+    embedding: int | None = None, dropout: float | None = None,
+    input_dropout: float | None = None, seq_length: int | None = None,
+    stride: int | None = None, targets: str | None = None,
+    batch_size: int | None = None, learning_rate: float | None = None,
+    schedule: str | None = None, warmup_steps: int | None = None,
+    optimizer: str | None = None, weight_decay: float | None = None,
+    clip_norm: float | None = None, epochs: int | None = None,
+    steps: int | None = None, minutes: float | None = None,
+    precision: str | None = None, held_out: float | None = None,
+    seed: int | None = None, callbacks: Iterable[keras.callbacks.Callback] = (),
+    strategy: tf.distribute.Strategy | None = None, show: bool = False,
 ) -> Path:
     """Train a model and save it; the library's form of ``train.py``.
 
@@ -102,7 +88,6 @@ def train(
             learned.
     """
     started_s = time.monotonic()
-    # fmt: off
     request = TrainingRequest(
         corpus=corpus, kind=kind, preset=preset, output=output, init_from=init_from,
         resume=resume,
@@ -118,7 +103,6 @@ def train(
             "seed": seed,
         },
     )
-    # fmt: on
     say = _say if show else lambda line: None
     with prepare(request) as ready:
         for note in ready.notes:
@@ -132,6 +116,7 @@ def train(
     if report.interruption is not None:
         raise report.interruption
     return report.path
+# fmt: on
 
 
 def _say(line: str) -> None:

@@ -28,15 +28,9 @@ class ProgressDisplay(keras.callbacks.Callback):
     """Show step, epoch, loss, held-out loss, speed and time left.
 
     On a terminal a bar is kept up to date; elsewhere there is a line at each epoch,
-    and in between where an epoch takes long. A sample of text follows each epoch,
-    but at most one a second.
-
-    Args:
-        total_steps: steps of the whole training.
-        windows: what it trains on.
-        sample: returns a short text by the network as it is now.
-        first_step: steps that an earlier process has taken.
-        console: where to write; None means standard error.
+    and in between where an epoch takes long. A sample of text by the network as it is
+    then follows each epoch, but at most one a second. The first ``first_step`` steps
+    were taken by an earlier process. Without a console it writes to standard error.
     """
 
     def __init__(
@@ -51,7 +45,11 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._total_steps = total_steps
         self._steps_per_epoch = windows.steps_per_epoch
         self._epochs = -(-total_steps // self._steps_per_epoch)
-        self._chars_per_step = _chars_per_step(windows)
+        # Batches of lines differ in how many symbols count, so some are averaged.
+        count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
+        stacks = windows.stacked_batches(0, 0, count)
+        counted = sum(float(stack.weights.sum()) for stack in stacks)
+        self._chars_per_step = counted / count
         self._first_step = first_step
         self._sample = sample
         self._console = console or Console(stderr=True, highlight=False)
@@ -116,13 +114,6 @@ class ProgressDisplay(keras.callbacks.Callback):
             f"  loss {loss:.3f}{held_out}{shown_speed}"
             f"  {int(left) // 60}:{int(left) % 60:02d} left"
         )
-
-
-def _chars_per_step(windows: Windows) -> float:
-    """Return about how many symbols count in a step; batches of lines differ."""
-    count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
-    stacks = windows.stacked_batches(0, 0, count)
-    return sum(float(stack.weights.sum()) for stack in stacks) / count
 
 
 def sample_of(model: TrainedModel) -> str:

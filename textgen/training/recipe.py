@@ -48,12 +48,6 @@ def choose_config(
     is a tenth of the saved one, but with a constant schedule it stays. Its precision
     is chosen anew, for this machine.
 
-    Args:
-        corpus: what will be trained on.
-        preset: its name, if one is asked for.
-        start: the saved model to go on from.
-        overrides: fields of the configuration, flat; None leaves a field as it is.
-
     Raises:
         OptionError: unknown preset; a value out of bounds; a network that differs
             from the saved model's; a part held out that the saved model was trained
@@ -165,12 +159,7 @@ def describe_length(
 ) -> str:
     """Say in one line how long the training is and, for a budget, how to repeat it.
 
-    Args:
-        config: everything resolved.
-        done: steps taken already.
-        steps: planned in all, each of ``step_s`` seconds.
-        step_s: as measured.
-        steps_per_epoch: of the training windows.
+    Of its steps, which take ``step_s`` seconds each, some may be done already.
     """
     left_s = (steps - done) * step_s
     if done:

@@ -68,11 +68,9 @@ def resumed_config(
 def planned_steps(
     checkpoint: Checkpoint, config: Config, steps_per_epoch: int
 ) -> tuple[int | None, list[str]]:
-    """Return the length to go on to: the one planned, or a greater one asked for.
+    """Return the steps planned, or more if they are asked for, and notes on them.
 
-    Returns:
-        Steps in all, and notes worth telling. The steps are None for a greater number
-        of minutes, if how many fit into them is yet to be measured.
+    They are None for more minutes, if how many fit into them is yet to be measured.
 
     Raises:
         CheckpointError: less than planned is asked for, or minutes of a training

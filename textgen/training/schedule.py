@@ -22,15 +22,7 @@ def learning_rates(
 
     A linear warm-up, never longer than a tenth of the run, then half a cosine from
     the peak to a hundredth of it (Loshchilov & Hutter 2017), or the peak throughout.
-
-    Args:
-        config: peak rate, schedule and warm-up.
-        total_steps: steps of the whole training.
-        first_step: number of the first step asked for, from 0.
-        count: how many.
-
-    Returns:
-        (count,) float32.
+    Steps count from 0; the rates are (count,) float32.
     """
     step = np.arange(first_step, first_step + count)
     warmup = min(config.warmup_steps, total_steps // 10)
@@ -51,12 +43,7 @@ def averaging_factors(
     steps is nine tenths of what counts, however many there are (polynomial-decay
     averaging, Shamir & Zhang 2013). After step 64 the average is updated every 8th
     step, when the weights count for all eight; the up to seven steps after the last
-    update are in no average.
-
-    Args:
-        config: its schedule; 0 throughout unless that is ``averaged``.
-        first_step: number of the first step asked for, from 0.
-        count: how many.
+    update are in no average. Unless the schedule is ``averaged`` all factors are 0.
 
     Returns:
         (count,) float32: average += factor · (weights − average).
@@ -70,12 +57,7 @@ def averaging_factors(
 
 
 def total_steps(config: TrainingConfig, steps_per_epoch: int) -> int:
-    """Return the length of a training that is given in steps or epochs.
-
-    Args:
-        config: ``steps``, or else ``epochs``.
-        steps_per_epoch: steps that see each training window once.
-    """
+    """Return the length of a training that is given in steps or epochs."""
     if config.steps is not None:
         return config.steps
     assert config.epochs is not None, "minutes are planned by `steps_in_time`"
@@ -87,14 +69,9 @@ def steps_in_time(
 ) -> int:
     """Return the length of a training that is given in minutes.
 
-    They are a limit: it ends sooner when the text has been seen so often that more
-    would only learn it by heart.
-
-    Args:
-        seconds_left: what is left of the minutes for steps alone.
-        seconds_per_step: as measured at the start.
-        steps_per_epoch: steps that see each training window once.
-        done: steps taken already, which are part of the length.
+    The seconds are what is left for steps alone. They are a limit: it ends sooner when
+    the text has been seen so often that more would only learn it by heart. The steps
+    that are done already are part of the length.
     """
     fitting = max(1, int(seconds_left / seconds_per_step))
     return min(done + fitting, most_steps(steps_per_epoch))

@@ -24,6 +24,7 @@ from textgen.training.checkpoint import (
     MOST_SHARE,
     Checkpoint,
     CheckpointWriter,
+    TrainingState,
     library_versions,
 )
 from textgen.training.held_out import shorter_is_better
@@ -40,36 +41,22 @@ SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
 
 @dataclass(frozen=True)
 class Report:
-    """What a training did.
+    """What a training did, over all resumes."""
 
-    Attributes:
-        path: the saved model.
-        previous: where the earlier model of that name is now, or None.
-        steps: optimizer steps taken, over all resumes.
-        seconds: wall-clock time of the whole training, over all resumes.
-        held_out_nats: mean nats per character of the held-out text, or None if none
-            was held out or the training was interrupted.
-        interruption: what to raise when it was stopped before its end, or None.
-    """
-
-    path: Path
-    previous: Path | None
+    path: Path  # the saved model
+    previous: Path | None  # where the earlier model of that name is now, if any
     steps: int
-    seconds: float
-    held_out_nats: float | None
-    interruption: type[KeyboardInterrupt] | None
+    seconds: float  # wall-clock time
+    held_out_nats: float | None  # per character, if they were measured
+    interruption: type[KeyboardInterrupt] | None  # what stopped it early, to be raised
 
 
 class TrainingSession:
-    """A training that is run in this process; `run` does all of it.
+    """A prepared training that is run in this process; `run` does all of it.
 
-    Args:
-        preparation: of `textgen.training.setup.prepare`, inside its ``with``.
-        strategy: a `tf.distribute.Strategy`; None means the current one.
-        show: show progress and samples of text on standard error.
-        say: called with each line worth telling.
-        started_s: `time.monotonic` when the process began, from where a budget in
-            ``minutes`` is counted; None means now.
+    Each line worth telling goes to ``say``, and with ``show`` there are progress and
+    samples of text on standard error. A budget in minutes is counted from ``started_s``
+    of `time.monotonic`; None means now.
     """
 
     def __init__(
@@ -92,15 +79,7 @@ class TrainingSession:
         self._interruption: type[KeyboardInterrupt] | None = None
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
-        """Train from start to finish.
-
-        Args:
-            callbacks: as of `textgen.train`.
-
-        Raises:
-            TextgenError: one line about what the caller can put right.
-            KeyboardInterrupt: stopped by Ctrl-C or SIGTERM before anything was learned.
-        """
+        """Train from start to finish; raises as `textgen.train` does."""
         with raised_on_interrupt():
             self.start()
             self.train(callbacks)
@@ -109,22 +88,23 @@ class TrainingSession:
     # Start
 
     def start(self) -> None:
-        """Build the network, compile its training step and plan how many there are.
-
-        Raises:
-            OptionError: the time is over before the first step.
-            CheckpointError: the checkpoint is of another network.
-            ModelFileError: the network could not be saved in the end.
-        """
+        """Build the network, compile its training step and plan how many there are."""
         ready = self._ready
         self._say(ready.summary)
         self._say("compiling the training step …")
         configure_process()
         precision = choose_precision(ready.config.training.precision)
-        self._config = ready.config.override(precision=precision)
-        self._loop = self._make_loop()
+        self._config = config = ready.config.override(precision=precision)
+        symbols, seed = len(ready.corpus.vocabulary), config.training.seed
+        with self._strategy.scope():
+            model = build_model(config.model, symbols, seed=seed)
+        if ready.start is not None:
+            set_network(model, ready.start.network)
+        self._loop = Training(model, ready.windows, config.training, self._strategy)
+        if ready.checkpoint is not None:
+            self._restore(ready.checkpoint.state)
         # Whatever makes a network impossible to save is found now, not at the end.
-        serialize(self._saved_form(), self._metadata({}))
+        serialize(*self._model_file(record={}))
         step_s = self._loop.calibrate()
         steps = self._plan_steps(step_s)
         self._begun = self._first_checkpoint(steps)
@@ -132,23 +112,11 @@ class TrainingSession:
         done, per_epoch = self._loop.global_step, ready.windows.steps_per_epoch
         self._say(describe_length(self._config, done, steps, step_s, per_epoch))
 
-    def _make_loop(self) -> Training:
-        """Build the network, which predicts at every position, and its loop."""
-        ready, training = self._ready, self._config.training
-        symbols = len(ready.corpus.vocabulary)
-        with self._strategy.scope():
-            model = build_model(self._config.model, symbols, seed=training.seed)
-        if ready.start is not None:
-            set_network(model, ready.start.network)
-        precision, strategy = training.precision, self._strategy
-        loop = Training(
-            model, ready.windows, training, precision=precision, strategy=strategy
-        )
-        if ready.checkpoint is None:
-            return loop
-        usual, before = loop.num_shards, ready.checkpoint.state.num_shards
-        loop.restore(ready.checkpoint.state)
-        if loop.num_shards != before:
+    def _restore(self, state: TrainingState) -> None:
+        """Go on from an earlier process' state; say if shards aren't as usual here."""
+        usual, before = self._loop.num_shards, state.num_shards
+        self._loop.restore(state)
+        if self._loop.num_shards != before:
             self._say(
                 f"batches aren't cut into as many shards as before, {before}, on a "
                 "GPU: the training goes on, but not bit for bit as it would have"
@@ -158,7 +126,6 @@ class TrainingSession:
                 f"batches are cut into as many shards as before, {before}; for "
                 f"this machine's cores it would be {usual}"
             )
-        return loop
 
     def _plan_steps(self, step_s: float) -> int:
         """Return how many steps of ``step_s`` seconds to take, with those taken."""
@@ -185,25 +152,22 @@ class TrainingSession:
 
     def _first_checkpoint(self, steps: int) -> Checkpoint:
         """Return the checkpoint of where the training begins or goes on."""
-        state, corpus = self._loop.state(), self._ready.corpus
-        checkpoint = Checkpoint(
-            run=secrets.token_hex(8),
+        corpus, before = self._ready.corpus, self._ready.checkpoint
+        run = before.run if before else secrets.token_hex(8)
+        lengthened_at = before.lengthened_at if before else ()
+        if before and steps != before.total_steps:
+            lengthened_at = (*lengthened_at, self._loop.global_step)
+        return Checkpoint(
+            run=run,
             config=self._config,
             corpus=corpus.identity,
             symbols=corpus.vocabulary.symbols,
             total_steps=steps,
-            lengthened_at=(),
+            lengthened_at=lengthened_at,
             seconds=0.0,
             versions=library_versions(),
-            state=state,
+            state=self._loop.state(),
         )
-        before = self._ready.checkpoint
-        if before is None:
-            return checkpoint
-        lengthened_at = before.lengthened_at
-        if steps != before.total_steps:
-            lengthened_at = (*lengthened_at, state.global_step)
-        return replace(checkpoint, run=before.run, lengthened_at=lengthened_at)
 
     def _checkpoint(self) -> Checkpoint:
         """Return the checkpoint of where the training is."""
@@ -213,12 +177,7 @@ class TrainingSession:
     # Train
 
     def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
-        """Take the planned steps, or fewer if it is interrupted, with checkpoints.
-
-        Raises:
-            OutputError: the first checkpoint can't be written.
-            TrainingError: the training diverged; what it had learned before is saved.
-        """
+        """Take the planned steps, or fewer if it is interrupted, with checkpoints."""
         steps, callbacks = self._begun.total_steps, list(callbacks)
         if self._show:
             sample, done = lambda: sample_of(self._snapshot()), self._loop.global_step
@@ -265,13 +224,7 @@ class TrainingSession:
     # Finish
 
     def finish(self) -> Report:
-        """Measure the network, unless it was interrupted, and save it.
-
-        Raises:
-            KeyboardInterrupt: it was stopped before anything was learned.
-            TrainingError: a callback stopped it before the first step.
-            OutputError: the model, or its last checkpoint, can't be written.
-        """
+        """Measure the network, unless it was interrupted, and save it."""
         ready, path, nats = self._ready, self._ready.path, None
         if not self._loop.global_step:
             raise self._interruption or TrainingError(
@@ -309,10 +262,8 @@ class TrainingSession:
     ) -> Path | None:
         """Save the network as it is now; return where the earlier model is, if any.
 
-        Args:
-            checkpoint: of these weights.
-            held_out_nats: mean nats per character of the held-out text.
-            diverged: why the training could not go on from these weights, if so.
+        The checkpoint is of these weights; ``diverged`` says why the training could not
+        go on from them, if so.
         """
         record = {
             "run": checkpoint.run,
@@ -328,40 +279,31 @@ class TrainingSession:
             "versions": dict(checkpoint.versions),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         }
-        metadata = self._metadata(record)
-        return save_keeping_previous(self._saved_form(), metadata, self._ready.path)
+        return save_keeping_previous(*self._model_file(record), self._ready.path)
 
-    def _saved_form(self) -> keras.Model:
-        """Return the network with the output that its targets call for.
+    def _model_file(self, record: dict[str, Any]) -> tuple[keras.Model, dict[str, Any]]:
+        """Return the network and the metadata to save, with a record of the training.
 
         While it is trained it predicts at every position. One of targets ``last`` is
         saved in the form of the exercise, with one prediction after a window.
         """
-        model = build_model(
-            self._config.model,
-            len(self._ready.corpus.vocabulary),
-            targets=self._config.windows.targets,
-            seed=self._config.training.seed,
-        )
+        config, corpus = self._config, self._ready.corpus
+        symbols = corpus.vocabulary.symbols
+        targets, seed = config.windows.targets, config.training.seed
+        model = build_model(config.model, len(symbols), targets=targets, seed=seed)
         model.set_weights(self._loop.result.get_weights())
-        return model
-
-    def _metadata(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return a model file's metadata, with a record of the training."""
-        corpus = self._ready.corpus
-        return {
+        return model, {
             "format": FORMAT_VERSION,
             "level": "character",
-            "symbols": list(corpus.vocabulary.symbols),
+            "symbols": list(symbols),
             "corpus": corpus.identity,
-            "config": self._config.to_dict(),
+            "config": config.to_dict(),
             "training": record,
         }
 
     def _snapshot(self) -> TrainedModel:
         """Return the network as it is now, in the form that generates and measures."""
-        corpus, metadata = self._ready.corpus, self._metadata({})
-        network = network_of(self._loop.result)
+        network, corpus = network_of(self._loop.result), self._ready.corpus
         return TrainedModel(
-            network, corpus.vocabulary, corpus.kind, self._config, metadata, None
+            network, corpus.vocabulary, corpus.kind, self._config, {}, path=None
         )

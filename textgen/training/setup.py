@@ -41,11 +41,9 @@ from textgen.training.schedule import (
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What was asked for; None leaves a choice to the program.
+    """What was asked for, as keywords of `textgen.train`; None leaves a choice.
 
-    Attributes:
-        corpus, kind, preset, output, init_from, resume: see `textgen.train`.
-        overrides: fields of `textgen.config.Config`, flat.
+    The ``overrides`` are those that are fields of `textgen.config.Config`.
     """
 
     corpus: str | os.PathLike[str] | None = None
@@ -64,30 +62,18 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class Preparation:
-    """A training that is ready to start; made by `prepare`.
-
-    Attributes:
-        corpus, config: what it trains on, and how.
-        windows: the training part, cut into windows.
-        held_out: the part that is only measured.
-        path: the file to write; its folder exists and can be written.
-        total_steps: None if it is yet to be measured how many steps fit into the time.
-        start: the saved model to go on from, or None.
-        checkpoint: the training to resume, or None.
-        finished: there is nothing left to do.
-        notes: lines worth telling.
-    """
+    """A training that is ready to start; made by `prepare`."""
 
     corpus: Corpus
     config: Config
-    windows: Windows
+    windows: Windows  # of the training part
     held_out: HeldOut
-    path: Path
-    total_steps: int | None
-    start: TrainedModel | None = None
-    checkpoint: Checkpoint | None = None
-    finished: bool = False
-    notes: tuple[str, ...] = ()
+    path: Path  # the file to write; its folder exists and can be written
+    total_steps: int | None  # None: how many fit into the minutes is yet to be measured
+    start: TrainedModel | None = None  # the saved model to go on from
+    checkpoint: Checkpoint | None = None  # the training to resume
+    finished: bool = False  # there is nothing left to do
+    notes: tuple[str, ...] = ()  # lines worth telling
 
     @property
     def summary(self) -> str:
@@ -107,11 +93,7 @@ class Preparation:
 def prepare(request: TrainingRequest) -> Iterator[Preparation]:
     """Read and check everything that a training needs, and lock its output.
 
-    Yields:
-        What is ready to be trained. No other training writes its file meanwhile.
-
-    Raises:
-        TextgenError: one line about what the caller can put right.
+    No other training writes its file until the ``with`` is left.
     """
     if request.init_from is not None and (request.resume or request.preset):
         other = "resume" if request.resume else "preset"

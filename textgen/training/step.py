@@ -42,14 +42,7 @@ def configure_process() -> None:
 def choose_precision(wanted: str) -> str:
     """Resolve ``auto``: bfloat16 products where the processor has them.
 
-    Args:
-        wanted: ``auto``, ``float32`` or ``bfloat16``.
-
-    Returns:
-        ``float32`` or ``bfloat16``.
-
-    Raises:
-        OptionError: bfloat16 on a GPU, where Keras' own layers run in float32.
+    On a GPU, where Keras' own layers run in float32, bfloat16 is an `OptionError`.
     """
     if _on_gpu():
         if wanted == "bfloat16":
@@ -71,21 +64,10 @@ def _on_gpu() -> bool:
 class TrainStep:
     """Train a many-to-many network of `textgen.modeling.model` on stacks of batches.
 
-    Attributes:
-        replicas: how many share each batch.
-
-    Args:
-        model: network whose ``optimizer`` is set and built, made in the strategy's
-            scope.
-        precision: ``float32`` or ``bfloat16``, type of the products' operands.
-        seed: determines dropout, together with the step, the shard and the layer.
-        batch_size: rows B of every batch.
-        strategy: a `tf.distribute.Strategy`; None means the current one.
-        average: a network of the same form, made in the strategy's scope, whose
-            weights follow those of ``model`` as their average.
-
-    Raises:
-        OptionError: when the replicas can't share a batch evenly.
+    The network and its optimizer, which is set and built, were made in the strategy's
+    scope; so was ``average``, a network whose weights follow the other's as their
+    average. Dropout depends on the seed, the step, the shard and the layer.
+    `OptionError` if the replicas can't share the rows of a batch evenly.
     """
 
     def __init__(
@@ -135,35 +117,26 @@ class TrainStep:
         first_step: int,
         averaging_factors: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Take K optimizer steps.
+        """Take K optimizer steps: batches (K, B, T), rates (K,) → losses (K,) float32.
 
-        Args:
-            batches: K of them stacked, arrays (K, B, T).
-            learning_rates: (K,) float.
-            first_step: number of the first of these steps, from 0.
-            averaging_factors: (K,) float; after each step the average moves by so much
-                of its distance to the weights, if at all. None means 0.
-
-        Returns:
-            (K,) float32, mean loss of each batch in nats per counted target.
+        The losses are nats per counted target, means of each batch. The first step is
+        number 0. After each step the average moves by a factor (K,) of its distance to
+        the weights; None means 0.
         """
         form = self.num_shards, *batches.inputs.shape[1:]
-        if form not in self._compiled:
-            self._compiled[form] = self._compile(*batches.inputs.shape[1:])
+        if form not in self._compiled:  # for any K
+            ids = tf.TensorSpec([None, *form[1:]], tf.int32)
+            weights = tf.TensorSpec([None, *form[1:]], tf.float32)
+            each, first = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)
+            signature = [WindowBatch(ids, ids, weights), each, each, first]
+            function = tf.function(self._run_steps, input_signature=signature)
+            self._compiled[form] = function
         if averaging_factors is None:
             averaging_factors = np.zeros_like(learning_rates)
         rates, factors = (
             x.astype(np.float32) for x in (learning_rates, averaging_factors)
         )
         return self._compiled[form](batches, rates, factors, first_step).numpy()
-
-    def _compile(self, rows: int, length: int) -> Callable:
-        """Make the compiled function for any K of one shape (B, T)."""
-        ids = tf.TensorSpec([None, rows, length], tf.int32)
-        weights = tf.TensorSpec([None, rows, length], tf.float32)
-        rates, step = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)
-        signature = [WindowBatch(ids, ids, weights), rates, rates, step]
-        return tf.function(self._run_steps, input_signature=signature)
 
     def _run_steps(
         self,
