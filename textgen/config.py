@@ -248,8 +248,3 @@ PRESETS: Mapping[str, Config] = {
     ),
 }
 # fmt: on
-
-
-def preset_values(name: str) -> dict[str, Any]:
-    """Return what each preset sets a field of `Config` to, by the preset's name."""
-    return {preset: config.flat()[name] for preset, config in PRESETS.items()}

@@ -7,13 +7,7 @@ from collections import Counter
 from dataclasses import fields
 from typing import Any
 
-from textgen.config import (
-    ModelConfig,
-    Settings,
-    TrainingConfig,
-    WindowConfig,
-    preset_values,
-)
+from textgen.config import PRESETS, ModelConfig, Settings, TrainingConfig, WindowConfig
 from textgen.errors import as_command_line, option_name
 from textgen.system.terminal import Parser, number, whole_number
 
@@ -63,7 +57,7 @@ def add_options(
 
 def _of_presets(name: str) -> str:
     """Say what most presets set, if there is such a value, and which ones differ."""
-    values = {preset: _shown(value) for preset, value in preset_values(name).items()}
+    values = {preset: _shown(each.flat()[name]) for preset, each in PRESETS.items()}
     usual, times = Counter(values.values()).most_common(1)[0]
     if times == 1:
         usual = ""
