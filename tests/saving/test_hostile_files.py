@@ -69,6 +69,8 @@ SETTINGS = [  # the kind of layer, a setting, values, what is said
     ("Dense", "units", [10**9, 10**4000], UNITS),
     ("Dense", "units", [2_000_000], "of the shapes"),
     ("Dense", "activation", ["softmax"], "nowhere else"),
+    ("Dense", "activation", ["relu"], "softmax or no activation"),
+    ("Activation", "activation", ["relu"], "directly after the last Dense"),
     ("Dense", "quantization_config", [{"mode": "int8"}], "quantization"),
     ("LSTM", "units", [0, True, 5.0, NAN, "5"], UNITS),
     ("LSTM", "cell", ["evil", 0], "received 'cell'"),

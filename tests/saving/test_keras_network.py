@@ -145,6 +145,7 @@ def keras_models():
                 layers.SpatialDropout1D(0.1),
                 layer(4, return_sequences=True, **options),
                 layers.TimeDistributed(layers.Dense(9)),
+                layers.Activation("linear"),
                 layers.Activation("softmax"),
             ]
         )

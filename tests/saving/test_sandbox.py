@@ -303,9 +303,10 @@ def test_the_process_is_a_fresh_interpreter_with_little_in_it(path):
     assert done.stdout.startswith(b"\n" + bytes(4))
 
 
-def test_a_file_too_large_is_refused_unread(tmp_path):
+def test_a_file_too_large_or_a_device_is_refused_unread(tmp_path):
     path = tmp_path / "m.h5"
     with open(path, "wb") as file:
         file.truncate(model_file.MAX_FILE_BYTES + 1)
-    with pytest.raises(ModelFileError, match="1,073,741,825"):
-        load_model(path)
+    for given, match in ((path, "at most 1,073,741,824"), (os.devnull, "or device")):
+        with pytest.raises(ModelFileError, match=match):
+            load_model(given)
