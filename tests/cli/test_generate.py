@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -34,9 +35,7 @@ def test_prompt_and_completion_and_nothing_else_on_stdout(start, prose_model):
     process = start("generate.py", *options)
     out, err = process.communicate()
     assert process.returncode == 0
-    assert out.startswith(b"Forsooth ")
-    assert out.endswith(b"\n")
-    assert len(out) == len("Forsooth ") + 400 + 1
+    assert re.fullmatch("(?s)Forsooth .{400}\n", out.decode())
     assert err.decode() == f"model: {str(prose_model)!r}\n"
 
 
@@ -59,8 +58,7 @@ def test_it_says_what_the_library_says(complete, prose_model):
 def test_count_of_names_gives_distinct_lines(complete, names_model):
     options = ("--count", 20, "--length", 12, "--seed", 2, "--prompt", "tyr")
     out = complete(*options, model=names_model).out
-    assert len(set(out.splitlines())) == len(out.splitlines()) == 20
-    assert all(name.startswith("tyr") for name in out.splitlines())
+    assert len(set(re.findall("(?m)^tyr.*$", out))) == len(out.splitlines()) == 20
     assert complete(*options, model=names_model).out == out
 
 
@@ -86,14 +84,12 @@ def test_each_line_of_standard_input_is_a_prompt(complete):
     options = ("--length", 8, "--seed", 0, "--stop", "\n")
     lines = b"\xef\xbb\xbfone \r\n\ntwo\nlast"
     result = complete(*options, text=lines)
-    blocks = result.out.split("\n\n")
-    assert result.status == 0
-    assert blocks.pop() == ""
-    prompts = ["one ", "", "two", "last"]
+    assert (result.status, result.out[-2:]) == (0, "\n\n")
     objects = complete(*options, "--jsonl", text=lines).out
     records = [json.loads(line) for line in objects.splitlines()]
-    assert [record["prompt"] for record in records] == prompts
-    assert [r["prompt"] + r["completion"] for r in records] == blocks
+    assert [record["prompt"] for record in records] == ["one ", "", "two", "last"]
+    blocks = [record["prompt"] + record["completion"] for record in records]
+    assert result.out[:-2].split("\n\n") == blocks
     assert records[0]["seed"] == 0
     assert complete(*options, text=b"").out == ""
 
@@ -108,31 +104,17 @@ def test_a_line_is_answered_before_the_next_comes(start, prose_model):
     assert process.wait(30) == 0
 
 
-def test_bytes_that_are_not_utf8_are_unknown_symbols(complete):
-    result = complete("--length", 5, text=b"a\xff\xfeb\n")
-    assert result.status == 0
-    assert result.out.startswith("a\udcff\udcfeb")
-    assert "byte 0xff (skipped)" in result.err
-    objects = complete("--length", 5, "--jsonl", text=b"a\xff\n").out
-    # Lone surrogates are JSON that many readers refuse.
-    assert json.loads(objects)["prompt"] == "a\ufffd"
-    assert objects.isascii()
-
-
 @posix
 def test_a_prompt_is_utf8_in_any_locale_and_a_path_what_it_is(start, make_model_file):
     path = make_model_file("é", "text", "\nacfé")
     options = ("--model", path, "--length", 3, "--seed", 1, "--strict", "--jsonl")
-    plain = {"LC_ALL": "C"}
-    outputs = [
-        start(
-            *("generate.py", *options, "--prompt", "café", "--stop", "é"),
-            env=os.environ | variables,
-        ).communicate()[0]
-        for variables in ({}, plain)
-    ]
-    assert json.loads(outputs[1])["prompt"] == "café"
-    assert outputs[0] == outputs[1]
+    words = ("generate.py", *options, "--prompt", "café", "--stop", "é")
+    plain, usual = (
+        start(*words, env=os.environ | variables).communicate()[0]
+        for variables in ({"LC_ALL": "C"}, {})
+    )
+    assert json.loads(plain)["prompt"] == "café"
+    assert plain == usual
 
 
 def test_a_model_of_ones_own_is_said_to_hide_the_pretrained_one(
@@ -164,10 +146,9 @@ def test_unknown_symbols_are_one_line_and_strict_refuses(complete):
 def test_tensorflow_is_never_imported(start, prose_model, tmp_path):
     for name in ("tensorflow", "keras", "rich"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported')")
-    process = start(
-        *("generate.py", "--model", prose_model, "--prompt", "x"),
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    options = ("--model", prose_model, "--prompt", "x")
+    process = start("generate.py", *options, env=environment)
     assert b"imported" not in process.communicate()[1]
     assert process.returncode == 0
 

@@ -1,4 +1,5 @@
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -12,10 +13,6 @@ from textgen.config import CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation import batch
 from textgen.generation.batch import (
-    HALVES,
-    LEAST_HALF,
-    STEPS_AT_ONCE,
-    TASKS_AHEAD,
     Completion,
     complete_many,
     completion_seeds,
@@ -24,12 +21,9 @@ from textgen.generation.batch import (
     threads_for,
 )
 from textgen.generation.batch_decoder import BatchDecoder
-from textgen.generation.streaming import (
-    UnknownSymbolsWarning,
-    generate_output,
-)
+from textgen.generation.streaming import UnknownSymbolsWarning, generate_output
 
-TWO_HALVES = HALVES * LEAST_HALF
+TWO_HALVES = batch.HALVES * batch.LEAST_HALF
 
 
 @pytest.mark.parametrize("kind", ["text", "lines"])
@@ -110,8 +104,10 @@ def test_closed_early_it_leaves_no_threads_and_has_not_run_far_ahead():
         assert next(completions).text == "abcdef"
     completions.close()
     assert threading.active_count() == before
-    ahead = STEPS_AT_ONCE * (TASKS_AHEAD + 1) * batch.MAX_BATCH_SIZE // len("abcdef\n")
-    assert next(taken) < 1000 + 2 * ahead
+    steps_ahead = batch.STEPS_AT_ONCE * (batch.TASKS_AHEAD + 1)
+    assert next(taken) < 1000 + 2 * steps_ahead * batch.MAX_BATCH_SIZE // len(
+        "abcdef\n"
+    )
 
 
 def test_closed_early_it_takes_no_more_steps():
@@ -119,18 +115,16 @@ def test_closed_early_it_takes_no_more_steps():
     completions = complete_many(model, repeat(""), range(10**6), CompletionConfig())
     next(completions)
     completions.close()
-    read = [len(decoder.read[0]) for decoder in model.decoders]
-    assert max(read) <= CompletionConfig().length + STEPS_AT_ONCE * TASKS_AHEAD
+    most = CompletionConfig().length + batch.STEPS_AT_ONCE * batch.TASKS_AHEAD
+    assert all(len(decoder.read[0]) <= most for decoder in model.decoders)
 
 
 LEFT_OPEN = """
-import itertools
+from itertools import count, repeat
 from fakes import alphabet_model
 from textgen.config import CompletionConfig
 from textgen.generation.batch import complete_many
-endless = complete_many(
-    alphabet_model(), itertools.repeat("a"), itertools.count(), CompletionConfig()
-)
+endless = complete_many(alphabet_model(), repeat("a"), count(), CompletionConfig())
 for completion in endless:
     raise KeyboardInterrupt
 """
@@ -138,10 +132,10 @@ for completion in endless:
 
 def test_a_program_that_is_interrupted_meanwhile_ends():
     """The traceback keeps the iterator alive, and it the threads."""
-    paths = [path for path in sys.path if path]
-    program = f"import sys; sys.path[:0] = {paths}\n{LEFT_OPEN}"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", LEFT_OPEN]
     ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+        command, env=environment, capture_output=True, text=True, timeout=120
     )
     assert ended.stderr.endswith("KeyboardInterrupt\n")
 
@@ -173,25 +167,24 @@ def test_a_number_asks_for_so_many_texts_or_different_lines():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "match"),
-    [({"prompts_or_count": ["a", "b"], "seed": [1]}, "one number or 2"),
-     ({"prompts_or_count": ["a"], "seed": [-1]}, "seed"),
-     ({"prompts_or_count": [b"a"]}, "must be text, but was bytes"),
-     ({"prompts_or_count": ["a"], "seed": -1}, "seed"),
-     ({"prompts_or_count": 0}, "count"), ({"prompts_or_count": True}, "count"),
-     ({"prompts_or_count": "abc"}, "text"),
-     ({"prompts_or_count": ["a"], "length": 0}, "length")],
+    ("prompts_or_count", "options", "match"),
+    [(["a", "b"], {"seed": [1]}, "one number or 2"), (["a"], {"seed": [-1]}, "seed"),
+     ([b"a"], {}, "must be text, but was bytes"), (["a"], {"seed": -1}, "seed"),
+     (0, {}, "count"), (True, {}, "count"), ("abc", {}, "text"),
+     (["a"], {"length": 0}, "length")],
 )  # fmt: skip
-def test_many_of_nonsense_are_refused(arguments, match):
+def test_many_of_nonsense_are_refused(prompts_or_count, options, match):
     with pytest.raises(OptionError, match=match):
-        generate_many(alphabet_model(), **arguments)
+        generate_many(alphabet_model(), prompts_or_count, **options)
 
 
 def test_no_more_prompts_are_taken_than_are_worked_on():
-    taken, config = itertools.count(), CompletionConfig(length=5)
-    completions = complete_many(
-        alphabet_model(), repeat("a"), taken, config, batch_size=4
+    model, taken, config = (
+        alphabet_model(),
+        itertools.count(),
+        CompletionConfig(length=5),
     )
+    completions = complete_many(model, repeat("a"), taken, config, batch_size=4)
     assert next(completions).text == "bcdef"
     assert next(taken) == 4
 
@@ -239,8 +232,7 @@ def test_only_fruitless_draws_in_a_row_end_the_search(monkeypatch):
         fruitless = fruitless + 1 if line in {"", *wanted} else 0
         if fruitless == 60:
             break
-        if not fruitless:
-            wanted.append(line)
+        wanted += [line] * (fruitless == 0)
     assert lines.index(wanted[-1]) - len(wanted) > 60  # fruitless draws in all
     found = distinct_lines(model, "", 1000, 0, config)
     assert [completion.text for completion in found] == wanted

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import random_network
@@ -16,15 +18,12 @@ def naive_logits(network: Network, ids) -> np.ndarray:
     """Gate by gate, symbol by symbol, in float64; logits (N, V) after each symbol."""
     outputs = [network.embedding[i].astype(np.float64) for i in ids]
     for layer in network.layers:
-        size = layer.units
-        h, c = np.zeros(size), np.zeros(size)
+        h, c = np.zeros((2, layer.units))
         below, outputs = outputs, []
         for x in below:
             z = x @ layer.kernel + h @ layer.recurrent_kernel + layer.bias
-            i = sigmoid(z[0 * size : 1 * size])
-            f = sigmoid(z[1 * size : 2 * size])
-            candidate = np.tanh(z[2 * size : 3 * size])
-            o = sigmoid(z[3 * size : 4 * size])
+            i, f, candidate, o = np.split(z, 4)
+            i, f, candidate, o = sigmoid(i), sigmoid(f), np.tanh(candidate), sigmoid(o)
             c = f * c + i * candidate
             h = o * np.tanh(c)
             outputs.append(h)
@@ -68,26 +67,17 @@ def test_window_decoder_sees_exactly_the_last_symbols(window, batch_size):
 
 def test_extreme_weights_stay_finite():
     network = random_network((4, 4))
-    loud = Network(
-        network.embedding * 1e6,
-        network.layers,
-        network.dense_kernel,
-        network.dense_bias,
-    )
+    loud = replace(network, embedding=network.embedding * 1e6)
     with np.errstate(all="raise"):
         logits = run(Decoder(loud), np.zeros((20, 1), np.uint8))
     assert np.isfinite(logits).all()
 
 
-DECODERS = {
-    "state": Decoder,
-    "window": lambda network, batch_size: WindowDecoder(network, 4, batch_size),
-}
-
-
-@pytest.fixture(params=DECODERS.values(), ids=DECODERS.keys())
+@pytest.fixture(params=["state", "window"])
 def make(request):
-    return request.param
+    if request.param == "state":
+        return Decoder
+    return lambda network, batch_size: WindowDecoder(network, 4, batch_size)
 
 
 def test_reset_of_some_slots_leaves_the_others_alone(make):

@@ -10,8 +10,7 @@ from textgen.inference.lstm import CACHE_LINE_BYTES, HUGE_PAGE_BYTES, aligned_ze
 def test_an_array_begins_at_a_cache_line_and_is_zero(shape):
     arrays = [aligned_zeros(shape)[0] for _ in range(5)]  # five places in memory
     for array in arrays:
-        assert array.shape == shape
-        assert array.dtype == np.float32
+        assert (array.shape, array.dtype) == (shape, np.float32)
         assert array.flags.c_contiguous
         assert not array.any()
         assert array.ctypes.data % CACHE_LINE_BYTES == 0
@@ -21,14 +20,12 @@ def test_an_array_begins_at_a_cache_line_and_is_zero(shape):
 
 
 def test_each_of_several_does_and_they_share_nothing():
-    shapes = [(3, 5), (1, 16), (7,), (4, 33)]
-    arrays = aligned_zeros(*shapes)
+    arrays = aligned_zeros((3, 5), (1, 16), (7,), (4, 33))
+    assert [array.shape for array in arrays] == [(3, 5), (1, 16), (7,), (4, 33)]
     for number, array in enumerate(arrays):
         assert array.ctypes.data % CACHE_LINE_BYTES == 0
         array[...] = number
-    for number, (array, shape) in enumerate(zip(arrays, shapes, strict=True)):
-        assert array.shape == shape
-        assert (array == number).all()
+    assert [{*array.flat} for array in arrays] == [{0}, {1}, {2}, {3}]
 
 
 def test_large_ones_begin_at_a_huge_page():

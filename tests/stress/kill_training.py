@@ -46,16 +46,9 @@ KINDS = {
 SMALL = ["--layers", "1", "--units", "8", "--embedding", "4", "--batch-size", "4"]
 
 
-def options_of(number, folder, steps):
-    kind = list(KINDS)[number % len(KINDS)]
-    return ["--corpus", str(folder / "words.txt"), *SMALL, *KINDS[kind],
-            "--steps", str(steps), "--seed", str(number)]  # fmt: skip
-
-
-def write_corpus(folder, rng):
-    letters = "etaoin"
-    words = ("".join(rng.choices(letters, k=rng.randint(2, 14))) for _ in range(2000))
-    (folder / "words.txt").write_text("\n".join(words) + "\n")
+def write_corpus(path, rng):
+    words = ("".join(rng.choices("etaoin", k=rng.randint(2, 14))) for _ in range(2000))
+    path.write_text("\n".join(words) + "\n")
 
 
 def live(options, output, rng, whole_s, kill):
@@ -66,40 +59,34 @@ def live(options, output, rng, whole_s, kill):
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, pass_fds=[writing], **pipes)
     os.close(writing)
-    aimed = rng.random() < 0.6
-    wanted = rng.randint(1, 3) if aimed else None  # number of the save to hit
-    deadline = time.monotonic() + (LIFE_S if aimed else rng.uniform(0, whole_s))
+    wanted = rng.randint(1, 3) if rng.random() < 0.6 else None  # the save to hit
+    deadline = time.monotonic() + (LIFE_S if wanted else rng.uniform(0, whole_s))
     announced = b""
-    while kill and time.monotonic() < deadline:
-        left = max(0, deadline - time.monotonic())
+    while kill and (left := deadline - time.monotonic()) > 0:
         ready = select.select([reading], [], [], left)[0]
         if not (news := ready and os.read(reading, 1)):
             break
         announced += news
-        if aimed and announced.count(b"(") == wanted:
+        if announced.count(b"(") == wanted:
             time.sleep(rng.uniform(0, 0.22))
             break
     if kill:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     error = process.communicate(timeout=LIFE_S)[1]
     while news := os.read(reading, 4096):
         announced += news
     os.close(reading)
-    if process.returncode not in (0, -signal.SIGKILL):
-        raise AssertionError(f"status {process.returncode}: {error.decode()[-2000:]}")
-    return process.returncode, announced
+    status = process.returncode
+    assert status in (0, -signal.SIGKILL), f"{status}: {error.decode()[-2000:]}"
+    return status, announced
 
 
 def check_files(output, tally):
     """Raise unless every file is whole; return the steps that are safe."""
-    for path in checkpoint_paths(output):
-        if path.exists():
-            decode_checkpoint(path.read_bytes())
-            tally["files checked"] += 1
-    for path in (output, output.with_suffix(".previous.h5")):
-        if path.exists():
-            load_model(path)
-            tally["files checked"] += 1
+    models = (output, output.with_suffix(".previous.h5"))
+    for path in filter(Path.exists, (*checkpoint_paths(output), *models)):
+        load_model(path) if path in models else decode_checkpoint(path.read_bytes())
+        tally["files checked"] += 1
     tally["leftovers"] += len(list(output.parent.glob(".*.tmp")))
     checkpoint, notes = read_checkpoint(output)
     assert not notes, notes
@@ -132,8 +119,10 @@ def assert_same_bits(one, other):
 
 def kill_one(number, folder, steps, kills, rng, tally):
     """Run a training both ways, killing it at most so many times."""
-    write_corpus(folder, rng)
-    options = options_of(number, folder, steps)
+    corpus, kind = folder / "words.txt", list(KINDS)[number % len(KINDS)]
+    write_corpus(corpus, rng)
+    options = ["--corpus", str(corpus), *SMALL, *KINDS[kind], "--steps", str(steps),
+               "--seed", str(number)]  # fmt: skip
     reference, output = folder / "reference.h5", folder / "killed.h5"
     undisturbed = [sys.executable, ROOT / "train.py", *options, "--output", reference]
     started = time.monotonic()

@@ -33,13 +33,8 @@ def settled(script: str, handler: str, **variables: str) -> list[str]:
     program = SETTLED.format(
         root=str(ROOT), script=str(ROOT / script), handler=handler, variables=VARIABLES
     )
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        env={"PATH": "", **variables},
-        check=True,
-    ).stdout.split()
+    command, environment = [sys.executable, "-c", program], {"PATH": "", **variables}
+    return subprocess.check_output(command, text=True, env=environment).split()
 
 
 @pytest.mark.parametrize("script", ["train.py", "generate.py"])

@@ -8,10 +8,6 @@ from textgen.system.signals import on_interrupt, raised_on_interrupt
 from textgen.system.terminal import Terminated
 
 
-def interrupt(number=signal.SIGINT):
-    os.kill(os.getpid(), number)
-
-
 def test_a_handler_set_by_c_code_is_left_alone(monkeypatch):
     python_handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(  # None is how Python shows a handler that isn't its own

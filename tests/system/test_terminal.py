@@ -2,7 +2,6 @@ import io
 import os
 import subprocess
 import sys
-import textwrap
 import unicodedata
 
 import pytest
@@ -35,15 +34,10 @@ def test_printable_escapes_what_steers_a_terminal(text, shown):
 
 
 def test_nothing_is_left_that_steers_by_unicodes_own_properties():
-    controls = {"Cc", "Cs", "Zl", "Zp"}
-    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     left = set(printable("".join(map(chr, range(0x110000)))))
-    steering = {
-        symbol
-        for symbol in left
-        if unicodedata.category(symbol) in controls
-        or unicodedata.bidirectional(symbol) in turning
-    }
+    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    steering = {x for x in left if unicodedata.category(x) in {"Cc", "Cs", "Zl", "Zp"}}
+    steering |= {x for x in left if unicodedata.bidirectional(x) in turning}
     assert steering == {"\n", "\t"}
     assert len(left) > 0x10F000  # and everything else is
 
@@ -70,33 +64,38 @@ def test_lines_from_a_stream(data, lines):
     assert list(lines_from(stream)) == lines
 
 
-def test_parser_raises_one_line():
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [(["--length", "1e15"], "--length must be a whole number, but was '1e15'"),
+     (["--length", "9" * 9999], "--length must be a whole number, but was '9999"),
+     (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
+     (["--leng", "5"], "unrecognized arguments: --leng 5"),
+     (["--length"], "--length: expected one argument"),
+     (["--length", "-x"], "a dash is given as --length=-…"),
+     (["expected one argument"], r"arguments: expected one argument \("),
+     (["a\n\x1b[2J", "b"], r"unrecognized arguments: a\\n\\x1b\[2J b"),
+     (["x" * 100_000], r"unrecognized arguments: x+ \.\.\. \(")],
+)  # fmt: skip
+def test_parser_raises_one_line(arguments, expected):
     parser = Parser("What it does.\n")
     parser.add_argument("--length", type=whole_number)
     parser.add_argument("--heat", type=number)
-    assert parser.parse_args(["--length", "5"]).length == 5
-    assert parser.parse_args(["--heat", "5e-1"]).heat == 0.5
-    for arguments, expected in [
-        (["--length", "1e15"], "--length must be a whole number, but was '1e15'"),
-        (["--length", "9" * 9999], "--length must be a whole number, but was '9999"),
-        (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
-        (["--leng", "5"], "unrecognized arguments: --leng 5"),
-        (["--length"], "--length: expected one argument"),
-        (["--length", "-x"], "a dash is given as --length=-…"),
-        (["expected one argument"], r"arguments: expected one argument \("),
-        (["a\n\x1b[2J", "b"], r"unrecognized arguments: a\\n\\x1b\[2J b"),
-        (["x" * 100_000], r"unrecognized arguments: x+ \.\.\. \("),
-    ]:
-        with pytest.raises(OptionError, match=expected) as caught:
-            parser.parse_args(arguments)
-        assert len(str(caught.value)) < 400
+    given = parser.parse_args(["--length", "5", "--heat", "5e-1"])
+    assert (given.length, given.heat) == (5, 0.5)
+    with pytest.raises(OptionError, match=expected) as caught:
+        parser.parse_args(arguments)
+    assert len(str(caught.value)) < 400
 
 
 def run_main(body: str, **options) -> subprocess.CompletedProcess:
-    script = (
-        "import os, sys\nfrom textgen.system.terminal import run, say\ndef main():\n"
-    )
-    script += textwrap.indent(textwrap.dedent(body), "    ") + "\nrun(main)\n"
+    script = f"""
+import os, sys
+from textgen.errors import OptionError
+from textgen.system.terminal import run, say
+def main():
+    {body}
+run(main)
+"""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.run([sys.executable, "-c", script], **(pipes | options))
 
@@ -105,12 +104,7 @@ def run_main(body: str, **options) -> subprocess.CompletedProcess:
     ("body", "status", "message"),
     [
         ("print('é☃')", 0, ""),
-        (
-            "from textgen.errors import OptionError\n"
-            "raise OptionError('`seq_length` is\\n')",
-            2,
-            "error: --window is\\n",
-        ),
+        (r"raise OptionError('`seq_length` is\n')", 2, "error: --window is\\n"),
         ("raise KeyboardInterrupt", 130, "interrupted"),
         ("bytes(1 << 62)", 2, "error: there is not enough memory"),
         ("open('/nowhere/x')", 2, "error: can't read or write '/nowhere/x': No such"),
@@ -148,28 +142,19 @@ def test_streams_are_utf8_in_any_locale_and_bytes_survive():
 
 
 def test_a_lone_carriage_return_ends_no_line():
-    script = """
-import io, sys
-from textgen.system.terminal import run
-sys.stdin = io.TextIOWrapper(sys.stdin.detach())  # as Windows opens it
-run(lambda: print(list(sys.stdin)))
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", script], input=b"a\rb\r\nc", capture_output=True
-    )
-    assert result.stdout.decode().strip() == r"['a\rb\r\n', 'c']"
+    as_windows = "sys.stdin = __import__('io').TextIOWrapper(sys.stdin.detach())"
+    script = "import sys; from textgen.system.terminal import run; "
+    script += f"{as_windows}; run(lambda: print(list(sys.stdin)))"
+    command = [sys.executable, "-c", script]
+    printed = subprocess.check_output(command, input=b"a\rb\r\nc")
+    assert printed.decode().strip() == r"['a\rb\r\n', 'c']"
 
 
-@pytest.fixture
-def closed_pipe():
+def test_a_reader_that_has_had_enough_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "wb") as stream:
-        yield stream
-
-
-def test_a_reader_that_has_had_enough_is_no_error(closed_pipe):
-    result = run_main("print('x' * 100_000)", stdout=closed_pipe)
+    with os.fdopen(writing, "wb") as closed:
+        result = run_main("print('x' * 100_000)", stdout=closed)
     assert (result.returncode, result.stderr) == (0, b"")
 
 
@@ -177,6 +162,5 @@ def test_a_reader_that_has_had_enough_is_no_error(closed_pipe):
 def test_a_full_disk_is_one_line():
     with open("/dev/full", "wb") as stdout:
         result = run_main("print('x')", stdout=stdout)
-    assert result.returncode == 2
+    assert (result.returncode, result.stderr.count(b"\n")) == (2, 1)
     assert b"the standard streams: No space" in result.stderr
-    assert result.stderr.count(b"\n") == 1
