@@ -1,5 +1,6 @@
 """Errors: one line, keywords that become options, what was received shortened."""
 
+import functools
 import pickle
 
 import pytest
@@ -19,13 +20,11 @@ from textgen.errors import (
 
 @pytest.mark.parametrize(
     ("message", "prefix", "expected"),
-    [
-        ("`seq_length` must be 1: why?", "--", "--window must be 1: why?"),
-        ("`steps` and `init_from`", "--", "--steps and --init-from"),
-        ("`top_k` must be 1", "/", "/top-k must be 1"),
-        ("symbols `, a`b and `A word`", "--", "symbols `, a`b and `A word`"),
-    ],
-)
+    [("`seq_length` must be 1: why?", "--", "--window must be 1: why?"),
+     ("`steps` and `init_from`", "--", "--steps and --init-from"),
+     ("`top_k` must be 1", "/", "/top-k must be 1"),
+     ("symbols `, a`b and `A word`", "--", "symbols `, a`b and `A word`")],
+)  # fmt: skip
 def test_the_commands_write_keywords_as_options(message, prefix, expected):
     assert as_command_line(message, prefix) == expected
 
@@ -63,9 +62,7 @@ def test_what_is_received_is_shown_escaped_and_shortened():
     assert shown("a\x1b\n\u202e") == r"'a\x1b\n\u202e'"
     assert shown("x" * 10_000) == f"'{'x' * 75} ..."
     assert "digits" in shown(10**5000)
-    nested = []
-    for _ in range(100_000):
-        nested = [nested]
+    nested = functools.reduce(lambda inner, _: [inner], range(100_000), [])
     assert len(shown(nested)) <= 40
     assert shown_path("a/\x1b\udcff.txt") == r"'a/\x1b\udcff.txt'"
     folder = "folder/" * 40

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -154,31 +153,6 @@ def test_tensorflow_is_never_imported(start, prose_model, tmp_path):
 
 
 @posix
-def test_first_character_takes_less_than_a_second(start, prose_model):
-    """Of processor time: other work on the machine is not what is measured.
-
-    A slow machine may take four times as long as for the libraries that it needs;
-    TensorFlow alone takes more than ten times as long.
-    """
-    import resource
-
-    def spent_s():
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
-
-    before_s = spent_s()
-    one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", "import numpy, h5py"]
-    subprocess.run(command, check=True, env=one_thread)
-    libraries_s = spent_s() - before_s
-    options = ("--model", prose_model, "--prompt", "", "--length", 1)
-    out, _ = start("generate.py", *options).communicate()
-    assert len(out) == 2
-    took_s = spent_s() - before_s - libraries_s
-    assert 0 < took_s < max(1, 4 * libraries_s)
-
-
-@posix
 def test_ctrl_c_is_status_130(start, prose_model):
     process = start("generate.py", "--model", prose_model, *ENDLESS)
     process.stdout.read(100)
@@ -186,23 +160,3 @@ def test_ctrl_c_is_status_130(start, prose_model):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.splitlines()[-1] == b"interrupted"
-
-
-@posix
-def test_ctrl_c_while_it_starts_shows_no_traceback(start, tmp_path):
-    """Some way into the imports: at a library that says so, and takes its time.
-
-    The process that reads models has been started by then.
-    """
-    (tmp_path / "numpy.py").write_text(
-        "import gc, os, subprocess, time\n"
-        "if any(isinstance(each, subprocess.Popen) for each in gc.get_objects()):\n"
-        "    os.write(2, b'importing\\n')\n"
-        "time.sleep(60)\n"
-    )
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    process = start("generate.py", "--prompt", "x", env=environment)
-    assert process.stderr.readline() == b"importing\n"
-    process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30) == (b"", b"")
-    assert process.returncode == -signal.SIGINT

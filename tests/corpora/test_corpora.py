@@ -323,18 +323,15 @@ OVER = f"{SHARED} over a line end"
         ("Day? Thou art more lo", SHARED),  # of two lines
         ("River, shall I comp\nare\nThee to a river", OVER),
         ("Golden wolves, a WINTER", "stands in the plays"),
+        # What is brought together is looked at again.
+        ("Again shall I comp\n+\nAre thee to a river", [OVER, "no letter", OVER]),
     ],
 )
 def test_lines_are_left_out_for_what_they_are(lines, why):
     plays = "thy day thou art more lo thee to a shall i q golden wolves\na; winter"
-    numbers = range(40, 41 + lines.count("\n"))
-    left_out = dropped(among(*lines.split("\n")), plays)
-    assert left_out == (dict.fromkeys(numbers, why) if why else {})
-
-
-def test_what_is_brought_together_is_looked_at_again():
-    lines = among("Again shall I comp", "+", "Are thee to a river")
-    assert dropped(lines, "shall i thee to a") == {40: OVER, 41: "no letter", 42: OVER}
+    lines = lines.split("\n")
+    whys = enumerate(why if isinstance(why, list) else [why] * len(lines), 40)
+    assert dropped(among(*lines), plays) == {k: reason for k, reason in whys if reason}
 
 
 @pytest.mark.parametrize(
@@ -362,13 +359,10 @@ def test_lines_that_cannot_be_told_go_with_those_of_the_plays_around_them():
 
 def test_repeats_go_out_and_refrains_stay():
     poem, others = LINES[:30], LINES[100:400]
-    again, version = set(range(330, 360)), [*poem[:15], "Golden autumn", *poem[16:]]
-    left_out = dropped(poem + others + version)
+    left_out = dropped(poem + others + [*poem[:15], "Golden autumn", *poem[16:]])
     # Some lines before it may be another version's, as far as can be told.
-    assert again <= set(left_out) <= set(range(330 - verse.REACH, 360))
-    told = {number for number, why in left_out.items() if why == "repeat"}
-    assert told == again - {345}
-    assert set(left_out.values()) == {"repeat", "among repeats"}
+    assert set(range(330, 360)) <= set(left_out) <= set(range(330 - verse.REACH, 360))
+    assert (left_out[344], left_out[345]) == ("repeat", "among repeats")
     # A refrain is near, and two lines alone say nothing.
     assert dropped(poem + others[: verse.REFRAIN_WITHIN - 50] + poem[:20]) == {}
     assert dropped(poem + others + poem[:2]) == {}
@@ -398,20 +392,14 @@ PROSE = "\n\n".join([*PARAGRAPHS[:20], QUOTING, *PARAGRAPHS[20:]]) + "\n"
 def test_prose_and_verse_take_turns():
     # A line has some 35 characters: 59 blocks of verse, of which every tenth is taken.
     verses = "\n".join([*LINES[:3], "", *LINES[3:]] * 8) + "\n"
-    text = english.mix(verses, PROSE, SONNETS)
-    assert "\n\n\n" not in text
+    parts = english.mix(verses, PROSE, SONNETS).removesuffix("\n").split("\n\n")
     # All of the prose is there, in order, but for what quotes the sonnets.
-    parts = text.removesuffix("\n").split("\n\n")
     assert [part for part in parts if part in PARAGRAPHS] == PARAGRAPHS
     turns = itertools.groupby(parts, PARAGRAPHS.__contains__)
     turns = ["\n\n".join(turn) for is_prose, turn in turns if not is_prose]
-    assert len(turns) == 6
-    assert verses.startswith(turns[0])
     assert all(turn in verses for turn in turns)
-    assert all(english.BLOCK - 1 <= len(x) < english.BLOCK + 99 for x in turns[:-1])
-    # The end has both, in the proportion of the whole.
-    assert set(parts[-len(parts) // 5 :]) & set(PARAGRAPHS)
-    assert turns[-1] in text[-len(text) // 5 :]
+    assert len(turns) == 6
+    assert all(english.BLOCK <= len(turn) + 1 < english.BLOCK + 100 for turn in turns)
 
 
 def test_the_mix_is_written_of_the_right_texts_only(made_up, run, monkeypatch):

@@ -82,8 +82,7 @@ def test_a_named_corpus_goes_before_a_file_of_that_name(tmp_path, monkeypatch):
     Path("dinos.txt").write_text("just this text")
     assert len(load_corpus("dinos").vocabulary) == 27
     assert load_corpus("dinos").named
-    for path in ("./dinos", Path("dinos"), "dinos.txt"):
-        corpus = load_corpus(path)
+    for corpus in map(load_corpus, ("./dinos", Path("dinos"), "dinos.txt")):
         assert text_of(corpus) == "just this text"
         assert (corpus.name, corpus.named) == ("dinos", False)
 
@@ -127,15 +126,11 @@ CODE = "\n\n".join(["def f(x):\n    return x", "x = f(1)"] * 20)
 
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [(LINES, "lines"),
-     (LINES.replace("\n", "\r\n") + "\n\n", "lines"),
+    [(LINES, "lines"), (LINES.replace("\n", "\r\n") + "\n\n", "lines"),
      ("\n".join(f"Ann Mary Smith {'x' * (i % 9)}" for i in range(200)), "text"),
      ("\n".join(f"Ann Smith {'x' * (i % 9)}" for i in range(200)), "lines"),
-     ("\n".join(LINES.split()[:19]), "text"),
-     ("\n".join(LINES.split()[:20]), "lines"),
-     (LINES + "x" * 65, "text"),
-     (LINES + "\n" + LINES, "text"),
-     (POEM, "text"),
+     ("\n".join(LINES.split()[:19]), "text"), ("\n".join(LINES.split()[:20]), "lines"),
+     (LINES + "x" * 65, "text"), (LINES + "\n" + LINES, "text"), (POEM, "text"),
      (CODE, "text"),
      ("one two three four\n" * 11 + LINES, "text"),
      ("one two three four\n" * 10 + LINES, "lines"),
@@ -144,8 +139,8 @@ CODE = "\n\n".join(["def f(x):\n    return x", "x = f(1)"] * 20)
 def test_guess_of_the_kind(written, text, kind):
     path = written(text)
     assert load_corpus(path).kind == kind
-    other = "text" if kind == "lines" else "lines"
-    assert load_corpus(path, kind=other).kind == other
+    for given in ("text", "lines"):
+        assert load_corpus(path, kind=given).kind == given
 
 
 def test_a_line_cut_where_the_guess_stops_reading_is_not_judged(written):
@@ -204,13 +199,7 @@ def test_a_text_that_is_too_short(written, content, kind, expected):
 def test_a_text_that_changes_while_read(written, change, monkeypatch):
     path = written("abca")
     survey = module._survey
-
-    def survey_then_change(*arguments):
-        result = survey(*arguments)
-        written(change)
-        return result
-
-    monkeypatch.setattr(module, "_survey", survey_then_change)
+    monkeypatch.setattr(module, "_survey", lambda *x: (survey(*x), written(change))[0])
     assert "changed while it was read" in failure(path)
 
 

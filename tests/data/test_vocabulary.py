@@ -32,12 +32,6 @@ def test_dtype_is_the_smallest_that_holds_every_id(symbols, dtype):
     assert vocabulary.encode(vocabulary.symbols[-1]).tolist() == [symbols - 1]
 
 
-def test_empty_text_and_no_ids():
-    vocabulary = Vocabulary(("a",))
-    assert vocabulary.encode("").shape == (0,)
-    assert vocabulary.decode([]) == vocabulary.decode(np.empty(0, np.uint8)) == ""
-
-
 @pytest.mark.parametrize("ids", [[-1], [2], [0, 1, 300]])
 def test_decode_refuses_what_is_no_id(ids):
     with pytest.raises(ValueError, match="from 0 to 1"):
@@ -109,6 +103,8 @@ def test_any_text_survives_its_own_vocabulary_in_chunks_of_any_size(text):
         assert ids.tolist() == [vocabulary.symbols.index(symbol) for symbol in text]
     assert vocabulary.decode(ids) == text
     assert vocabulary.fit(text) == Fitted(text)
+    assert vocabulary.encode("").shape == (0,)
+    assert vocabulary.decode([]) == ""
 
 
 @given(st.text(min_size=1), ANY_UNICODE)

@@ -70,28 +70,24 @@ def test_text_against_a_naive_loop(targets, window, stride, length):
     for epoch in range(3):
         rows = list(epoch_rows(windows, epoch))
         starts = sorted(int(inputs[0]) - 100 for inputs, _, _ in rows)
-        phase = starts[0]
-        count = len(range(0, last_start + 1, step))
+        phase, count = starts[0], len(range(0, last_start + 1, step))
         assert starts == [min(phase + i * step, last_start) for i in range(count)]
-        assert phase < step
-        assert targets == "all" or phase == 0
+        assert phase < (step if targets == "all" else 1)
         for inputs, following, weights in rows:
             start = int(inputs[0]) - 100
             assert inputs.tolist() == ids[start : start + window].tolist()
             assert following.tolist() == ids[start + 1 : start + window + 1].tolist()
-            counted = [1] * window if targets == "all" else [0] * (window - 1) + [1]
+            counted = [int(targets == "all")] * (window - 1) + [1]
             assert weights.tolist() == counted
 
 
 def test_phases_differ_between_epochs_and_reach_every_symbol():
     ids = np.arange(47, dtype=np.uint8)
     windows = make(ids, "text", 10)
-    firsts, seen = set(), set()
-    for epoch in range(60):
-        rows = list(epoch_rows(windows, epoch))
-        firsts.add(min(int(inputs[0]) for inputs, _, _ in rows))
-        seen.update(int(t) for _, targets, _ in rows for t in targets)
+    rows = [list(epoch_rows(windows, epoch)) for epoch in range(60)]
+    firsts = {min(int(inputs[0]) for inputs, _, _ in epoch) for epoch in rows}
     assert firsts == set(range(10))
+    seen = {int(i) for epoch in rows for _, targets, _ in epoch for i in targets}
     assert seen == set(range(1, 47))
 
 

@@ -31,10 +31,8 @@ def test_the_users_own_models_come_first(shipped):
     for count, present in enumerate(files, 1):
         present.touch()
         assert find_models("sonnets") == files[count - 1 :: -1]
-    with pytest.raises(ModelFileError, match=r"models/sonnets\.h5") as caught:
+    with pytest.raises(ModelFileError, match=r"^.*'odes\\n'.*models/sonnets\.h5.*\Z"):
         find_models("odes\n")
-    assert "'odes\\n'" in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 def test_a_file_is_found_once_where_two_folders_are_one(shipped, monkeypatch):
@@ -53,16 +51,11 @@ def test_what_no_file_can_be_called_is_refused_in_a_line(corpus):
 
 @pytest.mark.parametrize(
     ("corpus", "name"),
-    [
-        ("story", "story"),
-        ("story.v2", "story.v2"),
-        ("story.v2.txt", "story.v2"),
-        ("texts/story.v2.md", "story.v2"),
-        ("./letters.md", "letters"),
-        ("letters.md", "letters"),  # which is there
-        ("missing.md", "missing.md"),
-    ],
-)
+    [("story", "story"), ("story.v2", "story.v2"), ("story.v2.txt", "story.v2"),
+     ("texts/story.v2.md", "story.v2"), ("./letters.md", "letters"),
+     ("letters.md", "letters"),  # which is there
+     ("missing.md", "missing.md")],
+)  # fmt: skip
 def test_a_suffix_is_cut_from_paths_alone(corpus, name, shipped):
     Path("letters.md").touch()
     for existing in ("story", "story.v2", "letters", "missing", "missing.md"):

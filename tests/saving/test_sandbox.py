@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import resource
@@ -91,9 +92,8 @@ def test_the_wall_clock_limits_it(tmp_path, monkeypatch):
     monkeypatch.setattr(sandbox, "WALL_S", 1)
     os.mkfifo(tmp_path / "pipe")
     started = time.monotonic()
-    with pytest.raises(ModelFileError, match="more than 1 s") as caught:
+    with pytest.raises(ModelFileError, match=r"^((?!damaged).)*more than 1 s"):
         read(tmp_path / "pipe")  # nobody will ever write to it
-    assert "damaged" not in str(caught.value)
     assert 0.9 < time.monotonic() - started < 30
 
 
@@ -107,20 +107,21 @@ def test_a_crash_is_one_line(path):
     with Reader() as reader:
         reader._process.kill()
         reader._process.wait()
-        with pytest.raises(ModelFileError, match="status -9") as caught:
+        with pytest.raises(ModelFileError, match="status -9"):
             reader.read(path)
-    assert "\n" not in str(caught.value)
 
 
 # Another program in the process' place
 
 
+WHOLE = {"config": "{}", "keras_version": None, "metadata": None, "hashed": False}
+WHOLE |= {"layers": [], "unlimited": []}
+
+
 def answer_of(header: dict | bytes, rest: bytes = b"") -> bytes:
     """Return an answer whose header is complete but for what is given."""
     if isinstance(header, dict):
-        complete = {"config": "{}", "keras_version": None, "metadata": None}
-        complete |= {"hashed": False, "layers": [], "unlimited": []}
-        header = json.dumps(complete | header).encode()
+        header = json.dumps(WHOLE | header).encode()
     return len(header).to_bytes(8) + header + rest
 
 
@@ -157,9 +158,8 @@ ANSWERS = {
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_is_not_believed(name, answered, path):
     answered(ANSWERS[name])
-    with pytest.raises(ModelFileError, match="structure is damaged") as caught:
+    with pytest.raises(ModelFileError, match=r"^.*structure is damaged.*\Z"):
         read(path)
-    assert "\n" not in str(caught.value)
 
 
 def test_an_answer_that_is_right_is_taken(answered, path):
@@ -213,26 +213,24 @@ def test_what_cannot_be_limited_is_said(old, new, said, changed_worker, path, re
 
 def test_a_limit_that_fails_does_not_skip_the_others(monkeypatch):
     """MacOS refuses a limit of address space."""
-    set_limits = {}
+    limits = {}
 
     def setrlimit(limit, most):
         if limit == resource.RLIMIT_AS:
             raise ValueError("current limit exceeds maximum limit")
-        set_limits[limit] = most[0]
+        limits[limit] = most[0]
 
     monkeypatch.setattr(resource, "setrlimit", setrlimit)
     assert sandbox_worker.limit_resources(100) == ["memory"]
-    others = {resource.RLIMIT_CPU, resource.RLIMIT_CORE, resource.RLIMIT_FSIZE}
-    assert set_limits.keys() == others
-    assert set_limits[resource.RLIMIT_CPU] >= sandbox_worker.CPU_S
+    assert limits.pop(resource.RLIMIT_CPU) >= sandbox_worker.CPU_S
+    assert limits == {resource.RLIMIT_CORE: 0, resource.RLIMIT_FSIZE: 0}
 
 
 @pytest.mark.parametrize("executable", ["/nowhere/python", None, ""])
 def test_no_interpreter_is_one_line(executable, monkeypatch, path):
     monkeypatch.setattr(sys, "executable", executable)
-    with pytest.raises(ModelFileError, match="process of its own") as caught:
+    with pytest.raises(ModelFileError, match=r"^.*process of its own.*\Z"):
         load_model(path)
-    assert "\n" not in str(caught.value)
 
 
 @linux_only
@@ -258,24 +256,17 @@ def test_memory_and_processor_time_are_limited(path, changed_worker):
 def test_the_process_goes_with_its_parent():
     """Killed outright, the parent leaves nobody behind."""
     code = (
-        "import os, sys\n"
-        "from textgen.saving.sandbox import Reader\n"
-        "reader = Reader()\n"
-        "reader._process.stdout.read(1)\n"
-        "print(reader._process.pid, flush=True)\n"
+        "import os; from textgen.saving.sandbox import Reader; reader = Reader()\n"
+        "reader._process.stdout.read(1); print(reader._process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True)
     state = Path(f"/proc/{int(done.stdout)}/stat")
     until = time.monotonic() + 120
-    while time.monotonic() < until:
-        try:
-            if state.read_text().split()[2] == "Z":
-                return
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        time.sleep(0.05)
-    pytest.fail("the process is still there")
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        while state.read_text().split()[2] != "Z":
+            assert time.monotonic() < until, "the process is still there"
+            time.sleep(0.05)
 
 
 def test_a_reader_that_reads_nothing_is_ended():
@@ -290,11 +281,8 @@ def test_a_reader_that_reads_nothing_is_ended():
 def test_the_process_is_a_fresh_interpreter_with_little_in_it(path):
     """It has neither the site's start-up code nor anything of ours but the reader."""
     command = [sys.executable, "-I", "-S", "-X", "importtime", sandbox_worker.__file__]
-    done = subprocess.run(
-        [*command, *sandbox._import_folders()],
-        input=os.fsencode(path),
-        capture_output=True,
-    )
+    command += sandbox._import_folders()
+    done = subprocess.run(command, input=os.fsencode(path), capture_output=True)
     loaded = {line.split(b"|")[-1].strip() for line in done.stderr.splitlines()}
     ours = {name.decode() for name in loaded if name.startswith(b"textgen.")}
     saving = {"textgen.saving", "textgen.saving.container", "textgen.saving.hdf5"}

@@ -46,13 +46,8 @@ STEERING_CLASSES = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI
 MARKS = {"\u200e", "\u200f", "\u061c"}  # the rest of Unicode's Bidi_Control
 
 
-class BrokenRuleError(Exception):
-    """Says which rule an input breaks."""
-
-
 def must(holds: bool, rule: str) -> None:
-    if not holds:
-        raise BrokenRuleError(rule)
+    assert holds, rule
 
 
 def check_line(message: str) -> None:
@@ -102,10 +97,10 @@ class CorpusTrial:
         must(self.kind in (None, corpus.kind), "another kind")
         if corpus.kind == "lines":
             text = "\n" + "".join(f"{line}\n" for line in text.split("\n") if line)
-        vocabulary = corpus.vocabulary
+        vocabulary, ids = corpus.vocabulary, corpus.ids
         must(vocabulary.symbols == tuple(sorted(set(text))), "other symbols")
-        must(vocabulary.decode(corpus.ids) == text, "ids that decode to another text")
-        must((vocabulary.encode(text) == corpus.ids).all(), "encode isn't decode's own")
+        must(vocabulary.decode(ids) == text, "ids that decode to another text")
+        must((vocabulary.encode(text) == ids).all(), "encode isn't decode's own")
         return "done" if self._check_parts(corpus, text) else "refused"
 
     def _check_parts(self, corpus: Corpus, text: str) -> bool:
@@ -254,9 +249,8 @@ class PromptTrial:
         for line in messages.splitlines():
             check_line(line)
         errors = messages.count("\nerror: ") + messages.startswith("error: ")
-        must(errors == (status == 2), "not one line of error")
         must(status in (0, 2), f"status {status}")
-        must("Traceback" not in messages, "a traceback")
+        must(errors == (status == 2), "not one line of error")
 
     def _check_texts(self, shown: str, prompts: list[str]) -> None:
         """Check completions that follow each other."""
@@ -311,10 +305,9 @@ def as_text(data: bytes) -> str:
 
 def lines_of(data: bytes) -> list[str]:
     """Return the prompts that standard input holds."""
-    lines = as_text(data).removeprefix("\ufeff").split("\n")
-    ended = lines.pop()
-    lines = [line.removesuffix("\r") for line in lines]
-    return [*lines, ended.removesuffix("\r")] if ended else lines
+    text = as_text(data).removeprefix("\ufeff")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if text.endswith("\n") or not text else lines
 
 
 def is_steering(symbol: str) -> bool:

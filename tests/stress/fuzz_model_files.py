@@ -20,7 +20,6 @@ import argparse
 import contextlib
 import copy
 import json
-import multiprocessing
 import re
 import resource
 import shutil
@@ -38,14 +37,11 @@ import numpy as np
 from keras_fixtures import FIXTURES
 
 from textgen.config import Config, ModelConfig
-from textgen.errors import ModelFileError, TextgenError
-from textgen.saving import model_file, sandbox, sandbox_worker
+from textgen.errors import TextgenError
+from textgen.saving import model_file, sandbox
 from textgen.saving.container import BLOCK_BYTES, user_block
-from textgen.saving.hdf5 import read_contents
 from textgen.saving.sandbox import Reader
 
-FORK = multiprocessing.get_context("fork")
-FRESH_EVERY = 10
 MARGIN_S = 20  # to notice the limit of the reader; a busy machine needs a while
 MOST_BYTES = 1e9
 LAYERS = {
@@ -98,20 +94,15 @@ def make_sources(folder: Path) -> dict[str, Source]:
     path = fixture.write(folder / "own.h5")
     with h5py.File(path, "a") as file:
         file["textgen/metadata"] = np.bytes_(json.dumps(metadata).encode())
-    hash_anew(path)
+    path.write_bytes(user_block(path.read_bytes()) + path.read_bytes())
     return sources | {OWN: Source(path, path.read_bytes(), None)}
-
-
-def hash_anew(path: Path) -> None:
-    hdf5 = path.read_bytes()
-    path.write_bytes(user_block(hdf5) + hdf5)
 
 
 def one_of(rng, choices):
     return choices[rng.integers(len(choices))]
 
 
-# Changes of bytes; `files` are those of all kinds, ours last
+# Changes of bytes; `files` are the contents of the valid ones, ours last
 
 
 def flip_bits(rng, data: bytearray, _) -> None:
@@ -207,7 +198,6 @@ def change_description(rng, file: h5py.File) -> None:
 
 
 def change_text(rng, file: h5py.File) -> None:
-    """Damage the JSON itself."""
     text = file.attrs["model_config"]
     text = bytearray(text.encode() if isinstance(text, str) else text)
     at = rng.integers(len(text))
@@ -302,10 +292,8 @@ def make(rng, sources: dict[str, Source], path: Path) -> tuple[str, str, bool]:
                 with contextlib.suppress(Exception):
                     done[-1](rng, file)
         anew = is_ours and rng.random() < 0.8
-        if anew:
-            hash_anew(path)
-        elif is_ours:
-            path.write_bytes(original[:BLOCK_BYTES] + path.read_bytes())
+        block = user_block(path.read_bytes()) if anew else original[:BLOCK_BYTES]
+        path.write_bytes(block * is_ours + path.read_bytes())
     changed = path.read_bytes() != original
     said = "+".join(change.__name__ for change in done)
     return name, said, is_ours and changed and not anew
@@ -315,52 +303,16 @@ def make(rng, sources: dict[str, Source], path: Path) -> tuple[str, str, bool]:
 
 
 class Recorder:
-    """Stands for `Reader` and keeps the contents.
+    """Stands for `Reader`, keeps what is read, and starts each reader a file ahead."""
 
-    A fresh process takes longer to start than to read, so most files are read by forks
-    of this one, with the same limits; every `FRESH_EVERY`-th is left to a `Reader`.
-    """
-
-    contents, number = None, 0
+    def __init__(self):
+        self.contents, self.ahead = None, Reader()
 
     def read(self, path: Path):
-        self.number += 1
-        if self.number % FRESH_EVERY == 0:
-            with Reader() as reader:
-                self.contents = reader.read(path)
-        else:
-            self.contents = self._read_by_fork(path)
+        reader, self.ahead = self.ahead, Reader()
+        with reader:
+            self.contents = reader.read(path)
         return self.contents
-
-    @staticmethod
-    def _read_by_fork(path: Path):
-        receiver, sender = FORK.Pipe(duplex=False)
-        process = FORK.Process(target=answer, args=(path, sender))
-        process.start()
-        sender.close()
-        try:
-            if not receiver.poll(sandbox.WALL_S):
-                raise ModelFileError("reading it took more than the time")
-            answered = receiver.recv()
-        except EOFError:
-            raise ModelFileError("reading it ended the process") from None
-        finally:
-            process.kill()
-            process.join()
-        if isinstance(answered, Exception):
-            raise answered
-        return answered
-
-
-def answer(path: Path, sender) -> None:
-    """Do in a fork what `sandbox_worker` does."""
-    try:
-        sandbox_worker.limit_resources(path.stat().st_size)
-        sender.send(read_contents(path.read_bytes()))
-    except ModelFileError as error:
-        sender.send(error)
-    except MemoryError:
-        sender.send(ModelFileError(sandbox_worker.TOO_LARGE))
 
 
 def layer_kinds(config: str) -> set[str]:
@@ -420,9 +372,8 @@ def fuzz(count: int, seed: int, folder: Path) -> int:
     for number in range(count):
         rng = np.random.default_rng((seed, number))
         kind, change, ours = make(rng, sources, path)
-        text = sources[kind].text
-        if kind == OWN and rng.random() < 0.3:
-            text = sources[KERAS_3].text
+        some_text = sources[KERAS_3].text if rng.random() < 0.3 else None
+        text = some_text if kind == OWN else sources[kind].text
         rule = broken_rule(path, text, ours, recorder)
         accepted += rule == "accepted"
         if rule not in ("", "accepted"):
@@ -444,9 +395,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000, help="so many files")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        sys.exit(fuzz(arguments.count, arguments.seed, Path(folder)) > 0)
+        sys.exit(fuzz(given.count, given.seed, Path(folder)) > 0)
 
 
 if __name__ == "__main__":

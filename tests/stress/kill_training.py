@@ -153,14 +153,15 @@ def main():
     parser.add_argument("--steps", type=int, default=5_000, help="of each training")
     arguments = parser.parse_args()
     rng, tally = random.Random(arguments.seed), Counter()
-    left, number, started = arguments.kills, arguments.seed, time.monotonic()
+    left, number = arguments.kills, arguments.seed
     while left > 0:
         with tempfile.TemporaryDirectory(prefix="textgen-kill-") as folder:
             left = kill_one(number, Path(folder), arguments.steps, left, rng, tally)
         number += 1
+    assert tally["files checked"] >= 2
     for name, count in tally.items():
         print(f"{name}: {count}")
-    print(f"minutes: {(time.monotonic() - started) / 60:.0f}\nfailures: 0")
+    print("failures: 0")
 
 
 if __name__ == "__main__":

@@ -26,8 +26,7 @@ def pretend(monkeypatch, *, product_s, cores, bfloat16):
         clock["now"] += product_s
 
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    openblas = config("scipy-openblas")
-    monkeypatch.setattr(processor.np, "show_config", lambda mode: openblas)
+    monkeypatch.setattr(processor.np, "show_config", lambda mode: config("openblas"))
     monkeypatch.setattr(processor.np, "dot", dot)
     monkeypatch.setattr(processor.time, "process_time", lambda: clock["now"])
     monkeypatch.setattr(processor, "available_cores", lambda: cores)

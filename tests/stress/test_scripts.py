@@ -1,0 +1,22 @@
+"""The two long runs in short: changed model files, and trainings that are killed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [("fuzz_model_files.py --count 200 --seed 5", "rules broken: 0\n"),
+     ("kill_training.py --kills 3 --seed 2 --steps 2000", "failures: 0\n")],
+)  # fmt: skip
+def test_a_short_run_finds_nothing(command, end):
+    script, *options = command.split()
+    words = [sys.executable, Path(__file__).with_name(script), *options]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith(end)
