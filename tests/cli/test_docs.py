@@ -10,14 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from keras_fixtures import keras_2_lstm
-
-from textgen.cli import generate
-from textgen.generation import batch_decoder, streaming
-from textgen.generation.sampling import probabilities, sample_batch
-from textgen.saving.sandbox import Reader
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -162,28 +156,5 @@ SAMPLES = re.findall(
 
 @pytest.mark.parametrize(("command", "output"), SAMPLES)
 def test_samples_are_what_the_models_write(command, output, tmp_path):
-    assert run(shlex.split(command), tmp_path).stdout == output
-
-
-def test_no_last_bit_decides_a_symbol_of_the_samples(tmp_path, monkeypatch):
-    """Those of logits differ between processors: no draw may be near a boundary."""
-    margins = []
-
-    def draw_batch(logits, uniforms, *drawing):
-        bounds = probabilities(logits, *drawing).cumsum(axis=-1)
-        margins.append(np.abs(bounds - uniforms[:, None]).min())
-        return sample_batch(logits, uniforms, *drawing)
-
-    def draw(logits, rng, *drawing):
-        return draw_batch(logits[None], np.array([rng.random()]), *drawing)[0]
-
-    monkeypatch.setattr(batch_decoder, "sample_batch", draw_batch)
-    monkeypatch.setattr(streaming, "sample", draw)
-    monkeypatch.chdir(tmp_path)
     assert len(SAMPLES) >= 7
-    for command, _ in SAMPLES:
-        prog, *arguments = shlex.split(command)
-        margins.clear()
-        generate.main(arguments, prog, reader=Reader())
-        assert len(margins) >= 9
-        assert min(margins) > 1e-5
+    assert run(shlex.split(command), tmp_path).stdout == output

@@ -1,3 +1,4 @@
+import collections
 import doctest
 import gzip
 import hashlib
@@ -334,44 +335,36 @@ def test_lines_are_left_out_for_what_they_are(lines, why):
     assert dropped(among(*lines), plays) == {k: reason for k, reason in whys if reason}
 
 
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [("Arma virumque cano river {}".format, "not modern English"),
-     (str.lower, "prose"), ("{} 12".format, "notes")],
-)  # fmt: skip
-def test_blocks_are_left_out_for_what_is_around_a_line(change, why):
-    block = [change(line) for line in LINES[100:200]]
-    left_out = dropped(among(*block))
-    assert set(left_out.values()) == {why}
-    # The rule doesn't reach further than what it looks at.
-    reached = set(range(40 - verse.REACH, 140 + verse.REACH))
-    assert set(range(45, 135)) <= set(left_out) <= reached
-    # A few of them in verse are none.
-    assert dropped(among(*block[:2])) == {}
-
-
-def test_lines_that_cannot_be_told_go_with_those_of_the_plays_around_them():
+def test_lines_are_left_out_for_what_is_around_them():
+    latin, prose, notes = (
+        [change(line) for line in LINES[100:200]]
+        for change in ("Arma virumque cano river {}".format, str.lower, "{} 12".format)
+    )
+    version = [*LINES[:15], "Golden autumn", *LINES[16:30]]
+    other = ["Þ"] * 5
+    alone = [*other, *LINES[200:204], *other, *LINES[204:209], *other]
+    lines = LINES[:100]
+    for number, block in enumerate((latin, prose, notes, version, alone), 3):
+        lines = lines + LINES[100 * number : 100 * number + 100] + block
+    left_out = dropped(lines + LINES[1000:1100], "\n".join(LINES[1020:1060]))
+    # Of blocks of 100 lines; the rules reach little further than what they look at.
+    assert collections.Counter(left_out.values()) == {
+        **{"not modern English": 108, "prose": 111, "notes": 111, "other symbols": 15},
+        **{"repeat": 27, "among repeats": 8, "stands alone": 4},
+        "stands in the plays": 45,
+    }
+    # A few of them in verse are none, a refrain is near, and two lines say nothing.
+    for few in (latin[:2], prose[:2], notes[:2]):
+        assert dropped(among(*few)) == {}
+    assert (
+        dropped(LINES[:30] + LINES[100 : 50 + verse.REFRAIN_WITHIN] + LINES[:20]) == {}
+    )
+    assert dropped(LINES[:30] + LINES[100:400] + LINES[:2]) == {}
     left_out = dropped(among("Golden skies"), "\n".join(LINES[20:60]))
     assert left_out[40] == "among Shakespeare's lines"
-    assert list(left_out.values()).count("stands in the plays") == 40
-    assert not {0, 80} & set(left_out)
 
 
-def test_repeats_go_out_and_refrains_stay():
-    poem, others = LINES[:30], LINES[100:400]
-    left_out = dropped(poem + others + [*poem[:15], "Golden autumn", *poem[16:]])
-    # Some lines before it may be another version's, as far as can be told.
-    assert set(range(330, 360)) <= set(left_out) <= set(range(330 - verse.REACH, 360))
-    assert (left_out[344], left_out[345]) == ("repeat", "among repeats")
-    # A refrain is near, and two lines alone say nothing.
-    assert dropped(poem + others[: verse.REFRAIN_WITHIN - 50] + poem[:20]) == {}
-    assert dropped(poem + others + poem[:2]) == {}
-
-
-def test_a_part_of_fewer_than_five_lines_goes_out_and_others_are_parted():
-    for count, why in ((4, "stands alone"), (5, None)):
-        left_out = dropped(among(*["Þ"] * 5, *LINES[90 : 90 + count], *["Þ"] * 5))
-        assert [left_out.get(n) for n in range(45, 45 + count)] == [why] * count
+def test_parts_of_a_poem_are_parted():
     assert verse.joined("abcdefghij", {1, 3, 4, 5, 6}) == "a\nc\nh\ni\nj\n"
     assert verse.joined("abcdefghij", {2, 3, 4, 5, 6}) == "a\nb\n\nh\ni\nj\n"
 

@@ -99,6 +99,9 @@ def test_a_failure_in_a_half_is_told_and_leaves_no_threads():
 def test_closed_early_it_leaves_no_threads_and_has_not_run_far_ahead():
     before, model = threading.active_count(), alphabet_model(kind="lines")
     config, taken = CompletionConfig(), itertools.count()
+    small = complete_many(model, repeat(""), taken, config, batch_size=4)
+    assert (next(small).text, next(taken)) == ("abcdef", 4)
+    small.close()
     completions = complete_many(model, repeat(""), taken, config)
     for _ in range(1000):
         assert next(completions).text == "abcdef"
@@ -176,17 +179,6 @@ def test_a_number_asks_for_so_many_texts_or_different_lines():
 def test_many_of_nonsense_are_refused(prompts_or_count, options, match):
     with pytest.raises(OptionError, match=match):
         generate_many(alphabet_model(), prompts_or_count, **options)
-
-
-def test_no_more_prompts_are_taken_than_are_worked_on():
-    model, taken, config = (
-        alphabet_model(),
-        itertools.count(),
-        CompletionConfig(length=5),
-    )
-    completions = complete_many(model, repeat("a"), taken, config, batch_size=4)
-    assert next(completions).text == "bcdef"
-    assert next(taken) == 4
 
 
 def test_unknown_symbols_of_a_repeated_prompt_are_named_once():

@@ -42,7 +42,7 @@ def recurrent_options(choose: random.Random, kind: str) -> dict:
 
 def random_layers(choose: random.Random, embeds: bool, masks: bool) -> list:
     layers = keras.layers
-    layer = getattr(layers, kind := choose.choice(["LSTM", "GRU", "SimpleRNN"]))
+    kind = choose.choice(["LSTM", "GRU", "SimpleRNN"])
     options = recurrent_options(choose, kind)
     options["stateful"] = choose.random() < 0.3
     options["time_major"] = not (masks or options["stateful"]) and choose.random() < 0.2
@@ -54,14 +54,17 @@ def random_layers(choose: random.Random, embeds: bool, masks: bool) -> list:
         made.append(layers.Masking(choose.choice([0.0, 1.0])))
     if not masks and choose.random() < 0.2:
         made.append(layers.Dense(6, choose.choice(["tanh", "relu", None])))
-    for left in reversed(range(choose.choice([1, 2, 3]))):
-        how = {"return_sequences": sequences or left > 0} | options
-        made.append(layer(choose.choice([3, 5]), **how))
+    depth = choose.choice([1, 2, 3])
+    for level in range(depth):
+        last = level == depth - 1
+        units = choose.choice([3, 5])
+        layer = getattr(layers, kind)
+        made.append(layer(units, return_sequences=sequences or not last, **options))
         if choose.random() < 0.3:
             made.append(layers.Dropout(0.1))
-        if left and choose.random() < 0.3:
+        if not last and choose.random() < 0.3:
             made.append(layers.TimeDistributed(layers.Dense(4, "tanh")))
-        if left and choose.random() < 0.2:
+        if not last and choose.random() < 0.2:
             made.append(layers.Activation("hard_sigmoid"))
     if choose.random() < 0.3:
         made.append(layers.Dense(7, "relu"))

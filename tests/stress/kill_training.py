@@ -83,9 +83,11 @@ def live(options, output, rng, whole_s, kill):
 
 def check_files(output, tally):
     """Raise unless every file is whole; return the steps that are safe."""
-    models = (output, output.with_suffix(".previous.h5"))
-    for path in filter(Path.exists, (*checkpoint_paths(output), *models)):
-        load_model(path) if path in models else decode_checkpoint(path.read_bytes())
+    for path in filter(Path.exists, checkpoint_paths(output)):
+        decode_checkpoint(path.read_bytes())
+        tally["files checked"] += 1
+    for path in filter(Path.exists, (output, output.with_suffix(".previous.h5"))):
+        load_model(path)
         tally["files checked"] += 1
     tally["leftovers"] += len(list(output.parent.glob(".*.tmp")))
     checkpoint, notes = read_checkpoint(output)
@@ -159,8 +161,7 @@ def main():
             left = kill_one(number, Path(folder), arguments.steps, left, rng, tally)
         number += 1
     assert tally["files checked"] >= 2
-    for name, count in tally.items():
-        print(f"{name}: {count}")
+    print(*(f"{name}: {count}" for name, count in tally.items()), sep="\n")
     print("failures: 0")
 
 
