@@ -18,13 +18,12 @@ from keras_fixtures import (
     keras_2_lstm,
     keras_2_masked,
     keras_2_masking_embedded,
-    keras_2_rnn,
     mapped,
-    write_file,
 )
 
 from textgen.errors import ModelFileError
 from textgen.saving import hdf5 as hdf5_contents
+from textgen.saving import keras_network
 from textgen.saving.container import BLOCK_BYTES
 from textgen.saving.model_file import load_model
 
@@ -431,32 +430,19 @@ def test_overflow_in_use_is_one_line(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("widths", "match"),
-    [
-        ((1, 40_000), "values of all symbols .* 4,000 times 40,000"),
-        ((3000, 3000), "products of all symbols .* 4,000 times 21,000,000"),
-    ],
-)
+    ("limit", "most", "match"),
+    [("MAX_FOLDED_FLOATS", 8 * 5, "values of all symbols .* 8 times 5:"),
+     ("MAX_FOLDED_PRODUCTS", 8 * 8 * 5, "products of all symbols .* 8 times 40:")],
+)  # fmt: skip
+@pytest.mark.usefixtures("read_here")
 def test_small_dense_layers_make_neither_a_huge_table_nor_an_endless_computation(
-    widths, match, refused, tmp_path, text
+    limit, most, match, refused, tmp_path, text, monkeypatch
 ):
     """(V, 1) and (1, D) are little to store, but V times D is not."""
-    size, (one, other) = 4000, widths
-    shapes = {
-        "d": [(size, one), (one,)],
-        "e": [(one, other), (other,)],
-        "r": [(other, 1), (1, 1), (1,)],
-        "last": [(1, size), (size,)],
-    }
-    items = [
-        keras_2_dense("d", one, batch_input_shape=[None, 5, size]),
-        keras_2_dense("e", other),
-        keras_2_rnn("SimpleRNN", "r", 1),
-        keras_2_dense("last", size, activation="softmax"),
-    ]
-    arrays = {
-        name: [(f"{name}/{k}:0", np.ones(shape)) for k, shape in enumerate(of_layer)]
-        for name, of_layer in shapes.items()
-    }
-    path = write_file(tmp_path / "m.h5", mapped(items), "2.2.4", arrays, "f2")
+    fixture = FIXTURES["Keras 2.2 mixed, relu"]()
+    path = fixture.write(tmp_path / "m.h5")
+    text.write_text(fixture.symbols, newline="")
+    monkeypatch.setattr(keras_network, limit, most)
+    load_model(path, text)
+    monkeypatch.setattr(keras_network, limit, most - 1)
     refused(path, match, text)

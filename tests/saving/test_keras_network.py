@@ -29,23 +29,25 @@ def text_of(tmp_path):
     """Return a function that writes a text of given symbols, and gives its path."""
 
     def write(symbols: str):
-        path = tmp_path / "text.txt"
-        path.write_text(symbols[::-1] * 2, newline="")
-        return path
+        (tmp_path / "text.txt").write_text(symbols[::-1] * 2, newline="")
+        return tmp_path / "text.txt"
 
     return write
 
 
-def opened(fixture, tmp_path, text_of):
-    path = fixture.write(tmp_path / "model.h5")
-    return load_model(path, text_of(fixture.symbols))
+@pytest.fixture
+def opened(tmp_path, text_of):
+    """Return a function that writes a fixture's file and loads the model."""
+    return lambda fixture: load_model(
+        fixture.write(tmp_path / "model.h5"), text_of(fixture.symbols)
+    )
 
 
 @pytest.mark.parametrize("name", FIXTURES)
 @pytest.mark.filterwarnings("ignore:the model file doesn't say")
-def test_predictions_are_those_of_the_formulas(name, softmax, tmp_path, text_of):
+def test_predictions_are_those_of_the_formulas(name, softmax, opened):
     fixture = FIXTURES[name]()
-    model = opened(fixture, tmp_path, text_of)
+    model = opened(fixture)
     assert "".join(model.vocabulary.symbols) == "".join(sorted(fixture.symbols))
     assert model.windows.targets == fixture.targets
     if fixture.window is not None:
@@ -65,11 +67,11 @@ def test_predictions_are_those_of_the_formulas(name, softmax, tmp_path, text_of)
     assert np.std(spread, axis=0).max() > 0.01  # it does depend on the text
 
 
-def test_settings_that_are_unknown_and_off_change_nothing(tmp_path, text_of):
+def test_settings_that_are_unknown_and_off_change_nothing(opened):
     """Also those that another layer has: a CuDNNLSTM knows no activation."""
     fixture = keras_2_cudnn("LSTM")
     fixture.layer("CuDNNLSTM").update(activation=None, tomorrow=False)
-    (layer, _) = opened(fixture, tmp_path, text_of).network.layers
+    (layer, _) = opened(fixture).network.layers
     assert layer.activation == "tanh"
 
 
@@ -78,9 +80,9 @@ def test_settings_that_are_unknown_and_off_change_nothing(tmp_path, text_of):
     ["Keras 2.2 GRU, reset_after", "Keras 2.2 LSTM, mask_zero",
      "Keras 2.2 mixed, relu", "Keras 1.2 LSTM, an array a gate"],
 )  # fmt: skip
-def test_states_are_kept_and_reset(name, tmp_path, text_of):
+def test_states_are_kept_and_reset(name, opened):
     fixture = FIXTURES[name]()
-    model = opened(fixture, tmp_path, text_of)
+    model = opened(fixture)
     ids = np.random.default_rng(1).integers(0, fixture.net.size, (20, 3))
 
     def run(decoder, rows):
@@ -96,8 +98,8 @@ def test_states_are_kept_and_reset(name, tmp_path, text_of):
     np.testing.assert_array_equal(after[:, 1], begun[:, 1])
 
 
-def test_one_id_goes_to_every_stream(tmp_path, text_of):
-    model = opened(FIXTURES["Keras 2.2 LSTM, mask_zero"](), tmp_path, text_of)
+def test_one_id_goes_to_every_stream(opened):
+    model = opened(FIXTURES["Keras 2.2 LSTM, mask_zero"]())
     decoder, one = model.decoder(2), model.decoder()
     for symbol in (2, 0, 3):
         logits = decoder.step(symbol)
@@ -106,9 +108,9 @@ def test_one_id_goes_to_every_stream(tmp_path, text_of):
 
 
 @pytest.mark.parametrize("limit", ["MAX_TABLE_FLOATS", "MAX_TABLE_PRODUCTS"])
-def test_large_tables_are_made_row_by_row(limit, tmp_path, text_of, monkeypatch):
+def test_large_tables_are_made_row_by_row(limit, opened, monkeypatch):
     fixture = FIXTURES["Keras 2.2 CuDNNLSTM"]()
-    model = opened(fixture, tmp_path, text_of)
+    model = opened(fixture)
     expected = model.decoder(2).step([1, 2]).copy()
     monkeypatch.setattr(recurrence, limit, 10)
     first = model.network.layers[0]
@@ -231,12 +233,11 @@ def test_our_own_files_bring_their_vocabulary(prose_model):
         load_model(prose_model, "README.md")
 
 
-def test_a_window_that_the_file_does_not_say_is_said(tmp_path, text_of):
+def test_a_window_that_the_file_does_not_say_is_said(opened):
     fixture = keras_2_lstm()
     fixture.layer("LSTM")["batch_input_shape"] = [None, None, 9]
-    text = text_of(fixture.symbols)
     with pytest.warns(UserWarning, match="the last 40"):
-        model = load_model(fixture.write(tmp_path / "m.h5"), text)
+        model = opened(fixture)
     assert model.windows.seq_length == 40
 
 
@@ -267,8 +268,8 @@ def windows_of_the_first_layer():
     "make", [built_for_windows, windows_of_the_embedding, windows_of_the_first_layer]
 )
 @pytest.mark.filterwarnings("error")
-def test_a_window_may_be_said_in_other_places(make, tmp_path, text_of):
-    model = opened(make(), tmp_path, text_of)
+def test_a_window_may_be_said_in_other_places(make, opened):
+    model = opened(make())
     assert (model.windows.targets, model.windows.seq_length) == ("last", 6)
 
 
@@ -277,10 +278,8 @@ def test_a_window_may_be_said_in_other_places(make, tmp_path, text_of):
     [(keras_2_default_gate, "recurrent_activation of layer 'lstm_1'"),
      (lambda: keras_default_gru("", reset_after=True), "reset_after of layer")],
 )  # fmt: skip
-def test_what_a_file_does_not_say_and_tensorflow_had_twice(
-    make, setting, tmp_path, text_of
-):
+def test_what_a_file_does_not_say_and_tensorflow_had_twice(make, setting, opened):
     fixture = make()
     fixture.version = "2.2.4-tf"
     with pytest.raises(ModelFileError, match=setting):
-        opened(fixture, tmp_path, text_of)
+        opened(fixture)
