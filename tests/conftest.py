@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import string
-import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -53,17 +52,7 @@ def make_model_file(tmp_path_factory) -> Callable[..., Path]:
             "symbols": list(symbols),
             "corpus": {"name": name, "kind": kind, "sha256": "0" * 64},
             "config": config.to_dict(),
-            "training": {
-                "steps": 1,
-                "seconds": 1.0,
-                "held_out_nats_per_char": None,
-                "interrupted": False,
-                "seed": 0,
-                "precision": "float32",
-                "parts": 1,
-                "versions": {},
-                "date": "2026-01-01",
-            },
+            "training": {"steps": 1, "interrupted": False},
         }
         path = tmp_path_factory.mktemp("models") / f"{name}.h5"
         save_model(model, metadata, path)
@@ -98,23 +87,6 @@ def read_here(monkeypatch) -> None:
 
     here = SimpleNamespace(read=lambda path: read_contents(path.read_bytes()))
     monkeypatch.setattr(model_file, "Reader", lambda: nullcontext(here))
-
-
-@pytest.fixture
-def small_disk(tmp_path, request):
-    """Yield a folder on a disk of 64 KiB or a given size, if it may be mounted."""
-    size = getattr(request, "param", "64k")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True).returncode == 0
-    except OSError:
-        mounted = False
-    if not mounted:
-        pytest.skip("needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

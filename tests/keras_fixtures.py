@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -42,6 +42,7 @@ ACTIVATIONS: dict[str, Callable] = {
     "hard_sigmoid of Keras 3": lambda x: np.clip(x + 3, 0, 6) / 6,
     "softmax": lambda x: np.exp(x) / np.exp(x).sum(),
 }
+Arrays = dict[str, list[tuple[str, np.ndarray]]]  # of each layer, with their names
 GATES = {"LSTM": "ifco", "GRU": "zrh", "SimpleRNN": "h"}
 
 
@@ -51,13 +52,10 @@ class Rnn:
     fourth, the recurrent bias."""
 
     kind: str
+    units: int
     matrices: dict[str, list[np.ndarray]]
     activation: str
     gate_activation: str
-
-    @property
-    def units(self) -> int:
-        return len(next(iter(self.matrices.values()))[1])
 
     def step(self, x, h, c):
         """Return the next h and c; only an LSTM has c."""
@@ -140,7 +138,7 @@ def random_net(items: list[dict], size: int, version: str | None, dtype: str) ->
             if not settings.get("use_bias", True):
                 matrices[letter][2:] = [np.zeros(units)] * biases
         activation = settings.get("activation", "tanh") or "linear"
-        return Rnn(kind, matrices, activation, gate or "sigmoid")
+        return Rnn(kind, units, matrices, activation, gate or "sigmoid")
 
     net, below = Net(size), size
     for x in items:
@@ -186,15 +184,14 @@ def cudnn(rnn: Rnn) -> list[np.ndarray]:
     # A (U, D) matrix, row after row, in the place of a (D, U) one.
     kernels = [np.ascontiguousarray(w.T).reshape(w.shape) for w, *_ in gates]
     recurrents = [u.T for _, u, *_ in gates]
-    if rnn.kind == "GRU":
-        biases = [gate[2] for gate in gates] + [gate[3] for gate in gates]
-    else:  # the layer adds both
-        biases = [0.3 * gate[2] for gate in gates] + [0.7 * gate[2] for gate in gates]
+    if rnn.kind == "LSTM":  # which adds both biases
+        gates = [(0, 0, 0.3 * b, 0.7 * b) for _, _, b in gates]
+    biases = [gate[place] for place in (2, 3) for gate in gates]
     arrays = [np.concatenate(kernels, 1), np.concatenate(recurrents, 1)]
     return [*arrays, np.concatenate(biases)]
 
 
-def arrays_of(items: list[dict], net: Net, path: str) -> dict:
+def arrays_of(items: list[dict], net: Net, path: str) -> Arrays:
     """Return the arrays of each layer, with the names that a Keras gave them."""
     parts = iter(x for x in net.layers if not isinstance(x, str))
     letters = "WUb" if path == KERAS_1 else ("kernel", "recurrent_kernel", "bias")
@@ -227,11 +224,7 @@ NAMELESS, TWICE = "param_{2}", "{0}/{0}/{1}:0"
 
 
 def write_file(
-    path: Path,
-    config: dict,
-    version: str | None,
-    arrays: dict[str, list[tuple[str, np.ndarray]]],
-    dtype: str = "f4",
+    path: Path, config: dict, version: str | None, arrays: Arrays, dtype: str = "f4"
 ) -> Path:
     """Write an HDF5 file in the layout that all of Keras' versions share."""
     with h5py.File(path, "w") as file:
@@ -290,9 +283,8 @@ def keras_2_rnn(kind: str, name: str, units: int, **settings) -> dict:
 
 def keras_2_dense(name: str, units: int, activation: str = "linear", **other) -> dict:
     settings = {"units": units, "activation": activation, "use_bias": True, **other}
-    zeros = {"class_name": "Zeros", "config": {}}
-    return item("Dense", name, kernel_regularizer=None, bias_initializer=zeros,
-                **settings)  # fmt: skip
+    settings["bias_initializer"] = {"class_name": "Zeros", "config": {}}
+    return item("Dense", name, kernel_regularizer=None, **settings)
 
 
 def softmax() -> dict:
@@ -336,7 +328,7 @@ class Fixture:
     net: Net
     config: dict
     version: str | None
-    arrays: dict[str, list[tuple[str, np.ndarray]]]
+    arrays: Arrays
     targets: str
     window: int | None
     dtype: str
@@ -348,27 +340,28 @@ class Fixture:
     def write(self, path: Path) -> Path:
         return write_file(path, self.config, self.version, self.arrays, self.dtype)
 
+    @property
+    def items(self) -> list[dict]:
+        layers = self.config["config"]
+        return layers if isinstance(layers, list) else layers["layers"]
+
     def layer(self, kind: str) -> dict:
         """Return the settings of the first layer of a kind."""
-        items = self.config["config"]
-        items = items if isinstance(items, list) else items["layers"]
-        return next(x["config"] for x in items if x["class_name"] == kind)
+        return next(x["config"] for x in self.items if x["class_name"] == kind)
+
+    def without(self, setting: str, version: str) -> Fixture:
+        """Return a file of a version that says nothing of a setting."""
+        for x in self.items:
+            x["config"].pop(setting, None)
+        return replace(self, version=version)
 
 
 def make(
-    items: list[dict],
-    size: int,
-    version: str | None,
-    window: int | None = None,
-    form: Callable[[list[dict]], dict] = mapped,
-    path: str = KERAS_2,
-    *,
-    targets: str = "",
-    dtype: str = "f4",
+    items, size, version, window=None, form=mapped, path=KERAS_2, *, dtype="f4"
 ) -> Fixture:
     """Return a file of random weights: many-to-one if windows have a length."""
     net = random_net(items, size, version, dtype)
-    targets = targets or ("last" if window else "all")
+    targets = "last" if window else "all"
     arrays = arrays_of(items, net, path)
     return Fixture(net, form(items), version, arrays, targets, window, dtype)
 
@@ -423,7 +416,9 @@ def keras_1_fused() -> Fixture:
         keras_1_dense("dense_1", 8),
         softmax(),
     ]
-    return make(items, 8, "1.1.1", 1, listed, KERAS_1, targets="all")
+    fixture = make(items, 8, "1.1.1", None, listed, KERAS_1)
+    fixture.window = 1
+    return fixture
 
 
 @named("Keras 1.2 SimpleRNN, functional")
@@ -459,26 +454,20 @@ def keras_2_lstm(
 
 @named("Keras 2.1 LSTM, default gates")
 def keras_2_default_gate() -> Fixture:
-    """Nothing says what the gates' activation is."""
-    fixture = keras_2_lstm()
-    fixture.version = "2.1.5"
-    for layer in fixture.config["config"]:
-        layer["config"].pop("recurrent_activation", None)
-    return fixture
+    return keras_2_lstm().without("recurrent_activation", "2.1.5")
 
 
 @named("Keras 2.3 LSTM, default gates")
 @named("Keras 2.3 LSTM, no activation", None)
 def keras_23_default_gate(activation: str | None = "tanh") -> Fixture:
-    """Likewise, with another default; activation=None isn't the default."""
+    """activation=None isn't the default."""
     given = {"batch_input_shape": [None, 4, 7], "recurrent_activation": "sigmoid"}
     items = [
         keras_2_rnn("LSTM", "lstm_1", 5, activation=activation, **given),
         keras_2_dense("dense_1", 7, "softmax"),
     ]
     fixture = make(items, 7, "2.3.1", 4, path=TWICE)
-    del fixture.layer("LSTM")["recurrent_activation"]
-    return fixture
+    return fixture.without("recurrent_activation", "2.3.1")
 
 
 @named("Keras 2.2 GRU")
@@ -503,12 +492,7 @@ def keras_2_gru(reset_after: bool = False, use_bias: bool = True) -> Fixture:
 @named("Keras 2.4.0 GRU, default reset_after", "2.4.0", True)
 @named("Keras 2.15.0 GRU, default reset_after", "2.15.0", True)
 def keras_default_gru(version: str, reset_after: bool) -> Fixture:
-    """A version's GRU of which nothing but the default says when the reset works."""
-    fixture = keras_2_gru(reset_after, use_bias=False)
-    for layer in fixture.config["config"]["layers"]:
-        layer["config"].pop("reset_after", None)
-    fixture.version = version
-    return fixture
+    return keras_2_gru(reset_after, use_bias=False).without("reset_after", version)
 
 
 @named("Keras 2.2 CuDNNLSTM", "LSTM")
@@ -575,10 +559,10 @@ def keras_2_masked() -> Fixture:
 def keras_2_masking_layer() -> Fixture:
     """By which no one-hot symbol is hidden."""
     fixture = keras_2_lstm()
-    shape = fixture.layer("LSTM").pop("batch_input_shape")
+    shape = fixture.layer("LSTM")["batch_input_shape"]
+    fixture = fixture.without("batch_input_shape", "2.2.2")
     masking = item("Masking", "masking_1", mask_value=0.0, batch_input_shape=shape)
-    fixture.config["config"].insert(0, masking)
-    fixture.version = "2.2.2"
+    fixture.items.insert(0, masking)
     return fixture
 
 
@@ -598,12 +582,6 @@ def keras_2_masking_embedded() -> Fixture:
     return fixture
 
 
-@named("Keras 2.2 mixed, relu", "relu")
-@named("Keras 2.2 mixed, elu", "elu")
-@named("Keras 2.2 mixed, selu", "selu")
-@named("Keras 2.2 mixed, softplus", "softplus")
-@named("Keras 2.2 mixed, swish", "swish")
-@named("Keras 2.2 mixed, linear", "linear")
 def keras_2_mixed(activation: str) -> Fixture:
     """Dense layers before, between and after, and another activation."""
     items = [
@@ -619,6 +597,10 @@ def keras_2_mixed(activation: str) -> Fixture:
         keras_2_dense("d4", 8, "softmax"),
     ]
     return make(items, 8, "2.2.4", 5)
+
+
+for name in ("relu", "elu", "selu", "softplus", "swish", "linear"):
+    named(f"Keras 2.2 mixed, {name}", name)(keras_2_mixed)
 
 
 @named("Keras 3.0 LSTM, hard_sigmoid")

@@ -251,42 +251,26 @@ def test_names_are_judged_by_hand():
     assert judged.cells("x") == ["x", "5", "80.0%", "80.0%", "80.0%", "40.0%", "1"]
 
 
-@pytest.fixture
-def judge(tmp_path, monkeypatch, capsys):
-    """Return a function: an untrained model is judged as if trained on a corpus."""
-
-    def judge(model_file, text, *options):
-        model, corpus = load_model(model_file), load_corpus(text)
-        origin = {"name": corpus.name, "kind": corpus.kind, "sha256": corpus.sha256}
-        model = replace(model, metadata={**model.metadata, "corpus": origin})
-        monkeypatch.setattr(novelty, "load_model", lambda _: model)
-        words = ["novelty", str(model_file), *map(str, options)]
-        monkeypatch.setattr("sys.argv", words)
-        novelty.main()
-        title, *table = capsys.readouterr().out.splitlines()[3:]
-        rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table[1:]]
-        return title, {row[0]: row[1:] for row in rows}
-
-    return judge
-
-
-def test_a_text_is_written_and_judged(prose_model, tmp_path, judge):
+def test_a_text_is_written_and_judged(prose_model, tmp_path, monkeypatch, capsys):
+    """An untrained model is judged as if it were trained on a verse."""
     verse, more = tmp_path / "verse.txt", tmp_path / "more.txt"
-    verse.write_text("".join(f"Line {i % 7} of verse\n\n" for i in range(99)))
-    verse.write_text(verse.read_text().translate(str.maketrans("0123456", "abcdefg")))
+    verse.write_text("".join(f"Line {x} of verse\n\n" for x in "abcdefg" * 14))
     more.write_text("Another text")
-    options = ["--text", more, "--length", 200, "--temperatures", "0.7"]
-    title, rows = judge(prose_model, verse, *options, "--text", verse)
+    model, corpus = load_model(prose_model), load_corpus(verse)
+    model = replace(model, metadata={**model.metadata, "corpus": corpus.identity})
+    monkeypatch.setattr(novelty, "load_model", lambda _: model)
+    options = ["--text", str(more), "--length", "200", "--temperatures", "0.7"]
+    words = ["novelty", str(prose_model), *options]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(BenchmarkError, match="give that file with --text"):
+        novelty.main()
+    capsys.readouterr()
+    monkeypatch.setattr("sys.argv", [*words, "--text", str(verse)])
+    novelty.main()
+    title, *table = capsys.readouterr().out.splitlines()[3:]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table[1:]]
+    rows = {row[0]: row[1:] for row in rows}
     assert "against verse, more; seed 1" in title
     assert rows["temperature 0.7"] == ["200", "0.000%", "below 40"]
     # The held-out verse repeats the rest: all of it is found.
     assert rows["held out"][1:] == ["100.000%", rows["held out"][0]]
-    with pytest.raises(BenchmarkError, match="give that file with --text"):
-        judge(prose_model, verse, *options)
-
-
-def test_names_are_drawn_and_judged(names_model, judge):
-    title, rows = judge(names_model, "dinos", "--count", 30)
-    assert "against dinos; seed 1" in title
-    assert rows["temperature 1"][:3:2] == ["30", "100.0%"]
-    assert rows["held out"][0] == rows["held out"][-1] == "132"

@@ -118,8 +118,7 @@ def test_the_first_step_is_that_of_the_first_line_that_counts_steps(monkeypatch)
         assert large_corpus.seconds_to_first_step([*before, line, line], 2.0) == 3.0
 
 
-@pytest.mark.slow
-def test_a_large_text_in_small(tmp_path):
+def test_a_large_text_repeats_no_line_and_is_the_same_each_time(tmp_path):
     paths = [tmp_path / name for name in ("a.txt", "b.txt", "c.txt")]
     for path, seed in zip(paths, (0, 0, 1), strict=True):
         large_corpus.write_text(path, 500_000, seed=seed)
@@ -128,9 +127,6 @@ def test_a_large_text_in_small(tmp_path):
     assert text == same != other
     lines = [line for line in text.split("\n") if line]
     assert len(set(lines)) == len(lines) == large_corpus.LINES_PER_PIECE
-    resident_mib, first_step_s = large_corpus.train(paths[0], tmp_path)
-    assert 100 < resident_mib < 4000
-    assert first_step_s > 0
 
 
 CHECKOUT = """
@@ -156,15 +152,6 @@ def test_two_checkouts_are_compared_by_their_commands(tmp_path, monkeypatch, cap
     assert cells[:2] == ["3,000 (3,000–3,000)", "2,000 (2,000–2,000)"]
     assert cells[2:] == ["1.50 (1.50–1.50)", "yes"]  # of the same loss
     assert first.endswith(" no |")
-
-
-def test_a_result_must_be_the_same_in_each_round():
-    results = iter("aabc")
-
-    def measure(checkout):
-        return compare_checkouts.Measurement(3.0, next(results))
-
-    assert compare_checkouts.compare(measure, Path("other"), 2)[-1] == "no"
 
 
 def test_the_seconds_of_the_first_character_do_not_count(monkeypatch):

@@ -36,30 +36,43 @@ def prepared(corpus, output, **options):
 
 
 def run(corpus, output, say=lambda line: None, callbacks=(), strategy=None, show=False,
-        **options):  # fmt: skip
-    """Train as `textgen.train` does and return the report."""
+        interrupt_after=None, number=signal.SIGINT, **options):  # fmt: skip
+    """Train as `textgen.train` does and return the report.
+
+    After so many steps this process gets a signal, as by Ctrl-C.
+    """
     from textgen.training.session import TrainingSession
 
+    if interrupt_after is not None:
+        callbacks = [*callbacks, press_after(interrupt_after, number)]
     with prepare(request_of(corpus, output, **options)) as preparation:
         assert not preparation.finished
         session = TrainingSession(preparation, strategy=strategy, show=show, say=say)
         return session.run(callbacks)
 
 
-def after(steps, action):
-    """Return a callback that does something once so many steps are done."""
+def press_after(steps, number=signal.SIGINT):
+    """Return a callback that signals this process once so many steps are done."""
     import keras
 
     def act(batch, logs):
         if batch + 1 >= steps:
-            action()
+            os.kill(os.getpid(), number)
 
     return keras.callbacks.LambdaCallback(on_train_batch_end=act)
 
 
-def press(number=signal.SIGINT):
-    """Return a function that sends this process a signal, as Ctrl-C does."""
-    return lambda: os.kill(os.getpid(), number)
+def spoil(steps):
+    """Return a callback that makes weights NaN, as a rate too high does."""
+    import keras
+
+    def act(batch, logs):
+        if batch == steps:
+            model = callback.model
+            model.set_weights([w * np.nan for w in model.get_weights()])
+
+    callback = keras.callbacks.LambdaCallback(on_train_batch_begin=act)
+    return callback
 
 
 def weights_of(path):
@@ -75,11 +88,17 @@ def assert_same_arrays(ones, others):
         assert one.tobytes() == other.tobytes()
 
 
+def assert_same_state(one, other):
+    """Compare two states of trainings, bit for bit."""
+    one, other = dataclasses.asdict(one), dataclasses.asdict(other)
+    arrays = [[*x.pop("variables"), x.pop("epoch_losses")] for x in (one, other)]
+    assert_same_arrays(*arrays)
+    assert one == other
+
+
 def assert_same_end(output, reference):
     """Compare how two trainings ended, bit for bit."""
-    one, other = (read_checkpoint(path)[0].state for path in (output, reference))
-    assert_same_arrays(one.variables, other.variables)
-    assert_same_arrays([one.epoch_losses], [other.epoch_losses])
+    assert_same_state(*(read_checkpoint(x)[0].state for x in (output, reference)))
     models = [load_model(path) for path in (output, reference)]
     assert_same_arrays(*([model.network.dense_kernel] for model in models))
     keys = ("steps", "held_out_nats_per_char", "interrupted", "parts", "lengthened_at")

@@ -13,7 +13,6 @@ COSINE, AVERAGED = "cosine", "averaged"
     [
         # 20 characters for each weight
         (MILLION, 0.2, 1, 144, 0.05, 32, 0.014, COSINE),
-        (MILLION, 0.4, 1, 208, 0.05, 32, 0.014, COSINE),
         (MILLION, 1.2, 1, 320, 0.11, 32, 0.014, COSINE),
         (MILLION, 3, 1, 416, 0.23, 32, 0.014, COSINE),
         (1000 * MILLION, 40, 2, 544, 0.0, 32, 0.0025, COSINE),
@@ -23,17 +22,14 @@ COSINE, AVERAGED = "cosine", "averaged"
         # and twenty times
         (MILLION, 4, 1, 464, 0.27, 32, 0.014, COSINE),
         (MILLION, 5.2, 1, 496, 0.3, 32, 0.021, AVERAGED),
-        (MILLION, 7, 1, 544, 0.34, 32, 0.021, AVERAGED),
         (MILLION, 9.5, 1, 608, 0.38, 32, 0.021, AVERAGED),
         (MILLION, 10, 2, 352, 0.38, 32, 0.0053, AVERAGED),
         (MILLION, 20, 2, 480, 0.47, 32, 0.0042, AVERAGED),
         # forty times, by a larger network
-        (200_000, 0.6, 1, 240, 0.34, 32, 0.021, AVERAGED),
         (200_000, 1.2, 1, 320, 0.44, 32, 0.021, AVERAGED),
         (300_000, 2, 1, 368, 0.42, 32, 0.021, AVERAGED),
         # as many weights as the text is worth
         (85_000, 1.2, 1, 448, 0.5, 16, 0.021, AVERAGED),
-        (15_000, 0.4, 1, 272, 0.5, 16, 0.021, AVERAGED),
         (10 * MILLION, 1e5, 2, 1072, 0.4, 32, 0.0022, AVERAGED),
         (10 * MILLION, 1e6, 2, 1072, 0.4, 32, 0.0022, AVERAGED),
         # the ends

@@ -40,20 +40,22 @@ def test_the_figures_are_those_of_evaluation(model):
     }
 
 
-@pytest.mark.parametrize(("whole", "most"), [(True, None), (False, 200_000)])
-def test_named_corpora_are_measured_whole_at_the_end(model, asked, whole, most):
-    HeldOut(np.zeros(10, np.uint8), 10, whole=whole).measure(model)
-    assert asked == [(10, most)]
-
-
 @pytest.mark.parametrize(
-    ("training_symbols", "brief"),
-    [(0, 1000), (100_000, 1000), (1_000_000, 2000), (10**9, 200_000)],
+    ("whole", "training_symbols", "brief", "most"),
+    [
+        (True, 0, 1000, None),
+        (True, 100_000, 1000, None),
+        (False, 1_000_000, 2000, 200_000),
+        (False, 10**9, 200_000, 200_000),
+    ],
 )
-def test_after_an_epoch_a_small_part_is_measured(model, asked, training_symbols, brief):
-    held_out = HeldOut(np.zeros(10, np.uint8), training_symbols, whole=True)
+def test_after_an_epoch_a_small_part_is_measured_and_at_the_end_a_named_text_whole(
+    model, asked, whole, training_symbols, brief, most
+):
+    held_out = HeldOut(np.zeros(10, np.uint8), training_symbols, whole=whole)
     held_out.measure_briefly(model)
-    assert asked == [(10, brief)]
+    held_out.measure(model)
+    assert asked == [(10, brief), (10, most)]
 
 
 def test_too_little_to_measure_is_no_figure_rather_than_nan(window_model):

@@ -101,6 +101,7 @@ def test_without_a_length_a_short_text_is_seen_no_more_often_than_it_is_worth(
     ready = prepared(short, output, **options)
     per_epoch = ready.windows.steps_per_epoch
     assert ready.total_steps == BUDGET_EPOCHS * per_epoch
+    assert "60 epochs are all" in ready.notes[0]
     assert prepared(short, output, **options, steps=9_999).total_steps == 9_999
     assert prepared(short, output, **options, epochs=61).total_steps == 61 * per_epoch
 
@@ -108,29 +109,6 @@ def test_without_a_length_a_short_text_is_seen_no_more_often_than_it_is_worth(
 @pytest.mark.parametrize("name", ["sonnets", "shakespeare"])
 def test_a_long_text_is_trained_on_for_the_presets_steps(output, name):
     assert prepared(name, output).total_steps == 1240
-
-
-def test_a_length_that_was_limited_may_grow_when_it_is_resumed(tmp_path, output):
-    text = tmp_path / "short.txt"
-    text.write_text("Shall I compare thee to a summer's day?\n" * 5)
-    tiny = {"layers": 1, "units": 4, "seq_length": 20, "preset": "sonnets"}
-    first = prepared(text, output, **tiny)
-    assert first.total_steps == BUDGET_EPOCHS * first.windows.steps_per_epoch
-    assert any("60 epochs are all" in note for note in first.notes)
-    run(text, output, **tiny)
-    assert prepared(text, output, resume=True).finished
-    longer = prepared(text, output, resume=True, steps=1240)
-    assert (longer.total_steps, longer.finished) == (1240, False)
-
-
-def test_going_on_from_a_model_of_minutes_takes_as_many(
-    short, saved, monkeypatch, output
-):
-    start = with_config(saved, minutes=0.5)
-    monkeypatch.setattr(setup, "load_trainable", lambda path: start)
-    ready = prepared(short, output, init_from="any.h5")
-    assert ready.total_steps is None
-    assert ready.config.training.minutes == 0.5
 
 
 def test_going_on_reads_a_text_as_the_saved_model_did_or_as_asked(
@@ -153,12 +131,6 @@ def test_a_checkpoint_is_about_as_large_as_said(short, output, embedding, schedu
     written = output.with_suffix(".checkpoint").stat().st_size
     assert 0.95 < said / written <= 1
     assert output.stat().st_size < written  # what `check_room` relies on
-
-
-def test_overrides_go_before_the_preset():
-    overrides = {"units": 7, "steps": 3, "dropout": None, "embedding": 0}
-    config = choose_config(corpus("sonnets", named=True), None, None, overrides)
-    assert config == PRESETS["sonnets"].override(units=7, steps=3, embedding=0)
 
 
 def test_what_is_refused(saved, prose_model, output):

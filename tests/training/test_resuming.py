@@ -7,17 +7,15 @@ import os
 import signal
 import time
 
-import keras
 import numpy as np
 import pytest
 from training.helpers import (
     PROSE,
-    after,
     assert_same_end,
     prepared,
-    press,
     request_of,
     run,
+    spoil,
 )
 
 from textgen.errors import OutputError, TrainingError
@@ -33,7 +31,6 @@ from textgen.training.checkpoint import (
     write_checkpoint,
 )
 from textgen.training.loop import Training
-from textgen.training.pipeline import train
 from textgen.training.session import TrainingSession
 from textgen.training.setup import prepare
 
@@ -42,13 +39,10 @@ TINY = {
     "schedule": "averaged",
 }  # fmt: skip
 STEPS = 50  # two epochs of 22 steps and a bit
-
-
-@pytest.fixture
-def always_due(monkeypatch):
-    """A checkpoint is written after each compiled call."""
-    monkeypatch.setattr(checkpoint, "INTERVAL_S", 0.0)
-    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e9)
+BOTH_SIGNALS = pytest.mark.parametrize(
+    ("number", "expected"),
+    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -71,39 +65,27 @@ def undisturbed(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("number", "stops"), [(signal.SIGINT, (1, 23, 49)), (signal.SIGTERM, (22,))]
+    ("number", "expected", "stops"),
+    [
+        (signal.SIGINT, KeyboardInterrupt, (1, 23, 49)),
+        (signal.SIGTERM, Terminated, (22,)),
+    ],
 )
 def test_stopped_and_resumed_it_ends_the_same(
-    prose, output, undisturbed, number, stops
+    prose, output, undisturbed, number, expected, stops
 ):
-    expected = Terminated if number == signal.SIGTERM else KeyboardInterrupt
     options = dict(TINY, steps=STEPS)
     for stop in stops:
-        report = run(
-            prose, output, callbacks=[after(stop, press(number))], **options,
-            resume=stop != stops[0],
-        )  # fmt: skip
-        assert report.interruption is expected
-        assert report.steps == stop
+        stopping = {"interrupt_after": stop, "number": number}
+        report = run(prose, output, **stopping, resume=stop != stops[0], **options)
+        assert (report.steps, report.interruption) == (stop, expected)
+        assert report.held_out_nats is None
         assert read_checkpoint(output)[0].state.global_step == stop
         assert load_model(output).metadata["training"]["interrupted"] is True
         options = {}  # what is not given is as it was
     report = run(prose, output, resume=True)
     assert (report.steps, report.interruption) == (STEPS, None)
     assert_same_end(output, undisturbed)
-
-
-def test_what_an_interruption_saved_is_no_earlier_model(prose, output):
-    """The model of another day stays the previous one, however often it is resumed."""
-    output.parent.mkdir()
-    output.write_bytes(b"another day's")
-    stopping = [after(3, press())]
-    run(prose, output, steps=9, callbacks=stopping, **TINY)
-    previous = output.with_name("model.previous.h5")
-    assert previous.read_bytes() == b"another day's"
-    report = run(prose, output, resume=True)
-    assert report.previous is None
-    assert previous.read_bytes() == b"another day's"
 
 
 def test_more_of_a_finished_training(prose, output):
@@ -121,41 +103,18 @@ def test_more_of_a_finished_training(prose, output):
     # The same two lengths come to the same, wherever else it was stopped.
     other = output.with_name("other.h5")
     run(prose, other, steps=5, **TINY)
-    stopping = [after(17, press())]
-    run(prose, other, resume=True, steps=30, callbacks=stopping)
+    run(prose, other, resume=True, steps=30, interrupt_after=17)
     run(prose, other, resume=True)
     assert_same_end(other, output)
 
 
-def test_a_finished_training_is_told_and_left_alone(prose, output):
-    run(prose, output, steps=3, **TINY)
-    before = {path: path.read_bytes() for path in output.parent.iterdir()}
-    ready = prepared(prose, output=output, resume=True)
-    assert ready.finished
-    assert "is finished, all its 3 steps" in ready.notes[0]
-    assert train(prose, output=output, resume=True, steps=3) == output
-    assert {path: path.read_bytes() for path in output.parent.iterdir()} == before
-
-
-def test_killed_before_its_model_was_saved_it_is_not_finished(
-    prose, output, undisturbed
-):
-    run(prose, output, steps=STEPS, **TINY)
-    output.unlink()
-    report = run(prose, output, resume=True)
-    assert report.steps == STEPS
-    assert_same_end(output, undisturbed)
-
-
-def test_from_the_older_generation_it_ends_the_same(prose, output, undisturbed):
-    run(prose, output, steps=STEPS, callbacks=[after(7, press())], **TINY)
+def test_going_on_from_the_older_generation_is_told(prose, output):
+    run(prose, output, steps=9, interrupt_after=7, **TINY)
     newest, _ = checkpoint_paths(output)
     newest.write_bytes(newest.read_bytes()[:-9])
     ready = prepared(prose, output=output, resume=True)
     assert ready.checkpoint.state.global_step == 0
     assert "it is damaged; going on from the one before it" in ready.notes[0]
-    run(prose, output, resume=True)
-    assert_same_end(output, undisturbed)
 
 
 def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(prose, output):
@@ -163,15 +122,12 @@ def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(prose, outpu
     run(prose, output, steps=3, **TINY)
     text = prose.with_name("more.txt")
     text.write_text("!?" * 20 + PROSE)
-    ends = []
-    for name, stop in (("one.h5", 99), ("two.h5", 4)):
-        path = output.with_name(name)
-        stopping = [after(stop, press())]
-        run(text, path, init_from=output, steps=9, callbacks=stopping)
-        ends.append(path)
-    run(text, ends[1], resume=True)
-    assert load_model(ends[1]).vocabulary.symbols[-2:] == ("!", "?")
-    assert_same_end(ends[1], ends[0])
+    one, other = output.with_name("one.h5"), output.with_name("other.h5")
+    run(text, one, init_from=output, steps=9)
+    run(text, other, init_from=output, steps=9, interrupt_after=4)
+    run(text, other, resume=True)
+    assert load_model(other).vocabulary.symbols[-2:] == ("!", "?")
+    assert_same_end(other, one)
 
 
 def test_minutes_go_on_counting(prose, output, monkeypatch):
@@ -179,19 +135,16 @@ def test_minutes_go_on_counting(prose, output, monkeypatch):
     monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 10**6)
     # Only the step's time, of the fixture above, makes the plan.
     monkeypatch.setattr(preparation.HeldOut, "measure_briefly", lambda *_: {})
-    stopping = [after(3, press())]
-    run(prose, output, minutes=30, callbacks=stopping, **TINY)
+    run(prose, output, minutes=30, interrupt_after=3, **TINY)
     stopped, _ = read_checkpoint(output)
     planned = stopped.total_steps
     write_checkpoint(dataclasses.replace(stopped, seconds=29.9 * 60), output)
     lines = []
-    report = run(prose, output, resume=True, minutes=30, say=lines.append,
-                 callbacks=[after(5, press())])  # fmt: skip
+    report = run(prose, output, lines.append, resume=True, interrupt_after=5)
     assert report.seconds > 29.9 * 60
     going_on = [line for line in lines if line.startswith("going on")]
     assert f" of {planned:,}, " in going_on[0], "planned once"
-    longer = run(prose, output, resume=True, minutes=33, say=lines.append,
-                 callbacks=[after(7, press())])  # fmt: skip
+    longer = run(prose, output, resume=True, minutes=33, interrupt_after=7)
     planned_anew, _ = read_checkpoint(output)
     assert longer.steps == 7
     left_s = (33 - 29.9) * 60
@@ -226,7 +179,7 @@ def test_two_trainings_of_one_output(prose, output):
 
 
 def test_an_unfinished_training_is_not_replaced_silently(prose, output):
-    run(prose, output, steps=9, callbacks=[after(3, press())], **TINY)
+    run(prose, output, steps=9, interrupt_after=3, **TINY)
     ready = prepared(prose, output=output, steps=9, **TINY)
     assert "an unfinished training, 3 of 9 steps, is about to" in ready.notes[0]
     former = b"textgen checkpoint, format 1\n" + b"0" * 64 + b"\n{}\nthe arrays"
@@ -237,39 +190,31 @@ def test_an_unfinished_training_is_not_replaced_silently(prose, output):
     assert "an earlier form" in ready.notes[0]
 
 
-def test_what_killed_trainings_left_is_removed(prose, output):
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_killed_trainings_left_is_removed(prose, output, resume):
     output.parent.mkdir()
-    names = (".model.h5", ".model.checkpoint", ".model.previous.checkpoint")
-    left = [output.with_name(f"{name}.01234567.tmp") for name in names]
+    left = [
+        output.with_name(f".{name}.01234567.tmp")
+        for name in ("model.h5", "model.checkpoint", "model.previous.checkpoint")
+    ]
     other = output.with_name(".other.h5.01234567.tmp")
-    for resume in (False, True):
-        for file in (*left, other):
-            file.write_bytes(b"half")
-        run(prose, output, steps=3 + resume, resume=resume, **TINY)
-        assert not any(file.exists() for file in left)
-        assert other.exists()
+    for file in (*left, other):
+        file.write_bytes(b"half")
+    prepared(prose, output, steps=3, resume=resume, **TINY)
+    assert list(output.parent.glob(".*.tmp")) == [other]
 
 
 # Losses that are no numbers
 
 
-class Spoil(keras.callbacks.Callback):
-    """Makes weights NaN, as a rate too high does, after so many steps."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.steps = steps
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if batch == self.steps:
-            self.model.set_weights([w * np.nan for w in self.model.get_weights()])
-
-
 def test_the_last_good_model_is_saved_when_the_loss_is_none(
-    prose, output, always_due, undisturbed
+    prose, output, monkeypatch, undisturbed
 ):
+    # A checkpoint is written after each compiled call.
+    monkeypatch.setattr(checkpoint, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e9)
     with pytest.raises(TrainingError) as caught:
-        run(prose, output, steps=STEPS, callbacks=[Spoil(9)], **TINY)
+        run(prose, output, steps=STEPS, callbacks=[spoil(9)], **TINY)
     message = str(caught.value)
     assert "but was nan at step 10; " in message
     assert "is the model of step 9, when all was well" in message
@@ -285,86 +230,42 @@ def test_the_last_good_model_is_saved_when_the_loss_is_none(
     assert_same_end(output, undisturbed)
 
 
-def test_weights_that_are_none_are_not_saved_at_the_end(prose, output):
-    spoil = after(3, lambda: None)
-    spoil = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: spoil.model.set_weights(
-            [w * np.inf for w in spoil.model.get_weights()]
-        )
-    )
-    with pytest.raises(TrainingError, match=r"weights must be finite .*nothing w"):
-        run(prose, output, steps=3, callbacks=[spoil], **TINY)
-    assert not output.exists()
-    assert read_checkpoint(output)[0].state.global_step == 0
-
-
 # Disks that are full
 
 
-def full_from(monkeypatch, n, until=None):
-    """Let the n-th file written find the disk full, and those after it."""
+@pytest.mark.parametrize(
+    ("failing", "match", "step", "saved"),
+    [
+        (1, "No space left", None, False),  # the first checkpoint
+        (2, r"is saved, but no checkpoint: .*No sp", 0, True),  # the last one
+        (3, "No space left", 3, False),  # the model
+    ],
+)
+def test_a_disk_that_is_full_for_one_file_leaves_the_others(
+    prose, output, monkeypatch, failing, match, step, saved
+):
+    """And with room again it goes on, and all is there."""
     write, calls = atomic_file._write, []
 
     def fill(path, data):
-        calls.append(path.name)
-        if n <= len(calls) <= (until or len(calls)):
-            path.write_bytes(data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        calls.append(path)
         write(path, data)
+        if len(calls) == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    # Checkpoints only at the beginning and at the end.
+    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e-9)
     monkeypatch.setattr(atomic_file, "_write", fill)
-    return calls
-
-
-@pytest.mark.slow
-def test_a_disk_full_from_any_write_on_leaves_what_was_there(
-    prose, output, monkeypatch, undisturbed, always_due
-):
-    """For every n; and with room again, it goes on and ends the same."""
-    stop = 3
-    writes = 1 + stop + 1 + 1  # checkpoints: first, each step, last; and the model
-    for n in range(1, writes + 1):
-        path = output.with_name(f"{n}.h5")
-        with monkeypatch.context() as patch:
-            full_from(patch, n)
-            with pytest.raises(OutputError, match="No space left") as caught:
-                run(prose, path, steps=STEPS, callbacks=[after(stop, press())], **TINY)
-        assert "\n" not in str(caught.value)
-        found, notes = read_checkpoint(path)
-        assert notes == []
-        step = None if found is None else found.state.global_step
-        assert step == (None if n == 1 else min(n - 2, stop))
-        assert not path.exists(), "checkpoints come first, and then the model"
-        assert not list(path.parent.glob(".*"))
-        run(prose, path, resume=True, steps=STEPS, **TINY)
-        assert_same_end(path, undisturbed)
-    with monkeypatch.context() as patch:
-        calls = full_from(patch, writes + 1)
-        run(prose, output, steps=STEPS, callbacks=[after(stop, press())], **TINY)
-    assert len(calls) == writes, "there is no other write"
-
-
-def test_a_disk_full_for_a_while_is_told_and_training_goes_on(
-    prose, output, monkeypatch, undisturbed, always_due
-):
-    full_from(monkeypatch, 4, until=6)
-    lines = []
-    run(prose, output, steps=STEPS, say=lines.append, **TINY)
-    told = [line for line in lines if "No space left" in line]
-    assert len(told) == 3
-    assert all(line.endswith("training goes on and will try again") for line in told)
-    assert_same_end(output, undisturbed)
-
-
-def test_a_model_saved_without_its_last_checkpoint_is_no_success(
-    prose, output, monkeypatch
-):
-    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e-9)  # only at the beginning and end
-    full_from(monkeypatch, 2, until=2)
-    with pytest.raises(OutputError, match=r"is saved, but no checkpoint: .*No sp"):
+    with pytest.raises(OutputError, match=match):
         run(prose, output, steps=3, **TINY)
+    found, notes = read_checkpoint(output)
+    assert notes == []
+    assert (found and found.state.global_step) == step
+    assert output.exists() == saved
+    assert not list(output.parent.glob(".*"))
+    run(prose, output, resume=True, steps=3, **TINY)
     assert load_model(output).metadata["training"]["steps"] == 3
-    assert read_checkpoint(output)[0].state.global_step == 0
+    assert read_checkpoint(output)[0].state.global_step == 3
 
 
 # Stopping
@@ -379,12 +280,12 @@ def test_a_second_interrupt_while_saving_leaves_the_save_before(
         calls.append(path)
         if len(calls) == 2:
             path.write_bytes(data[:100])
-            press()()
+            os.kill(os.getpid(), signal.SIGINT)
         write(path, data)
 
     monkeypatch.setattr(atomic_file, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        run(prose, output, steps=STEPS, callbacks=[after(3, press())], **TINY)
+        run(prose, output, steps=STEPS, interrupt_after=3, **TINY)
     assert sorted(os.listdir(output.parent)) == ["model.checkpoint"]
     assert read_checkpoint(output)[0].state.global_step == 0
     monkeypatch.undo()
@@ -392,12 +293,10 @@ def test_a_second_interrupt_while_saving_leaves_the_save_before(
     assert_same_end(output, undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@BOTH_SIGNALS
 def test_interrupted_while_measuring_at_the_end(
-    prose, output, monkeypatch, number, undisturbed
+    prose, output, monkeypatch, number, expected, undisturbed
 ):
-    expected = Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
     def measure(held_out, model):
         os.kill(os.getpid(), number)
         time.sleep(1)
@@ -412,11 +311,10 @@ def test_interrupted_while_measuring_at_the_end(
     assert_same_end(output, undisturbed)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_while_it_compiles_nothing_changes(prose, output, number):
-    expected = Terminated if number == signal.SIGTERM else KeyboardInterrupt
+@BOTH_SIGNALS
+def test_stopped_while_it_compiles_nothing_changes(prose, output, number, expected):
     before = signal.getsignal(number)
-    run(prose, output, steps=9, callbacks=[after(3, press())], **TINY)
+    run(prose, output, steps=9, interrupt_after=3, **TINY)
     files = {path: path.read_bytes() for path in output.parent.iterdir()}
 
     def say(line):
