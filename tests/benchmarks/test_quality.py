@@ -172,9 +172,7 @@ def test_a_training_is_measured_as_plain_keras_measures_it(tmp_path):
         trainings.load_held_out(whole, str(text))
 
 
-@pytest.fixture
-def asked(monkeypatch):
-    """Stand in for trainings; gives the list of what was asked for."""
+def test_minutes_are_scaled_and_peers_get_the_same(monkeypatch, capsys):
     asked = []
 
     def training(name, text, options, folder, *, after_chars=0):
@@ -190,10 +188,6 @@ def asked(monkeypatch):
     monkeypatch.setattr(held_out_loss, "references", lambda *_: [Outcome("bz2", 1.8)])
     monkeypatch.setattr(held_out_loss.contest, "is_installed", lambda _: True)
     monkeypatch.setattr(held_out_loss, "reference_step_ms", lambda: 82.0)
-    return asked
-
-
-def test_minutes_are_scaled_and_peers_get_the_same(asked, monkeypatch, capsys):
     words = ["x", "--part", "text", "--minutes", "1,40", "--seed", "7"]
     monkeypatch.setattr("sys.argv", words)
     held_out_loss.main()
@@ -207,21 +201,6 @@ def test_minutes_are_scaled_and_peers_get_the_same(asked, monkeypatch, capsys):
         ("torch-rnn", text, 4800, 7),
     ]
     assert "| textgen, 60 s there, 120 s here " in capsys.readouterr().out
-
-
-def test_the_course_gets_as_long_as_the_default_and_all_targets_a_tenth(asked):
-    held_out_loss.contest_of_sonnets(3, None)
-    seeded = ["--seed", "3"]
-    as_long = [*seeded, "--preset", "course", "--minutes", "1.5000"]
-    assert asked == [("sonnets", seeded, 40), ("sonnets", as_long, 40)]
-    every, course = held_out_loss.contest_of_course(20, 3, None)
-    (_, options, _), (_, all_targets, after) = asked[2:]
-    assert options == ["--preset", "course", *seeded, "--epochs", "20"]
-    assert all_targets[:4] == options[:4]
-    assert all_targets[-2:] == ["--minutes", "0.1500"]  # of 90 s
-    assert dict(itertools.pairwise(all_targets))["--targets"] == "all"
-    assert (every.name[-11:], after) == ("the seconds", 40)
-    assert course.name == "preset course, 20 epochs"
 
 
 # Novelty

@@ -20,7 +20,7 @@ COSINE, AVERAGED = "cosine", "averaged"
         (4 * MILLION, 0.46, 1, 224, 0.0, 32, 0.014, COSINE),
         (4 * MILLION, 0.48, 1, 224, 0.05, 32, 0.014, COSINE),
         # and twenty times
-        (MILLION, 4, 1, 464, 0.27, 32, 0.014, COSINE),
+        (MILLION, 5, 1, 496, 0.3, 32, 0.014, COSINE),
         (MILLION, 5.2, 1, 496, 0.3, 32, 0.021, AVERAGED),
         (MILLION, 9.5, 1, 608, 0.38, 32, 0.021, AVERAGED),
         (MILLION, 10, 2, 352, 0.38, 32, 0.0053, AVERAGED),

@@ -134,14 +134,18 @@ def test_an_unfinished_model_never_takes_the_place_of_a_finished_one(
 ):
     model, metadata = unsaved
     path, previous = tmp_path / "mine.h5", tmp_path / "mine.previous.h5"
-    for run, unfinished, moved, kept in [
-        ("good", False, False, None),
-        ("first", True, True, "good"),
-        ("second", True, False, "good"),
-        ("better", False, False, "good"),
-        ("best", False, True, "better"),
-    ]:
-        record = {"training": {"run": run, "steps": 3, why: unfinished}}
+    for steps, (run, unfinished, moved, kept) in enumerate(
+        [
+            ("good", True, False, None),
+            ("good", False, False, None),
+            ("first", True, True, "good"),
+            ("second", True, False, "good"),
+            ("better", False, False, "good"),
+            ("best", False, True, "better"),
+            ("best", False, True, "best"),
+        ]
+    ):
+        record = {"training": {"run": run, "steps": steps, why: unfinished}}
         received = save_keeping_previous(model, metadata | record, path)
         assert received == (previous if moved else None)
         assert load_model(path).metadata["training"]["run"] == run

@@ -2,6 +2,7 @@
 
 import re
 from argparse import ArgumentParser
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -120,6 +121,8 @@ def test_going_on_reads_a_text_as_the_saved_model_did_or_as_asked(
     ):
         ready = prepared(names, output, init_from=prose_model, kind=asked)
         assert (ready.corpus.kind, ready.corpus.kind_reason) == (kind, reason)
+    with pytest.raises(OptionError, match="give `preset` or `init_from`, not both"):
+        prepared(names, output, init_from=prose_model, preset="sonnets")
 
 
 @pytest.mark.parametrize("embedding", [0, 5])
@@ -131,16 +134,6 @@ def test_a_checkpoint_is_about_as_large_as_said(short, output, embedding, schedu
     written = output.with_suffix(".checkpoint").stat().st_size
     assert 0.95 < said / written <= 1
     assert output.stat().st_size < written  # what `check_room` relies on
-
-
-def test_what_is_refused(saved, prose_model, output):
-    with pytest.raises(OptionError, match="units"):
-        choose_config(corpus(), None, None, {"units": -1})
-    for start in (None, saved):
-        with pytest.raises(OptionError, match="one of sonnets, dinos, lines, course"):
-            choose_config(corpus(), "sonets\x1b", start, {})
-    with pytest.raises(OptionError, match="give `preset` or `init_from`, not both"):
-        prepared("sonnets", output, preset="sonnets", init_from=prose_model)
 
 
 PEAK = {"learning_rate": 4e-3, "seq_length": 12, "seed": 9}
@@ -185,26 +178,38 @@ def test_going_on_holds_nothing_out_that_was_trained_on(saved):
     assert held_out(0, kind="lines", **same) == 0
 
 
-@pytest.mark.parametrize("name", ["layers", "units", "embedding"])
-def test_going_on_keeps_the_network(saved, name):
-    ours = getattr(saved.config.model, name)
-    assert choose_config(corpus(), None, saved, {name: ours}).model == (
-        saved.config.model
-    )
-    with pytest.raises(OptionError, match=f"`{name}` must be the saved model's {ours}"):
-        choose_config(corpus(), None, saved, {name: ours + 1})
+MOST_ONE_HOT = Vocabulary(tuple(map(chr, range(0x4E00, 0x4E00 + 8192))))
+MORE = Vocabulary(("a", *MOST_ONE_HOT.symbols))
+WIDE = {"layers": 2, "units": 512, "targets": "last"}
 
 
-def test_one_hot_input_is_not_for_any_number_of_symbols(saved):
-    vocabulary = Vocabulary(tuple(map(chr, range(0x4E00, 0x4E00 + 8193))))
-    many = replace(corpus(), vocabulary=vocabulary)
-    with pytest.raises(OptionError, match=r"`embedding` must be at least 1 .* 8,193"):
-        choose_config(many, "course", None, {})
-    with pytest.raises(OptionError, match="`embedding` must be at least 1"):
-        choose_config(many, None, with_config(saved, embedding=0), {})
-    assert choose_config(many, "course", None, {"embedding": 9}).model.embedding == 9
-    fewer = replace(many, vocabulary=Vocabulary(vocabulary.symbols[1:]))
-    assert choose_config(fewer, "course", None, {}).model.embedding == 0
+@pytest.mark.parametrize(
+    ("preset", "own", "overrides", "vocabulary", "match"),
+    [
+        (None, None, {"units": -1}, None, "units"),
+        ("sonets\x1b", None, {}, None, "one of sonnets, dinos, lines, course"),
+        ("sonets\x1b", {}, {}, None, "one of sonnets, dinos, lines, course"),
+        (None, {}, {"layers": 2, "units": 16, "embedding": 8}, None, None),
+        (None, {}, {"layers": 3}, None, "`layers` must be the saved model's 2"),
+        (None, {}, {"units": 17}, None, "`units` must be the saved model's 16"),
+        (None, {}, {"embedding": 0}, None, "`embedding` must be the saved model's 8"),
+        ("course", None, {}, MOST_ONE_HOT, None),
+        ("course", None, {"embedding": 9}, MORE, None),
+        ("course", None, {}, MORE, "`embedding` must be at least 1 .* 8,193"),
+        (None, {"embedding": 0}, {}, MORE, "`embedding` must be at least 1"),
+        (None, None, WIDE | {"seq_length": 8192}, None, None),
+        (None, None, WIDE | {"seq_length": 9000, "targets": "all"}, None, None),
+        (None, None, WIDE | {"seq_length": 8193}, None, "`seq_length` must be at most"),
+    ],
+)
+def test_what_can_not_be_is_refused_before_the_work(
+    saved, preset, own, overrides, vocabulary, match
+):
+    text = corpus() if vocabulary is None else replace(corpus(), vocabulary=vocabulary)
+    start = None if own is None else with_config(saved, **own)
+    with pytest.raises(OptionError, match=match) if match else nullcontext():
+        chosen = choose_config(text, preset, start, overrides).flat()
+        assert all(chosen[name] == value for name, value in overrides.items())
 
 
 @pytest.mark.parametrize("embedding", [0, 8])
@@ -219,14 +224,6 @@ def test_a_model_too_large_for_its_file_is_refused_before_the_work(
     monkeypatch.setattr(recipe, "MAX_FILE_BYTES", file_bytes - 1)
     with pytest.raises(OptionError, match=f"about {file_bytes:,} bytes"):
         choose_config(corpus(), None, None, shape)
-
-
-def test_windows_too_long_to_be_completed_are_refused_before_the_work():
-    shape = {"layers": 2, "units": 512, "targets": "last", "seq_length": 8192}
-    assert choose_config(corpus(), None, None, shape).windows.seq_length == 8192
-    with pytest.raises(OptionError, match="`seq_length` must be at most 8,192"):
-        choose_config(corpus(), None, None, shape | {"seq_length": 8193})
-    choose_config(corpus(), None, None, shape | {"seq_length": 9000, "targets": "all"})
 
 
 def test_the_commands_of_the_model_card_are_what_the_files_record():

@@ -7,7 +7,7 @@ from training.helpers import make_checkpoint
 
 from textgen.config import PRESETS, Config
 from textgen.data.corpus import load_corpus
-from textgen.errors import CheckpointError, OptionError
+from textgen.errors import CheckpointError, TextgenError
 from textgen.training.resume import (
     check_corpus,
     planned_steps,
@@ -16,6 +16,8 @@ from textgen.training.resume import (
 )
 
 BEGAN = Config().override(units=64, seq_length=50, steps=900, precision="float32")
+COURSE = PRESETS["course"].override(epochs=3, dropout=0.1)
+SEEDED = {"seed": 5, "held_out": 0.2, "precision": "float32"}  # presets leave them open
 
 
 def checkpoint_of(**overrides):
@@ -23,61 +25,54 @@ def checkpoint_of(**overrides):
 
 
 @pytest.mark.parametrize(
-    "given",
+    ("began", "preset", "given"),
     [
-        {"units": None},
-        {"units": 64, "seq_length": 50, "steps": 900, "precision": "auto"},
+        (BEGAN, None, {"units": None}),
+        (BEGAN, None, {"units": 64, "seq_length": 50, "steps": 900}),
+        (BEGAN, None, {"precision": "auto"}),
+        (COURSE, "course", {"dropout": 0.1}),  # a preset sets no length
+        *((config.override(**SEEDED), name, {}) for name, config in PRESETS.items()),
     ],
 )
-def test_options_are_what_they_were(given):
-    assert resumed_config(checkpoint_of(), None, given) == BEGAN
+def test_options_are_what_they_were(began, preset, given):
+    assert resumed_config(make_checkpoint(config=began), preset, given) == began
 
 
 @pytest.mark.parametrize(
-    ("given", "began", "asked"),
+    ("began", "preset", "given", "match"),
     [
-        ({"units": 65}, "64", "65"),
-        ({"stride": 3}, "None", "3"),
-        ({"learning_rate": 0.1}, "0.003", "0.1"),
-        ({"precision": "bfloat16"}, "float32", "bfloat16"),
-        ({"seed": 1}, "0", "1: leave it out to go on"),
-        ({"held_out": 0.2, "steps": 1000}, "0.1", "0.2"),
+        (BEGAN, None, {"units": 65}, "`units` must be .* 64, but was 65"),
+        (BEGAN, None, {"stride": 3}, "`stride` must be .* None, but was 3"),
+        (BEGAN, None, {"learning_rate": 0.1}, "rate` must be .* 0.003, but was 0.1"),
+        (BEGAN, None, {"precision": "bfloat16"}, "must be .* float32, but was bfloat"),
+        (
+            BEGAN,
+            None,
+            {"seed": 1},
+            "`seed` must be .* 0, but was 1: leave it out to go",
+        ),
+        (
+            BEGAN,
+            None,
+            {"held_out": 0.2, "steps": 1000},
+            "held_out` must be .* 0.1, but",
+        ),
+        (COURSE, "course", {}, "`dropout` .* course sets 0.5: leave `preset` out"),
+        (COURSE, "course", {"dropout": 0.5}, "`dropout` must be .* 0.1, but was 0.5"),
+        (
+            COURSE.override(seed=5),
+            "course",
+            {"dropout": 0.1, "seed": 0},
+            "5, but was 0",
+        ),
+        (COURSE, "curse", {}, "`preset` must be one of"),
+        (BEGAN, None, {"units": 0}, "`units` must be a whole number"),
+        (BEGAN, None, {"steps": 1000, "epochs": 9}, "`steps` and `epochs` were given"),
     ],
 )
-def test_a_difference_is_named(given, began, asked):
-    expected = f"`{next(iter(given))}` must be .* {began}, but was {asked}"
-    with pytest.raises(CheckpointError, match=expected):
-        resumed_config(checkpoint_of(), None, given)
-
-
-def test_a_preset_stands_for_what_it_sets_but_for_the_length():
-    course = make_checkpoint(config=PRESETS["course"].override(epochs=3, dropout=0.1))
-    again = resumed_config(course, "course", {"dropout": 0.1})
-    assert again == course.config
-    with pytest.raises(
-        CheckpointError, match=r"`dropout` .* course sets 0.5: leave `p"
-    ):
-        resumed_config(course, "course", {})
-    with pytest.raises(CheckpointError, match=r"`dropout` must be .* 0.1, but was 0.5"):
-        resumed_config(course, "course", {"dropout": 0.5})
-    with pytest.raises(OptionError, match="`preset` must be one of"):
-        resumed_config(course, "curse", {})
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_does_not_stand_for_what_it_leaves_open(preset):
-    own = {"seed": 5, "held_out": 0.2, "precision": "float32"}
-    began = make_checkpoint(config=PRESETS[preset].override(**own))
-    assert resumed_config(began, preset, {"steps": None}) == began.config
-    with pytest.raises(CheckpointError, match=r"`seed` must be .* 5, but was 0"):
-        resumed_config(began, preset, {"seed": 0})
-
-
-def test_values_out_of_bounds_are_refused_as_ever():
-    with pytest.raises(OptionError, match="`units` must be a whole number"):
-        resumed_config(checkpoint_of(), None, {"units": 0})
-    with pytest.raises(OptionError, match="`steps` and `epochs` were given"):
-        resumed_config(checkpoint_of(), None, {"steps": 1000, "epochs": 9})
+def test_a_difference_is_named(began, preset, given, match):
+    with pytest.raises(TextgenError, match=match):
+        resumed_config(make_checkpoint(config=began), preset, given)
 
 
 @pytest.mark.parametrize(
