@@ -3,8 +3,8 @@
 Everything here is written from the description of the formats and of the layers; it
 shares no code with the package. A `Net` is a list of layers with one weight matrix a
 gate, in float64. `Net.predict` goes through it gate by gate and symbol by symbol;
-`arrays_of` lays out the same matrices as Keras 1, 2, 3 or cuDNN do. `FIXTURES` has a
-function for every form of file.
+the same matrices are laid out as Keras 1, 2, 3 or cuDNN do. `FIXTURES` has a function
+for every form of file.
 """
 
 from __future__ import annotations
@@ -117,48 +117,6 @@ class Net:
         return x
 
 
-def random_net(items: list[dict], size: int, version: str | None, dtype: str) -> Net:
-    """Return the net that layers describe, of random weights of a type."""
-    rng = np.random.default_rng(4)
-
-    def draw(*shape, scale=1.0):
-        return rng.normal(size=shape, scale=scale).astype(dtype).astype("f8")
-
-    def rnn(kind: str, settings: dict) -> Rnn:
-        cudnn = kind.startswith("CuDNN")
-        kind = kind.removeprefix("CuDNN")
-        gate = settings.get("recurrent_activation", settings.get("inner_activation"))
-        if gate == "hard_sigmoid":
-            gate = f"hard_sigmoid of Keras {3 if version == '3.0.5' else 2}"
-        biases = 2 if settings.get("reset_after", cudnn and kind == "GRU") else 1
-        matrices = {}
-        for letter in GATES[kind]:
-            shapes = [(below, units), (units, units), *[(units,)] * biases]
-            matrices[letter] = [draw(*shape, scale=0.6) for shape in shapes]
-            if not settings.get("use_bias", True):
-                matrices[letter][2:] = [np.zeros(units)] * biases
-        activation = settings.get("activation", "tanh") or "linear"
-        return Rnn(kind, units, matrices, activation, gate or "sigmoid")
-
-    net, below = Net(size), size
-    for x in items:
-        kind, settings = x["class_name"], x["config"]
-        if kind == "TimeDistributed":
-            kind, settings = "Dense", settings["layer"]["config"]
-        units = settings.get("units") or settings.get("output_dim") or below
-        if kind == "Embedding":
-            net.table = draw(size, units)
-        elif kind == "Dense":
-            kernel, bias = draw(below, units), draw(units)
-            net.layers.append(Dense(kernel, bias, settings["activation"]))
-        elif kind == "Activation":
-            net.layers.append(settings["activation"])
-        elif kind.removeprefix("CuDNN") in GATES:
-            net.layers.append(rnn(kind, settings))
-        below = units
-    return net
-
-
 # The arrays as they were stored
 
 
@@ -191,36 +149,72 @@ def cudnn(rnn: Rnn) -> list[np.ndarray]:
     return [*arrays, np.concatenate(biases)]
 
 
-def arrays_of(items: list[dict], net: Net, path: str) -> Arrays:
-    """Return the arrays of each layer, with the names that a Keras gave them."""
-    parts = iter(x for x in net.layers if not isinstance(x, str))
-    letters = "WUb" if path == KERAS_1 else ("kernel", "recurrent_kernel", "bias")
-    arrays = {}
-    for x in items:
-        kind, name, named = x["class_name"], x["config"]["name"], {}
-        if kind == "Embedding":
-            named = {"W" if path == KERAS_1 else "embeddings": net.table}
-        elif kind in ("Dense", "TimeDistributed"):
-            dense = next(parts)
-            named = {letters[0]: dense.kernel, letters[2]: dense.bias}
-        elif kind.startswith("CuDNN"):
-            named = dict(zip(letters, cudnn(next(parts)), strict=True))
-        elif x["config"].get("consume_less") == "cpu":
-            named = each_gate(next(parts))
-        elif kind in GATES:
-            named = dict(zip(letters, fused(next(parts)), strict=True))
-            if not x["config"].get("use_bias", True):
-                del named["bias"]
-        arrays[name] = [
-            (path.format(name, letter, place), array)
-            for place, (letter, array) in enumerate(named.items())
-        ]
-    return arrays
-
-
 # Paths of a layer's arrays
 KERAS_1, KERAS_2, KERAS_3 = "{0}_{1}", "{0}/{1}:0", "{0}/{1}"
 NAMELESS, TWICE = "param_{2}", "{0}/{0}/{1}:0"
+
+
+def stored(kind: str, settings: dict, rnn: Rnn, letters: tuple) -> dict:
+    """Return a recurrent layer's arrays by what they are called."""
+    if settings.get("consume_less") == "cpu":
+        return each_gate(rnn)
+    arrays = cudnn(rnn) if kind.startswith("CuDNN") else fused(rnn)
+    with_bias = settings.get("use_bias", True)
+    return dict(zip(letters, arrays if with_bias else arrays[:2], strict=False))
+
+
+def random_net(
+    items: list[dict], size: int, path: str, dtype: str
+) -> tuple[Net, Arrays]:
+    """Return the net that layers describe, of random weights, and what is stored."""
+    rng = np.random.default_rng(4)
+    letters = (
+        tuple("WUb") if path == KERAS_1 else ("kernel", "recurrent_kernel", "bias")
+    )
+
+    def draw(*shape, scale=1.0):
+        return rng.normal(size=shape, scale=scale).astype(dtype).astype("f8")
+
+    def rnn(kind: str, settings: dict) -> Rnn:
+        gate = settings.get("recurrent_activation", settings.get("inner_activation"))
+        if gate == "hard_sigmoid":
+            gate = f"hard_sigmoid of Keras {3 if path == KERAS_3 else 2}"
+        biases = 2 if settings.get("reset_after", kind == "CuDNNGRU") else 1
+        kind = kind.removeprefix("CuDNN")
+        matrices = {}
+        for letter in GATES[kind]:
+            shapes = [(below, units), (units, units), *[(units,)] * biases]
+            matrices[letter] = [draw(*shape, scale=0.6) for shape in shapes]
+            if not settings.get("use_bias", True):
+                matrices[letter][2:] = [np.zeros(units)] * biases
+        activation = settings.get("activation", "tanh") or "linear"
+        return Rnn(kind, units, matrices, activation, gate or "sigmoid")
+
+    net, arrays, below = Net(size), {}, size
+    for x in items:
+        kind, settings, named = x["class_name"], x["config"], {}
+        name = settings["name"]
+        if kind == "TimeDistributed":
+            kind, settings = "Dense", settings["layer"]["config"]
+        units = settings.get("units") or settings.get("output_dim") or below
+        if kind == "Embedding":
+            net.table = draw(size, units)
+            named = {"W" if path == KERAS_1 else "embeddings": net.table}
+        elif kind == "Dense":
+            kernel, bias = draw(below, units), draw(units)
+            net.layers.append(Dense(kernel, bias, settings["activation"]))
+            named = {letters[0]: kernel, letters[2]: bias}
+        elif kind == "Activation":
+            net.layers.append(settings["activation"])
+        elif kind.removeprefix("CuDNN") in GATES:
+            net.layers.append(rnn(kind, settings))
+            named = stored(kind, settings, net.layers[-1], letters)
+        arrays[name] = [
+            (path.format(name, called, place), array)
+            for place, (called, array) in enumerate(named.items())
+        ]
+        below = units
+    return net, arrays
 
 
 def write_file(
@@ -360,9 +354,8 @@ def make(
     items, size, version, window=None, form=mapped, path=KERAS_2, *, dtype="f4"
 ) -> Fixture:
     """Return a file of random weights: many-to-one if windows have a length."""
-    net = random_net(items, size, version, dtype)
+    net, arrays = random_net(items, size, path, dtype)
     targets = "last" if window else "all"
-    arrays = arrays_of(items, net, path)
     return Fixture(net, form(items), version, arrays, targets, window, dtype)
 
 

@@ -20,10 +20,7 @@ def clockwork(step_s, multiple=1):
         return Turn(done, done * step_s)
     return {"omp": os.environ.get("OMP_NUM_THREADS")}, take_turn
 
-def failing():
-    raise RuntimeError("can't start")
-
-serve({"clockwork": clockwork, "failing": failing})
+serve({"clockwork": clockwork})
 """
 
 
@@ -88,12 +85,3 @@ def test_the_fastest_variant_takes_part_and_work_comes_in_multiples(hold, monkey
     assert 1000 <= one.turns[0].done < 1064
     assert one.rates == pytest.approx([1000])
     assert one.facts == {"omp": None}  # the user's setting is not passed on
-
-
-def test_who_cannot_take_part_is_left_out(hold, capsys):
-    unable = Contestant("unable", "failing", {}, optional=True)
-    results = hold(clockwork(2.0, needs=("no_such_module",)), unable, clockwork())
-    assert [x.name for x in results] == ["1.0 s"]
-    message = capsys.readouterr().err
-    assert "2.0 s is left out: no_such_module is not installed" in message
-    assert "unable is left out" in message

