@@ -83,9 +83,13 @@ def read_here(monkeypatch) -> None:
     What is tested so are the checks that refuse a file before any limit does.
     """
     from textgen.saving import model_file
-    from textgen.saving.hdf5 import read_contents
+    from textgen.saving.contents import read_contents
 
-    here = SimpleNamespace(read=lambda path: read_contents(path.read_bytes()))
+    def read(path):
+        with path.open("rb") as file:
+            return read_contents(file)
+
+    here = SimpleNamespace(read=read)
     monkeypatch.setattr(model_file, "Reader", lambda: nullcontext(here))
 
 

@@ -239,6 +239,16 @@ def write_file(
     return path
 
 
+def sparse_array(group: h5py.Group, name: str, shape: tuple, dtype: str = "f4"):
+    """Make an array that takes no room on the disk, though all of it is stored."""
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plist.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    kind = h5py.h5t.py_create(np.dtype(dtype))
+    space = h5py.h5s.create_simple(shape)
+    h5py.h5d.create(group.id, name.encode(), kind, space, plist)
+
+
 # The layers and models as they were described
 
 

@@ -1,8 +1,7 @@
-"""The bytes of a Keras HDF5 file → plain text and arrays, with nothing trusted.
+"""What Keras writes in HDF5 → plain text and arrays, with nothing trusted.
 
-`read_contents` is the only function that lets the HDF5 library read bytes of others;
-it runs in a process of its own (`textgen.saving.sandbox_worker`). It takes what Keras
-wrote and nothing else:
+The HDF5 library reads bytes of others here, in a process of its own
+(`textgen.saving.sandbox_worker`). Whole models, ``.h5``, are
 
     attributes model_config, keras_version     the description, in JSON; who wrote it
     model_weights/LAYER                        a group for each layer,
@@ -10,19 +9,26 @@ wrote and nothing else:
         …/NAME                                 and the arrays
     textgen/metadata                           our own JSON
 
-Links are hard ones and lead to groups or to contiguous, unfiltered float arrays whose
-bytes are all there; sizes are checked against what is stored before anything is read.
+and the weights within a ``.keras`` archive
+
+    layers/FOLDER                              a group for each layer,
+        vars/0, cell/vars/1, …                 its arrays, and those of layers within
+
+Nothing else is taken. Links are hard ones and lead to groups or to contiguous,
+unfiltered float arrays whose bytes are all there; sizes are checked against what is
+stored, and against a limit of their own, before anything is read.
 """
 
 from __future__ import annotations
 
 import math
+import re
 
 import h5py
 import numpy as np
 
 from textgen.errors import ModelFileError, shown
-from textgen.saving.container import ANOTHER_FORM, Contents, checked_hdf5, refusal
+from textgen.saving.container import MAX_FLOATS, Part, refusal
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_METADATA_BYTES = 1 << 24  # a vocabulary of every Unicode symbol takes 9 MiB
@@ -33,28 +39,50 @@ MAX_NAME_CHARS = 1000
 FLOATS = ("float16", "float32", "float64")
 METADATA_PATH = "textgen/metadata"
 LINK = "a link to elsewhere"
+# The arrays of a layer's folder: of itself, of its cell, of the layers within it.
+_PATH = re.compile(r"(?P<folder>[^/]+)/(?P<owner>.*)vars/(?P<number>0|[1-9]\d?)")
+_OWNERS = ("", "cell/", "layer/", "forward_layer/cell/", "backward_layer/cell/")
 
 
-def read_contents(data: bytes) -> Contents:
-    """Read the description, arrays and metadata out of a whole file's bytes.
+Weights = dict[str, tuple[np.ndarray, ...]]
 
-    What is no HDF5, damaged, no model or not stored plainly is a `ModelFileError`.
+
+def read_model(part: Part) -> tuple[str, str | None, Weights, str | None]:
+    """Return a whole model's description, version, arrays of each layer and metadata.
+
+    What is no model or not stored plainly is a `ModelFileError`; what is damaged may
+    also be any error that h5py has.
     """
-    hdf5 = checked_hdf5(data)
-    try:
-        with h5py.File(h5py.h5f.open_file_image(hdf5)) as file:
-            config = _text_attribute(file, "model_config", MAX_CONFIG_BYTES)
-            if config is None:
-                raise refusal("a Keras model", "HDF5 that holds none")
-            return Contents(
-                config,
-                _text_attribute(file, "keras_version", MAX_VERSION_BYTES),
-                _read_weights(file, len(hdf5)),
-                _read_metadata(file, len(hdf5)),
-                hashed=len(hdf5) < len(data),
-            )
-    except (OSError, RuntimeError, OverflowError, *ANOTHER_FORM) as error:
-        raise refusal("an HDF5 model file", "a damaged structure") from error
+    with h5py.File(part, "r") as file:
+        config = _text_attribute(file, "model_config", MAX_CONFIG_BYTES)
+        if config is None:
+            raise refusal("a Keras model", "HDF5 that holds none")
+        version = _text_attribute(file, "keras_version", MAX_VERSION_BYTES)
+        arrays = _Arrays(part.size)
+        weights = _weights_of_names(_group(file, "model_weights"), arrays)
+        return config, version, weights, _read_metadata(file, part.size)
+
+
+def read_layers(part: Part) -> Weights:
+    """Return the arrays of each layer's folder in the weights of an archive.
+
+    Their order is Keras': a layer's own, those of its cell, and of the layers in it.
+    """
+    with h5py.File(part, "r") as file:
+        weights: dict[str, dict[tuple[int, int], np.ndarray]] = {}
+        arrays = _Arrays(part.size)
+        for path, dataset in _datasets(_group(file, "layers")).items():
+            if "seed_generator" in path.split("/"):  # the state of a dropout
+                continue
+            match = _PATH.fullmatch(path)
+            if not match or match["owner"] not in _OWNERS:
+                raise refusal("arrays where Keras puts them", shown(path))
+            place = _OWNERS.index(match["owner"]), int(match["number"])
+            weights.setdefault(match["folder"], {})[place] = arrays.read(path, dataset)
+    return {
+        folder: tuple(found[place] for place in sorted(found))
+        for folder, found in weights.items()
+    }
 
 
 def _is_text(attribute: h5py.h5a.AttrID) -> bool:
@@ -79,24 +107,22 @@ def _text_attribute(item: h5py.Group, name: str, most_bytes: int) -> str | None:
     return text.decode()
 
 
-def _read_weights(
-    file: h5py.File, file_bytes: int
-) -> dict[str, tuple[np.ndarray, ...]]:
-    """Read the arrays of each layer, in its own order."""
-    if not isinstance(file.get("model_weights", getlink=True), h5py.HardLink):
-        raise refusal("a group 'model_weights'", "none")
-    unread = _datasets(file["model_weights"])
-    weights, left = {}, file_bytes
-    for layer, group in file["model_weights"].items():
-        arrays = []
-        for name in _names(group, layer):
-            path = f"{layer}/{name}"
+def _group(file: h5py.File, name: str) -> h5py.Group:
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise refusal(f"a group {name!r}", "none")
+    return file[name]
+
+
+def _weights_of_names(root: h5py.Group, arrays: _Arrays) -> Weights:
+    """Read the arrays that each layer names, in its own order."""
+    unread = _datasets(root)
+    weights = {}
+    for layer, group in root.items():
+        paths = [f"{layer}/{name}" for name in _names(group, layer)]
+        for path in paths:
             if path not in unread:
                 raise refusal(f"the array {shown(path)}, as its layer says", "none")
-            dataset = unread.pop(path)
-            arrays.append(_float32(path, _read_plain(path, dataset, left)))
-            left -= dataset.id.get_storage_size()
-        weights[layer] = tuple(arrays)
+        weights[layer] = tuple(arrays.read(path, unread.pop(path)) for path in paths)
     if unread:
         raise refusal("only arrays that layers name", shown(next(iter(unread))))
     return weights
@@ -161,12 +187,12 @@ def _read_metadata(file: h5py.File, file_bytes: int) -> str | None:
     dataset = file[METADATA_PATH]
     if dataset.shape != () or dataset.dtype.kind != "S":
         raise refusal(f"{METADATA_PATH!r} as one text of fixed length", "another")
-    most_bytes = min(file_bytes, MAX_METADATA_BYTES)
-    return bytes(_read_plain(METADATA_PATH, dataset, most_bytes)).decode()
+    _check_plain(METADATA_PATH, dataset, min(file_bytes, MAX_METADATA_BYTES))
+    return bytes(dataset[()]).decode()
 
 
-def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray:
-    """Read a dataset that is stored contiguously, unfiltered, in the file itself."""
+def _check_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> None:
+    """Check that a dataset is stored contiguously, unfiltered, in the file itself."""
     layout = dataset.id.get_create_plist()
     stored = dataset.id.get_storage_size()
     declared = math.prod(dataset.shape) * dataset.dtype.itemsize
@@ -179,14 +205,24 @@ def _read_plain(path: str, dataset: h5py.Dataset, most_bytes: int) -> np.ndarray
     if stored != declared or declared > most_bytes or dataset.id.get_offset() is None:
         expected = f"{declared:,} bytes for {shown(path)} as its shape says"
         raise refusal(expected, "a file that does not hold them")
-    return dataset[()]
 
 
-def _float32(path: str, array: np.ndarray) -> np.ndarray:
-    if array.dtype.name not in FLOATS or not array.dtype.isnative:
-        expected = f"expected weights in one of {', '.join(FLOATS)}"
-        problem = f"{expected}, but {shown(path)} is {array.dtype}"
-        raise ModelFileError(problem, "save the model with the float32 policy")
-    # What is too large for float32 becomes infinite, and is refused as that.
-    with np.errstate(over="ignore"):
-        return np.ascontiguousarray(array, "<f4")
+class _Arrays:
+    """Reads arrays as float32, no more of them than a file can hold."""
+
+    def __init__(self, file_bytes: int) -> None:
+        self._bytes_left, self._floats_left = file_bytes, MAX_FLOATS
+
+    def read(self, path: str, dataset: h5py.Dataset) -> np.ndarray:
+        _check_plain(path, dataset, self._bytes_left)
+        if dataset.dtype.name not in FLOATS or not dataset.dtype.isnative:
+            expected = f"expected weights in one of {', '.join(FLOATS)}"
+            problem = f"{expected}, but {shown(path)} is {dataset.dtype}"
+            raise ModelFileError(problem, "save the model with the float32 policy")
+        self._bytes_left -= dataset.id.get_storage_size()
+        self._floats_left -= math.prod(dataset.shape)
+        if self._floats_left < 0:
+            raise refusal(f"at most {MAX_FLOATS:,} weights", "more")
+        # HDF5 converts in small pieces. What is too large for float32 becomes infinite,
+        # and is refused as that.
+        return np.asarray(dataset.astype("<f4")[()])

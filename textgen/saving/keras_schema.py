@@ -72,6 +72,7 @@ KNOWN_MODEL_KEYS = frozenset(
 KNOWN_ITEM_KEYS = frozenset(
     {"class_name", "config", "name", "inbound_nodes"}
     | {"module", "registered_name", "build_config", "shared_object_id"}
+    | {"compile_config"}
 )
 
 # Weights are computed as float32, whatever the policy; integers are refused, but as the

@@ -11,6 +11,7 @@ a process of its own (`textgen.saving.sandbox`).
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import stat
@@ -82,7 +83,8 @@ def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
     # Not at the top, since opening a file leaves h5py to another process.
     import h5py
 
-    from textgen.saving.hdf5 import METADATA_PATH, read_contents
+    from textgen.saving.contents import read_contents
+    from textgen.saving.hdf5 import METADATA_PATH
 
     # ASCII: the name of a corpus may hold bytes that are not UTF-8.
     text = json.dumps(metadata, allow_nan=False).encode("ascii")
@@ -98,7 +100,7 @@ def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
             f"have {len(data):,}; nothing was saved",
             "train a smaller network",
         )
-    model_of_contents(read_contents(data), None)
+    model_of_contents(read_contents(io.BytesIO(data)), None)
     return data
 
 

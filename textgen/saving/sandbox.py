@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textgen.errors import ModelFileError
-from textgen.saving.container import ANOTHER_FORM, Contents
+from textgen.saving.container import ANOTHER_FORM, MAX_FLOATS, Contents
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 WALL_S = 10
 # The status of a process that used up its limit of processor time.
 OUT_OF_PROCESSOR_TIME = -getattr(signal, "SIGXCPU", math.inf)
-MAX_HEADER_BYTES = 1 << 27
-BYTES_OF_FLOAT16 = 2  # of which the process makes four
+MAX_HEADER_BYTES = 1 << 25
 MAX_ERROR_CHARS = 1000
 
 
@@ -89,7 +88,7 @@ class Reader:
         try:
             process.stdin.write(os.fsencode(path))
             process.stdin.close()
-            return _read_answer(process.stdout, os.path.getsize(path))
+            return _read_answer(process.stdout)
         except (OSError, EOFError, MemoryError, OverflowError, *ANOTHER_FORM) as error:
             process.kill()
             status = process.wait()
@@ -107,7 +106,7 @@ class Reader:
             timer.cancel()
 
 
-def _read_answer(stream: Any, file_bytes: int) -> Contents:
+def _read_answer(stream: Any) -> Contents:
     """Read the process' answer, which is not believed: see `sandbox_worker`."""
     length = bytearray(8)
     _fill(memoryview(length), stream)
@@ -130,13 +129,13 @@ def _read_answer(stream: Any, file_bytes: int) -> Contents:
     texts = header["config"], header["keras_version"], header["metadata"]
     if not all(isinstance(text, str | None) for text in texts) or texts[0] is None:
         raise TypeError("texts that aren't")
-    weights = _read_weights(stream, header["layers"], file_bytes)
+    weights = _read_weights(stream, header["layers"])
     config, version, metadata = texts
     return Contents(config, version, weights, metadata, header["hashed"] is True)
 
 
 def _read_weights(
-    stream: Any, layers: list[tuple[str, list[list[int]]]], file_bytes: int
+    stream: Any, layers: list[tuple[str, list[list[int]]]]
 ) -> dict[str, tuple[np.ndarray, ...]]:
     """Read each layer's arrays, as parts of one array that can't be written to."""
     # Here, so that the process starts before NumPy is imported.
@@ -146,8 +145,8 @@ def _read_weights(
     if not all(isinstance(x, int) and x >= 0 for shape in shapes for x in shape):
         raise TypeError("shapes of something else than lengths")
     sizes = [math.prod(shape) for shape in shapes]
-    if sum(sizes) > file_bytes // BYTES_OF_FLOAT16:
-        raise ValueError("more numbers than the file can hold")
+    if sum(sizes) > MAX_FLOATS:
+        raise ValueError("more numbers than any file gives")
     numbers = np.empty(sum(sizes), "<f4")
     _fill(numbers.view(np.uint8).data, stream)
     numbers.flags.writeable = False

@@ -21,18 +21,12 @@ memory ends this process and nothing else.
 from __future__ import annotations
 
 import json
-import os
 import sys
 
 CPU_S = 10
-# The limit of address space: a constant part and a multiple of the file's size.
-MEMORY_BYTES = 512 << 20
-MEMORY_PER_BYTE = 6
-
-TOO_LARGE = (
-    "expected a model that can be read in the memory of its file's size, but it needs "
-    "more"
-)
+# Of address space: the libraries, and the largest model (`textgen.saving.hdf5`).
+MEMORY_BYTES = 1000 << 20
+TOO_LARGE = "expected a model that can be read in 1 GB of memory, but it needs more"
 
 
 def main(folders: list[str]) -> None:
@@ -40,7 +34,7 @@ def main(folders: list[str]) -> None:
     sys.path[:0] = folders
     # Now, while nothing is limited and nothing of a stranger has been read.
     from textgen.errors import ModelFileError
-    from textgen.saving.hdf5 import read_contents
+    from textgen.saving.contents import read_contents
 
     out = sys.stdout.buffer
     out.write(b"\n")
@@ -51,8 +45,8 @@ def main(folders: list[str]) -> None:
     arrays = []
     try:
         with open(path, "rb") as file:
-            unlimited = limit_resources(os.fstat(file.fileno()).st_size)
-            contents = read_contents(file.read())
+            unlimited = limit_resources()
+            contents = read_contents(file)
         layers = contents.weights
         arrays = [array for name in layers for array in layers[name]]
         answer = {
@@ -73,15 +67,15 @@ def main(folders: list[str]) -> None:
         out.write(array.data)
 
 
-def limit_resources(file_bytes: int) -> list[str]:
-    """Limit what this process may take for a file; return what can't be limited."""
+def limit_resources() -> list[str]:
+    """Limit what this process may take; return what can't be limited."""
     try:
         import resource
     except ImportError:  # Windows
         return ["memory", "processor time"]
     usage = resource.getrusage(resource.RUSAGE_SELF)
     limits = {
-        "memory": ("RLIMIT_AS", MEMORY_BYTES + MEMORY_PER_BYTE * file_bytes),
+        "memory": ("RLIMIT_AS", MEMORY_BYTES),
         "processor time": ("RLIMIT_CPU", int(usage.ru_utime + usage.ru_stime) + CPU_S),
         "core dumps": ("RLIMIT_CORE", 0),
         "written files": ("RLIMIT_FSIZE", 0),
