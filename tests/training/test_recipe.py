@@ -252,16 +252,11 @@ def test_what_is_trained_on_what_is_said_in_one_line(prose, output):
         "hour: 768 characters, 19 symbols, text (given); 2×64 LSTM, "
         "batches of 4 windows, 19 steps an epoch"
     )
-
-
-def test_the_characters_said_are_those_of_the_file(output):
+    # The end symbol that lines begin with is none of the file's.
     characters = len(named_corpora()["dinos"].read_text("utf-8"))
     assert prepared("dinos", output).summary.startswith(
         f"dinos: {characters:,} characters, 27 symbols, lines ("
     )
-
-
-def test_the_length_is_said_and_for_a_budget_how_to_repeat_it():
     config = Config().override(steps=1200)
     assert describe_length(config, 0, 1200, 0.05, 9) == "1,200 steps, about 60 s"
     assert describe_length(config, 0, 1, 2.0, 9) == "1 step, about 2 s"

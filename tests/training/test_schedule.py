@@ -26,11 +26,13 @@ def test_cosine_equals_the_formula_written_out():
         assert rate == pytest.approx(expected, rel=1e-5)
 
 
-def test_rates_depend_on_the_step_alone():
-    config = TrainingConfig()
-    whole = learning_rates(config, 500, 0, 500)
-    pieces = [learning_rates(config, 500, first, 7) for first in range(0, 490, 7)]
-    np.testing.assert_array_equal(np.concatenate(pieces), whole[:490])
+def test_rates_and_factors_depend_on_the_step_alone():
+    rates = [learning_rates(TrainingConfig(), 500, x, 7) for x in range(0, 490, 7)]
+    whole = learning_rates(TrainingConfig(), 500, 0, 490)
+    np.testing.assert_array_equal(np.concatenate(rates), whole)
+    factors = [averaging_factors(AVERAGED, x, 20) for x in range(0, 100, 20)]
+    whole = averaging_factors(AVERAGED, 0, 100)
+    np.testing.assert_array_equal(np.concatenate(factors), whole)
 
 
 @pytest.mark.parametrize("kind", ["constant", "averaged"])
@@ -72,13 +74,6 @@ def test_factors_weigh_each_step_by_its_twelfth_power():
     begins = np.concatenate([[0], ends[:-1]])
     expected = (ends / 400) ** 13 - (begins / 400) ** 13
     np.testing.assert_allclose(counted[ends - 1], expected, rtol=1e-4, atol=1e-12)
-
-
-def test_factors_depend_on_the_step_alone_and_begin_with_the_first_weights():
-    whole = averaging_factors(AVERAGED, 0, 100)
-    assert whole[0] == 1
-    pieces = [averaging_factors(AVERAGED, first, 20) for first in range(0, 100, 20)]
-    np.testing.assert_array_equal(np.concatenate(pieces), whole)
 
 
 @pytest.mark.parametrize("kind", ["cosine", "constant"])
