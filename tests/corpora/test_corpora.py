@@ -356,10 +356,10 @@ def test_lines_are_left_out_for_what_is_around_them():
     # A few of them in verse are none, a refrain is near, and two lines say nothing.
     for few in (latin[:2], prose[:2], notes[:2]):
         assert dropped(among(*few)) == {}
-    assert (
-        dropped(LINES[:30] + LINES[100 : 50 + verse.REFRAIN_WITHIN] + LINES[:20]) == {}
-    )
-    assert dropped(LINES[:30] + LINES[100:400] + LINES[:2]) == {}
+    poem, others = LINES[:30], LINES[100:400]
+    assert dropped(poem + others[: verse.REFRAIN_WITHIN - 50] + poem[:20]) == {}
+    assert dropped(poem + others + poem[:2]) == {}
+    assert {*range(330, 360)} <= {*dropped(poem + others + poem)}
     left_out = dropped(among("Golden skies"), "\n".join(LINES[20:60]))
     assert left_out[40] == "among Shakespeare's lines"
 
