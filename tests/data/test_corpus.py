@@ -151,6 +151,14 @@ def test_a_line_cut_where_the_guess_stops_reading_is_not_judged(written):
     assert load_corpus(written(text[5 * 20 :])).kind == "text"  # read to its end
 
 
+def test_a_text_in_the_ids_of_another_vocabulary_is_the_same_text(written):
+    corpus = load_corpus(written("banana"))
+    other = corpus.in_ids_of(Vocabulary(("n", "z", "a")))
+    assert other.vocabulary.symbols == ("n", "z", "a", "b")
+    assert other.vocabulary.decode(other.ids) == "banana"
+    assert other.sha256 == corpus.sha256
+
+
 def test_unknown_kind_is_refused(written):
     with pytest.raises(OptionError, match="`kind` must be one of lines, text"):
         load_corpus(written("abc"), kind="stream")

@@ -107,6 +107,13 @@ def test_any_text_survives_its_own_vocabulary_in_chunks_of_any_size(text):
     assert vocabulary.decode([]) == ""
 
 
+def test_symbols_are_like_themselves_or_what_one_symbol_stands_for():
+    vocabulary = Vocabulary.from_text("'.ae")
+    # "æ" is like two symbols and "☃" like none.
+    assert vocabulary.ids_like("ea’Éæ☃").tolist() == [3, 2, 0, 3, -1, -1]
+    assert vocabulary.ids_like("").shape == (0,)
+
+
 @given(st.text(min_size=1), ANY_UNICODE)
 def test_whatever_is_fitted_can_be_encoded(known, text):
     vocabulary = Vocabulary.from_text(known)

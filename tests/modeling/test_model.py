@@ -156,6 +156,21 @@ def test_more_symbols_keep_what_is_known_of_the_old(embedding):
     np.testing.assert_array_equal(first.bias, known.bias)
 
 
+@pytest.mark.parametrize("embedding", [0, 3])
+def test_a_new_symbol_begins_as_the_one_that_stands_for_it(embedding):
+    network = random_network((5, 5), V, embedding, one_hot=not embedding)
+    model = build_model(small(embedding), V + 2, seed=4)
+    set_network(model, network, np.array([*range(V), 1, -1]))
+    wider, first = network_of(model), network.layers[0]
+    np.testing.assert_array_equal(wider.dense_kernel[:, V], network.dense_kernel[:, 1])
+    assert wider.dense_bias[V] == network.dense_bias[1]
+    assert wider.dense_bias[V + 1] == network.dense_bias.min()
+    if embedding:
+        np.testing.assert_array_equal(wider.embedding[V], network.embedding[1])
+    else:
+        np.testing.assert_array_equal(wider.layers[0].kernel[V], first.kernel[1])
+
+
 def test_other_layers_are_refused():
     with pytest.raises(ValueError, match="zip"):
         set_network(build_model(small(layers=1), V), random_network((5, 5), V, 3))

@@ -350,6 +350,9 @@ TAMPERED = {
     "level": (metadata(level="word"), "metadata"),
     "no config data": (metadata(config=None), "metadata"),
     "bad config": (metadata("config", "model", units=-1), "metadata"),
+    "no texts": (metadata(texts=[1]), "texts"),
+    "bad text": (metadata(texts=[{"name": 5}]), "texts"),
+    "bad own text": (metadata("corpus", sha256=[5]), "texts"),
 }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from textgen.config import Config
 from textgen.saving.model_file import load_model
+from textgen.saving.trained_model import TrainedText
 from textgen.training.checkpoint import (
     Checkpoint,
     TrainingState,
@@ -24,7 +25,7 @@ NAMES = "".join(
 
 def request_of(corpus, output, **options):
     """Return the request of a corpus, an output and any options of `textgen.train`."""
-    own = ("kind", "preset", "init_from", "resume")
+    own = ("kind", "preset", "init_from", "from_scratch", "resume")
     given = {name: options.pop(name) for name in own if name in options}
     return TrainingRequest(corpus=corpus, output=output, **given, overrides=options)
 
@@ -120,6 +121,7 @@ def make_checkpoint(step=7, **changes):
         run="5eed",
         config=Config().override(units=16, minutes=0.1),
         corpus={"name": "naïve\n", "kind": "lines", "sha256": "ab" * 32},
+        texts=(TrainedText("naïve", "text", None, 0.1, 1 / 3, "averaged"),),
         symbols=("\n", "a", "☃"),
         total_steps=900,
         lengthened_at=(300, 600),

@@ -18,6 +18,7 @@ from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
 from textgen.modeling.model import build_model
 from textgen.saving.model_file import load_model
+from textgen.saving.trained_model import TrainedText
 from textgen.training import recipe, setup
 from textgen.training.budget import size_for
 from textgen.training.recipe import choose_config, describe_length
@@ -93,7 +94,6 @@ def short(tmp_path):
         {},
         {"preset": "sonnets", "batch_size": 8},
         {"held_out": 0.5},
-        {"init_from": ROOT / "models" / "sonnets-pretrained.h5"},
     ],
 )
 def test_without_a_length_a_short_text_is_seen_no_more_often_than_it_is_worth(
@@ -133,48 +133,6 @@ def test_a_checkpoint_is_about_as_large_as_said(short, output, embedding, schedu
     written = output.with_suffix(".checkpoint").stat().st_size
     assert 0.95 < said / written <= 1
     assert output.stat().st_size < written  # what `check_room` relies on
-
-
-PEAK = {"learning_rate": 4e-3, "seq_length": 12, "seed": 9}
-
-
-@pytest.mark.parametrize(
-    ("own", "asked", "expected"),
-    [
-        (PEAK, {}, {"learning_rate": 4e-4}),
-        (PEAK | {"schedule": "averaged"}, {}, {"learning_rate": 4e-4}),
-        (PEAK | {"schedule": "constant"}, {}, {}),
-        ({"learning_rate": 3e-4}, {}, {"learning_rate": 3e-5}),  # not 2.99…97e-05
-        (PEAK, {"learning_rate": 0.5, "dropout": 0.4, "epochs": 1}, {}),
-        (PEAK | {"schedule": "constant"}, {"learning_rate": 0.5}, {}),
-        (PEAK | {"precision": "bfloat16"}, {}, {"learning_rate": 4e-4}),
-        (PEAK, {"precision": "float32"}, {"learning_rate": 4e-4}),
-    ],
-)
-def test_going_on_keeps_all_but_a_falling_rate_and_the_precision(
-    saved, own, asked, expected
-):
-    start = with_config(saved, **own)
-    config = choose_config(corpus("sonnets", named=True), None, start, asked)
-    assert config == start.config.override(**{"precision": "auto"} | expected | asked)
-
-
-def test_going_on_holds_nothing_out_that_was_trained_on(saved):
-    start = with_config(saved, held_out=0.1)
-    same = {"sha256": start.metadata["corpus"]["sha256"]}
-
-    def held_out(share, **fields):
-        text = replace(corpus(), **fields)
-        return choose_config(text, None, start, {"held_out": share}).training.held_out
-
-    for share in (None, 0.1, 0.05, 0):
-        assert held_out(share, **same) == (0.1 if share is None else share)
-    assert held_out(0.2) == 0.2  # of another text
-    with pytest.raises(OptionError, match=r"`held_out` must be at most 0\.1"):
-        held_out(0.2, **same)
-    with pytest.raises(OptionError, match=r"at most 0, but was 0\.05"):
-        held_out(0.05, kind="lines", **same)
-    assert held_out(0, kind="lines", **same) == 0
 
 
 MOST_ONE_HOT = Vocabulary(tuple(map(chr, range(0x4E00, 0x4E00 + 8192))))
@@ -238,7 +196,8 @@ def test_the_commands_of_the_model_card_are_what_the_files_record():
             start = made[Path(start).stem]
         text = load_corpus(name)
         config = choose_config(text, None, start, options)
-        made[name] = SimpleNamespace(config=config, metadata={}, kind=text.kind)
+        texts = (TrainedText.of_training(text.identity, config),)
+        made[name] = SimpleNamespace(config=config, texts=texts)
     for name in ("sonnets", "dinos"):
         recorded = load_model(ROOT / "models" / f"{name}-pretrained.h5").config
         precision = recorded.training.precision

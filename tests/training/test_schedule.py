@@ -55,11 +55,11 @@ def test_length_is_in_steps_or_epochs():
 
 @pytest.mark.parametrize(
     ("seconds", "done", "steps"),
-    # Of a text of 7 steps no more than 60 epochs are worth it.
+    # No more than 420 steps are worth it.
     [(50.3, 0, 125), (999, 0, 420), (-3, 0, 1), (50, 100, 225), (999, 420, 420)],
 )
 def test_length_is_what_fits_into_the_time(seconds, done, steps):
-    assert steps_in_time(seconds, 0.4, 7, done) == steps
+    assert steps_in_time(seconds, 0.4, 7 * 60, done) == steps
 
 
 def test_factors_weigh_each_step_by_its_twelfth_power():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 
 from textgen.cli.options import add_config_options
 from textgen.config import DEFAULT_CORPUS, PRESETS
@@ -12,6 +13,7 @@ from textgen.evaluation import metrics
 from textgen.system.process import import_quietly
 from textgen.system.terminal import Parser, say, writer
 from textgen.training import schedule
+from textgen.training.continuation import seen_remark
 from textgen.training.setup import TrainingRequest, prepare
 
 DESCRIPTION = """\
@@ -42,15 +44,17 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "models/NAME.h5); one that exists is kept as NAME.previous.h5")
     add("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: the "
         "corpus' own; for your own text lines if it is made of them, else sonnets)")
-    add("--init-from", metavar="FILE", help="go on from a saved model, with its "
-        "network and settings, but the precision")
+    add("--init-from", metavar="MODEL", help="go on from a saved model, with its "
+        "network; a file, or a name such as english")
+    add("--from-scratch", action="store_true", help="begin a text of your own with new "
+        "weights, not with those of the model of English")
     add("--resume", action="store_true", help="go on with an unfinished training, or "
         "to a greater length; options that aren't given are what they were")
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_args(arguments))
-    names = ("corpus", "kind", "preset", "output", "init_from", "resume")
-    own = {name: options.pop(name) for name in names}
+    others = [field.name for field in fields(TrainingRequest)[:-1]]  # the overrides
+    own = {name: options.pop(name) for name in others}
     return TrainingRequest(**own, overrides=options)
 
 
@@ -73,7 +77,8 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
         )
         report = training.run()
     if report.held_out_nats is not None:
-        say(f"held out: {metrics.describe(report.held_out_nats)}")
+        remark = seen_remark(preparation.corpus, preparation.texts)
+        say(f"held out: {metrics.describe(report.held_out_nats)}{remark}")
     if report.previous is not None:
         say(f"the earlier model is kept as {str(report.previous)!r}")
     say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")

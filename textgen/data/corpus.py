@@ -22,7 +22,7 @@ import os
 import re
 import statistics
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,12 @@ class Corpus:
     def identity(self) -> dict[str, str]:
         """Which text it is, as plain JSON values."""
         return {"name": self.name, "kind": self.kind, "sha256": self.sha256}
+
+    def in_ids_of(self, vocabulary: Vocabulary) -> Corpus:
+        """Return the same text in the ids of a vocabulary, its new symbols appended."""
+        vocabulary = vocabulary.extended(self.vocabulary.symbols)
+        ids = vocabulary.encode("".join(self.vocabulary.symbols))
+        return replace(self, vocabulary=vocabulary, ids=ids[self.ids])
 
     def split(self, held_out: float) -> Split:
         """Split off a share, 0 to below 1, that is only measured.

@@ -154,6 +154,18 @@ class Vocabulary:
         new = sorted(set(symbols) - self._known)
         return Vocabulary((*self.symbols, *new)) if new else self
 
+    def ids_like(self, symbols: Iterable[str]) -> np.ndarray:
+        """Return for each symbol (N,) its id or that of what best stands for it.
+
+        It is -1 where no single symbol that is known does.
+        """
+        ids = {known: number for number, known in enumerate(self.symbols)}
+        likest = (
+            next((ids[s] for s in (symbol, *_stand_ins(symbol)) if s in ids), -1)
+            for symbol in symbols
+        )
+        return np.fromiter(likest, np.int64)
+
     def fit(self, text: str) -> Fitted:
         """Make any text encodable: fold what can be folded, skip the rest.
 

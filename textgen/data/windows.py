@@ -60,6 +60,7 @@ class Windows(ABC):
         padding_id: int,
     ) -> None:
         self._ids = ids
+        self.symbols = len(ids)
         self._config = config
         self._seed = seed
         self._padding_id = padding_id

@@ -77,27 +77,43 @@ def network_of(model: keras.Model) -> Network:
     return Network(arrays[model.layers[1].name][0], tuple(cells), kernel, bias)
 
 
-def set_network(model: keras.Model, network: Network) -> None:
+def set_network(
+    model: keras.Model, network: Network, source: np.ndarray | None = None
+) -> None:
     """Copy weights into a network of `build_model`, which may have more symbols.
 
-    Rows of symbols that are new keep the fresh model's random start; their biases
-    start at the lowest known one, since nothing has been seen of them yet.
+    Symbol i starts as symbol ``source[i]`` of the weights; None means as itself. New
+    ones, where that is -1, keep the fresh model's random start, but for their biases:
+    these start at the lowest known one, since nothing has been seen of them yet.
     """
-    _fill(model.layers[1].embeddings, network.embedding)
-    for layer, known in zip(lstm_layers(model), network.layers, strict=True):
-        for name in ("kernel", "recurrent_kernel", "bias"):
-            _fill(getattr(layer.cell, name), getattr(known, name))
-    dense = model.layers[-1]
-    _fill(dense.kernel, network.dense_kernel)
-    dense.bias.assign(np.full(dense.bias.shape, network.dense_bias.min()))
-    _fill(dense.bias, network.dense_bias)
+    symbols = model.output_shape[-1]
+    if source is None:
+        source = np.arange(symbols)
+        source[network.vocabulary_size :] = -1
+    known = np.flatnonzero(source >= 0)
+    rows = source[known]
+    cells = [layer.cell for layer in lstm_layers(model)]
+    recurrent = [x for x in network.layers if isinstance(x, LSTMWeights)]
+    for cell, weights in zip(cells, recurrent, strict=True):
+        cell.recurrent_kernel.assign(weights.recurrent_kernel)
+        cell.bias.assign(weights.bias)
+    for cell, weights in zip(cells[1:], recurrent[1:], strict=True):
+        cell.kernel.assign(weights.kernel)
+    table, dense = model.layers[1], model.layers[-1]
+    if network.embedding is not None and table.trainable:
+        _set_rows(table.embeddings, known, network.embedding[rows])
+        cells[0].kernel.assign(recurrent[0].kernel)
+    else:  # of one-hot input, each symbol has a row of the first kernel
+        _set_rows(cells[0].kernel, known, recurrent[0].kernel[rows])
+    kernel, bias = np.array(dense.kernel), np.full(symbols, network.dense_bias.min())
+    kernel[:, known] = network.dense_kernel[:, rows]
+    bias[known] = network.dense_bias[rows]
+    dense.set_weights([kernel, bias])
 
 
-def _fill(variable: keras.Variable, known: np.ndarray | None) -> None:
-    """Replace the leading corner of a variable by ``known``."""
-    assert known is not None, "networks of Keras have a table, of one-hot input too"
+def _set_rows(variable: keras.Variable, places: np.ndarray, rows: np.ndarray) -> None:
     array = np.array(variable)
-    array[tuple(slice(n) for n in known.shape)] = known
+    array[places] = rows
     variable.assign(array)
 
 

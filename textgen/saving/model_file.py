@@ -185,7 +185,8 @@ def load_model_for(
 
 def load_trainable(path: str | os.PathLike[str]) -> TrainedModel:
     """Open a model file of ours that a training can go on from."""
-    path = Path(path)
+    is_name = isinstance(path, str) and is_model_name(path)
+    path = find_models(str(path))[0] if is_name else Path(path)
     with _named(path):
         contents = _read(path)
         if contents.metadata is None:

@@ -40,6 +40,37 @@ USUAL_SEQ_LENGTH = PRESETS["course"].windows.seq_length
 NAME_TEXT = "name the text that it was trained on as `vocabulary_from`"
 
 
+@dataclass(frozen=True)
+class TrainedText:
+    """A text that weights were trained on, and the rate of that training."""
+
+    name: str
+    kind: str
+    sha256: str | None  # None if it isn't known
+    held_out: float  # the share that was only measured
+    learning_rate: float | None
+    schedule: str
+
+    def __post_init__(self) -> None:
+        words = (self.name, self.kind, self.sha256 or "", self.schedule)
+        numbers = (self.held_out, self.learning_rate or 1.0)
+        if not all(isinstance(word, str) for word in words) or not all(
+            isinstance(number, float | int) and 0 <= number <= 100 for number in numbers
+        ):
+            raise ValueError("a text described in another way")
+
+    @classmethod
+    def of_training(cls, corpus: Mapping[str, str], config: Config) -> TrainedText:
+        """Return the text of a training, from the identity of its corpus."""
+        own = config.training
+        name, sha256 = corpus.get("name", "unknown"), corpus.get("sha256")
+        rate, schedule = own.learning_rate, own.schedule
+        return cls(name, corpus["kind"], sha256, own.held_out, rate, schedule)
+
+
+UNKNOWN_TEXT = TrainedText("unknown", "text", None, 0.0, None, "cosine")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainedModel:
     """A trained network with all that is needed to use it."""
@@ -50,6 +81,7 @@ class TrainedModel:
     config: Config  # of its training; another program's file tells the windows only
     metadata: Mapping[str, Any]  # the file's JSON in today's form; {} if it has none
     path: Path | None  # the file; None while it is in training
+    texts: tuple[TrainedText, ...] = (UNKNOWN_TEXT,)  # trained on, first to last
 
     def __repr__(self) -> str:
         place = "in memory" if self.path is None else shown_path(self.path)
@@ -148,7 +180,17 @@ def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
         expected = f"metadata that fit the network of {size:,} symbols"
         raise refusal(expected, f"{len(vocabulary):,} symbols, kind {shown(kind)}")
     _check_window(network, config.windows)
-    return TrainedModel(network, vocabulary, kind, config, metadata, path)
+    texts = _texts(metadata, config)
+    return TrainedModel(network, vocabulary, kind, config, metadata, path, texts)
+
+
+def _texts(metadata: Mapping[str, Any], config: Config) -> tuple[TrainedText, ...]:
+    """Return what was trained on; earlier files tell of their own training only."""
+    try:
+        texts = tuple(TrainedText(**text) for text in metadata.get("texts", []))
+        return texts or (TrainedText.of_training(metadata["corpus"], config),)
+    except ANOTHER_FORM as error:
+        raise refusal("texts that a model was trained on", "others") from error
 
 
 def _of_this_format(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ import numpy as np
 import textgen
 from textgen.config import Config
 from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
+from textgen.saving.trained_model import TrainedText
 from textgen.system.files import write_atomically
 
 FORMAT_VERSION = 2
@@ -71,6 +72,7 @@ class Checkpoint:
     run: str  # a random name of this training, also in the record of its model
     config: Config  # everything resolved
     corpus: Mapping[str, str]  # ``name``, ``kind`` and ``sha256`` of the text
+    texts: tuple[TrainedText, ...]  # that the first weights were trained on before
     symbols: tuple[str, ...]  # in id order
     total_steps: int  # the length planned
     lengthened_at: tuple[int, ...]  # steps at which a resume planned a greater length
@@ -116,6 +118,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     record = vars(checkpoint) | {
         "format": FORMAT_VERSION,
         "config": checkpoint.config.to_dict(),
+        "texts": [vars(text) for text in checkpoint.texts],
         "state": state,
     }
     text = json.dumps(record, allow_nan=False).encode()
@@ -172,6 +175,7 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
             variables=tuple(arrays[f"variable_{n}"] for n in range(len(arrays))),
         )
         record["config"] = Config.from_dict(record["config"])
+        record["texts"] = tuple(TrainedText(**text) for text in record.get("texts", []))
         for name in ("symbols", "lengthened_at"):
             record[name] = tuple(record[name])
         return Checkpoint(**record, state=state)

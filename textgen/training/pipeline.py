@@ -23,7 +23,8 @@ def train(
     corpus: str | os.PathLike[str] | None = None, *,
     kind: str | None = None, preset: str | None = None,
     output: str | os.PathLike[str] | None = None,
-    init_from: str | os.PathLike[str] | None = None, resume: bool = False,
+    init_from: str | os.PathLike[str] | None = None, from_scratch: bool = False,
+    resume: bool = False,
     layers: int | None = None, units: int | None = None,
     embedding: int | None = None, dropout: float | None = None,
     input_dropout: float | None = None, seq_length: int | None = None,
@@ -49,7 +50,10 @@ def train(
         kind: ``lines`` or ``text``; None means the saved model's, or the guess.
         preset: name in `textgen.config.PRESETS`; None means the corpus' own.
         output: the ``.h5`` file to write; None means ``models/NAME.h5``.
-        init_from: a saved model to go on from.
+        init_from: a saved model to go on from, a file or a name such as ``english``.
+            None means new weights; for a text of one's own that the model of English
+            predicts well, unless options ask for another network, those of that.
+        from_scratch: begin with new weights in any case.
         resume: go on with the unfinished training whose checkpoint is beside
             ``output``, with its options; start afresh if there is none.
         layers: number of stacked LSTM layers. For this and all that follow down to
@@ -90,7 +94,7 @@ def train(
     started_s = time.monotonic()
     request = TrainingRequest(
         corpus=corpus, kind=kind, preset=preset, output=output, init_from=init_from,
-        resume=resume,
+        from_scratch=from_scratch, resume=resume,
         overrides={
             "layers": layers, "units": units, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,

@@ -17,9 +17,9 @@ from textgen.saving.trained_model import (
 from textgen.system.checks import check_choice
 from textgen.system.hardware import relative_speed
 from textgen.training.budget import peak_rate, size_for
-from textgen.training.schedule import most_steps, shown_steps
+from textgen.training.continuation import continued_config
+from textgen.training.schedule import shown_steps
 
-FINE_TUNING_SHARE = 0.1  # of the saved peak rate, when going on from a saved model
 MAX_ONE_HOT_SYMBOLS = 8192  # the identity that gives them takes a quarter of a GiB
 # What a budget of minutes settles, and the seed.
 CHOSEN_FOR_MINUTES = (
@@ -44,9 +44,8 @@ def choose_config(
     asked for. Otherwise a named corpus without a preset of its name, and any file,
     takes ``lines``' if it is made of lines and ``sonnets``' if not.
 
-    Going on from a saved model keeps its network, windows and schedule; the peak rate
-    is a tenth of the saved one, but with a constant schedule it stays. Its precision
-    is chosen anew, for this machine.
+    Going on from a saved model keeps its network and windows; for everything else
+    there are rules, see `textgen.training.continuation`.
 
     Raises:
         OptionError: unknown preset; a value out of bounds; a network that differs
@@ -58,8 +57,7 @@ def choose_config(
     if start is None:
         config = _from_preset(corpus, preset, overrides).override(**overrides)
     else:
-        config = _from_saved(start.config, overrides)
-        _check_held_out(config, corpus, start)
+        config = continued_config(start, corpus, overrides)
     _check_size(config, len(corpus.vocabulary))
     return config
 
@@ -78,37 +76,6 @@ def _from_preset(
     usual = "lines" if corpus.kind == "lines" else "sonnets"
     own_name = corpus.name if corpus.named and corpus.name in PRESETS else usual
     return PRESETS[preset or own_name]
-
-
-def _from_saved(saved: Config, overrides: Mapping[str, Any]) -> Config:
-    config = saved.override(precision="auto")
-    if saved.training.schedule != "constant":
-        rate = saved.training.learning_rate * FINE_TUNING_SHARE
-        # Rounded, so that people read 3e-05 and not 2.9999999999999997e-05.
-        config = config.override(learning_rate=float(f"{rate:.6g}"))
-    config = config.override(**overrides)
-    for name in ("layers", "units", "embedding"):
-        ours, wanted = getattr(saved.model, name), getattr(config.model, name)
-        if ours != wanted:
-            raise OptionError(
-                f"`{name}` must be the saved model's {ours}, but was {wanted}: "
-                "leave it out, or train without `init_from`"
-            )
-    return config
-
-
-def _check_held_out(config: Config, corpus: Corpus, start: TrainedModel) -> None:
-    """Raise `OptionError` if what is held out was trained on before."""
-    if corpus.sha256 != start.metadata.get("corpus", {}).get("sha256"):
-        return
-    # Read as another kind, the same text is split in another way.
-    kept = start.config.training.held_out if corpus.kind == start.kind else 0
-    if config.training.held_out > kept:
-        raise OptionError(
-            f"`held_out` must be at most {kept:g}, but was "
-            f"{config.training.held_out:g}: the saved model was trained on the rest "
-            "of this text"
-        )
 
 
 def _check_size(config: Config, symbols: int) -> None:
@@ -155,11 +122,12 @@ def _weights(model: ModelConfig, symbols: int) -> int:
 
 
 def describe_length(
-    config: Config, done: int, steps: int, step_s: float, steps_per_epoch: int
+    config: Config, done: int, steps: int, step_s: float, enough_epochs: int | None
 ) -> str:
     """Say in one line how long the training is and, for a budget, how to repeat it.
 
-    Of its steps, which take ``step_s`` seconds each, some may be done already.
+    Of its steps, which take ``step_s`` seconds each, some may be done already. If they
+    are ``enough_epochs``, a budget may have allowed more.
     """
     left_s = (steps - done) * step_s
     if done:
@@ -167,9 +135,8 @@ def describe_length(
     line = f"{shown_steps(steps)}, about {left_s:,.0f} s"
     if config.training.minutes is None:
         return line
-    if steps == most_steps(steps_per_epoch):
-        epochs = steps // steps_per_epoch
-        line = f"the text is short, {epochs} epochs are all that it is worth: {line}"
+    if enough_epochs is not None:
+        line = f"{enough_epochs} epochs are all that a text so short is worth: {line}"
     values = config.override(steps=steps).flat()
     command = " ".join(f"`{name}` {values[name]}" for name in CHOSEN_FOR_MINUTES)
     return f"{line}; to repeat it exactly, in place of `minutes`: {command}"

@@ -14,7 +14,7 @@ from textgen.data.corpus import Corpus
 from textgen.errors import CheckpointError
 from textgen.system.checks import check_choice
 from textgen.training.checkpoint import BEGIN_ANEW, Checkpoint, library_versions
-from textgen.training.schedule import most_steps, total_steps
+from textgen.training.schedule import total_steps
 
 SHOWN_DIGITS = 12  # of a SHA-256
 
@@ -66,11 +66,12 @@ def resumed_config(
 
 
 def planned_steps(
-    checkpoint: Checkpoint, config: Config, steps_per_epoch: int
+    checkpoint: Checkpoint, config: Config, steps_per_epoch: int, most_epochs: int
 ) -> tuple[int | None, list[str]]:
     """Return the steps planned, or more if they are asked for, and notes on them.
 
-    They are None for more minutes, if how many fit into them is yet to be measured.
+    Minutes are worth ``most_epochs`` at the most. The steps are None for more minutes,
+    if how many fit into them is yet to be measured.
 
     Raises:
         CheckpointError: less than planned is asked for, or minutes of a training
@@ -96,12 +97,11 @@ def planned_steps(
         )
     if asked.minutes < began.minutes:
         raise _too_short(f"at least the {began.minutes:g} minutes planned", minutes)
-    if planned < most_steps(steps_per_epoch):
+    if planned < most_epochs * steps_per_epoch:
         return None, []
-    epochs = planned // steps_per_epoch
     return planned, [
-        f"more minutes add nothing: the text is short, and {epochs} epochs are all "
-        "that a budget comes to"
+        f"more minutes add nothing: the text is short, and {most_epochs} epochs are "
+        "all that a budget comes to"
     ]
 
 

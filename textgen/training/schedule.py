@@ -65,7 +65,7 @@ def total_steps(config: TrainingConfig, steps_per_epoch: int) -> int:
 
 
 def steps_in_time(
-    seconds_left: float, seconds_per_step: float, steps_per_epoch: int, done: int = 0
+    seconds_left: float, seconds_per_step: float, most_steps: int, done: int = 0
 ) -> int:
     """Return the length of a training that is given in minutes.
 
@@ -74,12 +74,7 @@ def steps_in_time(
     that are done already are part of the length.
     """
     fitting = max(1, int(seconds_left / seconds_per_step))
-    return min(done + fitting, most_steps(steps_per_epoch))
-
-
-def most_steps(steps_per_epoch: int) -> int:
-    """Return the most steps that are taken unless steps or epochs are asked for."""
-    return BUDGET_EPOCHS * steps_per_epoch
+    return min(done + fitting, most_steps)
 
 
 def shown_steps(count: int) -> str:

@@ -18,7 +18,7 @@ from textgen.errors import OptionError, OutputError, TrainingError
 from textgen.modeling.model import build_model, network_of, set_network
 from textgen.saving.container import FORMAT_VERSION
 from textgen.saving.model_file import serialize
-from textgen.saving.trained_model import TrainedModel
+from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.signals import on_interrupt, raised_on_interrupt
 from textgen.training.checkpoint import (
     MOST_SHARE,
@@ -99,7 +99,9 @@ class TrainingSession:
         with self._strategy.scope():
             model = build_model(config.model, symbols, seed=seed)
         if ready.start is not None:
-            set_network(model, ready.start.network)
+            known = ready.start.vocabulary
+            source = known.ids_like(ready.corpus.vocabulary.symbols)
+            set_network(model, ready.start.network, source)
         self._loop = Training(model, ready.windows, config.training, self._strategy)
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)
@@ -109,8 +111,10 @@ class TrainingSession:
         steps = self._plan_steps(step_s)
         self._begun = self._first_checkpoint(steps)
         self._checkpoints = CheckpointWriter(self._checkpoint, ready.path, self._say)
-        done, per_epoch = self._loop.global_step, ready.windows.steps_per_epoch
-        self._say(describe_length(self._config, done, steps, step_s, per_epoch))
+        epochs = steps / ready.windows.steps_per_epoch
+        enough = ready.most_epochs if epochs == ready.most_epochs else None
+        done = self._loop.global_step
+        self._say(describe_length(self._config, done, steps, step_s, enough))
 
     def _restore(self, state: TrainingState) -> None:
         """Go on from an earlier process' state; say if shards aren't as usual here."""
@@ -148,7 +152,9 @@ class TrainingSession:
                 f"{math.ceil(100 * needed) / 100:.2f} for starting, measuring and one "
                 f"step, but was {training.minutes:g}"
             )
-        return steps_in_time(left_s, step_s, per_epoch, self._loop.global_step)
+        return steps_in_time(
+            left_s, step_s, ready.most_epochs * per_epoch, self._loop.global_step
+        )
 
     def _first_checkpoint(self, steps: int) -> Checkpoint:
         """Return the checkpoint of where the training begins or goes on."""
@@ -161,6 +167,7 @@ class TrainingSession:
             run=run,
             config=self._config,
             corpus=corpus.identity,
+            texts=self._ready.texts,
             symbols=corpus.vocabulary.symbols,
             total_steps=steps,
             lengthened_at=lengthened_at,
@@ -288,6 +295,9 @@ class TrainingSession:
         saved in the form of the exercise, with one prediction after a window.
         """
         config, corpus = self._config, self._ready.corpus
+        own = TrainedText.of_training(corpus.identity, config)
+        # Training on in the same way is no other text.
+        texts = [text for text in self._ready.texts if text != own] + [own]
         symbols = corpus.vocabulary.symbols
         targets, seed = config.windows.targets, config.training.seed
         model = build_model(config.model, len(symbols), targets=targets, seed=seed)
@@ -298,6 +308,7 @@ class TrainingSession:
             "symbols": list(symbols),
             "corpus": corpus.identity,
             "config": config.to_dict(),
+            "texts": [vars(text) for text in texts],
             "training": record,
         }
 

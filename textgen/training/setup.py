@@ -19,9 +19,11 @@ from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import Windows, make_windows
 from textgen.errors import CheckpointError, CorpusError, OptionError, shown
 from textgen.saving.model_file import load_trainable
-from textgen.saving.trained_model import TrainedModel
+from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.files import remove_leftovers
+from textgen.training.base_model import base_model_for
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
+from textgen.training.continuation import epochs_worth
 from textgen.training.held_out import HeldOut
 from textgen.training.output import check_room, is_model_of, locked, prepare_output
 from textgen.training.recipe import checkpoint_bytes, choose_config
@@ -31,12 +33,7 @@ from textgen.training.resume import (
     resumed_config,
     version_notes,
 )
-from textgen.training.schedule import (
-    BUDGET_EPOCHS,
-    most_steps,
-    shown_steps,
-    total_steps,
-)
+from textgen.training.schedule import shown_steps, total_steps
 
 
 @dataclass(frozen=True)
@@ -51,6 +48,7 @@ class TrainingRequest:
     preset: str | None = None
     output: str | os.PathLike[str] | None = None
     init_from: str | os.PathLike[str] | None = None
+    from_scratch: bool = False
     resume: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
@@ -70,10 +68,18 @@ class Preparation:
     held_out: HeldOut
     path: Path  # the file to write; its folder exists and can be written
     total_steps: int | None  # None: how many fit into the minutes is yet to be measured
+    most_epochs: int  # that the text is worth, if neither epochs nor steps are given
     start: TrainedModel | None = None  # the saved model to go on from
     checkpoint: Checkpoint | None = None  # the training to resume
     finished: bool = False  # there is nothing left to do
     notes: tuple[str, ...] = ()  # lines worth telling
+
+    @property
+    def texts(self) -> tuple[TrainedText, ...]:
+        """What the weights were trained on before this training, first to last."""
+        if self.checkpoint is not None:
+            return self.checkpoint.texts
+        return () if self.start is None else self.start.texts
 
     @property
     def summary(self) -> str:
@@ -95,12 +101,9 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
 
     No other training writes its file until the ``with`` is left.
     """
-    if request.init_from is not None and (request.resume or request.preset):
-        other = "resume" if request.resume else "preset"
-        own = "weights" if request.resume else "configuration"
-        raise OptionError(
-            f"give `{other}` or `init_from`, not both: each brings its own {own}"
-        )
+    for name in ("resume", "preset", "from_scratch"):
+        if request.init_from is not None and getattr(request, name):
+            raise OptionError(f"give `{name}` or `init_from`, not both")
     if request.resume:
         path = prepare_output(request.output, corpus_name(request.corpus_or_default))
     else:
@@ -124,29 +127,39 @@ def _new_training(request: TrainingRequest) -> Preparation:
     """Prepare a training that begins with new weights or those of a saved model."""
     start = None
     notes: list[str] = []
-    if request.init_from is None:
-        corpus = load_corpus(request.corpus_or_default, request.kind)
-    else:
+    if request.init_from is not None:
         start = load_trainable(request.init_from)
         corpus = _corpus_to_go_on_with(request, start)
+    else:
+        corpus = load_corpus(request.corpus_or_default, request.kind)
+        if not request.from_scratch and request.preset is None:
+            start = base_model_for(corpus, request.overrides)
+        if start is not None:
+            corpus = corpus.in_ids_of(start.vocabulary)
+            notes.append(
+                f"going on from the model of English, {str(start.path)!r}, which "
+                "predicts this text well (`from_scratch` trains anew)"
+            )
     config = choose_config(corpus, request.preset, start, request.overrides)
     windows, held_out = _cut(corpus, config)
     path = prepare_output(request.output, corpus.name)
+    most_epochs = epochs_worth(windows.symbols, start.texts if start else ())
     steps = None
     # Minutes are limited to what a short text is worth when they are planned.
     if config.training.minutes is None:
         steps = total_steps(config.training, windows.steps_per_epoch)
         asked = any(request.overrides.get(name) is not None for name in LENGTHS)
-        if not asked and steps > most_steps(windows.steps_per_epoch):
-            config = config.override(epochs=BUDGET_EPOCHS)
-            steps = most_steps(windows.steps_per_epoch)
+        if not asked and steps > most_epochs * windows.steps_per_epoch:
+            config = config.override(epochs=most_epochs)
+            steps = most_epochs * windows.steps_per_epoch
             notes.append(
-                f"the text is short, {BUDGET_EPOCHS} epochs are all that it is worth "
+                f"the text is short, {most_epochs} epochs are all that it is worth "
                 "(unless `steps` or `epochs` say otherwise)"
             )
     return Preparation(
-        corpus, config, windows, held_out, path, steps, start, notes=tuple(notes)
-    )
+        corpus, config, windows, held_out, path, steps, most_epochs, start,
+        notes=tuple(notes),
+    )  # fmt: skip
 
 
 def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corpus:
@@ -183,7 +196,9 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     check_corpus(checkpoint, corpus, request.kind)
     corpus = replace(corpus, kind_reason="as before")
     windows, held_out = _cut(corpus, config)
-    steps, more = planned_steps(checkpoint, config, windows.steps_per_epoch)
+    most_epochs = epochs_worth(windows.symbols, checkpoint.texts)
+    per_epoch = windows.steps_per_epoch
+    steps, more = planned_steps(checkpoint, config, per_epoch, most_epochs)
     done = checkpoint.state.global_step
     finished = done == steps and is_model_of(path, checkpoint.run, done)
     if finished:
@@ -192,7 +207,7 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
             f"for more give a greater length, `steps` {2 * done} say"
         )
     return Preparation(
-        corpus, config, windows, held_out, path, steps,
+        corpus, config, windows, held_out, path, steps, most_epochs,
         checkpoint=checkpoint, finished=finished,
         notes=(*notes, *more, *version_notes(checkpoint)),
     )  # fmt: skip

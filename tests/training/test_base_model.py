@@ -1,0 +1,117 @@
+"""Which texts of one's own go on from the model of English."""
+
+import bz2
+import math
+import random
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from training.helpers import prepared
+
+from textgen.data.corpus import load_corpus
+from textgen.saving.model_file import load_model
+from textgen.training import base_model
+from textgen.training.base_model import base_model_for, predicts
+
+WORDS = ("sea", "hill", "lies", "still", "between", "quiet", "hour", "the", "and")
+
+
+@pytest.fixture
+def shipped(prose_model, tmp_path, monkeypatch):
+    """A folder of shipped models in which a tiny one stands for that of English."""
+    folder = tmp_path / "shipped"
+    folder.mkdir()
+    shutil.copy(prose_model, folder / "english-pretrained.h5")
+    monkeypatch.setattr(base_model, "data_folder", lambda kind: folder)
+    return folder
+
+
+@pytest.fixture
+def story(tmp_path):
+    """A file of 1,000 words in random order."""
+    path = tmp_path / "story.txt"
+    path.write_text(" ".join(random.Random(0).choices(WORDS, k=1000)))
+    return path
+
+
+def predicting(monkeypatch, nats):
+    """Let any model predict any text so well; return which ids were measured."""
+    measured = []
+
+    def fake(model, ids, max_symbols):
+        measured.append(ids)
+        return nats
+
+    monkeypatch.setattr(base_model, "held_out_nats", fake)
+    return measured
+
+
+@pytest.mark.parametrize("held_out", [None, 0.5])
+def test_a_text_is_compared_with_what_bzip2_makes_of_its_training_part(
+    story, prose_model, monkeypatch, held_out
+):
+    corpus, model = load_corpus(story), load_model(prose_model)
+    text = story.read_text()[: int(len(corpus.ids) * (1 - (held_out or 0.1)))]
+    nats = 8 * math.log(2) * len(bz2.compress(text.encode())) / len(text)
+    limit = base_model.MOST_OF_BZIP2 * nats
+    measured = predicting(monkeypatch, limit - 1e-9)
+    assert predicts(model, corpus, held_out)
+    assert model.vocabulary.decode(measured[0]) == text
+    predicting(monkeypatch, limit + 1e-9)
+    assert not predicts(model, corpus, held_out)
+
+
+def test_an_unknown_alphabet_is_not_even_measured(story, prose_model, monkeypatch):
+    text = story.read_text()
+    story.write_text(text.translate(str.maketrans("aeiou", "αειου")))
+    measured = predicting(monkeypatch, 0.0)
+    assert not predicts(load_model(prose_model), load_corpus(story), None)
+    assert not measured
+    # Symbols for which another one stands are known.
+    story.write_text(text.translate(str.maketrans("aeiou ", "äéîöù\u00a0")))
+    assert predicts(load_model(prose_model), load_corpus(story), None)
+    np.testing.assert_array_equal(
+        measured[0], load_model(prose_model).vocabulary.encode(text[: len(measured[0])])
+    )
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"layers": 2}, {"units": 16}, {"embedding": 8}, {"targets": "last"},
+        {"seq_length": 10}, {"stride": 3},
+    ],
+)  # fmt: skip
+def test_who_asks_for_another_network_gets_it(shipped, story, monkeypatch, option):
+    predicting(monkeypatch, 0.0)
+    corpus = load_corpus(story)
+    assert base_model_for(corpus, dict.fromkeys(option)) is not None
+    assert base_model_for(corpus, option) is None
+
+
+def test_named_corpora_lines_and_clones_without_the_model_begin_afresh(
+    shipped, story, monkeypatch
+):
+    predicting(monkeypatch, 0.0)
+    corpus = load_corpus(story)
+    assert base_model_for(corpus, {}).path.parent == shipped
+    assert base_model_for(replace(corpus, named=True), {}) is None
+    assert base_model_for(load_corpus(story, "lines"), {}) is None
+    (shipped / "english-pretrained.h5").unlink()
+    assert base_model_for(corpus, {}) is None
+
+
+def test_a_training_goes_on_from_it_and_says_so(shipped, story, output, monkeypatch):
+    predicting(monkeypatch, 0.0)
+    story.write_text(story.read_text() + "☃")
+    ready = prepared(story, output)
+    assert ready.start.path == shipped / "english-pretrained.h5"
+    assert ready.config.model.units == 16
+    known = ready.start.vocabulary.symbols
+    assert ready.corpus.vocabulary.symbols == (*known, "☃")
+    assert ready.corpus.vocabulary.decode(ready.corpus.ids) == story.read_text()
+    assert any("`from_scratch` trains anew" in note for note in ready.notes)
+    for options in ({"from_scratch": True}, {"preset": "sonnets"}):
+        assert prepared(story, output, **options).start is None

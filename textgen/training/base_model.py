@@ -1,0 +1,54 @@
+"""Whether a user's own text goes on from the model of English that comes with it.
+
+A network that knows English is far ahead on English texts, and behind on others. So
+the model predicts a sample of the training part as it is, and bzip2 compresses the
+beginning of it, which says about how well a fresh network would do: a text goes on
+from the model if that needs at most `MOST_OF_BZIP2` times as many nats per character
+(docs/experiments.md has both for several texts).
+"""
+
+from __future__ import annotations
+
+import bz2
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from textgen.data.corpus import Corpus, data_folder
+from textgen.evaluation.nats import held_out_nats
+from textgen.saving.find_model import PRETRAINED
+from textgen.saving.model_file import load_trainable
+from textgen.saving.trained_model import TrainedModel
+
+BASE_MODEL = "english"
+MOST_OF_BZIP2 = 1.5
+COMPRESSED_CHARS = 100_000
+MEASURED_CHARS = 4_000
+LEAST_KNOWN = 0.9  # share of the characters that the model, or a like symbol, knows
+# Whoever sets one of these wants another network than the model's.
+OF_ANOTHER_NETWORK = ("layers", "units", "embedding", "targets", "seq_length", "stride")
+
+
+def base_model_for(corpus: Corpus, overrides: Mapping[str, Any]) -> TrainedModel | None:
+    """Return the model to go on from, or None if the text is better trained afresh."""
+    path = data_folder("models") / f"{BASE_MODEL}{PRETRAINED}"
+    asked = any(overrides.get(name) is not None for name in OF_ANOTHER_NETWORK)
+    if asked or corpus.named or corpus.kind != "text" or not os.path.isfile(path):
+        return None
+    base = load_trainable(path)
+    return base if predicts(base, corpus, overrides.get("held_out")) else None
+
+
+def predicts(model: TrainedModel, corpus: Corpus, held_out: float | None) -> bool:
+    """Tell whether a model predicts the training part well enough to go on from it."""
+    training = corpus.split(0.1 if held_out is None else held_out).training
+    first = training[:COMPRESSED_CHARS]
+    compressed = bz2.compress(corpus.vocabulary.decode(first).encode())
+    by_bzip2 = 8 * math.log(2) * len(compressed) / len(first)
+    ids = model.vocabulary.ids_like(corpus.vocabulary.symbols)[training]
+    known = ids[ids >= 0]
+    if len(known) < LEAST_KNOWN * len(ids):
+        return False
+    nats = held_out_nats(model, known, max_symbols=MEASURED_CHARS)
+    return nats <= MOST_OF_BZIP2 * by_bzip2

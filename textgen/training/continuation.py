@@ -1,0 +1,133 @@
+"""How a saved model is trained on: rules for the text, and what it has seen of it.
+
+The rules were fitted to trainings that went on from models of English
+(docs/experiments.md), none of which is reported. They speak of
+
+    n  characters of the training part
+    r  peak rate of the model's first training, as that of a cosine
+
+1. **Rate.** A cosine from 1.5·r; from 0.2·r on a text that was trained on before.
+2. **Length.** 8·(90,000 / n)^¼ epochs, from 3 to 16. Minutes are a limit, too.
+3. **Regularisation.** Dropout 0.2·(90,000 / n)^¼, from 0.05 to 0.4, and a weight decay
+   of 0.1.
+4. **Batches** of 32 windows; of 16 where an epoch would have less than 40 steps.
+
+None of it looks at the held-out part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textgen.config import Config
+from textgen.data.corpus import Corpus
+from textgen.errors import OptionError
+from textgen.saving.trained_model import TrainedModel, TrainedText
+from textgen.training import schedule
+from textgen.training.budget import RATE_FACTOR, peak_rate
+
+REFERENCE_CHARS = 90_000
+FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 3, 8, 16
+RATE_SHARE, RATE_SHARE_OF_SEEN_TEXT = 1.5, 0.2
+LEAST_DROPOUT, USUAL_DROPOUT, MOST_DROPOUT = 0.05, 0.2, 0.4
+WEIGHT_DECAY = 0.1
+BATCH_SIZE, SMALL_BATCH_SIZE = 32, 16
+FEWEST_STEPS_PER_EPOCH = 40
+NETWORK = ("layers", "units", "embedding")
+
+
+def continued_config(
+    start: TrainedModel, corpus: Corpus, overrides: Mapping[str, Any]
+) -> Config:
+    """Return the configuration with which a saved model is trained on.
+
+    Its network and windows are kept; what ``overrides`` don't say is left to the rules.
+
+    Raises:
+        OptionError: a network that differs from the saved one; a part held out that
+            was trained on before.
+    """
+    saved = start.config
+    for name in NETWORK:
+        ours, wanted = getattr(saved.model, name), overrides.get(name)
+        if wanted not in (None, ours):
+            raise OptionError(
+                f"`{name}` must be the saved model's {ours}, but was {wanted}: "
+                "leave it out, or train without `init_from`"
+            )
+    unseen = unseen_share(corpus, start.texts)
+    held_out = _held_out(unseen, overrides.get("held_out"))
+    chars = max(1, round(len(corpus.ids) * (1 - held_out)))
+    share = RATE_SHARE if unseen is None else RATE_SHARE_OF_SEEN_TEXT
+    per_batch = BATCH_SIZE * saved.windows.seq_length
+    many_steps = chars >= FEWEST_STEPS_PER_EPOCH * per_batch
+    by_rule = Config().override(
+        **{name: getattr(saved.model, name) for name in NETWORK},
+        **vars(saved.windows),
+        dropout=round(_by_size(LEAST_DROPOUT, USUAL_DROPOUT, MOST_DROPOUT, chars), 2),
+        batch_size=BATCH_SIZE if many_steps else SMALL_BATCH_SIZE,
+        learning_rate=float(f"{share * first_rate(start):.3g}"),
+        weight_decay=WEIGHT_DECAY,
+        epochs=epochs_worth(chars, start.texts),
+        held_out=held_out,
+    )
+    return by_rule.override(**overrides)
+
+
+def epochs_worth(chars: int, texts: Sequence[TrainedText]) -> int:
+    """Return how many epochs a text is worth to weights that were trained on others."""
+    if not texts:
+        return schedule.BUDGET_EPOCHS
+    return round(_by_size(FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS, chars))
+
+
+def first_rate(start: TrainedModel) -> float:
+    """Return the peak rate of a model's first training, as that of a cosine.
+
+    One that isn't known is taken from the rule for networks of its size.
+    """
+    first, model = start.texts[0], start.config.model
+    if first.learning_rate is None:
+        return peak_rate(model.layers, model.units, "cosine")
+    averaged = first.schedule == "averaged"
+    return first.learning_rate / (RATE_FACTOR if averaged else 1)
+
+
+def unseen_share(corpus: Corpus, texts: Sequence[TrainedText]) -> float | None:
+    """Return the share of a text that none of the trainings on it has seen.
+
+    None if there was none. Read as another kind, it was split in another way, so that
+    all of it may have been seen.
+    """
+    same = [text for text in texts if text.sha256 == corpus.sha256]
+    shares = [text.held_out if text.kind == corpus.kind else 0.0 for text in same]
+    return min(shares, default=None)
+
+
+def seen_remark(corpus: Corpus, texts: Sequence[TrainedText]) -> str:
+    """Return what the line with the held-out figure must add; mostly nothing."""
+    if any(text.sha256 is None for text in texts):
+        return ", which may have been trained on before: by which texts isn't known"
+    if any(t.name == corpus.name and t.sha256 != corpus.sha256 for t in texts):
+        return (
+            f", of which some may have been trained on before: {corpus.name} was, "
+            "with other contents"
+        )
+    return ""
+
+
+def _held_out(unseen: float | None, asked: float | None) -> float:
+    if asked is None:
+        return Config().training.held_out if unseen is None else unseen
+    if unseen is not None and asked > unseen:
+        raise OptionError(
+            f"`held_out` must be at most {unseen:g}, but was {asked:g}: the saved "
+            "model was trained on the rest of this text"
+        )
+    return asked
+
+
+def _by_size(least: float, usual: float, most: float, chars: int) -> float:
+    """Return a number that is larger for shorter texts, within bounds."""
+    return min(max(least, usual * (REFERENCE_CHARS / chars) ** 0.25), most)
