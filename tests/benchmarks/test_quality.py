@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.worker import BenchmarkError
-from benchmarks.quality import held_out_loss, novelty, trainings
+from benchmarks.quality import held_out_loss, novelty, own_texts, trainings
 from benchmarks.quality.ngram import (
     NGram,
     best_ngram_nats,
@@ -253,3 +253,19 @@ def test_a_text_is_written_and_judged(prose_model, tmp_path, monkeypatch, capsys
     assert rows["temperature 0.7"] == ["200", "0.000%", "below 40"]
     # The held-out verse repeats the rest: all of it is found.
     assert rows["held out"][1:] == ["100.000%", rows["held out"][0]]
+
+
+def test_a_text_of_ones_own_is_trained_on_in_three_ways(monkeypatch, tmp_path):
+    run = []
+    monkeypatch.setattr(own_texts, "run_training", lambda *given: run.append(given))
+    own_texts.contest_of_text("a.txt", 1.5, tmp_path, long_minutes=20, base="b.h5")
+    own_texts.contest_of_text("a.txt", 1.5, tmp_path)
+    options = [" ".join(given[2]) for given in run]
+    assert options == [
+        "--kind text --minutes 1.5 --init-from b.h5",
+        "--kind text --minutes 1.5 --from-scratch",
+        "--kind text --minutes 20 --from-scratch",
+        "--kind text --minutes 1.5",
+        "--kind text --minutes 1.5 --from-scratch",
+    ]
+    assert {given[1] for given in run} == {"a.txt"}
