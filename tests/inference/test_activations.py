@@ -1,5 +1,7 @@
 """Each activation by its formula, in float64."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -7,8 +9,10 @@ from textgen.inference.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
 
 FORMULAS = {
     "elu": lambda x: x if x > 0 else np.exp(x) - 1,
+    "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
     "hard_sigmoid": lambda x: min(max(0.2 * x + 0.5, 0), 1),
     "hard_sigmoid_3": lambda x: min(max(x + 3, 0), 6) / 6,
+    "leaky_relu": lambda x: x if x > 0 else 0.2 * x,
     "linear": lambda x: x,
     "relu": lambda x: max(x, 0),
     "selu": lambda x: SELU_SCALE * (x if x > 0 else SELU_ALPHA * (np.exp(x) - 1)),

@@ -21,7 +21,7 @@ from textgen.data.vocabulary import END_SYMBOL
 from textgen.errors import OptionError
 from textgen.evaluation.metrics import bits_per_char, perplexity
 from textgen.generation.streaming import as_model, known_ids
-from textgen.inference.decoder import Decoder, WindowDecoder
+from textgen.inference.decoder import AnyDecoder, Decoder
 from textgen.saving.trained_model import TrainedModel
 
 LEAD_CHARS = 128  # read before a segment of a sample begins to count
@@ -115,7 +115,7 @@ def _sum_of_losses(
 class _Reading(NamedTuple):
     """B texts that are read together, symbol by symbol, in N steps."""
 
-    decoder: Decoder | WindowDecoder  # of batch size B, in the state to begin with
+    decoder: AnyDecoder  # of batch size B, in the state to begin with
     inputs: np.ndarray  # (N, B) ids
     targets: np.ndarray  # (N, B) ids of the symbols that come next
     counted: np.ndarray  # (N, B) bool, the targets whose loss counts
@@ -158,7 +158,9 @@ def _window_readings(
     for start in range(0, len(places), WINDOWS_AT_ONCE):
         targets = places[start : start + WINDOWS_AT_ONCE] + steps
         counted = np.broadcast_to(steps == 0, targets.shape)
-        decoder = Decoder(model.network, targets.shape[1])
+        rows = targets.shape[1]
+        both_ways = model.network.reads_both_ways
+        decoder = model.decoder(rows) if both_ways else Decoder(model.network, rows)
         yield _Reading(decoder, ids[targets - 1], ids[targets], counted)
 
 

@@ -14,6 +14,14 @@ import numpy as np
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
+LEAKY_SLOPE = 0.2  # of the activation; the layer LeakyReLU says its own
+# Coefficients of t = 1 / (1 + z / 2), the highest power first, in
+# erfc(z) = t exp(-z z + polynomial), for z from 0 on.
+ERFC_FIT = (
+    *(0.17087277, -0.82215223, 1.48851587, -1.13520398, 0.27886807),
+    *(-0.18628806, 0.09678418, 0.37409196, 1.00002368, -1.26551223),
+)
+
 InPlace = Callable[[np.ndarray], object]
 
 
@@ -48,10 +56,25 @@ def _silu(x: np.ndarray) -> None:
     x *= gate
 
 
+def _leaky_relu(x: np.ndarray) -> None:
+    np.multiply(x, LEAKY_SLOPE, out=x, where=x < 0)
+
+
+def _gelu(x: np.ndarray) -> None:
+    # x times the normal distribution function, erfc(-x / sqrt(2)) / 2, by a Chebyshev
+    # fit whose relative error is below 1.2e-7 (Press et al., "Numerical Recipes").
+    z = np.abs(x, dtype=np.float64) / np.sqrt(2)
+    t = 1 / (1 + 0.5 * z)
+    tail = 0.5 * t * np.exp(np.polyval(ERFC_FIT, t) - z * z)
+    np.multiply(x, np.where(x < 0, tail, 1 - tail), out=x, casting="same_kind")
+
+
 ACTIVATIONS: Mapping[str, InPlace] = {
     "elu": lambda x: np.copyto(x, np.expm1(np.minimum(x, 0)), where=x < 0),
+    "gelu": _gelu,
     "hard_sigmoid": _hard_sigmoid,
     "hard_sigmoid_3": _hard_sigmoid_3,
+    "leaky_relu": _leaky_relu,
     "linear": lambda x: None,
     "relu": lambda x: np.maximum(x, 0, out=x),
     "selu": _selu,

@@ -2,7 +2,8 @@
 
 A `Decoder` carries the recurrent state through its texts. A `WindowDecoder` is for
 models trained on targets ``last``, which have only ever seen windows of T symbols from
-zero state. Both advance a batch of B independent texts together.
+zero state; a `WholeWindowDecoder` is for those that read them in both directions, too.
+All advance a batch of B independent texts together.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import numpy as np
 
 from textgen.errors import ModelFileError
 from textgen.inference.base import RecurrentStack
-from textgen.inference.generic import GenericStack, apply_pointwise
+from textgen.inference.both_ways import BothWays
+from textgen.inference.generic import GenericStack, apply_stepwise
 from textgen.inference.lstm import LSTMStack, aligned_zeros
 from textgen.inference.weights import Network
 
@@ -78,6 +80,38 @@ class WindowDecoder:
         self._symbols_read[slots] = 0
 
 
+class WholeWindowDecoder:
+    """Predicts each symbol from the T before it, all of which are read at each step."""
+
+    def __init__(self, network: Network, seq_length: int, batch_size: int = 1):
+        """Begin ``batch_size`` texts, with windows of ``seq_length`` symbols, T."""
+        self.batch_size = batch_size
+        self._network = BothWays(network)
+        self._output_layer = _OutputLayer(network, batch_size)
+        self._units = network.layers[-1].units or 0
+        self._ids = np.zeros((batch_size, seq_length), np.int64)
+        self._lengths = np.zeros(batch_size, np.int64)  # of the windows so far
+
+    def step(self, ids: np.ndarray | int) -> np.ndarray:
+        """Let each text read one symbol; see `Decoder.step`."""
+        window = self._ids.shape[1]
+        self._ids[:, :-1] = self._ids[:, 1:]
+        self._ids[:, -1] = ids
+        self._lengths = np.minimum(self._lengths + 1, window)
+        hidden = np.empty((self.batch_size, self._units), np.float32)
+        for length in np.unique(self._lengths):
+            rows = self._lengths == length
+            hidden[rows] = self._network.read(self._ids[rows, window - length :])
+        return self._output_layer.logits(hidden)
+
+    def reset(self, slots: np.ndarray | list[int]) -> None:
+        """Begin new texts in some slots, 0 to B - 1, of the batch."""
+        self._lengths[slots] = 0
+
+
+AnyDecoder = Decoder | WindowDecoder | WholeWindowDecoder
+
+
 def _recurrent_stack(network: Network, rows: int) -> RecurrentStack:
     stack = LSTMStack if network.is_plain_lstm else GenericStack
     return stack(network, rows)
@@ -98,7 +132,7 @@ class _OutputLayer:
 
     def logits(self, hidden: np.ndarray) -> np.ndarray:
         if self._head:
-            hidden = apply_pointwise(hidden, self._head)
+            hidden = apply_stepwise(hidden, self._head)
         np.dot(hidden, self._kernel, out=self._logits)
         np.add(self._logits, self._bias, out=self._logits)
         if self._may_overflow and not np.isfinite(self._logits).all():

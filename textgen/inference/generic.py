@@ -1,7 +1,8 @@
 """Stacks of any recurrent layers that Keras has had, in NumPy, each by its formulas.
 
-LSTM, GRU and simple recurrent layers of any activation, with dense layers between them,
-and symbols that are skipped as padding, as other programs save them.
+LSTM, GRU and simple recurrent layers of any activation, with dense layers and
+normalizations between them, and symbols that are skipped as padding, as other programs
+save them. `textgen.inference.both_ways` has what reads in both directions, and
 `textgen.inference.lstm` is the fast form for our own networks.
 """
 
@@ -15,11 +16,14 @@ from textgen.inference.activations import ACTIVATIONS
 from textgen.inference.base import RecurrentStack, State, input_table
 from textgen.inference.weights import (
     GRUWeights,
+    LayerNormalization,
     LSTMWeights,
     Network,
+    OneDirection,
     Pointwise,
-    Recurrent,
+    Scaling,
     SimpleRNNWeights,
+    Stepwise,
 )
 
 
@@ -100,9 +104,15 @@ class _SimpleRNN:
 
 
 # `textgen.inference.decoder` checks for numbers beyond float32 once, in the logits.
-_quietly = np.errstate(over="ignore", invalid="ignore")
+quietly = np.errstate(over="ignore", invalid="ignore")
 
+Cell = _LSTM | _GRU | _SimpleRNN
 _CELLS = {LSTMWeights: _LSTM, GRUWeights: _GRU, SimpleRNNWeights: _SimpleRNN}
+
+
+def make_cell(weights: OneDirection, rows: int) -> Cell:
+    """Return the cell of a recurrent layer, with zero states for so many sequences."""
+    return _CELLS[type(weights)](weights, rows)
 
 
 class GenericStack(RecurrentStack):
@@ -111,18 +121,18 @@ class GenericStack(RecurrentStack):
     def __init__(self, network: Network, rows: int):
         """Begin so many sequences from zero state."""
         first = network.layers[0]
-        assert isinstance(first, Recurrent)
+        assert isinstance(first, OneDirection)
         self._masked = network.masked
         self._input_table = input_table(network.embedding, first.kernel, first.bias)
         self._cells = {
-            number: _CELLS[type(layer)](layer, rows)
+            number: make_cell(layer, rows)
             for number, layer in enumerate(network.layers)
-            if isinstance(layer, Recurrent)
+            if isinstance(layer, OneDirection)
         }
         self._layers = network.layers
         self.output = self._cells[len(network.layers) - 1].output
 
-    @_quietly
+    @quietly
     def step(self, ids: np.ndarray | int) -> None:
         """Let every sequence read one symbol; see `RecurrentStack.step`."""
         masked = None if self._masked is None else self._masked[ids]
@@ -136,31 +146,44 @@ class GenericStack(RecurrentStack):
             state[rows] = kept[rows]
 
     def _read(self, ids: np.ndarray | int) -> None:
-        received = self._input_table[ids]
-        output = None
+        output: np.ndarray | None = None
         for number, layer in enumerate(self._layers):
-            if output is not None:
-                received = _product(output, layer)
-            if cell := self._cells.get(number):
-                cell.step(received)
-                output = cell.output
+            if isinstance(layer, OneDirection):
+                if output is None:
+                    received = self._input_table[ids]
+                else:
+                    received = output @ layer.kernel + layer.bias
+                self._cells[number].step(received)
+                output = self._cells[number].output
             else:
-                ACTIVATIONS[layer.activation](received)
-                output = received
+                assert output is not None
+                assert isinstance(layer, Stepwise)
+                output = _apply(output, layer)
 
     def states(self) -> State:
         """Return the arrays that hold the states; see `RecurrentStack.states`."""
         return tuple(state for cell in self._cells.values() for state in cell.state)
 
 
-@_quietly
-def apply_pointwise(x: np.ndarray, layers: Sequence[Pointwise]) -> np.ndarray:
-    """Return ``x`` (..., D) after dense layers and activations; ``x`` itself stays."""
+@quietly
+def apply_stepwise(x: np.ndarray, layers: Sequence[Stepwise]) -> np.ndarray:
+    """Return ``x`` (..., D) after layers that work on each step; ``x`` itself stays."""
     for layer in layers:
-        x = _product(x, layer)
-        ACTIVATIONS[layer.activation](x)
+        x = _apply(x, layer)
     return x
 
 
-def _product(x: np.ndarray, layer: Recurrent | Pointwise) -> np.ndarray:
-    return x.copy() if layer.kernel is None else x @ layer.kernel + layer.bias
+def _apply(x: np.ndarray, layer: Stepwise) -> np.ndarray:
+    if isinstance(layer, Pointwise):
+        x = x.copy() if layer.kernel is None else x @ layer.kernel + layer.bias
+        ACTIVATIONS[layer.activation](x)
+        return x
+    if isinstance(layer, Scaling):
+        return x * layer.scale + layer.offset
+    if isinstance(layer, LayerNormalization):
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = np.square(centred).mean(axis=-1, keepdims=True)
+        return centred / np.sqrt(variance + layer.epsilon) * layer.scale + layer.offset
+    above = x if layer.max_value is None else np.minimum(x, layer.max_value)
+    below = layer.negative_slope * (x - layer.threshold)
+    return np.where(x > layer.threshold, above, below)

@@ -1,6 +1,8 @@
 """The weights of a trained network, layer by layer, as plain arrays.
 
-    ids ─► input table ─► recurrent layers (pointwise layers between) ─► head ─► logits
+    ids ─► input table ─► recurrent layers (others between) ─► head ─► logits
+
+The others work on each step alone: dense layers, activations, normalizations.
 
 All arrays are float32 in the layout of Keras 3; `textgen.saving.keras_layers` converts
 what older files hold. Activations have the names of `textgen.inference.activations`.
@@ -84,7 +86,54 @@ class Pointwise(_OneLine):
         return None if self.bias is None else len(self.bias)
 
 
-Recurrent = LSTMWeights | GRUWeights | SimpleRNNWeights
+@dataclass(frozen=True, eq=False, repr=False)
+class Scaling(_OneLine):
+    """x · scale + offset: a batch normalization, once a model is trained."""
+
+    scale: np.ndarray  # (U,)
+    offset: np.ndarray  # (U,)
+    units = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LayerNormalization(_OneLine):
+    """(x - mean) / sqrt(variance + epsilon) · scale + offset (Ba et al. 2016)."""
+
+    scale: np.ndarray  # (U,)
+    offset: np.ndarray  # (U,)
+    epsilon: float
+    units = None
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rectifier(_OneLine):
+    """x above a threshold, up to a maximum; below it, slope · (x - threshold)."""
+
+    negative_slope: float
+    max_value: float | None = None
+    threshold: float = 0.0
+    units = None
+
+
+OneDirection = LSTMWeights | GRUWeights | SimpleRNNWeights
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BidirectionalWeights(_OneLine):
+    """Two recurrent layers, one of which reads the window from its end."""
+
+    forward: OneDirection
+    backward: OneDirection
+    merge: str  # of both outputs: ``concat``, ``sum``, ``ave`` or ``mul``
+
+    @property
+    def units(self) -> int:
+        """The size of the layer's output."""
+        return self.forward.units * (2 if self.merge == "concat" else 1)
+
+
+Recurrent = OneDirection | BidirectionalWeights
+Stepwise = Pointwise | Scaling | LayerNormalization | Rectifier
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -92,16 +141,21 @@ class Network(_OneLine):
     """All weights of a trained network."""
 
     embedding: np.ndarray | None  # (V, D); None: one-hot input, no identity is stored
-    layers: tuple[Recurrent | Pointwise, ...]  # the first and the last are recurrent
+    layers: tuple[Recurrent | Stepwise, ...]  # the first and the last are recurrent
     dense_kernel: np.ndarray  # (U, V), of the last dense layer, which gives the logits
     dense_bias: np.ndarray  # (V,)
-    head: tuple[Pointwise, ...] = ()  # layers before the last dense one
+    head: tuple[Stepwise, ...] = ()  # layers before the last dense one
     masked: np.ndarray | None = None  # (V,) bool, symbols to skip as padding, if any
 
     @property
     def vocabulary_size(self) -> int:
         """V, the number of symbols."""
         return len(self.dense_bias)
+
+    @property
+    def reads_both_ways(self) -> bool:
+        """Whether a layer reads windows from their end, too."""
+        return any(isinstance(layer, BidirectionalWeights) for layer in self.layers)
 
     @property
     def is_plain_lstm(self) -> bool:

@@ -8,7 +8,9 @@ setting means, and what it is where the file doesn't say, depends on the version
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +23,8 @@ from textgen.saving.keras_schema import (
     KNOWN_MODEL_KEYS,
     KNOWN_SETTINGS,
     LAYERS,
+    MASK_OPERATION,
+    ONE_DIRECTION,
     POLICIES,
     RENAMED,
 )
@@ -28,6 +32,8 @@ from textgen.saving.keras_schema import (
 MAX_LAYERS = 100
 MAX_NAME_CHARS = 200
 MAX_SIZE = 1 << 21  # of any axis: more than there are Unicode symbols
+# What the two layers of a Bidirectional have in common.
+SHARED = ("units", "return_sequences", "stateful", "time_major", "zero_output_for_mask")
 SHAPES = ("batch_input_shape", "batch_shape")  # where a layer says that of its input
 
 
@@ -47,6 +53,7 @@ class Layer:
     name: str  # of its arrays' group
     settings: Mapping[str, Any]  # by today's names
     distributed: bool = False  # whether it was within a TimeDistributed
+    directions: tuple[Layer, ...] = ()  # the two within a Bidirectional
 
     @property
     def shown(self) -> str:
@@ -65,6 +72,15 @@ class Layer:
         if not isinstance(value, bool):
             raise refusal(f"{name} of {self.shown} as true or false", shown(value))
         return value
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """Return a setting that is a number."""
+        value = self.settings.get(name, default)
+        if is_whole(value) or isinstance(value, float):
+            with contextlib.suppress(OverflowError):  # JSON's numbers have no end
+                if math.isfinite(number := float(value)):
+                    return number
+        raise refusal(f"{name} of {self.shown} as a number", shown(value))
 
     def size(self, name: str) -> int:
         """Return a setting that is the length of an axis."""
@@ -111,9 +127,13 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     items = model["layers"]
     if not isinstance(items, list) or len(items) > MAX_LAYERS:
         raise refusal(f"a list of at most {MAX_LAYERS} layers", f"{len(items):,}")
+    masks = [item for item in items if item["class_name"] == MASK_OPERATION]
+    items = [item for item in items if item not in masks]
     names = [item["config"]["name"] for item in items]
-    functional = kind in ("Functional", "Model")
-    linear = _is_linear(model, names) if functional else kind == "Sequential"
+    if kind in ("Functional", "Model"):
+        linear = _is_linear(model, items, masks)
+    else:
+        linear = kind == "Sequential" and not masks
     if not linear or len(set(names)) < len(names):
         expected = "a Functional or Sequential model whose layers form one chain"
         raise refusal(expected, f"another {shown(kind)}")
@@ -125,14 +145,30 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     return layers
 
 
-def _is_linear(model: Mapping[str, Any], names: list[str]) -> bool:
-    """Tell whether each layer is called once, on the one before."""
-    calls = [item["inbound_nodes"] for item in model["layers"]]
+def _is_linear(model: Mapping[str, Any], items: list[Any], masks: list[Any]) -> bool:
+    """Tell whether each layer is called once, on the one before.
+
+    Masks of the input, if an Embedding makes them, may be given to any layer: Keras
+    would give them by itself.
+    """
+    names = [item["config"]["name"] for item in items]
+    mask_names = [item["config"]["name"] for item in masks]
+    embedding = [item for item in items[1:2] if item["class_name"] == "Embedding"]
+    if masks and not (embedding and embedding[0]["config"].get("mask_zero") is True):
+        return False
+    for item in masks:
+        _check_item("a mask", item)
+        (node,) = item["inbound_nodes"]
+        tensor, value = node["args"]
+        is_zero = is_whole(value) and value == 0
+        if not is_zero or node["kwargs"] or _source(tensor) != names[0]:
+            return False
+    calls = [item["inbound_nodes"] for item in items]
     ends = (_layer_names(model["input_layers"]), _layer_names(model["output_layers"]))
     if ends != (names[:1], names[-1:]) or calls[0] != []:
         return False
     return all(
-        len(call) == 1 and _caller(call[0]) == before
+        len(call) == 1 and _caller(call[0], mask_names) == before
         for call, before in zip(calls[1:], names, strict=False)
     )
 
@@ -142,7 +178,15 @@ def _layer_names(ends: Sequence[Any]) -> list[str]:
     return [ends[0]] if isinstance(ends[0], str) else [end[0] for end in ends]
 
 
-def _caller(node: Mapping[str, Any] | Sequence[Any]) -> str | None:
+def _source(tensor: Mapping[str, Any]) -> str | None:
+    """Name of the layer or operation whose first output is a tensor of Keras 3."""
+    name, *place = tensor["config"]["keras_history"]
+    return name if place == [0, 0] else None
+
+
+def _caller(
+    node: Mapping[str, Any] | Sequence[Any], masks: Sequence[str]
+) -> str | None:
     """Name of the layer whose first output is the only tensor of a call.
 
     Keras 3 writes a mapping; Keras 2 ``[["lstm", 0, 0, {}]]``; Keras 1 that without {}.
@@ -150,14 +194,17 @@ def _caller(node: Mapping[str, Any] | Sequence[Any]) -> str | None:
     if isinstance(node, Mapping):
         if len(node["args"]) != 1:
             return None
-        source, options = node["args"][0]["config"]["keras_history"], node["kwargs"]
+        source, options = _source(node["args"][0]), dict(node["kwargs"])
+        if options.get("mask") is not None and _source(options["mask"]) in masks:
+            del options["mask"]
     else:
         if len(node) != 1 or not 3 <= len(node[0]) <= 4:
             return None
-        source, options = node[0][:3], (node[0][3] if len(node[0]) == 4 else {})
+        (name, *place), options = node[0][:3], (node[0][3] if len(node[0]) == 4 else {})
+        source = name if place == [0, 0] else None
     # `in` would take 0 and 1 for False and True.
     plain = all(value is None or isinstance(value, bool) for value in options.values())
-    return source[0] if plain and list(source[1:]) == [0, 0] else None
+    return source if plain else None
 
 
 def _layer(item: Mapping[str, Any], old: bool) -> Layer:
@@ -174,6 +221,8 @@ def _layer(item: Mapping[str, Any], old: bool) -> Layer:
     _check_policy(layer, settings.get("dtype"))
     if kind == "TimeDistributed":
         return _distributed(name, settings, old)
+    if kind == "Bidirectional":
+        return _bidirectional(name, settings, old)
     renamed = RENAMED.get(kind, {})
     if misplaced := settings.keys() & set(renamed.values() if old else renamed):
         ours, theirs = ("1", "2 or 3") if old else ("2 or 3", "1")
@@ -195,6 +244,26 @@ def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
     inner = _layer(settings["layer"], old)
     outer = {key: settings[key] for key in SHAPES if key in settings}
     return Layer("Dense", name, {**inner.settings, **outer}, distributed=True)
+
+
+def _bidirectional(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
+    """Return a ``Bidirectional`` with its layers; up to Keras 2 one stands for both."""
+    described = [settings["layer"], settings.get("backward_layer") or settings["layer"]]
+    for inner in described:
+        if inner["class_name"] not in ONE_DIRECTION:
+            expected = f"a recurrent layer in the Bidirectional layer {shown(name)}"
+            raise refusal(expected, shown(inner["class_name"]))
+    forward, backward = (_layer(inner, old) for inner in described)
+    if settings.get("backward_layer") is None:
+        turned = {**backward.settings, "go_backwards": True}
+        backward = replace(backward, settings=turned)
+    shared = {key: forward.settings.get(key) for key in SHARED}
+    if {key: backward.settings.get(key) for key in SHARED} != shared:
+        expected = f"the same {', '.join(SHARED)} in both layers of {shown(name)}"
+        raise refusal(expected, "others")
+    outer = {key: value for key, value in settings.items() if not key.endswith("layer")}
+    both = {**forward.settings, **outer}
+    return Layer("Bidirectional", name, both, directions=(forward, backward))
 
 
 def _known(owner: str, received: Any, known: frozenset[str]) -> dict[str, Any]:

@@ -25,17 +25,24 @@ import numpy as np
 from textgen.errors import ModelFileError, shown
 from textgen.inference.activations import ACTIVATIONS
 from textgen.inference.weights import (
+    BidirectionalWeights,
     GRUWeights,
+    LayerNormalization,
     LSTMWeights,
+    OneDirection,
     Pointwise,
+    Rectifier,
     Recurrent,
+    Scaling,
     SimpleRNNWeights,
+    Stepwise,
 )
 from textgen.saving.container import refusal
 from textgen.saving.keras_config import Layer, Version
 
 MAX_WEIGHT = 1e15  # products of three such numbers stay finite in float32
 GATES = {"LSTM": 4, "GRU": 3, "SimpleRNN": 1, "CuDNNLSTM": 4, "CuDNNGRU": 3}
+MERGE_MODES = ("concat", "sum", "ave", "mul")
 SOFTMAX = "softmax"  # at the end only; it is left to whoever reads the logits
 
 Arrays = Sequence[np.ndarray]
@@ -50,10 +57,35 @@ def embedding(layer: Layer, arrays: Arrays, symbols: int) -> np.ndarray:
 
 
 def recurrent(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Recurrent:
-    """Build an LSTM, GRU or simple recurrent layer, called on ``inputs`` values, D."""
-    for name in ("go_backwards", "return_state"):
-        if layer.flag(name):
-            raise refusal(f"{name}=False in {layer.shown}", "True")
+    """Build a recurrent layer, called on ``inputs`` values, D."""
+    if not layer.directions:
+        return _one_direction(layer, arrays, inputs, version)
+    merge = layer.settings.get("merge_mode", "concat")
+    if merge not in MERGE_MODES:
+        expected = f"merge_mode of {layer.shown} to be one of {', '.join(MERGE_MODES)}"
+        raise refusal(expected, shown(merge))
+    half = len(arrays) // 2
+    forward, backward = (
+        _one_direction(one, of_one, inputs, version, is_backward=is_backward)
+        for one, of_one, is_backward in zip(
+            layer.directions, (arrays[:half], arrays[half:]), (False, True), strict=True
+        )
+    )
+    return BidirectionalWeights(forward, backward, merge)
+
+
+def _one_direction(
+    layer: Layer,
+    arrays: Arrays,
+    inputs: int,
+    version: Version,
+    *,
+    is_backward: bool = False,
+) -> OneDirection:
+    for name, expected in (("go_backwards", is_backward), ("return_state", False)):
+        if layer.flag(name) != expected:
+            received = f"{not expected}"
+            raise refusal(f"{name}={expected} in {layer.shown}", received)
     kernel, recurrent_kernel, bias = _recurrent_arrays(layer, arrays, inputs, version)
     activation = _activation(layer, "activation", "tanh", version)
     if layer.kind == "SimpleRNN":
@@ -66,9 +98,31 @@ def recurrent(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Re
     return GRUWeights(kernel, recurrent_kernel, for_input, for_state, activation, gate)
 
 
-def pointwise(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Pointwise:
-    """Build a dense layer or an activation, called on ``inputs`` values."""
+def stepwise(
+    layer: Layer, arrays: Arrays, inputs: int, version: Version, axis: int
+) -> Stepwise:
+    """Build a layer that works on each step alone, called on ``inputs`` values.
+
+    They are along the axis of that number, which is also the last one, -1.
+    """
+    given_axis = layer.settings.get("axis", -1)
+    if given_axis not in (-1, axis, [-1], [axis]):
+        raise refusal(f"axis=-1 in {layer.shown}", shown(given_axis))
+    if layer.kind in ("BatchNormalization", "LayerNormalization"):
+        return _normalization(layer, arrays, inputs)
+    if layer.kind == "ReLU":
+        most = layer.settings.get("max_value")
+        return Rectifier(
+            layer.number("negative_slope", 0),
+            None if most is None else layer.number("max_value"),
+            layer.number("threshold", 0),
+        )
+    if layer.kind == "LeakyReLU":
+        setting = "negative_slope" if version.number >= (3, 0) else "alpha"
+        return Rectifier(layer.number(setting, 0.3))
     known = (*ACTIVATIONS, SOFTMAX)
+    if layer.kind == "Softmax":
+        return Pointwise(None, None, SOFTMAX)
     if layer.kind == "Activation":
         activation = _activation(layer, "activation", None, version, known)
         return Pointwise(None, None, activation)
@@ -76,6 +130,30 @@ def pointwise(layer: Layer, arrays: Arrays, inputs: int, version: Version) -> Po
     kernel, bias = _with_bias(layer, arrays, [(inputs, units), (units,)])
     activation = _activation(layer, "activation", "linear", version, known)
     return Pointwise(kernel, bias, activation)
+
+
+def _normalization(
+    layer: Layer, arrays: Arrays, inputs: int
+) -> Scaling | LayerNormalization:
+    """Build a normalization as it is once a model is trained."""
+    for name in ("renorm", "rms_scaling"):
+        if layer.flag(name):
+            raise refusal(f"{name}=False in {layer.shown}", "True")
+    is_batch = layer.kind == "BatchNormalization"
+    epsilon = layer.number("epsilon", 1e-3)
+    learned = [name for name in ("scale", "center") if layer.flag(name, True)]
+    names = [*learned, *(["mean", "variance"] if is_batch else [])]
+    checked = _checked(layer, arrays, [(inputs,)] * len(names))
+    found = dict(zip(names, checked, strict=True))
+    if epsilon < 0 or (is_batch and not (found["variance"] + epsilon > 0).all()):
+        raise refusal(f"variances above zero in {layer.shown}", "others")
+    scale = found.get("scale", np.ones(inputs, np.float32))
+    offset = found.get("center", np.zeros(inputs, np.float32))
+    if not is_batch:
+        return LayerNormalization(scale, offset, epsilon)
+    factor = scale / np.sqrt(found["variance"].astype(np.float64) + epsilon)
+    offset = offset - found["mean"] * factor
+    return Scaling(factor.astype(np.float32), offset.astype(np.float32))
 
 
 # Arrays
@@ -135,8 +213,8 @@ def _checked(layer: Layer, arrays: Arrays, shapes: Sequence[tuple[int, ...]]) ->
         expected = f"arrays of the shapes {shown(list(shapes))} for {layer.shown}"
         raise refusal(expected, shown(received))
     for array in arrays:
-        # False for NaN too, which max() returns.
-        if not np.abs(array).max() <= MAX_WEIGHT:
+        # False for NaN too, which both return. Without a copy: arrays may be large.
+        if array.size and not (array.max() <= MAX_WEIGHT >= -array.min()):
             expected = f"expected finite weights below {MAX_WEIGHT:g}"
             problem = f"{expected}, but {layer.shown} holds others"
             raise ModelFileError(problem, "train anew with a lower `learning_rate`")

@@ -3,27 +3,40 @@
 Only layers, settings and arrays that are known here are taken. What is accepted is one
 chain, with dropout, dense layers and activations at any place:
 
-    Embedding, or one-hot input ─► Masking? ─► recurrent layers ─► Dense ─► softmax
+    Embedding, or other input ─► Masking? ─► recurrent layers ─► Dense ─► softmax
+
+The other input is one-hot, or one number a symbol: its id divided by V.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from textgen.errors import shown
-from textgen.inference.generic import apply_pointwise
-from textgen.inference.weights import Network, Pointwise, Recurrent
+from textgen.inference.generic import apply_stepwise
+from textgen.inference.weights import Network, Pointwise, Recurrent, Stepwise
 from textgen.saving.container import Contents, refusal
-from textgen.saving.keras_config import Layer, is_whole, read_config, read_version
-from textgen.saving.keras_layers import SOFTMAX, embedding, pointwise, recurrent
-from textgen.saving.keras_schema import IDLE_LAYERS, RECURRENT_LAYERS
+from textgen.saving.keras_config import (
+    Layer,
+    Version,
+    is_whole,
+    read_config,
+    read_version,
+)
+from textgen.saving.keras_layers import SOFTMAX, embedding, recurrent, stepwise
+from textgen.saving.keras_schema import (
+    IDLE_LAYERS,
+    RECURRENT_LAYERS,
+    STEPWISE_LAYERS,
+    WITHOUT_ARRAYS,
+)
 
 MAX_SEQ_LENGTH = 100_000
 MAX_FOLDED_FLOATS = 1 << 25  # an eighth of a GiB, and as much again in passing
+FOLDED_ROWS = 1024  # folded at once
 MAX_FOLDED_PRODUCTS = 1 << 35  # about a second
 MAX_IDENTITY = 4096  # symbols for which a one-hot table may be written out
 
@@ -37,6 +50,7 @@ class KerasModel:
     network: Network
     targets: str  # ``all``, or ``last`` if it has only seen windows from zero state
     seq_length: int | None  # T, symbols in a window, if the file says it
+    divides_ids: bool  # whether it is shown ids divided by V, as numbers
 
 
 def build_model(contents: Contents) -> KerasModel:
@@ -52,27 +66,46 @@ def build_model(contents: Contents) -> KerasModel:
         layer = chain.pop(0)
         table = embedding(layer, contents.weights.get(layer.name, ()), symbols)
         width = table.shape[1]
-    masked = _masked(layers, table, symbols)
+    divides_ids = table is None and _reads_numbers(layers[0], symbols)
+    if divides_ids:
+        table, width = (np.arange(symbols) / symbols).astype(np.float32)[:, None], 1
+    masked = _masked(layers, table, symbols, version)
     if chain[0].kind == "Masking":
         chain.pop(0)
-    parts: list[Recurrent | Pointwise] = []
+    last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
+    parts: list[Recurrent | Stepwise] = []
+    axis = 2
     for layer in chain:
         arrays = contents.weights.get(layer.name, ())
-        build = recurrent if layer.kind in RECURRENT_LAYERS else pointwise
-        part = build(layer, arrays, width, version)
-        width = part.units or width
-        parts.append(part)
+        if layer.kind == "Softmax" and masked is not None and axis == 2:
+            expected = f"no masking before {layer.shown}, which would use the mask"
+            raise refusal(expected, "one that masks some")
+        if layer.kind in RECURRENT_LAYERS:
+            parts.append(recurrent(layer, arrays, width, version))
+        else:
+            parts.append(stepwise(layer, arrays, width, version, axis))
+        width = parts[-1].units or width
+        if layer is last and not last.flag("return_sequences"):
+            axis = 1  # of (B, U)
     network = _assemble(parts, table, masked)
-    last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
     carries_state = last.flag("return_sequences") or last.flag("stateful")
+    if carries_state and network.reads_both_ways:
+        expected = "return_sequences=False, and no state, after a Bidirectional layer"
+        raise refusal(expected, f"others in {last.shown}: it would see what follows")
     targets = "all" if carries_state else "last"
-    return KerasModel(network, targets, _seq_length(layers, last, symbols))
+    seq_length = _seq_length(layers, last, (1,) if divides_ids else (None, symbols))
+    return KerasModel(network, targets, seq_length, divides_ids)
+
+
+def _reads_numbers(first: Layer, symbols: int) -> bool:
+    """Tell whether the input is one number a symbol, (B, T, 1), and not one-hot."""
+    shape = first.input_shape
+    return isinstance(shape, list) and shape[2:] == [1] and symbols > 1
 
 
 def _check_owners(layers: Sequence[Layer], weights: Arrays) -> None:
     """Refuse arrays that no layer of the chain would take."""
-    kinds = (*RECURRENT_LAYERS, "Dense", "Embedding")
-    takers = {layer.name for layer in layers if layer.kind in kinds}
+    takers = {layer.name for layer in layers if layer.kind not in WITHOUT_ARRAYS}
     for name, arrays in weights.items():
         if arrays and name not in takers:
             received = f"some of {shown(name)}"
@@ -86,12 +119,12 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
     rest = rest[1:] if rest[:1] == ["Masking"] else rest
     recurrent_places = [k for k, kind in enumerate(kinds) if kind in RECURRENT_LAYERS]
     if (
-        not set(rest) <= {*RECURRENT_LAYERS, "Dense", "Activation"}
+        not set(rest) <= {*RECURRENT_LAYERS, *STEPWISE_LAYERS}
         or not recurrent_places
         or "Dense" not in kinds[recurrent_places[-1] :]
         or "InputLayer" in [layer.kind for layer in layers[1:]]
     ):
-        expected = "an Embedding or one-hot input, recurrent layers and a Dense layer"
+        expected = "an Embedding or other input, recurrent layers and a Dense layer"
         raise refusal(expected, ", ".join(kinds[:20]) or "no layers")
     recurrents = [chain[place] for place in recurrent_places]
     followed = recurrents[:-1]
@@ -107,7 +140,10 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
 
 
 def _masked(
-    layers: Sequence[Layer], table: np.ndarray | None, symbols: int
+    layers: Sequence[Layer],
+    table: np.ndarray | None,
+    symbols: int,
+    version: Version,
 ) -> np.ndarray | None:
     """Return which symbols are padding to the recurrent layers, (V,) bool, or None."""
     masked = np.zeros(symbols, bool)
@@ -115,42 +151,41 @@ def _masked(
         if layer.kind == "Embedding":
             masked[0] = layer.flag("mask_zero")
         if layer.kind == "Masking":
-            value = _mask_value(layer)
+            value = layer.number("mask_value", 0)
             if table is not None:  # a one-hot row is never all one value
-                masked[:] = (table == value).all(axis=1)
+                masked[:] = (table == np.float32(value)).all(axis=1)
     if not masked.any():
         return None
     for layer in layers:
-        if layer.kind.startswith("CuDNN") or layer.flag("zero_output_for_mask"):
+        kinds = [layer.kind, *(one.kind for one in layer.directions)]
+        cant = any(kind.startswith("CuDNN") for kind in kinds)
+        if layer.kind == "Bidirectional":  # with other outputs before
+            cant |= version.number < (2, 4)
+        else:
+            cant |= layer.flag("zero_output_for_mask")
+        if cant:
             expected = f"no masking before {layer.shown}, which can't skip symbols"
             raise refusal(expected, "one that masks some")
     return masked
 
 
-def _mask_value(layer: Layer) -> float:
-    value = layer.settings.get("mask_value", 0.0)
-    if is_whole(value) or isinstance(value, float):
-        with contextlib.suppress(OverflowError):  # JSON's whole numbers have no end
-            return float(value)
-    raise refusal(f"mask_value of {layer.shown} as a number", shown(value))
-
-
 def _assemble(
-    parts: Sequence[Recurrent | Pointwise],
+    parts: Sequence[Recurrent | Stepwise],
     table: np.ndarray | None,
     masked: np.ndarray | None,
 ) -> Network:
     """Split the chain into input table, recurrent part, head and last dense layer."""
     places = [k for k, part in enumerate(parts) if isinstance(part, Recurrent)]
     first, last = places[0], places[-1]
-    before = [part for part in parts[:first] if isinstance(part, Pointwise)]
-    after = [part for part in parts[last:] if isinstance(part, Pointwise)]
+    before = [part for part in parts[:first] if isinstance(part, Stepwise)]
+    after = [part for part in parts[last:] if isinstance(part, Stepwise)]
     *head, dense = _without_softmax(after)
-    others = (*parts[:last], *head, dense)
-    kernel, bias = dense.kernel, dense.bias
+    others = [x for x in (*parts[:last], *head, dense) if isinstance(x, Pointwise)]
+    kernel, bias = getattr(dense, "kernel", None), getattr(dense, "bias", None)
     if any(x.activation == SOFTMAX for x in others) or kernel is None or bias is None:
         expected = "softmax, or nothing, directly after the last Dense layer"
         raise refusal(f"{expected} and nowhere else", "another order")
+    assert isinstance(dense, Pointwise)
     if dense.activation != "linear":
         raise refusal("softmax or no activation at the end", repr(dense.activation))
     table = _folded(table, before, len(bias))
@@ -158,11 +193,15 @@ def _assemble(
     return Network(table, layers, kernel, bias, tuple(head), masked)
 
 
-def _without_softmax(head: Sequence[Pointwise]) -> list[Pointwise]:
+def _without_softmax(head: Sequence[Stepwise]) -> list[Stepwise]:
     """Take the softmax from the end, and activations that do nothing."""
-    head = [x for x in head if x.kernel is not None or x.activation != "linear"]
+    head = [
+        x
+        for x in head
+        if not isinstance(x, Pointwise) or x.units or x.activation != "linear"
+    ]
     *before, last = head
-    if last.activation != SOFTMAX:
+    if not isinstance(last, Pointwise) or last.activation != SOFTMAX:
         return head
     if last.kernel is None:
         return before
@@ -170,7 +209,7 @@ def _without_softmax(head: Sequence[Pointwise]) -> list[Pointwise]:
 
 
 def _folded(
-    table: np.ndarray | None, layers: Sequence[Pointwise], symbols: int
+    table: np.ndarray | None, layers: Sequence[Stepwise], symbols: int
 ) -> np.ndarray | None:
     """Apply dense layers and activations of the input to the table of all symbols."""
     if not layers:
@@ -181,7 +220,8 @@ def _folded(
             raise refusal(expected, f"{symbols:,}")
         table = np.eye(symbols, dtype=np.float32)
     widest = max(layer.units or 0 for layer in layers)
-    weights = sum(layer.kernel.size for layer in layers if layer.kernel is not None)
+    kernels = [getattr(layer, "kernel", None) for layer in layers]
+    weights = sum(kernel.size for kernel in kernels if kernel is not None)
     for what, each, most in (
         ("values", widest, MAX_FOLDED_FLOATS),
         ("products", weights, MAX_FOLDED_PRODUCTS),
@@ -189,23 +229,31 @@ def _folded(
         if symbols * each > most:
             expected = f"at most {most:,} {what} of all symbols in the first layers"
             raise refusal(expected, f"{symbols:,} times {each:,}")
-    table = apply_pointwise(table, layers)
+    # In blocks, whose intermediate values take little room.
+    blocks = np.array_split(table, -(-symbols // FOLDED_ROWS))
+    table = np.concatenate([apply_stepwise(block, layers) for block in blocks])
     if not np.isfinite(table).all():
         raise refusal("finite values after the first layers", "some beyond float32")
     return table
 
 
-def _seq_length(layers: Sequence[Layer], last: Layer, symbols: int) -> int | None:
-    """Return how many symbols a window had, by the first layer's input shape."""
+def _seq_length(
+    layers: Sequence[Layer], last: Layer, widths: Sequence[int | None]
+) -> int | None:
+    """Return how many symbols a window had, by the first layer's input shape.
+
+    The widths are what one symbol of the input may have, where no Embedding reads it.
+    """
     first, shape = layers[0], layers[0].input_shape
     if shape is None:
         length = first.settings.get("input_length")
     else:
         embeds = any(layer.kind == "Embedding" for layer in layers)
-        rank, what = (2, "symbols") if embeds else (3, "one-hot symbols")
+        rank = 2 if embeds else 3
+        what = "symbols" if embeds else f"{widths[-1]:,} values a symbol"
         fits = isinstance(shape, list) and len(shape) == rank
-        if not fits or (not embeds and shape[2] not in (None, symbols)):
-            expected = f"an input of {what} for {symbols:,} outputs in {first.shown}"
+        if not fits or (not embeds and shape[2] not in widths):
+            expected = f"an input of {what} in {first.shown}"
             raise refusal(expected, f"the shape {shown(shape)}")
         length = shape[0 if last.flag("time_major") else 1]
     if length is not None and not (is_whole(length) and 1 <= length <= MAX_SEQ_LENGTH):

@@ -32,6 +32,12 @@ _OF_CUDNN = (
     "dropout_W dropout_U consume_less input_dim"
 )
 _OF_RNN = f"{_OF_CUDNN} use_bias activation zero_output_for_mask"
+_OF_NORMALIZATION = (
+    "axis epsilon center scale "
+    # In training only.
+    "beta_initializer gamma_initializer beta_regularizer gamma_regularizer "
+    "beta_constraint gamma_constraint"
+)
 _SETTINGS: Mapping[str, str] = {
     "InputLayer": "sparse ragged optional",
     "Embedding": (
@@ -55,14 +61,34 @@ _SETTINGS: Mapping[str, str] = {
     "TimeDistributed": "layer",
     "Activation": "activation",
     "Masking": "mask_value",
+    "Bidirectional": "layer backward_layer merge_mode",
+    "GaussianNoise": "stddev sigma seed",
+    "BatchNormalization": (
+        f"{_OF_NORMALIZATION} momentum moving_mean_initializer "
+        "moving_variance_initializer synchronized renorm renorm_momentum"
+    ),
+    "LayerNormalization": f"{_OF_NORMALIZATION} rms_scaling",
+    "Softmax": "axis",
+    "ReLU": "max_value negative_slope threshold",
+    "LeakyReLU": "negative_slope alpha",  # alpha up to Keras 2
 }
 KNOWN_SETTINGS: Mapping[str, frozenset[str]] = {
     kind: frozenset(f"{_OF_ALL} {settings}".split()) | RENAMED.get(kind, {}).keys()
     for kind, settings in _SETTINGS.items()
 }
 LAYERS = tuple(KNOWN_SETTINGS)
-RECURRENT_LAYERS = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU")
-IDLE_LAYERS = ("InputLayer", "Dropout", "SpatialDropout1D")  # once a model is trained
+ONE_DIRECTION = ("LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU")
+RECURRENT_LAYERS = (*ONE_DIRECTION, "Bidirectional")
+# Once a model is trained.
+IDLE_LAYERS = ("InputLayer", "Dropout", "SpatialDropout1D", "GaussianNoise")
+# Those that work on each step alone, with arrays or without.
+STEPWISE_LAYERS = (
+    *("Dense", "Activation", "BatchNormalization", "LayerNormalization"),
+    *("Softmax", "ReLU", "LeakyReLU"),
+)
+WITHOUT_ARRAYS = (*IDLE_LAYERS, "Activation", "Masking", "Softmax", "ReLU", "LeakyReLU")
+# What Keras 3 writes into a functional model for an Embedding that masks symbol 0.
+MASK_OPERATION = "NotEqual"
 
 # Of the model itself, and of what stands around a layer's settings.
 KNOWN_MODEL_KEYS = frozenset(

@@ -28,7 +28,12 @@ from textgen.errors import (
     shown,
     shown_path,
 )
-from textgen.inference.decoder import Decoder, WindowDecoder
+from textgen.inference.decoder import (
+    AnyDecoder,
+    Decoder,
+    WholeWindowDecoder,
+    WindowDecoder,
+)
 from textgen.inference.weights import Network
 from textgen.saving.container import ANOTHER_FORM, FORMAT_VERSION, Contents, refusal
 from textgen.saving.keras_network import KerasModel, build_model
@@ -130,11 +135,13 @@ class TrainedModel:
         units += len(network.dense_bias)
         return max(1, MAX_STAGGERED_UNITS // units)
 
-    def decoder(self, batch_size: int = 1) -> Decoder | WindowDecoder:
+    def decoder(self, batch_size: int = 1) -> AnyDecoder:
         """Return the decoder that shows the network what it was trained on."""
-        if self.windows.targets == "last":
-            return WindowDecoder(self.network, self.windows.seq_length, batch_size)
-        return Decoder(self.network, batch_size)
+        if self.windows.targets == "all":
+            return Decoder(self.network, batch_size)
+        both_ways = self.network.reads_both_ways
+        decoder = WholeWindowDecoder if both_ways else WindowDecoder
+        return decoder(self.network, self.windows.seq_length, batch_size)
 
 
 def is_unfinished(record: Mapping[str, Any]) -> bool:
@@ -222,6 +229,13 @@ def _foreign_model(
     windows = WindowConfig(window, targets=keras_model.targets)
     _check_window(network, windows)
     vocabulary = _vocabulary_of(vocabulary_from, network.vocabulary_size)
+    if keras_model.divides_ids:
+        scale = "the symbols' numbers divided by how many symbols there are"
+        warnings.warn(
+            f"the model reads one number a symbol: {scale}, from 0 to "
+            f"{len(vocabulary) - 1} / {len(vocabulary)}, are assumed",
+            stacklevel=2,
+        )
     if keras_model.seq_length is None and windows.targets == "last":
         unknown = "the model file doesn't say how many symbols its windows had"
         warnings.warn(f"{unknown}: it is given the last {window}", stacklevel=2)
