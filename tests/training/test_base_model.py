@@ -115,3 +115,13 @@ def test_a_training_goes_on_from_it_and_says_so(shipped, story, output, monkeypa
     assert any("`from_scratch` trains anew" in note for note in ready.notes)
     for options in ({"from_scratch": True}, {"preset": "sonnets"}):
         assert prepared(story, output, **options).start is None
+
+
+@pytest.mark.parametrize(("nats", "kind", "told"), [(0.0, "text", 0), (9.0, "text", 1),
+                                                    (9.0, "lines", 0)])  # fmt: skip
+def test_going_on_from_a_model_of_other_texts_is_advised_against(
+    story, prose_model, output, monkeypatch, nats, kind, told
+):
+    predicting(monkeypatch, nats)
+    notes = prepared(story, output, init_from=prose_model, kind=kind).notes
+    assert sum("without `init_from`" in note for note in notes) == told

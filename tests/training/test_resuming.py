@@ -103,7 +103,8 @@ def test_more_of_a_finished_training(prose, output):
     assert report.steps == 30
     assert lines[-1].startswith("going on at step 5 of 30, about ")
     assert report.previous.read_bytes() == finished
-    record = load_model(output).metadata
+    record, before = (load_model(p).metadata for p in (output, report.previous))
+    assert record["training"]["run"] == before["training"]["run"]
     assert record["training"]["lengthened_at"] == [5]
     assert record["config"]["training"]["steps"] == 30
     assert read_checkpoint(output)[0].total_steps == 30

@@ -24,7 +24,7 @@ from textgen.saving.trained_model import TrainedModel
 BASE_MODEL = "english"
 MOST_OF_BZIP2 = 1.5
 COMPRESSED_CHARS = 100_000
-MEASURED_CHARS = 4_000
+SAMPLED_CHARS, MEASURED_CHARS = 1_000_000, 4_000  # as many are measured, of the first
 LEAST_KNOWN = 0.9  # share of the characters that the model, or a like symbol, knows
 # Whoever sets one of these wants another network than the model's.
 OF_ANOTHER_NETWORK = ("layers", "units", "embedding", "targets", "seq_length", "stride")
@@ -43,7 +43,7 @@ def base_model_for(corpus: Corpus, overrides: Mapping[str, Any]) -> TrainedModel
 def predicts(model: TrainedModel, corpus: Corpus, held_out: float | None) -> bool:
     """Tell whether a model predicts the training part well enough to go on from it."""
     training = corpus.split(0.1 if held_out is None else held_out).training
-    first = training[:COMPRESSED_CHARS]
+    training, first = training[:SAMPLED_CHARS], training[:COMPRESSED_CHARS]
     compressed = bz2.compress(corpus.vocabulary.decode(first).encode())
     by_bzip2 = 8 * math.log(2) * len(compressed) / len(first)
     ids = model.vocabulary.ids_like(corpus.vocabulary.symbols)[training]

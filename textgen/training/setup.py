@@ -21,7 +21,7 @@ from textgen.errors import CheckpointError, CorpusError, OptionError, shown
 from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.files import remove_leftovers
-from textgen.training.base_model import base_model_for
+from textgen.training.base_model import base_model_for, predicts
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.training.continuation import epochs_worth
 from textgen.training.held_out import HeldOut
@@ -130,6 +130,12 @@ def _new_training(request: TrainingRequest) -> Preparation:
     if request.init_from is not None:
         start = load_trainable(request.init_from)
         corpus = _corpus_to_go_on_with(request, start)
+        texts = start.kind == corpus.kind == "text"
+        if texts and not predicts(start, corpus, request.overrides.get("held_out")):
+            notes.append(
+                "the saved model predicts this text less well than a new one probably "
+                "will soon: training without `init_from` may serve better"
+            )
     else:
         corpus = load_corpus(request.corpus_or_default, request.kind)
         if not request.from_scratch and request.preset is None:
