@@ -46,7 +46,8 @@ def parse_arguments(
     add_one_of("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="or that of "
         "models/NAME.h5, else models/NAME-pretrained.h5 (default: %(default)s)")
     group.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
-        "vocabulary, of another program: the text that it was trained on")
+        "vocabulary, of another program: the text that it was trained on, or the "
+        "symbols that the program saved as .json")
     add = parser.add_argument_group("what is completed").add_argument
     add("--prompt", metavar="TEXT", help="the beginning; without it, it is "
         "asked for on a terminal, and elsewhere each line of standard input is one")

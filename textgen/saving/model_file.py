@@ -142,7 +142,9 @@ def load_model(
         model: path of the .h5 file, or a name such as ``sonnets``; see
             `load_model_for`.
         vocabulary_from: for a model of another program, the text that it was trained
-            on; its sorted symbols are the vocabulary, in lower case if only that fits.
+            on, whose sorted symbols are the vocabulary; or a ``.json`` file of them.
+            Of the text as it is, in lower case, with a byte-order mark and with
+            newlines as spaces, it is what has as many symbols as the model.
         reader: a process that was started earlier, which is used up; None means a
             new one.
 

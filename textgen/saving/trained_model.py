@@ -17,10 +17,8 @@ from typing import Any
 
 from textgen.config import PRESETS, Config, WindowConfig
 from textgen.data.corpus import KINDS
-from textgen.data.text_file import existing_file, text_pieces
 from textgen.data.vocabulary import END_SYMBOL, Vocabulary
 from textgen.errors import (
-    CorpusError,
     ModelFileError,
     OptionError,
     VocabularyError,
@@ -37,12 +35,12 @@ from textgen.inference.decoder import (
 from textgen.inference.weights import Network
 from textgen.saving.container import ANOTHER_FORM, FORMAT_VERSION, Contents, refusal
 from textgen.saving.keras_network import KerasModel, build_model
+from textgen.saving.vocabulary_from import NAME_TEXT, read_vocabulary
 
 # Most units computed in one step: those of all layers, times T where T windows are
 # staggered, times the batch size. A unit takes up to 65 bytes, so that is half a GiB.
 MAX_STAGGERED_UNITS = 1 << 23
 USUAL_SEQ_LENGTH = PRESETS["course"].windows.seq_length
-NAME_TEXT = "name the text that it was trained on as `vocabulary_from`"
 
 
 @dataclass(frozen=True)
@@ -228,7 +226,7 @@ def _foreign_model(
     window = keras_model.seq_length or USUAL_SEQ_LENGTH
     windows = WindowConfig(window, targets=keras_model.targets)
     _check_window(network, windows)
-    vocabulary = _vocabulary_of(vocabulary_from, network.vocabulary_size)
+    vocabulary = read_vocabulary(vocabulary_from, network.vocabulary_size)
     if keras_model.divides_ids:
         scale = "the symbols' numbers divided by how many symbols there are"
         warnings.warn(
@@ -257,27 +255,6 @@ def staggered_units(units: int, windows: WindowConfig) -> int:
 
 def _units(network: Network) -> int:
     return sum(layer.units or 0 for layer in network.layers)
-
-
-def _vocabulary_of(given: str | os.PathLike[str], size: int) -> Vocabulary:
-    """Return a text's sorted symbols, or its lower-cased ones if only those fit."""
-    path = existing_file(given)
-    if path is None:
-        problem = f"expected a text, but {shown_path(given)} does not exist"
-        raise CorpusError(problem, NAME_TEXT)
-    symbols: set[str] = set()
-    lowered: set[str] = set()
-    for piece in text_pieces(path):
-        symbols.update(piece)
-        lowered.update(piece.lower())
-    for fitting in (symbols, lowered):
-        if len(fitting) == size:
-            return Vocabulary(tuple(sorted(fitting)))
-    raise ModelFileError(
-        f"expected a text of {size:,} different symbols, as the model has, but "
-        f"{str(path)!r} has {len(symbols):,} ({len(lowered):,} in lower case)",
-        NAME_TEXT,
-    )
 
 
 def check_trainable(model: TrainedModel) -> None:
