@@ -184,7 +184,7 @@ def test_an_old_file_of_full_size_completes_a_prompt(tmp_path):
     path = fixture.write(tmp_path / "course.h5")
     assert path.stat().st_size > 800_000
     text = tmp_path / "text.txt"
-    text.write_text(fixture.symbols.title() + fixture.symbols, newline="")
+    text.write_text(fixture.symbols.upper() + fixture.symbols, newline="")
     prompt = "Shall I compare thee to a summer's day? "
     command = [
         sys.executable,

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from textgen.saving.container import ANOTHER_FORM, Contents, checked_hdf5, refusal
 from textgen.saving.hdf5 import read_model
+from textgen.saving.other_formats import HEAD_BYTES, other_format
 
 ZIP_SIGNATURE = b"PK\x03\x04"
 # What h5py and zipfile raise for a damaged file, besides what they share with JSON.
@@ -18,7 +19,10 @@ def read_contents(file: BinaryIO) -> Contents:
     What is neither, damaged, no model or not stored plainly is a `ModelFileError`.
     """
     try:
-        if file.read(len(ZIP_SIGNATURE)) == ZIP_SIGNATURE:
+        head = file.read(HEAD_BYTES)
+        if error := other_format(head):
+            raise error
+        if head.startswith(ZIP_SIGNATURE):
             # Here, since most files need no zipfile, and somebody waits for them.
             from textgen.saving.keras_archive import read_archive
 

@@ -29,6 +29,7 @@ import numpy as np
 
 from textgen.errors import ModelFileError, shown
 from textgen.saving.container import MAX_FLOATS, Part, refusal
+from textgen.saving.other_formats import weights_alone
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_METADATA_BYTES = 1 << 24  # a vocabulary of every Unicode symbol takes 9 MiB
@@ -55,6 +56,8 @@ def read_model(part: Part) -> tuple[str, str | None, Weights, str | None]:
     """
     with h5py.File(part, "r") as file:
         config = _text_attribute(file, "model_config", MAX_CONFIG_BYTES)
+        if config is None and ("layers" in file or "layer_names" in file.attrs):
+            raise weights_alone()
         if config is None:
             raise refusal("a Keras model", "HDF5 that holds none")
         version = _text_attribute(file, "keras_version", MAX_VERSION_BYTES)

@@ -26,6 +26,7 @@ from textgen.errors import ModelFileError, OutputError, shown_path
 from textgen.saving.container import ADVICE, Contents, refusal, user_block
 from textgen.saving.find_model import find_models, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
+from textgen.saving.other_formats import saved_model
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import (
     TrainedModel,
@@ -214,6 +215,8 @@ def _read(path: Path, reader: Reader | None = None) -> Contents:
     with reader or Reader() as reader:  # first, since it takes a while to get ready
         try:
             status = path.stat()
+            if stat.S_ISDIR(status.st_mode) and (path / "saved_model.pb").exists():
+                raise saved_model()
             if not stat.S_ISREG(status.st_mode):
                 raise refusal("a file", "a folder or device")
             if (size := status.st_size) > MAX_FILE_BYTES:
