@@ -22,7 +22,7 @@ from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel
 
 BASE_MODEL = "english"
-MOST_OF_BZIP2 = 1.5
+MOST_OF_BZIP2 = 1.8
 COMPRESSED_CHARS = 100_000
 SAMPLED_CHARS, MEASURED_CHARS = 1_000_000, 4_000  # as many are measured, of the first
 LEAST_KNOWN = 0.9  # share of the characters that the model, or a like symbol, knows
