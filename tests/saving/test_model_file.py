@@ -367,7 +367,7 @@ def test_windows_too_long_to_stagger_are_refused(refused, rebuilt, monkeypatch):
     long = {"targets": "last", "seq_length": 100_000}
     path = rebuilt(metadata("config", "windows", **long))
     assert load_model(path).windows.seq_length == 100_000  # few enough of 6 units
-    monkeypatch.setattr(trained_model, "MAX_STAGGERED_UNITS", 500_000)
+    monkeypatch.setattr(trained_model, "MAX_WINDOW_UNITS", 500_000)
     refused(path, "received 100,000")
 
 

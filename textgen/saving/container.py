@@ -31,9 +31,9 @@ _DAMAGED = "copy the file again, or train anew"
 _MAGIC = b"textgen model file, format "
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PIECE_BYTES = 1 << 20
-# Of all arrays together, as float32. The process that reads holds them once and its
-# parent once, and both together are to take less than 1 GB.
-MAX_FLOATS = 100_000_000
+# Of all arrays together, as float32. The process that reads holds them once, its parent
+# once and then once more to use them: both together are to take less than 1 GB.
+MAX_FLOATS = 60_000_000
 
 
 @dataclass(frozen=True, eq=False)

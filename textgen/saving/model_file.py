@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textgen.errors import ModelFileError, OutputError, shown_path
+from textgen.errors import ModelFileError, OutputError, shown, shown_path
 from textgen.saving.container import ADVICE, Contents, refusal, user_block
 from textgen.saving.find_model import find_models, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
@@ -55,8 +55,9 @@ def save_model(
 
     Args:
         keras_model: the `keras.Model`, with the float32 policy.
-        metadata: plain JSON values with at least ``format``, ``level``, ``symbols``,
-            ``corpus`` and ``config``; see the README of ``models/``.
+        metadata: plain JSON values ``format``, ``level``, ``symbols``, ``corpus``,
+            ``config`` and, if they are known, ``texts`` and ``training``; see the
+            README of ``models/``.
         path: the file; its folder exists.
         previous: under this name the earlier file is kept, if given.
 
@@ -156,6 +157,8 @@ def load_model(
     """
     if isinstance(model, str) and is_model_name(model):
         return load_model_for(model, vocabulary_from, reader=reader)
+    if not isinstance(model, str | os.PathLike) or isinstance(os.fspath(model), bytes):
+        raise refusal("the path or name of a model", shown(model))
     path = Path(model)
     with _named(path):
         return model_of_contents(_read(path, reader), path, vocabulary_from)
@@ -222,6 +225,10 @@ def _read(path: Path, reader: Reader | None = None) -> Contents:
             if (size := status.st_size) > MAX_FILE_BYTES:
                 raise refusal(f"at most {MAX_FILE_BYTES:,} bytes", f"{size:,}")
             path.open("rb").close()
+            # The process that reads has another standard input.
+            path = Path(os.path.realpath(path))
+            if path.parts[1:2] in (("dev",), ("proc",)):
+                raise refusal("a file", "a device")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             problem = f"expected a model file, but it can't be read ({reason})"

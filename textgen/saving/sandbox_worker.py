@@ -25,7 +25,7 @@ import sys
 
 CPU_S = 10
 # Of address space: the libraries, and the largest model (`textgen.saving.hdf5`).
-MEMORY_BYTES = 1000 << 20
+MEMORY_BYTES = 800 << 20
 TOO_LARGE = "expected a model that can be read in 1 GB of memory, but it needs more"
 
 

@@ -7,7 +7,6 @@ user names, and what windows they were trained on is told by the network itself.
 
 from __future__ import annotations
 
-import json
 import os
 import warnings
 from collections.abc import Mapping
@@ -35,11 +34,14 @@ from textgen.inference.decoder import (
 from textgen.inference.weights import Network
 from textgen.saving.container import ANOTHER_FORM, FORMAT_VERSION, Contents, refusal
 from textgen.saving.keras_network import KerasModel, build_model
+from textgen.saving.metadata import read_metadata
 from textgen.saving.vocabulary_from import NAME_TEXT, read_vocabulary
 
 # Most units computed in one step: those of all layers, times T where T windows are
 # staggered, times the batch size. A unit takes up to 65 bytes, so that is half a GiB.
 MAX_STAGGERED_UNITS = 1 << 23
+# Of one text alone: windows of strangers' files cost no more than tenths of a second.
+MAX_WINDOW_UNITS = 1 << 21
 USUAL_SEQ_LENGTH = PRESETS["course"].windows.seq_length
 
 
@@ -169,7 +171,7 @@ def model_of_contents(
 
 def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
     try:
-        metadata = _of_this_format(json.loads(text))
+        metadata = read_metadata(text, network.vocabulary_size)
         if metadata["format"] != FORMAT_VERSION or metadata["level"] != "character":
             raise ValueError("another format or level")
         if not all(isinstance(symbol, str) for symbol in metadata["symbols"]):
@@ -196,21 +198,6 @@ def _texts(metadata: Mapping[str, Any], config: Config) -> tuple[TrainedText, ..
         return texts or (TrainedText.of_training(metadata["corpus"], config),)
     except ANOTHER_FORM as error:
         raise refusal("texts that a model was trained on", "others") from error
-
-
-def _of_this_format(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return metadata as they are written today; format 1 had three other names."""
-    if metadata["format"] != 1:
-        return metadata
-    corpus, windows = metadata["corpus"], metadata["config"]["windows"]
-    kind = {"stream": "text"}.get(corpus["kind"], corpus["kind"])
-    renamed = {"window_chars": "seq_length", "stride_chars": "stride"}
-    windows = {renamed.get(name, name): value for name, value in windows.items()}
-    return metadata | {
-        "format": FORMAT_VERSION,
-        "corpus": corpus | {"kind": kind},
-        "config": metadata["config"] | {"windows": windows},
-    }
 
 
 def _foreign_model(
@@ -242,8 +229,8 @@ def _foreign_model(
 
 def _check_window(network: Network, windows: WindowConfig) -> None:
     units = _units(network)
-    if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
-        most = f"{MAX_STAGGERED_UNITS // units:,} symbols for {units:,} units"
+    if staggered_units(units, windows) > MAX_WINDOW_UNITS:
+        most = f"{MAX_WINDOW_UNITS // units:,} symbols for {units:,} units"
         raise refusal(f"windows of at most {most}", f"{windows.seq_length:,}")
 
 

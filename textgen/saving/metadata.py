@@ -1,0 +1,54 @@
+"""Our own metadata in a model file: JSON of a limited size, in today's form."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from textgen.errors import shown
+from textgen.saving.container import FORMAT_VERSION, refusal
+
+KNOWN = {"format", "level", "symbols", "corpus", "config", "texts", "training"}
+MAX_BYTES = 1 << 20  # of all but the symbols: JSON takes many times its size in memory
+MOST_CHARS_OF_A_SYMBOL = 16  # two escapes, quotes and what parts it from the next
+_SYMBOLS = re.compile(
+    r"""
+    "symbols": \s* ( \[ (?: "(?: [^"\\] | \\. ){1,12}+" (?: , \s?)? )*+ \] )
+    """,
+    re.VERBOSE,
+)
+
+
+def read_metadata(text: str, size: int) -> dict[str, Any]:
+    """Return the metadata of a model of ``size`` symbols, whose values are unchecked.
+
+    Unknown or long ones are a `ModelFileError`; what is no JSON, or not of this form,
+    may be any error of `textgen.saving.container.ANOTHER_FORM`.
+    """
+    match = _SYMBOLS.search(text)
+    if not match:
+        raise ValueError("no symbols")
+    rest = f"{text[: match.start(1)]}[]{text[match.end(1) :]}"
+    if len(rest) > MAX_BYTES or len(match[1]) > MOST_CHARS_OF_A_SYMBOL * (size + 1):
+        expected = f"metadata of at most {MAX_BYTES:,} characters and {size:,} symbols"
+        raise refusal(expected, f"{len(rest):,} and {len(match[1]):,} characters")
+    metadata = json.loads(rest)
+    if unknown := metadata.keys() - KNOWN:
+        raise refusal(f"only {', '.join(sorted(KNOWN))}", shown(min(unknown)))
+    return _of_this_format(metadata) | {"symbols": json.loads(match[1])}
+
+
+def _of_this_format(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata as they are written today; format 1 had three other names."""
+    if metadata["format"] != 1:
+        return metadata
+    corpus, windows = metadata["corpus"], metadata["config"]["windows"]
+    kind = {"stream": "text"}.get(corpus["kind"], corpus["kind"])
+    renamed = {"window_chars": "seq_length", "stride_chars": "stride"}
+    windows = {renamed.get(name, name): value for name, value in windows.items()}
+    return metadata | {
+        "format": FORMAT_VERSION,
+        "corpus": corpus | {"kind": kind},
+        "config": metadata["config"] | {"windows": windows},
+    }
