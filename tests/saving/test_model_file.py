@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
-from keras_fixtures import keras_2_lstm
+from keras_fixtures import FIXTURES
 
 from textgen.config import Config, ModelConfig
 from textgen.errors import ModelFileError, OutputError
@@ -401,10 +402,84 @@ def test_a_model_that_is_no_chain_or_has_no_memory_is_refused(refused, tmp_path)
 # Going on with a training
 
 
-def test_a_training_does_not_go_on_from_another_programs_model(tmp_path):
-    path = keras_2_lstm().write(tmp_path / "m.h5")
-    with pytest.raises(ModelFileError, match="written by another program"):
-        load_trainable(path)
+FOREIGN_SYMBOLS = "abcdefghi"
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(FOREIGN_SYMBOLS)
+    return path
+
+
+@pytest.mark.parametrize("form", ["one-hot", "embedding", "numbers"])
+def test_a_training_goes_on_from_another_programs_lstm_layers(
+    form, softmax, tmp_path, text
+):
+    """What the network is made of that a training begins with predicts the same."""
+    from textgen.modeling.model import build_model, set_network
+
+    layers, size = keras.layers, len(FOREIGN_SYMBOLS)
+    shape = {"one-hot": (5, size), "embedding": (5,), "numbers": (5, 1)}[form]
+    chain = [layers.Embedding(size, 4)] if form == "embedding" else []
+    chain += [layers.LSTM(6, return_sequences=True), layers.Dropout(0.1)]
+    chain += [layers.LSTM(6), layers.Dense(size, "softmax")]
+    theirs = keras.Sequential([keras.Input(shape), *chain])
+    theirs.save(tmp_path / "m.keras")
+    with pytest.raises(ModelFileError, match="`vocabulary_from`"):
+        load_trainable(tmp_path / "m.keras")
+    with warnings.catch_warnings(action="ignore"):
+        model = load_trainable(tmp_path / "m.keras", text)
+    config = model.config.model
+    assert (config.layers, config.units) == (2, 6)
+    assert config.embedding == {"one-hot": 0, "embedding": 4, "numbers": 1}[form]
+    network = build_model(config, size, targets="last", seed=3)
+    set_network(network, model.network)
+    ids = np.array([[1, 5, 0, 8, 2]])
+    given = {"one-hot": np.eye(size)[ids], "embedding": ids,
+             "numbers": (ids / size)[..., None]}[form]  # fmt: skip
+    received, expected = np.asarray(network(ids)), np.asarray(theirs(given))
+    np.testing.assert_allclose(received, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        lambda x: [x.GRU(6)],
+        lambda x: [x.LSTM(6, activation="relu")],
+        lambda x: [x.LSTM(6, return_sequences=True), x.LSTM(5)],
+        lambda x: [x.LSTM(6, return_sequences=True), x.Dense(6), x.LSTM(6)],
+        lambda x: [x.LSTM(6), x.Dense(7, "relu")],
+        lambda x: [x.LSTM(6), x.BatchNormalization()],
+        lambda x: [x.Bidirectional(x.LSTM(6))],
+    ],
+)
+def test_a_training_does_not_go_on_from_other_programs_networks(chain, tmp_path, text):
+    layers, size = keras.layers, len(FOREIGN_SYMBOLS)
+    last = layers.Dense(size, "softmax")
+    model = keras.Sequential([keras.Input((5, size)), *chain(layers), last])
+    model.save(tmp_path / "m.keras")
+    assert load_model(tmp_path / "m.keras", text).network.vocabulary_size == size
+    with pytest.raises(ModelFileError, match="to go on from"):
+        load_trainable(tmp_path / "m.keras", text)
+
+
+def test_nothing_writes_to_the_arrays_of_a_model(good_file, tmp_path):
+    models = [load_model(good_file)]
+    for name in ("Keras 1.2 LSTM, an array a gate", "Keras 2.2 CuDNNGRU",
+                 "Keras 2.2 mixed, relu", "Keras 2.2 LSTM, mask_zero"):  # fmt: skip
+        fixture = FIXTURES[name]()
+        (tmp_path / "text.txt").write_text(fixture.symbols, newline="")
+        path = fixture.write(tmp_path / "m.h5")
+        models.append(load_model(path, tmp_path / "text.txt"))
+    for model in models:
+        parts = [model.network, *model.network.layers, *model.network.head]
+        arrays = [x for part in parts for x in vars(part).values()]
+        arrays = [x for x in arrays if isinstance(x, np.ndarray)]
+        assert len(arrays) > 4
+        for array in arrays:
+            with pytest.raises(ValueError, match="read-only"):
+                array[:] = 0
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,13 @@ import numpy as np
 
 from textgen.errors import shown
 from textgen.inference.generic import apply_stepwise
-from textgen.inference.weights import Network, Pointwise, Recurrent, Stepwise
+from textgen.inference.weights import (
+    BidirectionalWeights,
+    Network,
+    Pointwise,
+    Recurrent,
+    Stepwise,
+)
 from textgen.saving.container import Contents, refusal
 from textgen.saving.keras_config import (
     Layer,
@@ -93,8 +99,21 @@ def build_model(contents: Contents) -> KerasModel:
         expected = "return_sequences=False, and no state, after a Bidirectional layer"
         raise refusal(expected, f"others in {last.shown}: it would see what follows")
     targets = "all" if carries_state else "last"
+    _make_read_only(network)
     seq_length = _seq_length(layers, last, (1,) if divides_ids else (None, symbols))
     return KerasModel(network, targets, seq_length, divides_ids)
+
+
+def _make_read_only(network: Network) -> None:
+    """Let nothing write to the arrays of a network that may have several users."""
+    parts = [network, *network.layers, *network.head]
+    for layer in network.layers:
+        if isinstance(layer, BidirectionalWeights):
+            parts += [layer.forward, layer.backward]
+    for part in parts:
+        for value in vars(part).values():
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
 
 
 def _reads_numbers(first: Layer, symbols: int) -> bool:

@@ -32,6 +32,7 @@ from textgen.saving.trained_model import (
     TrainedModel,
     check_trainable,
     model_of_contents,
+    trainable,
 )
 from textgen.system.files import write_atomically
 
@@ -189,17 +190,18 @@ def load_model_for(
     return model
 
 
-def load_trainable(path: str | os.PathLike[str]) -> TrainedModel:
-    """Open a model file of ours that a training can go on from."""
+def load_trainable(
+    path: str | os.PathLike[str],
+    vocabulary_from: str | os.PathLike[str] | None = None,
+) -> TrainedModel:
+    """Open a model that a training can go on from: plain LSTM layers, of one size.
+
+    One of another program has the vocabulary that `load_model` finds.
+    """
     is_name = isinstance(path, str) and is_model_name(path)
     path = find_models(str(path))[0] if is_name else Path(path)
     with _named(path):
-        contents = _read(path)
-        if contents.metadata is None:
-            expected = "expected a model of train.py to go on from"
-            received = "this one was written by another program"
-            raise ModelFileError(f"{expected}, but {received}", "train a new one")
-        model = model_of_contents(contents, path)
+        model = trainable(model_of_contents(_read(path), path, vocabulary_from))
         check_trainable(model)
         return model
 

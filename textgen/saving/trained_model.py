@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from textgen.config import PRESETS, Config, WindowConfig
+from textgen.config import PRESETS, Config, ModelConfig, WindowConfig
 from textgen.data.corpus import KINDS
 from textgen.data.vocabulary import END_SYMBOL, Vocabulary
 from textgen.errors import (
@@ -244,18 +244,34 @@ def _units(network: Network) -> int:
     return sum(layer.units or 0 for layer in network.layers)
 
 
+def trainable(model: TrainedModel) -> TrainedModel:
+    """Return the model with its network's form in its configuration.
+
+    That of our own says it already; another program's is told by the network.
+    """
+    if model.metadata:
+        return model
+    network = model.network
+    width = 0 if network.embedding is None else network.embedding.shape[1]
+    units = network.layers[0].units or 0
+    try:
+        config = ModelConfig(len(network.layers), units, embedding=width)
+    except OptionError as error:
+        raise refusal("a network that train.py could have made", str(error)) from error
+    return replace(model, config=replace(model.config, model=config))
+
+
 def check_trainable(model: TrainedModel) -> None:
     """Raise `ModelFileError` unless `textgen.modeling.model` builds such a network."""
     network, config = model.network, model.config.model
     received = _layer_names(network)
     ours = [f"LSTM({config.units})"] * config.layers
     width = config.embedding or network.vocabulary_size
-    if (
-        not network.is_plain_lstm
-        or received != ours
-        or network.embedding is None
-        or network.embedding.shape[1] != width
-    ):
+    if network.embedding is None:
+        is_fitting = not config.embedding  # one-hot input
+    else:
+        is_fitting = network.embedding.shape[1] == width
+    if not network.is_plain_lstm or received != ours or not is_fitting:
         raise ModelFileError(
             f"expected a model of train.py to go on from, {', '.join(ours)} and one "
             f"Dense layer, but received {', '.join(received)}",
