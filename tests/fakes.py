@@ -33,6 +33,13 @@ class FakeDecoder:
         for slot in slots:
             self.read[slot] = ()
 
+    def state(self) -> tuple[int, ...]:
+        return self.read[0]
+
+    def set_state(self, slots: Sequence[int], state: tuple[int, ...]) -> None:
+        for slot in slots:
+            self.read[slot] = state
+
 
 @dataclass
 class FakeModel:

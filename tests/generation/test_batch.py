@@ -74,6 +74,24 @@ def test_halves_run_at_the_same_time_and_requests_are_split_in_turn(monkeypatch)
     assert sorted(taken.values()) == [list(range(0, 300, 2)), list(range(1, 300, 2))]
 
 
+@pytest.mark.parametrize("count", [3, 2 * TWO_HALVES + 5])
+def test_a_long_prompt_of_many_completions_is_read_once(count):
+    model, prompt = whimsical_model("\nabc"), "abcab" * 60
+    completions = generate_many(model, [prompt] * count, seed=range(count), length=9)
+    *batches, alone = sorted(model.decoders, key=lambda decoder: -len(decoder.read))
+    assert len(batches) == threads_for(count)
+    assert len(alone.read[0]) == len(prompt) - 1
+    for number in (0, 1, count - 1):
+        text = generate_output(model, prompt, seed=number, length=9)
+        assert prompt + completions[number].text == text
+
+
+def test_different_long_prompts_are_read_in_the_batch():
+    model, prompts = whimsical_model("\nabc"), ["abcab" * 20, "cab" * 30]
+    generate_many(model, prompts * 2, seed=0, length=3)
+    assert [len(decoder.read) for decoder in model.decoders] == [4]
+
+
 def test_a_free_slot_waits_while_another_reads_a_long_prompt():
     model, config = alphabet_model(kind="lines"), CompletionConfig()
     prompts = ["a", "f", "a" * 600]

@@ -94,6 +94,21 @@ def test_reset_of_some_slots_leaves_the_others_alone(make):
     np.testing.assert_array_equal(logits[:, 1], begun_anew[:, 1])
 
 
+def test_what_one_has_read_another_goes_on_from(make):
+    network = random_network((4, 5))
+    ids = random_ids(20, 1)
+    one, other = make(network, 1), make(network, 3)
+    run(one, ids[:7])
+    run(other, np.repeat(ids[5:9], 3, axis=1))
+    state = one.state()
+    run(one, ids[:2])  # which is not to change what was returned
+    other.set_state([0, 2], state)
+    logits = run(other, np.repeat(ids[7:], 3, axis=1))
+    expected = run(make(network, 3), np.repeat(ids, 3, axis=1))[7:]
+    np.testing.assert_allclose(logits[:, [0, 2]], expected[:, [0, 2]], atol=2e-6)
+    assert np.abs(logits[:, 1] - expected[:, 1]).max() > 1e-3
+
+
 def test_ids_may_be_of_any_integer_kind(make):
     network = random_network((4,))
     expected = run(make(network, 1), [[2], [3]])

@@ -21,7 +21,12 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.errors import OptionError, checks_keywords
-from textgen.generation.batch_decoder import BatchDecoder, Ended, Request
+from textgen.generation.batch_decoder import (
+    BatchDecoder,
+    Ended,
+    PromptReader,
+    Request,
+)
 from textgen.generation.streaming import (
     as_model,
     check_prompt,
@@ -155,8 +160,9 @@ def _complete(
     """Yield the requests in the order in which they end, with the ids drawn."""
     threads = threads_for(batch_size)
     closed = threading.Event()
+    prompts = PromptReader(model, closed)
     steps = [
-        _steps(BatchDecoder(model, batch_size // threads, config), own, closed)
+        _steps(BatchDecoder(model, batch_size // threads, config, prompts), own, closed)
         for own in _split(requests, threads)
     ]
     if threads == 1:

@@ -6,6 +6,8 @@ next request, while the others go on ("continuous batching").
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,9 +16,11 @@ import numpy as np
 from textgen.config import CompletionConfig
 from textgen.generation.sampling import sample_batch
 from textgen.generation.streaming import end_id_of
+from textgen.inference.base import State
 from textgen.saving.trained_model import TrainedModel
 
 UNIFORMS_AHEAD = 32  # random numbers that are taken from a generator at once
+LONG_PROMPT = 32  # ids; shorter ones are read by all of a batch at once
 FIRST_CAPACITY = 64  # ids that each slot has room for at first
 
 
@@ -33,6 +37,33 @@ class Request:
 Ended = tuple[Request, np.ndarray]  # a request and the ids that were drawn for it
 
 
+class PromptReader:
+    """Reads a prompt that many completions begin with: once, for all of them."""
+
+    def __init__(self, model: TrainedModel, closed: threading.Event):
+        """Read nothing yet; and never go on reading once ``closed`` is set."""
+        self._model, self._closed = model, closed
+        self._lock = threading.Lock()
+        self._prompt_ids: np.ndarray | None = None
+        self._state: State = ()
+
+    def has_read(self, prompt_ids: np.ndarray) -> bool:
+        """Tell whether this very prompt is the one that was read last."""
+        return self._prompt_ids is prompt_ids
+
+    def state(self, prompt_ids: np.ndarray) -> State:
+        """Return a decoder's state after all ids (N,) but the last."""
+        with self._lock:
+            if not self.has_read(prompt_ids):
+                decoder = self._model.decoder()
+                for place in range(len(prompt_ids) - 1):
+                    if self._closed.is_set():
+                        break
+                    decoder.step(prompt_ids[place : place + 1])
+                self._prompt_ids, self._state = prompt_ids, decoder.state()
+            return self._state
+
+
 class BatchDecoder:
     """B slots, each of which completes one request after the other.
 
@@ -40,8 +71,15 @@ class BatchDecoder:
     is a row of `_ids`: the ids of its prompt, then those that were drawn.
     """
 
-    def __init__(self, model: TrainedModel, batch_size: int, config: CompletionConfig):
+    def __init__(
+        self,
+        model: TrainedModel,
+        batch_size: int,
+        config: CompletionConfig,
+        prompts: PromptReader,
+    ):
         """Begin with ``batch_size`` free slots, B."""
+        self._prompts = prompts
         self._decoder = model.decoder(batch_size)
         self._config = config
         self._end_id = end_id_of(model)
@@ -62,15 +100,23 @@ class BatchDecoder:
         if self._is_used.all():
             return True
         free = np.flatnonzero(~self._is_used).tolist()
-        for slot, request in zip(free, requests, strict=False):
+        self._decoder.reset(free)
+        taken = list(zip(free, requests, strict=False))
+        counts = Counter(id(request.prompt_ids) for _, request in taken)
+        for slot, request in taken:
             length = len(request.prompt_ids)
             self._make_room_for(length)
             self._ids[slot, :length] = request.prompt_ids
             self._prompt_lengths[slot], self._read[slot] = length, 0
+            is_repeated = counts[id(request.prompt_ids)] > 1
+            if length >= LONG_PROMPT and (
+                is_repeated or self._prompts.has_read(request.prompt_ids)
+            ):
+                self._decoder.set_state([slot], self._prompts.state(request.prompt_ids))
+                self._read[slot] = length - 1
             self._is_used[slot] = True
             self._requests[slot] = request
             self._generators[slot] = np.random.default_rng(request.seed)
-        self._decoder.reset(free)
         return bool(self._requests)
 
     def step(self) -> list[Ended]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from textgen.errors import ModelFileError
-from textgen.inference.base import RecurrentStack
+from textgen.inference.base import RecurrentStack, State
 from textgen.inference.both_ways import BothWays
 from textgen.inference.generic import GenericStack, apply_stepwise
 from textgen.inference.lstm import LSTMStack, aligned_zeros
@@ -47,6 +47,15 @@ class Decoder:
         """Begin new texts from zero state in some slots, 0 to B - 1, of the batch."""
         self._stack.reset(slots)
 
+    def state(self) -> State:
+        """Return a copy of what the first slot has read, for `set_state`."""
+        return tuple(state[0].copy() for state in self._stack.states())
+
+    def set_state(self, slots: np.ndarray | list[int], state: State) -> None:
+        """Let texts go on in some slots from what was read elsewhere."""
+        for own, saved in zip(self._stack.states(), state, strict=True):
+            own[slots] = saved
+
 
 class WindowDecoder:
     """Predicts each symbol from exactly the T symbols before it, from zero state.
@@ -79,6 +88,22 @@ class WindowDecoder:
         # `step` sets a state to zero before its first symbol, so none needs it here.
         self._symbols_read[slots] = 0
 
+    def state(self) -> State:
+        """Return what the first slot has read; see `Decoder.state`."""
+        read = self._symbols_read[:1].copy()
+        return read, *(state[0].copy() for state in self._states())
+
+    def set_state(self, slots: np.ndarray | list[int], state: State) -> None:
+        """Let texts go on from what was read elsewhere; see `Decoder.set_state`."""
+        self._symbols_read[slots] = state[0]
+        for own, saved in zip(self._states(), state[1:], strict=True):
+            own[slots] = saved
+
+    def _states(self) -> State:
+        """Return the states of all windows, (B, T, U) each."""
+        shape = (self.batch_size, self._seq_length, -1)
+        return tuple(state.reshape(shape) for state in self._stack.states())
+
 
 class WholeWindowDecoder:
     """Predicts each symbol from the T before it, all of which are read at each step."""
@@ -107,6 +132,14 @@ class WholeWindowDecoder:
     def reset(self, slots: np.ndarray | list[int]) -> None:
         """Begin new texts in some slots, 0 to B - 1, of the batch."""
         self._lengths[slots] = 0
+
+    def state(self) -> State:
+        """Return what the first slot has read; see `Decoder.state`."""
+        return self._lengths[:1].copy(), self._ids[0].copy()
+
+    def set_state(self, slots: np.ndarray | list[int], state: State) -> None:
+        """Let texts go on from what was read elsewhere; see `Decoder.set_state`."""
+        self._lengths[slots], self._ids[slots] = state
 
 
 AnyDecoder = Decoder | WindowDecoder | WholeWindowDecoder
