@@ -94,9 +94,9 @@ def test_the_length_may_grow_but_not_shrink(began, asked, expected):
     config = resumed_config(checkpoint, None, asked)
     if isinstance(expected, str):
         with pytest.raises(CheckpointError, match=expected):
-            planned_steps(checkpoint, config, 100)
+            planned_steps(checkpoint, config, 100, 60)
         return
-    assert planned_steps(checkpoint, config, 100) == (expected, [])
+    assert planned_steps(checkpoint, config, 100, 60) == (expected, [])
     assert all(getattr(config.training, name) == asked[name] for name in asked)
 
 
