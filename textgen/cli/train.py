@@ -46,7 +46,8 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "corpus' own; for your own text lines if it is made of them, else sonnets)")
     add("--init-from", metavar="MODEL", help="go on from a saved model, with its "
         "network; a file, or a name such as english")
-    add("--from-scratch", action="store_true", help="begin your own text with new weights")
+    add("--from-scratch", action="store_true", help="begin your own text with new "
+        "weights")
     add("--resume", action="store_true", help="go on with an unfinished training, or "
         "to a greater length; options that aren't given are what they were")
     # fmt: on

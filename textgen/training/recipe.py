@@ -136,7 +136,8 @@ def describe_length(
     if config.training.minutes is None:
         return line
     if enough_epochs is not None:
-        line = f"the text is short, {enough_epochs} epochs are all it is worth: {line}"
+        worth = f"{enough_epochs} epochs are all that it is worth"
+        line = f"the text is short, {worth}: {line}"
     values = config.override(steps=steps).flat()
     command = " ".join(f"`{name}` {values[name]}" for name in CHOSEN_FOR_MINUTES)
     return f"{line}; to repeat it exactly, in place of `minutes`: {command}"
