@@ -76,6 +76,14 @@ def test_only_the_network_and_its_windows_are_inherited(saved):
     assert config.training.steps is None
 
 
+def test_a_text_seen_before_is_gone_on_with_as_it_was_left(saved):
+    kept = {"dropout": 0.7, "input_dropout": 0.3, "weight_decay": 5.0, "batch_size": 3}
+    start = replace(saved, config=saved.config.override(**kept))
+    for sha256, expected in ((SEEN, kept), (NEW, {"dropout": 0.2, "batch_size": 32})):
+        flat = continued_config(start, corpus(sha256=sha256), {}).flat()
+        assert {name: flat[name] for name in expected} == expected
+
+
 def test_what_is_asked_for_goes_before_the_rules(saved):
     asked = {"learning_rate": 0.5, "dropout": 0.0, "minutes": 2, "seed": 3}
     flat = continued_config(saved, corpus(), asked).flat()
@@ -91,7 +99,7 @@ def test_what_is_asked_for_goes_before_the_rules(saved):
         ((FIRST, replace(FIRST, sha256="7" * 64, learning_rate=1e-9)), 6e-3),
         # By the rule for two layers, 0.008 · (128 / 16)^0.8.
         ((UNKNOWN_TEXT,), 0.0633),
-        ((replace(FIRST, sha256=NEW),), 8e-4),
+        ((replace(FIRST, sha256=NEW),), 4e-4),
     ],
     ids=["first", "averaged", "chain", "unknown", "seen"],
 )
@@ -151,6 +159,6 @@ def test_a_model_remembers_the_texts_of_all_its_ancestors(prose, names, tmp_path
     texts = load_model(files[3]).texts
     assert [text.name for text in texts] == ["hour", "names", "hour"]
     assert [text.held_out for text in texts] == [0.25, 0.1, 0.25]
-    assert [text.learning_rate for text in texts] == [0.02, 0.02, 0.00267]
+    assert [text.learning_rate for text in texts] == [0.02, 0.02, 0.00133]
     with pytest.raises(OptionError, match=r"`held_out` must be at most 0\.25"):
         prepared(prose, tmp_path / "fifth.h5", init_from=files[2], held_out=0.3)

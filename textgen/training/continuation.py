@@ -6,11 +6,14 @@ The rules were fitted to trainings that went on from models of English
     n  characters of the training part
     r  peak rate of the model's first training, as that of a cosine
 
-1. **Rate.** A cosine from 1.5·r; from 0.2·r on a text that was trained on before.
+1. **Rate.** A cosine from 1.5·r.
 2. **Length.** 8·(90,000 / n)^¼ epochs, from 3 to 16. Minutes are a limit, too.
 3. **Regularisation.** Dropout 0.2·(90,000 / n)^¼, from 0.05 to 0.4, and a weight decay
    of 0.1.
 4. **Batches** of 32 windows; of 16 where an epoch would have less than 40 steps.
+
+A text that was trained on before is gone on with as the last training left it, with
+its dropout, decay and batches, and from 0.1·r.
 
 None of it looks at the held-out part.
 """
@@ -29,12 +32,13 @@ from textgen.training.budget import RATE_FACTOR, peak_rate
 
 REFERENCE_CHARS = 90_000
 FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 3, 8, 16
-RATE_SHARE, RATE_SHARE_OF_SEEN_TEXT = 1.5, 0.2
+RATE_SHARE, RATE_SHARE_OF_SEEN_TEXT = 1.5, 0.1
 LEAST_DROPOUT, USUAL_DROPOUT, MOST_DROPOUT = 0.05, 0.2, 0.4
 WEIGHT_DECAY = 0.1
 BATCH_SIZE, SMALL_BATCH_SIZE = 32, 16
 FEWEST_STEPS_PER_EPOCH = 40
 NETWORK = ("layers", "units", "embedding")
+KEPT_FOR_SEEN_TEXT = ("dropout", "input_dropout", "weight_decay", "batch_size")
 
 
 def continued_config(
@@ -59,7 +63,6 @@ def continued_config(
     unseen = unseen_share(corpus, start.texts)
     held_out = _held_out(unseen, overrides.get("held_out"))
     chars = max(1, round(len(corpus.ids) * (1 - held_out)))
-    share = RATE_SHARE if unseen is None else RATE_SHARE_OF_SEEN_TEXT
     per_batch = BATCH_SIZE * saved.windows.seq_length
     many_steps = chars >= FEWEST_STEPS_PER_EPOCH * per_batch
     by_rule = Config().override(
@@ -67,11 +70,17 @@ def continued_config(
         **vars(saved.windows),
         dropout=round(_by_size(LEAST_DROPOUT, USUAL_DROPOUT, MOST_DROPOUT, chars), 2),
         batch_size=BATCH_SIZE if many_steps else SMALL_BATCH_SIZE,
-        learning_rate=float(f"{share * first_rate(start):.3g}"),
+        learning_rate=_rounded(RATE_SHARE * first_rate(start)),
         weight_decay=WEIGHT_DECAY,
         epochs=epochs_worth(chars, start.texts),
         held_out=held_out,
     )
+    if unseen is not None:
+        flat = saved.flat()
+        by_rule = by_rule.override(
+            **{name: flat[name] for name in KEPT_FOR_SEEN_TEXT},
+            learning_rate=_rounded(RATE_SHARE_OF_SEEN_TEXT * first_rate(start)),
+        )
     return by_rule.override(**overrides)
 
 
@@ -126,6 +135,11 @@ def _held_out(unseen: float | None, asked: float | None) -> float:
             "model was trained on the rest of this text"
         )
     return asked
+
+
+def _rounded(rate: float) -> float:
+    """Return a rate as people read it, 0.0003 and not 2.9999999999999997e-04."""
+    return float(f"{rate:.3g}")
 
 
 def _by_size(least: float, usual: float, most: float, chars: int) -> float:
