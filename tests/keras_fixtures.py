@@ -9,7 +9,10 @@ for every form of file.
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -247,6 +250,45 @@ def sparse_array(group: h5py.Group, name: str, shape: tuple, dtype: str = "f4"):
     kind = h5py.h5t.py_create(np.dtype(dtype))
     space = h5py.h5s.create_simple(shape)
     h5py.h5d.create(group.id, name.encode(), kind, space, plist)
+
+
+# Where an archive has a layer's arrays: its folder, and whose they are within it.
+FOLDERS = {
+    "Embedding": ("embedding", [""]),
+    "Dense": ("dense", [""]),
+    "TimeDistributed": ("time_distributed", ["layer/"]),
+    "LSTM": ("lstm", ["cell/"]),
+    "GRU": ("gru", ["cell/"]),
+    "SimpleRNN": ("simple_rnn", ["cell/"]),
+    "Bidirectional": ("bidirectional", ["forward_layer/cell/", "backward_layer/cell/"]),
+    "BatchNormalization": ("batch_normalization", [""]),
+    "LayerNormalization": ("layer_normalization", [""]),
+}
+
+
+def write_archive(path: Path, fixture: Fixture) -> Path:
+    """Write the ``.keras`` file that Keras 3 writes for a mapping of layers."""
+    weights, counts = io.BytesIO(), Counter()
+    with h5py.File(weights, "w") as file:
+        for layer in fixture.config["config"]["layers"]:
+            if layer["class_name"] not in FOLDERS:
+                continue
+            folder, owners = FOLDERS[layer["class_name"]]
+            number, counts[folder] = counts[folder], counts[folder] + 1
+            folder += f"_{number}" if number else ""
+            arrays = [array for _, array in fixture.arrays[layer["config"]["name"]]]
+            each = len(arrays) // len(owners)
+            for place, array in enumerate(arrays):
+                owner = owners[place // each]
+                name = f"layers/{folder}/{owner}vars/{place % each}"
+                file.create_dataset(name, data=array.astype(fixture.dtype))
+        file["optimizer/vars/0"] = 7
+    metadata = {"keras_version": fixture.version, "date_saved": "2026-01-01@00:00:00"}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("metadata.json", json.dumps(metadata))
+        archive.writestr("config.json", json.dumps(fixture.config))
+        archive.writestr("model.weights.h5", weights.getvalue())
+    return path
 
 
 # The layers and models as they were described
@@ -622,3 +664,39 @@ def keras_3_hard_sigmoid() -> Fixture:
     fixture = make(items, 7, "3.0.5", form=form, path=KERAS_3)
     fixture.arrays["top_level_model_weights"] = []
     return fixture
+
+
+def keras_3_mixed() -> Fixture:
+    """Windows read both ways, normalizations; arrays without formulas."""
+    rng, size = np.random.default_rng(7), 9
+
+    def arrays(*shapes):
+        return [
+            (f"param_{k}", rng.uniform(0.1, 1, shape)) for k, shape in enumerate(shapes)
+        ]
+
+    inner = keras_2_rnn("LSTM", "f", 4)
+    backward = keras_2_rnn("LSTM", "b", 4, go_backwards=True)
+    items = [
+        item("InputLayer", "input", batch_shape=[None, 6, 1], dtype="float32"),
+        keras_2_rnn("GRU", "gru", 5, return_sequences=True, reset_after=True),
+        item("BatchNormalization", "bn", axis=-1, epsilon=0.001, center=True),
+        item("Bidirectional", "both", layer=inner, backward_layer=backward,
+             merge_mode="concat"),
+        item("LayerNormalization", "ln", axis=[-1], epsilon=0.001, rms_scaling=False),
+        item("LeakyReLU", "leaky", negative_slope=0.3),
+        keras_2_dense("dense_1", 6, "gelu"),
+        item("ReLU", "relu", max_value=6.0, negative_slope=0.1, threshold=0.0),
+        keras_2_dense("dense", size),
+        item("Softmax", "softmax", axis=-1),
+    ]  # fmt: skip
+    one = [(5, 16), (4, 16), (16,)]
+    named = {
+        "gru": arrays((1, 15), (5, 15), (2, 15)),
+        "bn": arrays(*[(5,)] * 4),
+        "both": arrays(*one, *one),
+        "ln": arrays(*[(8,)] * 2),
+        "dense_1": arrays((8, 6), (6,)),
+        "dense": arrays((6, size), (size,)),
+    }
+    return Fixture(Net(size), mapped(items), "3.15.1", named, "last", 6, "f4")

@@ -1,6 +1,7 @@
 """Change model files at random, open each, and see that nothing but refusal happens.
 
     python tests/stress/fuzz_model_files.py --count 10000 --seed 1
+    python tests/stress/fuzz_model_files.py --count 10000 --seed 1 --archives
 
 Files of several kinds of Keras and one of our own, with its hash, are changed in their
 bytes (bits flipped, cut short, pieces moved, doubled or taken from another file) or in
@@ -19,6 +20,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import io
 import json
 import re
 import resource
@@ -27,6 +29,8 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +38,7 @@ sys.path[:0] = map(str, Path(__file__).parents[1:3])
 
 import h5py
 import numpy as np
-from keras_fixtures import FIXTURES
+from keras_fixtures import FIXTURES, keras_3_mixed, write_archive
 
 from textgen.config import Config, ModelConfig
 from textgen.errors import TextgenError
@@ -47,7 +51,8 @@ MOST_BYTES = 1e9
 LAYERS = {
     *("InputLayer", "Embedding", "LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU"),
     *("Dropout", "SpatialDropout1D", "Dense", "TimeDistributed", "Activation"),
-    "Masking",
+    *("Masking", "Bidirectional", "GaussianNoise", "BatchNormalization", "Softmax"),
+    *("LayerNormalization", "ReLU", "LeakyReLU"),
 }
 KERAS_3 = "Keras 3.0 LSTM, hard_sigmoid"
 KINDS = (
@@ -61,8 +66,14 @@ KINDS = (
     "tf.keras GRU, stateful, logits",
     KERAS_3,
 )
-OWN = "ours"
-NAMES = (*KINDS, *[OWN] * 4)  # ours as often as four others
+OWN, MIXED = "ours", "Keras 3 of many kinds"
+# Those of these that Keras 3 could have written are archives, too.
+ARCHIVES = {
+    f"archive of {kind}": kind
+    for kind in (KERAS_3, "tf.keras GRU, stateful, logits", MIXED)
+}
+# Ours and archives as often as four others.
+NAMES = (*KINDS, MIXED, *[OWN] * 4, *ARCHIVES, next(iter(ARCHIVES)))
 
 
 class Source(NamedTuple):
@@ -75,9 +86,12 @@ class Source(NamedTuple):
 
 def make_sources(folder: Path) -> dict[str, Source]:
     sources = {}
-    for number, kind in enumerate(KINDS):
-        fixture = FIXTURES[kind]()
-        path = fixture.write(folder / f"source{number}.h5")
+    for number, kind in enumerate((*KINDS, MIXED, *ARCHIVES)):
+        fixture = {**FIXTURES, MIXED: keras_3_mixed}[ARCHIVES.get(kind, kind)]()
+        if kind in ARCHIVES:
+            path = write_archive(folder / f"source{number}.keras", fixture)
+        else:
+            path = fixture.write(folder / f"source{number}.h5")
         text = folder / f"text{number}.txt"
         text.write_text(fixture.symbols, newline="")
         sources[kind] = Source(path, path.read_bytes(), text)
@@ -178,6 +192,11 @@ def places(value) -> list[tuple]:
 
 def change_description(rng, file: h5py.File) -> None:
     config = json.loads(file.attrs["model_config"])
+    change_json(rng, config)
+    file.attrs["model_config"] = json.dumps(config)
+
+
+def change_json(rng, config: dict) -> None:
     for _ in range(rng.integers(1, 4)):
         owner, key = one_of(rng, places(config))
         value, action = copy.deepcopy(one_of(rng, VALUES)), rng.integers(6)
@@ -194,7 +213,6 @@ def change_description(rng, file: h5py.File) -> None:
             owner[key] += int(rng.integers(-3, 4))
         else:
             owner[key] = value
-    file.attrs["model_config"] = json.dumps(config)
 
 
 def change_text(rng, file: h5py.File) -> None:
@@ -206,9 +224,16 @@ def change_text(rng, file: h5py.File) -> None:
     file.attrs["model_config"] = np.bytes_(text)
 
 
+def objects(file: h5py.File) -> list[str]:
+    """Return the paths of all groups and arrays of layers."""
+    root = "layers" if "layers" in file else "model_weights"
+    names = [root]
+    file[root].visit(lambda name: names.append(f"{root}/{name}"))
+    return names
+
+
 def change_array(rng, file: h5py.File) -> None:
-    names = []
-    file["model_weights"].visit(lambda name: names.append(f"model_weights/{name}"))
+    names = objects(file)
     name = one_of(rng, [x for x in names if isinstance(file[x], h5py.Dataset)])
     if file[name].size > 1e6:  # an earlier change declared it
         return
@@ -250,13 +275,12 @@ def change_attribute(rng, file: h5py.File) -> None:
 
 
 def change_links(rng, file: h5py.File) -> None:
-    names = ["model_weights"]
-    file["model_weights"].visit(lambda name: names.append(f"model_weights/{name}"))
+    names = objects(file)
     one, other, action = one_of(rng, names), one_of(rng, names), rng.integers(5)
     if action == 0:
-        file[f"model_weights/more{rng.integers(9)}"] = file[one]
+        file[f"{names[0]}/more{rng.integers(9)}"] = file[one]
     elif action == 1:
-        file.move(one, f"model_weights/moved{rng.integers(9)}")
+        file.move(one, f"{names[0]}/moved{rng.integers(9)}")
     else:
         del file[one]
     if action == 2:
@@ -269,20 +293,86 @@ STRUCTURE = (change_description,) * 3 + (change_array,) * 2
 STRUCTURE += (change_text, change_attribute, change_links)
 
 
-def make(rng, sources: dict[str, Source], path: Path) -> tuple[str, str, bool]:
+# Changes of an archive's entries, {name: bytes}; `files` are as above
+
+
+def change_config(rng, entries: dict[str, bytes], _) -> None:
+    config = json.loads(entries["config.json"])
+    change_json(rng, config)
+    entries["config.json"] = json.dumps(config).encode()
+
+
+def change_bytes(rng, entries: dict[str, bytes], files: list[bytes]) -> None:
+    """Change the bytes of an entry, whose checksum is right then."""
+    name = one_of(rng, [*entries, *["model.weights.h5"] * 3])
+    data = bytearray(entries[name])
+    one_of(rng, BYTES)(rng, data, files)
+    entries[name] = bytes(data)
+
+
+def change_weights(rng, entries: dict[str, bytes], _) -> None:
+    weights = io.BytesIO(entries["model.weights.h5"])
+    with h5py.File(weights, "a") as file, contextlib.suppress(Exception):
+        one_of(rng, (change_array, change_array, change_attribute, change_links))(
+            rng, file
+        )
+    entries["model.weights.h5"] = weights.getvalue()
+
+
+def change_entries(rng, entries: dict[str, bytes], files: list[bytes]) -> None:
+    name, action = one_of(rng, list(entries)), rng.integers(4)
+    other = one_of(rng, ["../x", "assets/x", "config.json/", "x" * 9000, "x"])
+    if action == 0:
+        del entries[name]
+    elif action == 1:
+        entries[other] = entries.pop(name)
+    else:
+        entries[other if action == 2 else name] = one_of(rng, files)
+
+
+ENTRIES = (change_config, change_config, change_bytes, change_bytes, change_weights)
+ENTRIES += (change_weights, change_entries)
+
+
+def change_archive(rng, original: bytes, path: Path, files: list[bytes]) -> list:
+    """Write an archive with changed entries; return what was done."""
+    with zipfile.ZipFile(io.BytesIO(original)) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    done = [one_of(rng, ENTRIES) for _ in range(rng.integers(1, 3))]
+    for change in done:
+        with contextlib.suppress(Exception):
+            change(rng, entries, files)
+    stored = rng.random() < 0.7
+    compressions = [zipfile.ZIP_DEFLATED, zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA]
+    compression = zipfile.ZIP_STORED if stored else one_of(rng, compressions)
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+            if rng.random() < 0.02:
+                with warnings.catch_warnings(action="ignore"):
+                    archive.writestr(name, data)
+    return done
+
+
+def make(
+    rng, sources: dict[str, Source], path: Path, names=NAMES
+) -> tuple[str, str, bool]:
     """Write one changed file.
 
     Returns:
         Its source; what was done; whether it is ours and must be refused.
     """
-    name = one_of(rng, NAMES)
+    name = one_of(rng, names)
     original = sources[name].data
+    files = [source.data for source in sources.values()]
     is_ours, done, anew = name == OWN, [], False
-    if rng.random() < 0.6:
+    if rng.random() < (0.3 if name in ARCHIVES else 0.6):
         done = [one_of(rng, BYTES)]
         data = bytearray(original)
-        done[0](rng, data, [source.data for source in sources.values()])
+        done[0](rng, data, files)
         path.write_bytes(data)
+    elif name in ARCHIVES:
+        done = change_archive(rng, original, path, files)
     else:
         path.write_bytes(original[BLOCK_BYTES:] if is_ours else original)
         with h5py.File(path, "a") as file:
@@ -319,6 +409,7 @@ def layer_kinds(config: str) -> set[str]:
     """Return the kinds of all layers in a description, read here anew."""
     model = json.loads(config)["config"]
     layers = model if isinstance(model, list) else model["layers"]
+    layers = [x for x in layers if x["class_name"] != "NotEqual"]  # an operation
     inner = [x["config"]["layer"] for x in layers if "layer" in x["config"]]
     return {x["class_name"] for x in [*layers, *inner]}
 
@@ -352,16 +443,16 @@ def broken_rule(path: Path, text: Path | None, ours: bool, recorder: Recorder) -
 
 
 def peak_bytes() -> int:
-    """Return the most memory of this process, or of a child that has ended, on Linux.
+    """Return the most memory of this process and of a child that has ended, on Linux.
 
     `getrusage` counts for this process what the program had that started it.
     """
     status = Path("/proc/self/status").read_text()
     ours = int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1])
-    return 1024 * max(ours, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+    return 1024 * (ours + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
-def fuzz(count: int, seed: int, folder: Path) -> int:
+def fuzz(count: int, seed: int, folder: Path, names=NAMES) -> int:
     """Change and open files; return the number of rules broken."""
     accepted, broken, recorder = 0, 0, Recorder()
     model_file.Reader = lambda: contextlib.nullcontext(recorder)
@@ -371,7 +462,7 @@ def fuzz(count: int, seed: int, folder: Path) -> int:
         assert rule == "accepted", f"the unchanged file {kind!r} is refused: {rule}"
     for number in range(count):
         rng = np.random.default_rng((seed, number))
-        kind, change, ours = make(rng, sources, path)
+        kind, change, ours = make(rng, sources, path, names)
         some_text = sources[KERAS_3].text if rng.random() < 0.3 else None
         text = some_text if kind == OWN else sources[kind].text
         rule = broken_rule(path, text, ours, recorder)
@@ -395,9 +486,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000, help="so many files")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--archives", action="store_true", help="only .keras files")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        sys.exit(fuzz(given.count, given.seed, Path(folder)) > 0)
+        names = tuple(ARCHIVES) if given.archives else NAMES
+        sys.exit(fuzz(given.count, given.seed, Path(folder), names) > 0)
 
 
 if __name__ == "__main__":
