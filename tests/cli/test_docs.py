@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from keras_fixtures import keras_2_lstm
+from keras_fixtures import keras_2_lstm, mapped, write_archive
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -57,7 +57,8 @@ def workplace(tmp_path):
     (tmp_path / "story.txt").write_text(story)
     (tmp_path / "beginnings.txt").write_text("Shall I compare\nO, how\n")
     theirs = keras_2_lstm(38, (16, 16), window=40)
-    theirs.write(tmp_path / "theirs.h5")
+    theirs.config, theirs.version = mapped(theirs.config["config"]), "2.15.0"
+    write_archive(tmp_path / "theirs.keras", theirs)
     (tmp_path / "their_text.txt").write_text(theirs.symbols * 9, newline="")
     return tmp_path
 
