@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import inspect
+import json
 import os
 import platform
 import re
@@ -190,6 +191,31 @@ def test_going_on_without_a_corpus_takes_the_text_of_the_model(
     prose.write_text(PROSE + "!")
     with pytest.raises(OptionError, match=r"`corpus` must be given.*'hour'"):
         prepared(None, output, init_from=saved.path)
+
+
+def test_a_plain_keras_model_is_gone_on_with(prose, tmp_path, output):
+    import keras
+
+    symbols = sorted(set(PROSE))
+    layers = [
+        keras.layers.Embedding(len(symbols), 5),
+        keras.layers.LSTM(6, return_sequences=True),
+        keras.layers.Dense(len(symbols), activation="softmax"),
+    ]
+    foreign = keras.Sequential([keras.Input((None,), dtype="int32"), *layers])
+    path = tmp_path / "foreign.keras"
+    foreign.save(path)
+    known = tmp_path / "vocab.json"
+    known.write_text(json.dumps(symbols))
+    going_on = {"init_from": path, "vocabulary_from": known, "learning_rate": 1e-12}
+    run(prose, output, **going_on, steps=1, held_out=0)
+    for ours, theirs in zip(weights_of(output), foreign.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+    assert [text.sha256 is None for text in load_model(output).texts] == [True, False]
+    with pytest.raises(OptionError, match="`corpus` must be given"):
+        prepared(None, output, **going_on)
+    with pytest.raises(OptionError, match="that `init_from` names"):
+        prepared(prose, output, vocabulary_from=known)
 
 
 # Stopping

@@ -35,17 +35,18 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
     add = parser.add_argument_group("what is trained").add_argument
     # fmt: off
-    add("--corpus", metavar="NAME", help="sonnets, dinos, shakespeare, or the path of "
-        f"a UTF-8 text file (default: {DEFAULT_CORPUS}; with --init-from the model's "
-        "own text)")
-    add("--kind", metavar="KIND", help="lines, each line one example, or text, one "
-        "long text (default: guessed from the text)")
+    add("--corpus", metavar="NAME", help="sonnets, dinos, shakespeare, or a UTF-8 text "
+        f"file (default: {DEFAULT_CORPUS}, or the text of --init-from)")
+    add("--kind", metavar="KIND", help="lines, each one example, or text (default: "
+        "guessed)")
     add("--output", metavar="FILE", help="the .h5 file to write (default: "
         "models/NAME.h5); one that exists is kept as NAME.previous.h5")
     add("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: the "
-        "corpus' own; for your own text lines if it is made of them, else sonnets)")
-    add("--init-from", metavar="MODEL", help="go on from a saved model, with its "
-        "network; a file, or a name such as english")
+        "corpus' own, or that of its kind)")
+    add("--init-from", metavar="MODEL", help="a saved model to go on from: a file, or "
+        "a name")
+    add("--vocabulary-from", metavar="FILE", help="what --init-from knows, if another "
+        "program wrote it: its text, or a vocab.json")
     add("--from-scratch", action="store_true", help="begin your own text with new "
         "weights")
     add("--resume", action="store_true", help="go on with an unfinished training, or "

@@ -23,8 +23,9 @@ def train(
     corpus: str | os.PathLike[str] | None = None, *,
     kind: str | None = None, preset: str | None = None,
     output: str | os.PathLike[str] | None = None,
-    init_from: str | os.PathLike[str] | None = None, from_scratch: bool = False,
-    resume: bool = False,
+    init_from: str | os.PathLike[str] | None = None,
+    vocabulary_from: str | os.PathLike[str] | None = None,
+    from_scratch: bool = False, resume: bool = False,
     layers: int | None = None, units: int | None = None,
     embedding: int | None = None, dropout: float | None = None,
     input_dropout: float | None = None, seq_length: int | None = None,
@@ -53,6 +54,8 @@ def train(
         init_from: a saved model to go on from, a file or a name such as ``english``.
             None means new weights; for a text of one's own that the model of English
             predicts well, unless options ask for another network, those of that.
+        vocabulary_from: for ``init_from`` of another program, the text that it was
+            trained on, or a ``vocab.json``; see `textgen.load_model`.
         from_scratch: begin with new weights in any case.
         resume: go on with the unfinished training whose checkpoint is beside
             ``output``, with its options; start afresh if there is none.
@@ -94,7 +97,7 @@ def train(
     started_s = time.monotonic()
     request = TrainingRequest(
         corpus=corpus, kind=kind, preset=preset, output=output, init_from=init_from,
-        from_scratch=from_scratch, resume=resume,
+        vocabulary_from=vocabulary_from, from_scratch=from_scratch, resume=resume,
         overrides={
             "layers": layers, "units": units, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,

@@ -48,6 +48,7 @@ class TrainingRequest:
     preset: str | None = None
     output: str | os.PathLike[str] | None = None
     init_from: str | os.PathLike[str] | None = None
+    vocabulary_from: str | os.PathLike[str] | None = None
     from_scratch: bool = False
     resume: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)
@@ -104,6 +105,8 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
     for name in ("resume", "preset", "from_scratch"):
         if request.init_from is not None and getattr(request, name):
             raise OptionError(f"give `{name}` or `init_from`, not both")
+    if request.vocabulary_from is not None and request.init_from is None:
+        raise OptionError("`vocabulary_from` is for a model that `init_from` names")
     if request.resume:
         path = prepare_output(request.output, corpus_name(request.corpus_or_default))
     else:
@@ -128,7 +131,7 @@ def _new_training(request: TrainingRequest) -> Preparation:
     start = None
     notes: list[str] = []
     if request.init_from is not None:
-        start = load_trainable(request.init_from)
+        start = load_trainable(request.init_from, request.vocabulary_from)
         corpus = _corpus_to_go_on_with(request, start)
         texts = start.kind == corpus.kind == "text"
         if texts and not predicts(start, corpus, request.overrides.get("held_out")):
@@ -176,6 +179,10 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
     if request.corpus is not None:
         corpus = load_corpus(request.corpus, kind, start.vocabulary)
         return replace(corpus, kind_reason=reason)
+    if not start.metadata:
+        raise OptionError(
+            "`corpus` must be given with `init_from` for a model of another program"
+        )
     began = start.metadata["corpus"]
     for path in (began["name"], f"{began['name']}.txt"):
         with contextlib.suppress(CorpusError):
