@@ -108,7 +108,10 @@ def test_windows_read_both_ways_are_those_of_each_text(
 ):
     """Shorter ones at first; one text begins anew between."""
     mixed.save(tmp_path / "m.keras")
-    decoder = load_model(tmp_path / "m.keras", text).decoder(batch_size)
+    model = load_model(tmp_path / "m.keras", text)
+    layers = "Bidirectional(6), LayerNormalization, Rectifier, Bidirectional(4)"
+    assert layers in repr(model)
+    decoder = model.decoder(batch_size)
     assert decoder.batch_size == batch_size
     rng = np.random.default_rng(2)
     texts = [[] for _ in range(batch_size)]

@@ -282,6 +282,7 @@ def check_trainable(model: TrainedModel) -> None:
 def _layer_names(network: Network) -> list[str]:
     """Return kind and size of each layer but the last dense one, as ``LSTM(224)``."""
     return [
-        f"{type(layer).__name__.removesuffix('Weights')}({layer.units})"
+        type(layer).__name__.removesuffix("Weights")
+        + (f"({layer.units})" if layer.units else "")
         for layer in network.layers
     ]
