@@ -79,20 +79,7 @@ def build_model(contents: Contents) -> KerasModel:
     if chain[0].kind == "Masking":
         chain.pop(0)
     last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
-    parts: list[Recurrent | Stepwise] = []
-    axis = 2
-    for layer in chain:
-        arrays = contents.weights.get(layer.name, ())
-        if layer.kind == "Softmax" and masked is not None and axis == 2:
-            expected = f"no masking before {layer.shown}, which would use the mask"
-            raise refusal(expected, "one that masks some")
-        if layer.kind in RECURRENT_LAYERS:
-            parts.append(recurrent(layer, arrays, width, version))
-        else:
-            parts.append(stepwise(layer, arrays, width, version, axis))
-        width = parts[-1].units or width
-        if layer is last and not last.flag("return_sequences"):
-            axis = 1  # of (B, U)
+    parts = _parts(chain, contents.weights, width, version, masked)
     network = _assemble(parts, table, masked)
     carries_state = last.flag("return_sequences") or last.flag("stateful")
     if carries_state and network.reads_both_ways:
@@ -102,6 +89,30 @@ def build_model(contents: Contents) -> KerasModel:
     _make_read_only(network)
     seq_length = _seq_length(layers, last, (1,) if divides_ids else (None, symbols))
     return KerasModel(network, targets, seq_length, divides_ids)
+
+
+def _parts(
+    chain: Sequence[Layer],
+    weights: Arrays,
+    width: int,
+    version: Version,
+    masked: np.ndarray | None,
+) -> list[Recurrent | Stepwise]:
+    """Build the layers of a chain, the first of which is called on ``width`` values."""
+    parts: list[Recurrent | Stepwise] = []
+    axis = 2  # of the values of (B, T, U)
+    for layer in chain:
+        arrays = weights.get(layer.name, ())
+        if layer.kind in RECURRENT_LAYERS:
+            parts.append(recurrent(layer, arrays, width, version))
+            axis = 2 if layer.flag("return_sequences") else 1  # or of (B, U)
+        elif layer.kind == "Softmax" and masked is not None and axis == 2:
+            expected = f"no masking before {layer.shown}, which would use the mask"
+            raise refusal(expected, "one that masks some")
+        else:
+            parts.append(stepwise(layer, arrays, width, version, axis))
+        width = parts[-1].units or width
+    return parts
 
 
 def _make_read_only(network: Network) -> None:
