@@ -24,7 +24,7 @@ FIRST = TrainedText("novels", "text", SEEN, 0.01, 4e-3, "cosine")
 
 
 def corpus(characters=100_000, sha256=NEW, kind="text", name="letters"):
-    ids = (np.arange(characters) % 3).astype(np.uint8)
+    ids = np.broadcast_to(np.uint8(1), characters)  # of no size in memory
     return Corpus(name, kind, sha256, Vocabulary(("\n", "a", "b")), ids)
 
 
