@@ -474,7 +474,7 @@ def fuzz(count: int, seed: int, folder: Path, names=NAMES) -> int:
             print(f"{kept}: {kind}, {change}: {rule}", flush=True)
     most = peak_bytes()
     broken += most > MOST_BYTES
-    print(f"{count:,} changed files of {len(sources)} kinds, seed {seed}")
+    print(f"{count:,} changed files of {len(set(names))} kinds, seed {seed}")
     print(
         f"{accepted:,} accepted, the others refused; most memory {most / 1e6:,.0f} MB"
     )
