@@ -11,6 +11,7 @@ import pytest
 from training.helpers import prepared
 
 from textgen.data.corpus import load_corpus
+from textgen.saving import find_model
 from textgen.saving.model_file import load_model
 from textgen.training import base_model
 from textgen.training.base_model import base_model_for, predicts
@@ -24,7 +25,7 @@ def shipped(prose_model, tmp_path, monkeypatch):
     folder = tmp_path / "shipped"
     folder.mkdir()
     shutil.copy(prose_model, folder / "english-pretrained.h5")
-    monkeypatch.setattr(base_model, "data_folder", lambda kind: folder)
+    monkeypatch.setattr(find_model, "data_folder", lambda kind: folder)
     return folder
 
 

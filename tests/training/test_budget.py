@@ -33,7 +33,7 @@ COSINE, AVERAGED = "cosine", "averaged"
         (10 * MILLION, 1e5, 2, 1072, 0.4, 32, 0.0022, AVERAGED),
         (10 * MILLION, 1e6, 2, 1072, 0.4, 32, 0.0022, AVERAGED),
         # the ends
-        (MILLION * MILLION, 1e7, 2, 4080, 0.0, 32, 0.0005, COSINE),
+        (MILLION * MILLION, 1e7, 2, 2000, 0.0, 32, 0.0009, COSINE),
         (0, 1e-6, 1, 16, 0.5, 16, 0.021, AVERAGED),
     ],
 )

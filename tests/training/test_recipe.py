@@ -135,7 +135,7 @@ def test_a_checkpoint_is_about_as_large_as_said(short, output, embedding, schedu
     assert output.stat().st_size < written  # what `check_room` relies on
 
 
-MOST_ONE_HOT = Vocabulary(tuple(map(chr, range(0x4E00, 0x4E00 + 8192))))
+MOST_ONE_HOT = Vocabulary(tuple(map(chr, range(0x4E00, 0x4E00 + 7000))))
 MORE = Vocabulary(("a", *MOST_ONE_HOT.symbols))
 WIDE = {"layers": 2, "units": 512, "targets": "last"}
 
@@ -152,11 +152,11 @@ WIDE = {"layers": 2, "units": 512, "targets": "last"}
         (None, {}, {"embedding": 0}, None, "`embedding` must be the saved model's 8"),
         ("course", None, {}, MOST_ONE_HOT, None),
         ("course", None, {"embedding": 9}, MORE, None),
-        ("course", None, {}, MORE, "`embedding` must be at least 1 .* 8,193"),
+        ("course", None, {}, MORE, "`embedding` must be at least 1 .* 7,001"),
         (None, {"embedding": 0}, {}, MORE, "`embedding` must be at least 1"),
-        (None, None, WIDE | {"seq_length": 8192}, None, None),
+        (None, None, WIDE | {"seq_length": 2048}, None, None),
         (None, None, WIDE | {"seq_length": 9000, "targets": "all"}, None, None),
-        (None, None, WIDE | {"seq_length": 8193}, None, "`seq_length` must be at most"),
+        (None, None, WIDE | {"seq_length": 2049}, None, "`seq_length` must be at most"),
     ],
 )
 def test_what_can_not_be_is_refused_before_the_work(
@@ -175,11 +175,10 @@ def test_a_model_too_large_for_its_file_is_refused_before_the_work(
 ):
     shape = {"layers": 3, "units": 24, "embedding": embedding}
     weights = build_model(ModelConfig(**shape), 3).count_params()
-    file_bytes = 4 * weights + recipe.RECORD_BYTES + 3 * recipe.SYMBOL_BYTES
-    monkeypatch.setattr(recipe, "MAX_FILE_BYTES", file_bytes)
+    monkeypatch.setattr(recipe, "MAX_FLOATS", weights)
     assert choose_config(corpus(), None, None, shape).model.units == 24
-    monkeypatch.setattr(recipe, "MAX_FILE_BYTES", file_bytes - 1)
-    with pytest.raises(OptionError, match=f"about {file_bytes:,} bytes"):
+    monkeypatch.setattr(recipe, "MAX_FLOATS", weights - 1)
+    with pytest.raises(OptionError, match=f"would have {weights:,} weights"):
         choose_config(corpus(), None, None, shape)
 
 

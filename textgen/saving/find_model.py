@@ -8,7 +8,6 @@ from pathlib import Path
 from textgen.data.corpus import data_folder
 from textgen.errors import ModelFileError, shown_path
 
-PRETRAINED = "-pretrained.h5"
 FILE_SUFFIXES = (".h5", ".hdf5", ".keras")
 
 
@@ -35,7 +34,7 @@ def find_models(corpus: str) -> list[Path]:
     candidates = [
         own / f"{name}.h5",
         shipped / f"{name}.h5",
-        shipped / f"{name}{PRETRAINED}",
+        pretrained(name),
     ]
     # os.path.isfile, unlike pathlib's, takes any text.
     if found := _distinct([path for path in candidates if os.path.isfile(path)]):
@@ -48,12 +47,17 @@ def find_models(corpus: str) -> list[Path]:
     raise ModelFileError(problem, "train one, or name a file as `model`")
 
 
+def pretrained(name: str) -> Path:
+    """Return where the model of this name would be that comes with the program."""
+    return data_folder("models") / f"{name}-pretrained.h5"
+
+
 def passed_over(path: Path | None) -> str:
     """Return the end of a line about a file in use: which pretrained model it isn't."""
     if path is not None:
-        pretrained = data_folder("models") / f"{path.stem}{PRETRAINED}"
-        if os.path.isfile(pretrained):
-            return f", not the one that comes with the program, {str(pretrained)!r}"
+        shipped = pretrained(path.stem)
+        if os.path.isfile(shipped):
+            return f", not the one that comes with the program, {str(shipped)!r}"
     return ""
 
 

@@ -15,9 +15,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from textgen.data.corpus import Corpus, data_folder
+from textgen.config import Config
+from textgen.data.corpus import Corpus
 from textgen.evaluation.nats import held_out_nats
-from textgen.saving.find_model import PRETRAINED
+from textgen.saving.find_model import pretrained
 from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel
 
@@ -32,7 +33,7 @@ OF_ANOTHER_NETWORK = ("layers", "units", "embedding", "targets", "seq_length", "
 
 def base_model_for(corpus: Corpus, overrides: Mapping[str, Any]) -> TrainedModel | None:
     """Return the model to go on from, or None if the text is better trained afresh."""
-    path = data_folder("models") / f"{BASE_MODEL}{PRETRAINED}"
+    path = pretrained(BASE_MODEL)
     asked = any(overrides.get(name) is not None for name in OF_ANOTHER_NETWORK)
     if asked or corpus.named or corpus.kind != "text" or not os.path.isfile(path):
         return None
@@ -42,7 +43,8 @@ def base_model_for(corpus: Corpus, overrides: Mapping[str, Any]) -> TrainedModel
 
 def predicts(model: TrainedModel, corpus: Corpus, held_out: float | None) -> bool:
     """Tell whether a model predicts the training part well enough to go on from it."""
-    training = corpus.split(0.1 if held_out is None else held_out).training
+    held_out = Config().training.held_out if held_out is None else held_out
+    training = corpus.split(held_out).training
     training, first = training[:SAMPLED_CHARS], training[:COMPRESSED_CHARS]
     compressed = bz2.compress(corpus.vocabulary.decode(first).encode())
     by_bzip2 = 8 * math.log(2) * len(compressed) / len(first)

@@ -8,9 +8,9 @@ from typing import Any
 from textgen.config import PRESETS, Config, ModelConfig
 from textgen.data.corpus import Corpus
 from textgen.errors import OptionError
-from textgen.saving.model_file import MAX_FILE_BYTES
+from textgen.saving.container import MAX_FLOATS
 from textgen.saving.trained_model import (
-    MAX_STAGGERED_UNITS,
+    MAX_WINDOW_UNITS,
     TrainedModel,
     staggered_units,
 )
@@ -20,15 +20,13 @@ from textgen.training.budget import peak_rate, size_for
 from textgen.training.continuation import continued_config
 from textgen.training.schedule import shown_steps
 
-MAX_ONE_HOT_SYMBOLS = 8192  # the identity that gives them takes a quarter of a GiB
+MAX_ONE_HOT_SYMBOLS = 7000  # their identity is 49 of the 60 million weights
 # What a budget of minutes settles, and the seed.
 CHOSEN_FOR_MINUTES = (
     "steps", "precision", "seed", "layers", "units", "embedding", "dropout",
     "input_dropout", "seq_length", "batch_size", "learning_rate", "schedule",
     "weight_decay",
 )  # fmt: skip
-# What a model file has beside its weights at most, and what each symbol adds to that.
-RECORD_BYTES, SYMBOL_BYTES = 1 << 20, 16
 
 
 def choose_config(
@@ -86,17 +84,16 @@ def _check_size(config: Config, symbols: int) -> None:
             f"`embedding` must be at least 1 for a text of {symbols:,} symbols, but "
             f"was 0: one-hot input is for at most {MAX_ONE_HOT_SYMBOLS:,}"
         )
-    file_bytes = 4 * _weights(model, symbols) + RECORD_BYTES + SYMBOL_BYTES * symbols
-    if file_bytes > MAX_FILE_BYTES:
+    if (weights := _weights(model, symbols)) > MAX_FLOATS:
         raise OptionError(
             f"`units` or `embedding` must be less, with `layers` {model.layers} and "
             f"{symbols:,} symbols, but were {model.units} and {model.embedding}: the "
-            f"model file would have about {file_bytes:,} bytes, and at most "
-            f"{MAX_FILE_BYTES:,} are opened"
+            f"model would have {weights:,} weights, and at most {MAX_FLOATS:,} are "
+            "opened"
         )
     units = model.layers * model.units
-    if staggered_units(units, windows) > MAX_STAGGERED_UNITS:
-        most = MAX_STAGGERED_UNITS // units
+    if staggered_units(units, windows) > MAX_WINDOW_UNITS:
+        most = MAX_WINDOW_UNITS // units
         raise OptionError(
             f"`seq_length` must be at most {most:,} for `targets` last and "
             f"{model.layers}×{model.units} units, but was {windows.seq_length}"

@@ -133,8 +133,9 @@ def _new_training(request: TrainingRequest) -> Preparation:
     if request.init_from is not None:
         start = load_trainable(request.init_from, request.vocabulary_from)
         corpus = _corpus_to_go_on_with(request, start)
-        texts = start.kind == corpus.kind == "text"
-        if texts and not predicts(start, corpus, request.overrides.get("held_out")):
+        share = request.overrides.get("held_out")
+        both_texts = start.kind == corpus.kind == "text"
+        if both_texts and not predicts(start, corpus, share):
             notes.append(
                 "the saved model predicts this text less well than a new one probably "
                 "will soon: training without `init_from` may serve better"
