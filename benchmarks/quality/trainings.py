@@ -14,8 +14,7 @@ from benchmarks.harness.contest import say
 from benchmarks.harness.worker import ROOT, BenchmarkError, run_process
 from textgen.data.corpus import Corpus, Split, load_corpus
 from textgen.data.vocabulary import END_SYMBOL
-from textgen.evaluation.metrics import bits_per_char
-from textgen.evaluation.nats import held_out_nats
+from textgen.evaluation.nats import bits_per_char, held_out_nats
 from textgen.saving.model_file import TrainedModel, load_model
 
 HELD_OUT = 0.1

@@ -8,7 +8,14 @@ from fakes import random_network
 from textgen.config import Config, ModelConfig, WindowConfig
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError, VocabularyError
-from textgen.evaluation.nats import cross_entropy, evaluate, held_out_nats
+from textgen.evaluation.nats import (
+    bits_per_char,
+    cross_entropy,
+    describe,
+    evaluate,
+    held_out_nats,
+    perplexity,
+)
 from textgen.generation.streaming import UnknownSymbolsWarning
 from textgen.inference.decoder import Decoder
 from textgen.saving.trained_model import TrainedModel
@@ -190,3 +197,20 @@ def test_evaluate_names_unknown_symbols_and_refuses_too_short_texts():
     for kind, text in [("text", "a"), ("text", ""), ("lines", "")]:
         with pytest.raises(OptionError, match="too short"):
             evaluate(trained_model(kind), text)
+
+
+@pytest.mark.parametrize("symbols", [1, 2, 8, 61])
+def test_a_uniform_guess(symbols):
+    nats = math.log(symbols)
+    assert bits_per_char(nats) == pytest.approx(math.log2(symbols))
+    assert perplexity(nats) == pytest.approx(symbols)
+
+
+def test_describe():
+    line = "1.632 nats/char, 2.354 bits/char, perplexity 5.11"
+    assert describe(1.632) == describe(np.float32(1.632)) == line
+
+
+def test_a_diverged_loss_has_infinite_perplexity():
+    assert perplexity(800.0) == perplexity(math.inf) == math.inf
+    assert describe(math.nan) == "nan nats/char, nan bits/char, perplexity nan"

@@ -1,10 +1,13 @@
 """What a file costs that claims to be large: memory of both processes, and time."""
 
 import json
+import re
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -116,8 +119,7 @@ def test_both_processes_together_take_less_than_a_gigabyte(name, tmp_path, prose
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     refusal, *kibibytes = done.stdout.splitlines()
     ours, childs = (1024 * int(kib) for kib in kibibytes)
-    with pytest.raises(ModelFileError, match=match):
-        raise ModelFileError(refusal)
+    assert re.search(match, refusal)
     assert ours + childs < 1e9
     if "array" not in name and "float" not in name and "100 MB" not in name:
         assert ours + childs < 400e6
@@ -170,6 +172,14 @@ def test_a_device_by_any_name_is_refused(refused, tmp_path):
     link.unlink()
     link.symlink_to("/proc/self/status")
     refused(link, "a device")
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs /dev/shm")
+def test_a_file_in_shared_memory_is_a_file(prose_model):
+    with tempfile.NamedTemporaryFile(dir="/dev/shm", suffix=".h5") as file:
+        file.write(prose_model.read_bytes())
+        file.flush()
+        assert load_model(file.name).kind == "text"
 
 
 def test_names_that_are_no_path_are_refused():

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -16,8 +17,10 @@ from textgen.config import Config, ModelConfig
 from textgen.errors import ModelFileError, OutputError
 from textgen.saving import model_file, trained_model
 from textgen.saving.container import BLOCK_BYTES, user_block
+from textgen.saving.contents import read_contents
 from textgen.saving.hdf5 import METADATA_PATH
 from textgen.saving.model_file import load_model, load_trainable, save_model, serialize
+from textgen.saving.trained_model import model_of_contents
 
 keras = pytest.importorskip("keras")
 
@@ -462,6 +465,18 @@ def test_a_training_does_not_go_on_from_other_programs_networks(chain, tmp_path,
     assert load_model(tmp_path / "m.keras", text).network.vocabulary_size == size
     with pytest.raises(ModelFileError, match="to go on from"):
         load_trainable(tmp_path / "m.keras", text)
+
+
+def test_our_metadata_fit_no_network_that_reads_both_ways(good_file, tmp_path):
+    size = len(load_model(good_file).vocabulary)
+    layers = [keras.layers.Bidirectional(keras.layers.LSTM(6)),
+              keras.layers.Dense(size, "softmax")]  # fmt: skip
+    keras.Sequential([keras.Input((5, size)), *layers]).save(tmp_path / "m.keras")
+    with good_file.open("rb") as ours, (tmp_path / "m.keras").open("rb") as theirs:
+        metadata = read_contents(ours).metadata
+        mixed = replace(read_contents(theirs), metadata=metadata, hashed=True)
+    with pytest.raises(ModelFileError, match="metadata that fit the network"):
+        model_of_contents(mixed, None)
 
 
 def test_nothing_writes_to_the_arrays_of_a_model(good_file, tmp_path):

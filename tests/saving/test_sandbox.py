@@ -181,9 +181,16 @@ def test_an_error_is_not_believed_to_be_one_short_line(answered, path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_process_that_can_not_start_is_no_damage(run_instead, path):
+    run_instead("import nothing_at_all")
+    with pytest.raises(ModelFileError, match=r"before it was ready \(status 1\)"):
+        read(path)
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGXCPU"), reason="needs POSIX")
 def test_no_processor_time_left_is_no_damage(run_instead, path):
-    run_instead("import os, signal\nos.kill(os.getpid(), signal.SIGXCPU)")
+    ready = "import os, signal\nprint(flush=True)\n"
+    run_instead(f"{ready}os.kill(os.getpid(), signal.SIGXCPU)")
     with pytest.raises(ModelFileError, match=r"took more than \d+ s"):
         read(path)
 

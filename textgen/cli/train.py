@@ -9,7 +9,7 @@ from dataclasses import fields
 
 from textgen.cli.options import add_config_options
 from textgen.config import DEFAULT_CORPUS, PRESETS
-from textgen.evaluation import metrics
+from textgen.evaluation.nats import describe
 from textgen.system.process import import_quietly
 from textgen.system.terminal import Parser, say, writer
 from textgen.training import schedule
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
         report = training.run()
     if report.held_out_nats is not None:
         remark = seen_remark(preparation.corpus, preparation.texts)
-        say(f"held out: {metrics.describe(report.held_out_nats)}{remark}")
+        say(f"held out: {describe(report.held_out_nats)}{remark}")
     if report.previous is not None:
         say(f"the earlier model is kept as {str(report.previous)!r}")
     say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")

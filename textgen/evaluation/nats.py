@@ -19,7 +19,6 @@ import numpy as np
 
 from textgen.data.vocabulary import END_SYMBOL
 from textgen.errors import OptionError
-from textgen.evaluation.metrics import bits_per_char, perplexity
 from textgen.generation.streaming import as_model, known_ids
 from textgen.inference.decoder import AnyDecoder, Decoder
 from textgen.saving.trained_model import TrainedModel
@@ -30,6 +29,31 @@ MAX_SEGMENTS = 64
 WINDOWS_AT_ONCE = 512
 LINES_AT_ONCE = 64
 BLOCK_FLOATS = 1 << 20  # logits kept before their loss is taken: 4 MiB
+
+
+def bits_per_char(nats: float) -> float:
+    """Return a mean cross-entropy per character in bits, given in nats."""
+    return nats / math.log(2)
+
+
+def perplexity(nats: float) -> float:
+    """Return among how many symbols a uniform guess has this cross-entropy in nats."""
+    try:
+        return math.exp(nats)
+    except OverflowError:
+        return math.inf
+
+
+def describe(nats: float) -> str:
+    """Return a mean cross-entropy per character, given in nats, in all three units.
+
+    >>> describe(1.632)
+    '1.632 nats/char, 2.354 bits/char, perplexity 5.11'
+    """
+    return (
+        f"{nats:.3f} nats/char, {bits_per_char(nats):.3f} bits/char, "
+        f"perplexity {perplexity(nats):.2f}"
+    )
 
 
 @dataclass(frozen=True)
@@ -155,11 +179,12 @@ def _window_readings(
     if max_symbols is not None and max_symbols < len(places):
         places = places[_spread(len(places), max_symbols)]
     steps = np.arange(1 - window, 1)[:, None]
-    for start in range(0, len(places), WINDOWS_AT_ONCE):
-        targets = places[start : start + WINDOWS_AT_ONCE] + steps
+    both_ways = model.network.reads_both_ways  # each of whose windows is kept whole
+    most = min(WINDOWS_AT_ONCE, model.max_batch_size) if both_ways else WINDOWS_AT_ONCE
+    for start in range(0, len(places), most):
+        targets = places[start : start + most] + steps
         counted = np.broadcast_to(steps == 0, targets.shape)
         rows = targets.shape[1]
-        both_ways = model.network.reads_both_ways
         decoder = model.decoder(rows) if both_ways else Decoder(model.network, rows)
         yield _Reading(decoder, ids[targets - 1], ids[targets], counted)
 

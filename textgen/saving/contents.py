@@ -6,9 +6,8 @@ from typing import BinaryIO
 
 from textgen.saving.container import ANOTHER_FORM, Contents, checked_hdf5, refusal
 from textgen.saving.hdf5 import read_model
-from textgen.saving.other_formats import HEAD_BYTES, other_format
+from textgen.saving.other_formats import HEAD_BYTES, ZIP_SIGNATURE, other_format
 
-ZIP_SIGNATURE = b"PK\x03\x04"
 # What h5py and zipfile raise for a damaged file, besides what they share with JSON.
 _DAMAGED = (OSError, EOFError, RuntimeError, OverflowError)
 

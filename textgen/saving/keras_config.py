@@ -128,7 +128,7 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     if not isinstance(items, list) or len(items) > MAX_LAYERS:
         raise refusal(f"a list of at most {MAX_LAYERS} layers", f"{len(items):,}")
     masks = [item for item in items if item["class_name"] == MASK_OPERATION]
-    items = [item for item in items if item not in masks]
+    items = [item for item in items if item["class_name"] != MASK_OPERATION]
     names = [item["config"]["name"] for item in items]
     if kind in ("Functional", "Model"):
         linear = _is_linear(model, items, masks)

@@ -30,7 +30,6 @@ from textgen.saving.other_formats import saved_model
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import (
     TrainedModel,
-    check_trainable,
     model_of_contents,
     trainable,
 )
@@ -201,9 +200,7 @@ def load_trainable(
     is_name = isinstance(path, str) and is_model_name(path)
     path = find_models(str(path))[0] if is_name else Path(path)
     with _named(path):
-        model = trainable(model_of_contents(_read(path), path, vocabulary_from))
-        check_trainable(model)
-        return model
+        return trainable(model_of_contents(_read(path), path, vocabulary_from))
 
 
 @contextlib.contextmanager
@@ -229,7 +226,7 @@ def _read(path: Path, reader: Reader | None = None) -> Contents:
             path.open("rb").close()
             # The process that reads has another standard input.
             path = Path(os.path.realpath(path))
-            if path.parts[1:2] in (("dev",), ("proc",)):
+            if path.parts[1:2] == ("proc",) or path.parts[1:3] == ("dev", "fd"):
                 raise refusal("a file", "a device")
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)

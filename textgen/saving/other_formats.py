@@ -9,6 +9,7 @@ _PICKLES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 # The number that PyTorch began its pickles with, before it wrote zip files.
 _OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 HEAD_BYTES = 4096
+ZIP_SIGNATURE = b"PK\x03\x04"
 
 
 def _refusal(what: str, advice: str) -> ModelFileError:
@@ -19,7 +20,7 @@ def _refusal(what: str, advice: str) -> ModelFileError:
 def other_format(head: bytes) -> ModelFileError | None:
     """Return the error for a file that begins so, if it is known to be no model."""
     name_bytes = int.from_bytes(head[26:28], "little")
-    first_entry = head[30 : 30 + name_bytes] if head.startswith(b"PK\x03\x04") else b""
+    first_entry = head[30 : 30 + name_bytes] if head.startswith(ZIP_SIGNATURE) else b""
     torch_entries = (b"data.pkl", b"/.format_version", b"/byteorder", b"/version")
     if head.startswith(_OLD_TORCH) or first_entry.endswith(torch_entries):
         advice = "copy its weights into a Keras model of the same layers, and "

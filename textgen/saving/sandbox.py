@@ -81,7 +81,10 @@ class Reader:
         if process is None or process.stdin is None or process.stdout is None:
             expected = "expected to read the file in a process of its own"
             raise ModelFileError(f"{expected}, but {self._failure}")
-        process.stdout.read(1)  # what it writes when it is ready
+        if not process.stdout.read(1):  # what it writes when it is ready
+            expected = "expected to read the file in a process of its own"
+            how = f"it ended before it was ready (status {process.wait()})"
+            raise ModelFileError(f"{expected}, but {how}")
         until = time.monotonic() + WALL_S
         timer = threading.Timer(WALL_S, process.kill)
         timer.start()

@@ -183,7 +183,7 @@ def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
         expected = f"metadata of format {FORMAT_VERSION} (symbols, corpus, config)"
         raise refusal(expected, "others") from error
     size = network.vocabulary_size
-    if len(vocabulary) != size or kind not in KINDS:
+    if len(vocabulary) != size or kind not in KINDS or network.reads_both_ways:
         expected = f"metadata that fit the network of {size:,} symbols"
         raise refusal(expected, f"{len(vocabulary):,} symbols, kind {shown(kind)}")
     _check_window(network, config.windows)
@@ -247,23 +247,20 @@ def _units(network: Network) -> int:
 def trainable(model: TrainedModel) -> TrainedModel:
     """Return the model with its network's form in its configuration.
 
-    That of our own says it already; another program's is told by the network.
+    That of our own says it already; another program's is told by the network. It is a
+    `ModelFileError` unless `textgen.modeling.model` builds such a network.
     """
-    if model.metadata:
-        return model
     network = model.network
-    width = 0 if network.embedding is None else network.embedding.shape[1]
-    units = network.layers[0].units or 0
-    try:
-        config = ModelConfig(len(network.layers), units, embedding=width)
-    except OptionError as error:
-        raise refusal("a network that train.py could have made", str(error)) from error
-    return replace(model, config=replace(model.config, model=config))
-
-
-def check_trainable(model: TrainedModel) -> None:
-    """Raise `ModelFileError` unless `textgen.modeling.model` builds such a network."""
-    network, config = model.network, model.config.model
+    if not model.metadata:
+        width = 0 if network.embedding is None else network.embedding.shape[1]
+        units = network.layers[0].units or 0
+        try:
+            form = ModelConfig(len(network.layers), units, embedding=width)
+        except OptionError as error:
+            expected = "a network that train.py could have made"
+            raise refusal(expected, str(error)) from error
+        model = replace(model, config=replace(model.config, model=form))
+    config = model.config.model
     received = _layer_names(network)
     ours = [f"LSTM({config.units})"] * config.layers
     width = config.embedding or network.vocabulary_size
@@ -277,6 +274,7 @@ def check_trainable(model: TrainedModel) -> None:
             f"Dense layer, but received {', '.join(received)}",
             "train a new one",
         )
+    return model
 
 
 def _layer_names(network: Network) -> list[str]:
