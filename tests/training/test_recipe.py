@@ -15,7 +15,7 @@ from textgen.cli.options import add_config_options
 from textgen.config import PRESETS, Config, ModelConfig
 from textgen.data.corpus import Corpus, load_corpus, named_corpora
 from textgen.data.vocabulary import Vocabulary
-from textgen.errors import OptionError
+from textgen.errors import ModelFileError, OptionError
 from textgen.modeling.model import build_model
 from textgen.saving.model_file import load_model
 from textgen.saving.trained_model import TrainedText
@@ -123,6 +123,8 @@ def test_going_on_reads_a_text_as_the_saved_model_did_or_as_asked(
         assert (ready.corpus.kind, ready.corpus.kind_reason) == (kind, reason)
     with pytest.raises(OptionError, match="give `preset` or `init_from`, not both"):
         prepared(names, output, init_from=prose_model, preset="sonnets")
+    with pytest.raises(ModelFileError, match="name a file as `init_from`"):
+        prepared(names, output, init_from="nonsense")
 
 
 @pytest.mark.parametrize(("embedding", "schedule"), [(0, "cosine"), (5, "averaged")])

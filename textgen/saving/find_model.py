@@ -21,21 +21,18 @@ def is_model_name(model: str | os.PathLike[str]) -> bool:
     )
 
 
-def find_models(corpus: str) -> list[Path]:
+def find_models(corpus: str, keyword: str = "model") -> list[Path]:
     """Find the model files for a corpus, given by name or path, the one to use first.
 
     They are ``models/NAME.h5`` under the current folder and beside the program, and
     the program's ``models/NAME-pretrained.h5``. Of a path, folder and suffix don't
-    count. If there is none, a `ModelFileError` lists what there is.
+    count. If there is none, a `ModelFileError` lists what there is, and says that a
+    file may be named as ``keyword``.
     """
     path, own, shipped = Path(corpus), Path("models"), data_folder("models")
     is_path = path.name != corpus or path.suffix == ".txt" or os.path.isfile(path)
     name = path.stem if is_path else corpus
-    candidates = [
-        own / f"{name}.h5",
-        shipped / f"{name}.h5",
-        pretrained(name),
-    ]
+    candidates = [own / f"{name}.h5", shipped / f"{name}.h5", pretrained(name)]
     # os.path.isfile, unlike pathlib's, takes any text.
     if found := _distinct([path for path in candidates if os.path.isfile(path)]):
         return found
@@ -44,7 +41,7 @@ def find_models(corpus: str) -> list[Path]:
     listed = ", ".join(map(repr, present[:10])) or "no model at all"
     wanted = f"a model for {shown_path(corpus)} at {shown_path(candidates[0])}"
     problem = f"expected {wanted}, but found {listed}"
-    raise ModelFileError(problem, "train one, or name a file as `model`")
+    raise ModelFileError(problem, f"train one, or name a file as `{keyword}`")
 
 
 def pretrained(name: str) -> Path:

@@ -198,7 +198,7 @@ def load_trainable(
     One of another program has the vocabulary that `load_model` finds.
     """
     is_name = isinstance(path, str) and is_model_name(path)
-    path = find_models(str(path))[0] if is_name else Path(path)
+    path = find_models(str(path), "init_from")[0] if is_name else Path(path)
     with _named(path):
         return trainable(model_of_contents(_read(path), path, vocabulary_from))
 

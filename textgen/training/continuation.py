@@ -117,12 +117,9 @@ def unseen_share(corpus: Corpus, texts: Sequence[TrainedText]) -> float | None:
 def seen_remark(corpus: Corpus, texts: Sequence[TrainedText]) -> str:
     """Return what the line with the held-out figure must add; mostly nothing."""
     if any(text.sha256 is None for text in texts):
-        return ", which may have been trained on before: by which texts isn't known"
+        return " (perhaps trained on before: the saved model's own text isn't known)"
     if any(t.name == corpus.name and t.sha256 != corpus.sha256 for t in texts):
-        return (
-            f", of which some may have been trained on before: {corpus.name} was, "
-            "with other contents"
-        )
+        return f" (perhaps trained on before: {corpus.name} was, with other contents)"
     return ""
 
 

@@ -133,12 +133,14 @@ def _new_training(request: TrainingRequest) -> Preparation:
     if request.init_from is not None:
         start = load_trainable(request.init_from, request.vocabulary_from)
         corpus = _corpus_to_go_on_with(request, start)
+        notes.append(f"going on from {str(start.path)!r}")
         share = request.overrides.get("held_out")
         both_texts = start.kind == corpus.kind == "text"
         if both_texts and not predicts(start, corpus, share):
             notes.append(
-                "the saved model predicts this text less well than a new one probably "
-                "will soon: training without `init_from` may serve better"
+                "the saved model predicts this text poorly as it is, next to how far "
+                "bzip2 compresses it: in the end, training without `init_from` may "
+                "serve as well or better"
             )
     else:
         corpus = load_corpus(request.corpus_or_default, request.kind)
