@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
 from textgen.saving import sandbox as reader_process
+from textgen.training import base_model
 
 # The speed of an example depends on what else the machine does. Examples are the same
 # each time; --hypothesis-profile=explore takes new ones, and =long 10,000 of them.
@@ -98,6 +99,14 @@ def _wall_clock_of_a_busy_machine() -> None:
     """Leave the limit to the reading process's own, of processor time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reader_process, "WALL_S", 200)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_texts_begin_afresh() -> None:
+    """The model of English is large; only tests that ask for one go on from it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base_model, "BASE_MODEL", "none-in-tests")
         yield
 
 

@@ -4,7 +4,8 @@ A network that knows English is far ahead on English texts, and behind on others
 the model predicts a sample of the training part as it is, and bzip2 compresses the
 beginning of it, which says about how well a fresh network would do: a text goes on
 from the model if that needs at most `MOST_OF_BZIP2` times as many nats per character
-(docs/experiments.md has both for several texts).
+(docs/experiments.md has both for several texts). Both read the words with single spaces
+between them, since another layout, such as lines that are indented, is soon learned.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 from textgen.config import Config
 from textgen.data.corpus import Corpus
+from textgen.data.vocabulary import Vocabulary
 from textgen.evaluation.nats import held_out_nats
 from textgen.saving.find_model import pretrained
 from textgen.saving.model_file import load_trainable
@@ -44,11 +46,14 @@ def base_model_for(corpus: Corpus, overrides: Mapping[str, Any]) -> TrainedModel
 def predicts(model: TrainedModel, corpus: Corpus, held_out: float | None) -> bool:
     """Tell whether a model predicts the training part well enough to go on from it."""
     held_out = Config().training.held_out if held_out is None else held_out
-    training = corpus.split(held_out).training
-    training, first = training[:SAMPLED_CHARS], training[:COMPRESSED_CHARS]
-    compressed = bz2.compress(corpus.vocabulary.decode(first).encode())
-    by_bzip2 = 8 * math.log(2) * len(compressed) / len(first)
-    ids = model.vocabulary.ids_like(corpus.vocabulary.symbols)[training]
+    training = corpus.split(held_out).training[:SAMPLED_CHARS]
+    text = " ".join(corpus.vocabulary.decode(training).split())
+    if not text:
+        return False
+    first = text[:COMPRESSED_CHARS]
+    by_bzip2 = 8 * math.log(2) * len(bz2.compress(first.encode())) / len(first)
+    vocabulary = Vocabulary.from_text(text)
+    ids = model.vocabulary.ids_like(vocabulary.symbols)[vocabulary.encode(text)]
     known = ids[ids >= 0]
     if len(known) < LEAST_KNOWN * len(ids):
         return False
