@@ -85,7 +85,13 @@ def test_the_cost_grows_with_what_will_be_measured(model, asked, monkeypatch):
     assert asked[-1] == (256_000 + window, None)  # the first to take 0.2 s
     asked.clear()
     assert HeldOut(ids, 0, whole=False).cost_s(model) == pytest.approx(0.2)
+    # Fewer symbols would be read in fewer segments, each of them as slowly.
+    assert asked[0] == (1_000_000, 64 * 256)
     assert asked[-1] == (1_000_000, 200_000)  # all that will be
+    asked.clear()
+    # What will be read as one stream is timed as one.
+    assert HeldOut(ids[:150_000], 0, whole=False).cost_s(model) > 0
+    assert asked[0] == (500 + window, None)
     assert HeldOut(ids[:0], 0, whole=True).cost_s(model) == 0
 
 

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from textgen.evaluation.nats import held_out_nats
+from textgen.evaluation.nats import MAX_SEGMENTS, SEGMENT_CHARS, held_out_nats
 from textgen.saving.trained_model import TrainedModel
 
 MAX_MEASURED_SYMBOLS = 200_000
 MIN_MEASURED_SYMBOLS = 1_000
 FIRST_TIMED_SYMBOLS = 500
+# A smaller sample takes as long as this one, of all the segments that are read at once.
+FIRST_SAMPLED_SYMBOLS = MAX_SEGMENTS * SEGMENT_CHARS
 TIMED_S = 0.2  # a part that takes so long tells how long the whole takes
 RISE_WORTH_TELLING = 1.03  # of the held-out loss, above its lowest
 MEASURED_SHARE = 0.002  # symbols measured after an epoch, per symbol trained on in it
@@ -49,11 +51,15 @@ class HeldOut:
     def cost_s(self, model: TrainedModel) -> float:
         """Estimate how many seconds `measure` takes, from ever larger parts of it."""
         total = min(len(self._ids), self._most or len(self._ids))
+        in_one_stream = total == len(self._ids)
         symbols, seconds = 0, 0.0
+        least = FIRST_TIMED_SYMBOLS
+        if not in_one_stream and model.windows.targets == "all":
+            least = FIRST_SAMPLED_SYMBOLS
         while symbols < total and seconds < TIMED_S:
-            symbols = min(2 * symbols or FIRST_TIMED_SYMBOLS, total)
+            symbols = min(2 * symbols or least, total)
             started = time.perf_counter()
-            if self._most is None:
+            if in_one_stream:
                 held_out_nats(model, self._ids[: symbols + model.windows.seq_length])
             else:
                 held_out_nats(model, self._ids, max_symbols=symbols)
