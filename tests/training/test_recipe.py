@@ -20,6 +20,7 @@ from textgen.modeling.model import build_model
 from textgen.saving.model_file import load_model
 from textgen.saving.trained_model import TrainedText
 from textgen.training import recipe, setup
+from textgen.training.base_model import OF_ANOTHER_NETWORK
 from textgen.training.budget import size_for
 from textgen.training.recipe import choose_config, describe_length
 from textgen.training.schedule import BUDGET_EPOCHS
@@ -29,8 +30,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def options_of(words):
     parser = ArgumentParser()
-    parser.add_argument("--corpus")
-    parser.add_argument("--init-from")
+    for option in ("--corpus", "--init-from", "--kind", "--output"):
+        parser.add_argument(option)
     add_config_options(parser)
     return parser.parse_args(words)
 
@@ -187,19 +188,21 @@ def test_a_model_too_large_for_its_file_is_refused_before_the_work(
 def test_the_commands_of_the_model_card_are_what_the_files_record():
     """But for the precision, which is the machine's."""
     card = (ROOT / "models" / "README.md").read_text("utf-8")
-    commands = re.findall(r"^python train\.py (.*)$", card, flags=re.M)
-    assert len(commands) == 3
+    commands = re.findall(r"^(?:.*`)?python train\.py (--[^`\n]*)", card, flags=re.M)
     made = {}
     for words in commands:
         options = vars(options_of(words.split()))
         name, start = options.pop("corpus"), options.pop("init_from")
+        kind, output = options.pop("kind"), options.pop("output") or f"{name}.h5"
         if start is not None:
             start = made[Path(start).stem]
-        text = load_corpus(name)
+        # The text of English is not in the repository; nothing is chosen by it.
+        text = corpus("english", kind) if kind else load_corpus(name)
         config = choose_config(text, None, start, options)
         texts = (TrainedText.of_training(text.identity, config),)
-        made[name] = SimpleNamespace(config=config, texts=texts)
-    for name in ("sonnets", "dinos"):
+        made[Path(output).stem] = SimpleNamespace(config=config, texts=texts)
+    made["english"] = made["english-2"]
+    for name in ("english", "sonnets", "dinos"):
         recorded = load_model(ROOT / "models" / f"{name}-pretrained.h5").config
         precision = recorded.training.precision
         assert made[name].config.override(precision=precision) == recorded
@@ -222,14 +225,18 @@ def test_what_is_trained_on_what_is_said_in_one_line(prose, output):
     assert describe_length(config, 0, 1, 2.0, 9) == "1 step, about 2 s"
 
 
-def test_the_command_that_repeats_a_budget_says_all_that_was_chosen():
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_the_command_that_repeats_a_budget_says_all_that_was_chosen(saved, goes_on):
+    start = saved if goes_on else None
     asked = {"minutes": 2, "precision": "float32", "seed": 5}
-    budget = choose_config(corpus(), None, None, asked)
-    line = describe_length(budget, 0, 1200, 0.05, 9)
+    budget = choose_config(corpus(), None, start, asked)
+    line = describe_length(budget, 0, 1200, 0.05, 9, goes_on=goes_on)
     said = dict(re.findall(r"`([a-z_]+)` (\S+)", line.split("in place of")[1]))
     for name in set(said) - {"precision", "schedule"}:
         said[name] = float(said[name]) if "." in said[name] else int(said[name])
-    assert choose_config(corpus(), None, None, said) == budget.override(steps=1200)
+    assert choose_config(corpus(), None, start, said) == budget.override(steps=1200)
+    # With one of these a text of one's own would not begin with the model of English.
+    assert goes_on != bool(set(said) & set(OF_ANOTHER_NETWORK))
 
 
 def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):

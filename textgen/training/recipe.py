@@ -27,6 +27,7 @@ CHOSEN_FOR_MINUTES = (
     "input_dropout", "seq_length", "batch_size", "learning_rate", "schedule",
     "weight_decay",
 )  # fmt: skip
+OF_THE_NETWORK = ("layers", "units", "embedding", "seq_length")
 
 
 def choose_config(
@@ -119,12 +120,19 @@ def _weights(model: ModelConfig, symbols: int) -> int:
 
 
 def describe_length(
-    config: Config, done: int, steps: int, step_s: float, enough_epochs: int | None
+    config: Config,
+    done: int,
+    steps: int,
+    step_s: float,
+    enough_epochs: int | None,
+    *,
+    goes_on: bool = False,
 ) -> str:
     """Say in one line how long the training is and, for a budget, how to repeat it.
 
     Of its steps, which take ``step_s`` seconds each, some may be done already. If they
-    are ``enough_epochs``, a budget may have allowed more.
+    are ``enough_epochs``, a budget may have allowed more. If it ``goes_on`` from a
+    saved model, the network is that model's.
     """
     left_s = (steps - done) * step_s
     if done:
@@ -136,5 +144,7 @@ def describe_length(
         worth = f"{enough_epochs} epochs are all that it is worth"
         line = f"the text is short, {worth}: {line}"
     values = config.override(steps=steps).flat()
-    command = " ".join(f"`{name}` {values[name]}" for name in CHOSEN_FOR_MINUTES)
+    # Whoever asks for a network doesn't begin with the model of English.
+    names = [x for x in CHOSEN_FOR_MINUTES if not (goes_on and x in OF_THE_NETWORK)]
+    command = " ".join(f"`{name}` {values[name]}" for name in names)
     return f"{line}; to repeat it exactly, in place of `minutes`: {command}"

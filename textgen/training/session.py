@@ -114,7 +114,10 @@ class TrainingSession:
         epochs = steps / ready.windows.steps_per_epoch
         enough = ready.most_epochs if epochs == ready.most_epochs else None
         done = self._loop.global_step
-        self._say(describe_length(self._config, done, steps, step_s, enough))
+        goes_on = ready.start is not None
+        self._say(
+            describe_length(self._config, done, steps, step_s, enough, goes_on=goes_on)
+        )
 
     def _restore(self, state: TrainingState) -> None:
         """Go on from an earlier process' state; say if shards aren't as usual here."""
