@@ -134,7 +134,8 @@ def test_benchmark_commands_are_understood(command, tmp_path, monkeypatch):
     """Of each only the command line is read."""
     module, *words = shlex.split(command)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "tinyshakespeare.txt").touch()
+    for text in ("tinyshakespeare.txt", "story.txt"):
+        (tmp_path / text).touch()
     assert importlib.import_module(module).parse_arguments(words)
 
 

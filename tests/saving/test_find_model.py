@@ -31,7 +31,8 @@ def test_the_users_own_models_come_first(shipped):
     for count, present in enumerate(files, 1):
         present.touch()
         assert find_models("sonnets") == files[count - 1 :: -1]
-    with pytest.raises(ModelFileError, match=r"^.*'odes\\n'.*models/sonnets\.h5.*\Z"):
+    Path("models/dinos.h5").touch()
+    with pytest.raises(ModelFileError, match=r"^.*'odes\\n'.*'dinos', 'sonnets':.*\Z"):
         find_models("odes\n")
 
 

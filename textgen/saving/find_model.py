@@ -9,6 +9,7 @@ from textgen.data.corpus import data_folder
 from textgen.errors import ModelFileError, shown_path
 
 FILE_SUFFIXES = (".h5", ".hdf5", ".keras")
+PRETRAINED = "-pretrained"  # ends the names of the files that come with the program
 
 
 def is_model_name(model: str | os.PathLike[str]) -> bool:
@@ -26,27 +27,28 @@ def find_models(corpus: str, keyword: str = "model") -> list[Path]:
 
     They are ``models/NAME.h5`` under the current folder and beside the program, and
     the program's ``models/NAME-pretrained.h5``. Of a path, folder and suffix don't
-    count. If there is none, a `ModelFileError` lists what there is, and says that a
-    file may be named as ``keyword``.
+    count. If there is none, a `ModelFileError` lists the names that there are, and says
+    that a file may be named as ``keyword``.
     """
     path, own, shipped = Path(corpus), Path("models"), data_folder("models")
     is_path = path.name != corpus or path.suffix == ".txt" or os.path.isfile(path)
     name = path.stem if is_path else corpus
     candidates = [own / f"{name}.h5", shipped / f"{name}.h5", pretrained(name)]
     # os.path.isfile, unlike pathlib's, takes any text.
-    if found := _distinct([path for path in candidates if os.path.isfile(path)]):
-        return found
-    files = [file for folder in (own, shipped) for file in sorted(folder.glob("*.h5"))]
-    present = sorted(map(str, _distinct(files)))
-    listed = ", ".join(map(repr, present[:10])) or "no model at all"
+    if present := _distinct([path for path in candidates if os.path.isfile(path)]):
+        return present
+    files = [file for folder in (own, shipped) for file in folder.glob("*.h5")]
+    names = sorted({file.stem.removesuffix(PRETRAINED) for file in files})
+    listed = ", ".join(map(repr, names[:10]))
+    found = f"those for {listed}" if listed else "no model at all"
     wanted = f"a model for {shown_path(corpus)} at {shown_path(candidates[0])}"
-    problem = f"expected {wanted}, but found {listed}"
+    problem = f"expected {wanted}, but found {found}"
     raise ModelFileError(problem, f"train one, or name a file as `{keyword}`")
 
 
 def pretrained(name: str) -> Path:
     """Return where the model of this name would be that comes with the program."""
-    return data_folder("models") / f"{name}-pretrained.h5"
+    return data_folder("models") / f"{name}{PRETRAINED}.h5"
 
 
 def passed_over(path: Path | None) -> str:
