@@ -83,7 +83,7 @@ class Windows(ABC):
         Steps are counted within the epoch, from 0 to ``steps_per_epoch - 1``; others
         raise IndexError. The last batch is filled up with rows of weight 0.
         """
-        (length,), together = self._gather_steps(epoch, step, 1)
+        (length,), together = self._gather(epoch, step, 1)
         return WindowBatch(*(x[:, :length] for x in together))
 
     def stacked_batches(
@@ -96,7 +96,7 @@ class Windows(ABC):
         and so on. A training step is compiled once for each length, and dropout depends
         on it, so the length follows from the batch alone and not from its neighbours.
         """
-        lengths, together = self._gather_steps(epoch, first_step, count)
+        lengths, together = self._gather(epoch, first_step, count)
         padded = [padded_length(length, self.longest) for length in lengths]
         first = 0
         for length, same in itertools.groupby(padded):
@@ -117,12 +117,17 @@ class Windows(ABC):
             T the longest window; for targets ``last`` on a ``text``, targets and
             weights (N,).
         """
-        return self._gather(np.arange(self.windows_per_epoch), epoch, self.longest)[1]
+        _, together = self._gather(epoch, 0, self.steps_per_epoch, self.longest)
+        # The last batch may be filled up.
+        return WindowBatch(*(x[: self.windows_per_epoch] for x in together))
 
-    def _gather_steps(
-        self, epoch: int, first_step: int, count: int
+    def _gather(
+        self, epoch: int, first_step: int, count: int, width: int | None = None
     ) -> tuple[list[int], WindowBatch]:
-        """Return the length of each of ``count`` batches, and all of them as one."""
+        """Return the length of each of ``count`` batches, and all of them as one.
+
+        They are padded to ``width``; None means the next length of `stacked_batches`.
+        """
         last_step = first_step + count - 1
         if epoch < 0 or not 0 <= first_step <= last_step < self.steps_per_epoch:
             raise IndexError(f"an epoch has steps 0 to {self.steps_per_epoch - 1}")
@@ -131,17 +136,6 @@ class Windows(ABC):
         fillers = places >= self.windows_per_epoch
         # Fillers repeat the first window of the last batch, which makes it no longer.
         places[fillers] = last_step * size
-        lengths, together = self._gather(places, epoch)
-        together.weights[fillers] = 0
-        return lengths.reshape(count, size).max(axis=1).tolist(), together
-
-    def _gather(
-        self, places: np.ndarray, epoch: int, width: int | None = None
-    ) -> tuple[np.ndarray, WindowBatch]:
-        """Return the windows at places in an epoch's order, and their lengths (R,).
-
-        They are padded to ``width``; None means the next length of `stacked_batches`.
-        """
         entropy = np.random.SeedSequence((self._seed, epoch))
         randoms = entropy.generate_state(ROUNDS + 1, np.uint64)
         windows = permute(places, self.windows_per_epoch, randoms[1:])
@@ -155,8 +149,11 @@ class Windows(ABC):
         inputs[padding] = self._padding_id
         targets[padding] = self._padding_id
         last = steps == lengths[:, None] - 1
-        weights = last if self._config.targets == "last" else ~padding
-        return lengths, WindowBatch(inputs, targets, weights.astype(np.float32))
+        counted = last if self._config.targets == "last" else ~padding
+        weights = counted.astype(np.float32)
+        weights[fillers] = 0
+        longest = lengths.reshape(count, size).max(axis=1).tolist()
+        return longest, WindowBatch(inputs, targets, weights)
 
 
 class TextWindows(Windows):
