@@ -35,9 +35,7 @@ def test_the_figures_are_those_of_evaluation(model):
     ids = random_ids(model, 3000)
     held_out = HeldOut(ids, 0, whole=True)
     assert held_out.measure(model) == held_out_nats(model, ids)
-    assert held_out.measure_briefly(model) == {
-        "val_loss": held_out_nats(model, ids, 1000)
-    }
+    assert held_out.measure(model, briefly=True) == held_out_nats(model, ids, 1000)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +51,7 @@ def test_after_an_epoch_a_small_part_is_measured_and_at_the_end_a_named_text_who
     model, asked, whole, training_symbols, brief, most
 ):
     held_out = HeldOut(np.zeros(10, np.uint8), training_symbols, whole=whole)
-    held_out.measure_briefly(model)
+    held_out.measure(model, briefly=True)
     held_out.measure(model)
     assert asked == [(10, brief), (10, most)]
 
@@ -63,7 +61,7 @@ def test_too_little_to_measure_is_no_figure_rather_than_nan(window_model):
     too_short = np.zeros(model.windows.seq_length, np.uint8)
     held_out = HeldOut(too_short, 100, whole=True)
     assert held_out.measure(model) is None
-    assert held_out.measure_briefly(model) == {}
+    assert held_out.measure(model, briefly=True) is None
     assert np.isfinite(held_out.cost_s(model))
     assert HeldOut(too_short[:0], 100, whole=True).measure(model) is None
     enough = np.zeros(model.windows.seq_length + 1, np.uint8)

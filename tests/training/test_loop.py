@@ -86,14 +86,16 @@ def assert_same_weights(one, other):
 def test_hooks_fire_in_order_and_a_run_may_end_inside_an_epoch():
     training, recorder = make_training(), Recorder()
     assert training.windows.steps_per_epoch == 3
-    training.run(5, measure=lambda: {"extra": 7.0}, callbacks=[recorder])
+    figures = iter([7.0, None])
+    training.run(5, measure=lambda: next(figures), callbacks=[recorder])
     assert training.global_step == 5
     assert not training.stop_requested
     assert recorder.seen == [
         "begin", ("epoch", 0), ("batch", 0), ("batch", 1), ("batch", 2), ("end", 0),
         ("epoch", 1), ("batch", 3), ("batch", 4), ("end", 1), "end",
     ]  # fmt: skip
-    assert [logs["extra"] for logs in recorder.epoch_logs] == [7.0, 7.0]
+    assert [logs.get("val_loss") for logs in recorder.epoch_logs] == [7.0, None]
+    assert list(recorder.epoch_logs[1]) == ["loss"]
 
 
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_epoch_end"])
@@ -127,7 +129,7 @@ def test_a_callback_may_change_the_rate_and_the_schedule_goes_on_from_there(
 def test_unsound_losses_are_noticed_with_their_step(loss, monkeypatch):
     training, losses = make_training(), np.array([1.5, loss], np.float32)
     training.run(2)
-    monkeypatch.setattr(training, "_take_steps", lambda *_: losses)
+    monkeypatch.setattr(training, "_step", lambda *_: losses)
     with pytest.raises(TrainingError, match=r"at most 16\b.* step 4$"):
         training.run(5)
     assert training.global_step == 2
@@ -163,12 +165,12 @@ def test_calibrating_times_steps_that_hardly_ever_average(monkeypatch):
     training, seen = make_training(schedule="averaged"), []
     take = TrainStep.__call__
 
-    def note(self, *arguments):
-        seen.append(arguments[-1])
-        return take(self, *arguments)
+    def note(step, stacks, rates, first_step, factors=None):
+        if factors is not None:
+            seen.append(factors)
+        return take(step, stacks, rates, first_step, factors)
 
     monkeypatch.setattr(TrainStep, "__call__", note)
-    monkeypatch.setattr(training, "_compile_lengths", lambda most: None)
     training.calibrate()
     steps = np.concatenate(seen)
     assert len(steps) >= 3

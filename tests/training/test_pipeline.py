@@ -290,9 +290,12 @@ def test_a_budget_of_minutes_is_spent(names, output, monkeypatch):
         now_s[0] += seconds
         return result
 
+    def measure(held_out, model, briefly=False):
+        return after(briefly_s if briefly else finally_s, None)
+
     monkeypatch.setattr(session.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(Training, "calibrate", lambda self: after(5, step_s))
-    monkeypatch.setattr(HeldOut, "measure_briefly", lambda *_: after(briefly_s, {}))
+    monkeypatch.setattr(HeldOut, "measure", measure)
     monkeypatch.setattr(HeldOut, "cost_s", lambda *_: finally_s)
     lines = []
     report = tiny(names, output, steps=None, minutes=0.5, say=lines.append)
@@ -322,9 +325,12 @@ def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
     prose, output, monkeypatch
 ):
     figures = iter([2.0, 1.5, 1.6, 1.7, 1.8, 1.4, 1.9])
-    monkeypatch.setattr(
-        HeldOut, "measure_briefly", lambda *_: {"val_loss": next(figures)}
-    )
+    measure = HeldOut.measure
+
+    def figure(held_out, model, briefly=False):
+        return next(figures) if briefly else measure(held_out, model)
+
+    monkeypatch.setattr(HeldOut, "measure", figure)
     lines = []
     steps = {"steps": None, "batch_size": 64}
     tiny(prose, output, **steps, epochs=4, say=lines.append)

@@ -47,7 +47,8 @@ def run(data, *, shards=None, dropout=0.0, first_step=0, seed=0, config=CONFIG):
     model = network(dropout, config)
     step = TrainStep(model, **OPTIONS | {"seed": seed})
     step.num_shards = shards or step.num_shards
-    return step(*data, first_step), model.get_weights()
+    batches, rates = data
+    return step([batches], rates, first_step), model.get_weights()
 
 
 def reference(data):
@@ -90,6 +91,22 @@ def test_a_batch_in_which_nothing_counts_has_loss_zero(data):
     assert all(np.isfinite(x).all() for x in after)
 
 
+def test_stacks_are_taken_one_after_the_other_each_by_its_own_length(data):
+    batches, rates = data
+    first, others = (WindowBatch(*(x[part] for x in batches)) for part in ([0], [1, 2]))
+    stacks = [WindowBatch(*(x[:, :, :4] for x in first)), others]
+    one, other = network(), network()
+    factors = np.array([1, 0, 0.5], np.float32)
+    averages = [network(), network()]
+    step = TrainStep(one, average=averages[0], **OPTIONS)
+    losses = step(stacks, rates, 0, factors)
+    by_itself = TrainStep(other, average=averages[1], **OPTIONS)
+    begun = by_itself(stacks[:1], rates[:1], 0, factors[:1])
+    assert_close(losses, [*begun, *by_itself([others], rates[1:], 1, factors[1:])])
+    for pair in ((one, other), averages):
+        assert_close(*(model.get_weights() for model in pair))
+
+
 def test_dropout_depends_on_seed_and_step(data):
     losses = run(data, dropout=0.4)[0]
     assert (run(data, dropout=0.4, seed=1)[0] != losses).all()
@@ -100,7 +117,8 @@ def test_any_seed_gives_dropout_to_every_shard(data):
     step = TrainStep(network(0.5), **OPTIONS)
     step._seed_word = 2**31 - 1  # the largest: sums of it go round
     step.num_shards = 2
-    assert np.isfinite(step(*data, 0)).all()
+    batches, rates = data
+    assert np.isfinite(step([batches], rates, 0)).all()
 
 
 def test_on_a_gpu_keras_layers_compute_whole_batches(monkeypatch, data):
@@ -111,7 +129,9 @@ def test_on_a_gpu_keras_layers_compute_whole_batches(monkeypatch, data):
     assert isinstance(step._gradients, LayerGradients)
     step.num_shards = 2  # as a training that began on two cores
     assert step.num_shards == 1
-    losses, (expected_losses, expected_weights) = step(*data, 0), run(data)
+    batches, rates = data
+    losses = step([batches], rates, 0)
+    expected_losses, expected_weights = run(data)
     assert_close(losses, expected_losses, 2e-6)
     assert_close(model.get_weights(), expected_weights, 2e-6)
     assert choose_precision("auto") == "float32"
@@ -138,7 +158,7 @@ with strategy.scope():
     model, average = (network(config=UNCLIPPED) for _ in range(2))
 step = TrainStep(model, strategy=strategy, average=average, **OPTIONS)
 assert step.replicas == 2
-losses = step(WindowBatch(*batches), rates, 0, np.array([1, 0, 1], np.float32))
+losses = step([WindowBatch(*batches)], rates, 0, np.array([1, 0, 1], np.float32))
 np.savez(sys.argv[3], losses, *model.get_weights(), *average.get_weights())
 """
 

@@ -35,21 +35,20 @@ class HeldOut:
         share = int(training_symbols * MEASURED_SHARE)
         self._brief = min(max(share, MIN_MEASURED_SYMBOLS), MAX_MEASURED_SYMBOLS)
 
-    def measure(self, model: TrainedModel) -> float | None:
-        """Return the final figure, mean nats per character.
+    def measure(self, model: TrainedModel, *, briefly: bool = False) -> float | None:
+        """Return the mean nats per character, ``briefly`` as after each epoch.
 
         None if too little is held out: nothing, or for targets ``last`` less than a
         window and the symbol after it.
         """
-        return self._nats(model, self._most)
-
-    def measure_briefly(self, model: TrainedModel) -> dict[str, float]:
-        """Return ``val_loss`` on a small part, the same each time."""
-        nats = self._nats(model, self._brief)
-        return {} if nats is None else {"val_loss": nats}
+        if not len(self._ids):
+            return None
+        most = self._brief if briefly else self._most
+        nats = held_out_nats(model, self._ids, max_symbols=most)
+        return None if math.isnan(nats) else nats
 
     def cost_s(self, model: TrainedModel) -> float:
-        """Estimate how many seconds `measure` takes, from ever larger parts of it."""
+        """Estimate the seconds of the final measuring, from ever larger parts of it."""
         total = min(len(self._ids), self._most or len(self._ids))
         in_one_stream = total == len(self._ids)
         symbols, seconds = 0, 0.0
@@ -65,12 +64,6 @@ class HeldOut:
                 held_out_nats(model, self._ids, max_symbols=symbols)
             seconds = time.perf_counter() - started
         return seconds * total / symbols if symbols else 0.0
-
-    def _nats(self, model: TrainedModel, most: int | None) -> float | None:
-        if not len(self._ids):
-            return None
-        nats = held_out_nats(model, self._ids, max_symbols=most)
-        return None if math.isnan(nats) else nats
 
 
 def shorter_is_better(figures: Sequence[float]) -> list[str]:

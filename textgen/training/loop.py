@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.config import TrainingConfig
-from textgen.data.windows import Windows
+from textgen.data.windows import WindowBatch, Windows
 from textgen.errors import CheckpointError, TrainingError
 from textgen.modeling.optimizer import make_optimizer
 from textgen.training.checkpoint import TrainingState
@@ -93,33 +93,24 @@ class Training:
         """
         before = self.state()
         most = min(MAX_STEPS_PER_CALL, self.windows.steps_per_epoch)
-        self._compile_lengths(most)
-        fitting = int(CALL_SECONDS / self._timed_call(1))
-        self._steps_per_call = min(max(1, fitting), most)
-        calls = [self._timed_call(self._steps_per_call) for _ in range(TIMED_CALLS)]
+        # One step of each length that batches are padded to compiles the step for it.
+        by_length = {
+            stack.inputs.shape[2]: WindowBatch(*(x[:1] for x in stack))
+            for stack in self.windows.stacked_batches(0, 0, most)
+        }
+        self._step(by_length.values(), np.zeros(len(by_length)), 0)
+        # The first steps would take longer, since each of them updates the average.
+        factors = averaging_factors(self.config, EACH_STEP_UNTIL, most)
+        count, step_s = 1, []
+        for _ in range(1 + TIMED_CALLS):
+            stacks = self.windows.stacked_batches(0, 0, count)
+            started_s = time.perf_counter()
+            self._step(stacks, np.zeros(count), 0, factors[:count])
+            step_s.append((time.perf_counter() - started_s) / count)
+            count = min(max(1, int(CALL_SECONDS / step_s[0])), most)
+        self._steps_per_call = count
         self.restore(before)
-        return statistics.median(calls) / self._steps_per_call
-
-    def _compile_lengths(self, steps: int) -> None:
-        """Take one step of each padded length that occurs in the first ``steps``."""
-        first_steps: dict[int, int] = {}
-        step = 0
-        for batch in self.windows.stacked_batches(0, 0, steps):
-            count, _, length = batch.inputs.shape
-            first_steps.setdefault(length, step)
-            step += count
-        for step in first_steps.values():
-            self._take_steps(step, np.zeros(1), np.zeros(1))
-
-    def _timed_call(self, count: int) -> float:
-        """Return the seconds that a call of so many steps takes in the long run.
-
-        The first steps would take longer, since each of them updates the average.
-        """
-        factors = averaging_factors(self.config, EACH_STEP_UNTIL, count)
-        started = time.perf_counter()
-        self._take_steps(0, np.zeros(count), factors)
-        return time.perf_counter() - started
+        return statistics.median(step_s[1:])
 
     def state(self) -> TrainingState:
         """Return a copy of everything that determines how the training goes on."""
@@ -164,7 +155,7 @@ class Training:
         self,
         total_steps: int,
         *,
-        measure: Callable[[], dict[str, float]] = dict,
+        measure: Callable[[], float | None] = lambda: None,
         callbacks: Iterable[keras.callbacks.Callback] = (),
         after_call: Callable[[bool], None] = lambda epoch_ended: None,
     ) -> None:
@@ -175,7 +166,8 @@ class Training:
 
         Args:
             total_steps: length of the schedule.
-            measure: called at the end of each epoch; what it returns joins the logs.
+            measure: called at the end of each epoch; what it returns is ``val_loss`` in
+                the logs, unless it is None.
             callbacks: Keras callbacks. Batch hooks fire once per compiled call, with
                 the number of its first step before it and of its last one after it.
                 For a training that is resumed inside an epoch, that epoch begins
@@ -204,7 +196,9 @@ class Training:
                 ends = (epoch + 1) * self.windows.steps_per_epoch, total_steps
                 ended = self.global_step in ends
                 if ended:
-                    logs = {"loss": float(np.mean(self._epoch_losses)), **measure()}
+                    logs = {"loss": float(np.mean(self._epoch_losses))}
+                    if (val_loss := measure()) is not None:
+                        logs["val_loss"] = val_loss
                     hooks.on_epoch_end(epoch, logs)
                 after_call(ended)
         finally:
@@ -213,7 +207,7 @@ class Training:
     def _run_call(self, total_steps: int, hooks: keras.callbacks.CallbackList) -> None:
         """Take the steps of one compiled call, at most to the end of the epoch."""
         hooks.on_train_batch_begin(self.global_step)
-        at = self.global_step % self.windows.steps_per_epoch
+        epoch, at = divmod(self.global_step, self.windows.steps_per_epoch)
         left = min(self.windows.steps_per_epoch - at, total_steps - self.global_step)
         count = min(self._steps_per_call, left)
         # Callbacks (ReduceLROnPlateau, say) assign the optimizer's rate; the schedule
@@ -223,29 +217,15 @@ class Training:
             self._rate_scale *= current / self._last_rate
         rates = learning_rates(self.config, total_steps, self.global_step, count)
         factors = averaging_factors(self.config, self.global_step, count)
-        losses = self._take_steps(self.global_step, rates * self._rate_scale, factors)
+        stacks = self.windows.stacked_batches(epoch, at, count)
+        rates *= self._rate_scale
+        losses = self._step(stacks, rates, self.global_step, factors)
         self._last_rate = self._current_rate()
         self._check(losses)
         self.global_step += count
         self._epoch_losses.extend(losses)
         logs = {"loss": float(losses[-1]), "step": self.global_step}
         hooks.on_train_batch_end(self.global_step - 1, logs)
-
-    def _take_steps(
-        self, first_step: int, rates: np.ndarray, factors: np.ndarray
-    ) -> np.ndarray:
-        """Take K steps of one epoch, those of one length together: rates (K,) → losses.
-
-        Steps are counted from the beginning of the training.
-        """
-        epoch, at = divmod(first_step, self.windows.steps_per_epoch)
-        losses: list[np.float32] = []
-        for batch in self.windows.stacked_batches(epoch, at, len(rates)):
-            done = len(losses)
-            these = slice(done, done + len(batch.inputs))
-            step = first_step + done
-            losses.extend(self._step(batch, rates[these], step, factors[these]))
-        return np.array(losses)
 
     def _check(self, losses: np.ndarray) -> None:
         """Raise if losses (K,), from step ``global_step`` on, aren't sound."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from textgen.errors import OptionError, OutputError, TrainingError
 from textgen.modeling.model import build_model, network_of, set_network
-from textgen.saving.container import FORMAT_VERSION
 from textgen.saving.model_file import serialize
-from textgen.saving.trained_model import TrainedModel, TrainedText
+from textgen.saving.trained_model import TrainedModel
 from textgen.system.signals import on_interrupt, raised_on_interrupt
 from textgen.training.checkpoint import (
     MOST_SHARE,
@@ -32,6 +29,7 @@ from textgen.training.loop import Training
 from textgen.training.output import save_keeping_previous
 from textgen.training.progress import ProgressDisplay, sample_of
 from textgen.training.recipe import describe_length
+from textgen.training.saved_form import metadata_of, saved_form
 from textgen.training.schedule import steps_in_time
 from textgen.training.setup import Preparation
 from textgen.training.step import choose_precision, configure_process
@@ -73,9 +71,14 @@ class TrainingSession:
         self._show = show
         self._say = say
         self._started_s = time.monotonic() if started_s is None else started_s
-        if preparation.checkpoint is not None:
-            self._started_s -= preparation.checkpoint.seconds
-        self._val_losses: list[float] = []  # of the epochs so far
+        before = preparation.checkpoint
+        if before is not None:
+            self._started_s -= before.seconds
+        self._run_name = before.run if before else secrets.token_hex(8)
+        self._lengthened_at = before.lengthened_at if before else ()
+        self._total_steps = preparation.total_steps or 0  # until minutes are planned
+        self._versions = library_versions()
+        self._history = keras.callbacks.History()
         self._interruption: type[KeyboardInterrupt] | None = None
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
@@ -89,35 +92,35 @@ class TrainingSession:
 
     def start(self) -> None:
         """Build the network, compile its training step and plan how many there are."""
-        ready = self._ready
+        ready, vocabulary = self._ready, self._ready.corpus.vocabulary
         self._say(ready.summary)
         self._say("compiling the training step …")
         configure_process()
         precision = choose_precision(ready.config.training.precision)
         self._config = config = ready.config.override(precision=precision)
-        symbols, seed = len(ready.corpus.vocabulary), config.training.seed
+        seed = config.training.seed
         with self._strategy.scope():
-            model = build_model(config.model, symbols, seed=seed)
+            model = build_model(config.model, len(vocabulary), seed=seed)
         if ready.start is not None:
-            known = ready.start.vocabulary
-            source = known.ids_like(ready.corpus.vocabulary.symbols)
+            source = ready.start.vocabulary.ids_like(vocabulary.symbols)
             set_network(model, ready.start.network, source)
         self._loop = Training(model, ready.windows, config.training, self._strategy)
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)
         # Whatever makes a network impossible to save is found now, not at the end.
-        serialize(*self._model_file(record={}))
+        as_saved = saved_form(self._loop.result, config)
+        serialize(as_saved, metadata_of(self._checkpoint()))
         step_s = self._loop.calibrate()
-        steps = self._plan_steps(step_s)
-        self._begun = self._first_checkpoint(steps)
+        if ready.total_steps is None:
+            self._total_steps = self._steps_in_minutes(step_s)
+        steps, done = self._total_steps, self._loop.global_step
+        if ready.checkpoint is not None and steps != ready.checkpoint.total_steps:
+            self._lengthened_at = (*self._lengthened_at, done)
         self._checkpoints = CheckpointWriter(self._checkpoint, ready.path, self._say)
         epochs = steps / ready.windows.steps_per_epoch
         enough = ready.most_epochs if epochs == ready.most_epochs else None
-        done = self._loop.global_step
         goes_on = ready.start is not None
-        self._say(
-            describe_length(self._config, done, steps, step_s, enough, goes_on=goes_on)
-        )
+        self._say(describe_length(config, done, steps, step_s, enough, goes_on=goes_on))
 
     def _restore(self, state: TrainingState) -> None:
         """Go on from an earlier process' state; say if shards aren't as usual here."""
@@ -134,17 +137,16 @@ class TrainingSession:
                 f"this machine's cores it would be {usual}"
             )
 
-    def _plan_steps(self, step_s: float) -> int:
-        """Return how many steps of ``step_s`` seconds to take, with those taken."""
+    def _steps_in_minutes(self, step_s: float) -> int:
+        """Plan how many steps of ``step_s`` seconds to take, with those taken."""
         ready, training = self._ready, self._config.training
-        if ready.total_steps is not None:
-            return ready.total_steps
         assert training.minutes is not None
         per_epoch = ready.windows.steps_per_epoch
         before_s = time.monotonic()
-        ready.held_out.measure_briefly(self._snapshot())
+        model = self._snapshot()
+        ready.held_out.measure(model, briefly=True)
         after_epoch_s = time.monotonic() - before_s
-        at_the_end_s = ready.held_out.cost_s(self._snapshot()) + SAVING_S
+        at_the_end_s = ready.held_out.cost_s(model) + SAVING_S
         spent_s = time.monotonic() - self._started_s
         left_s = training.minutes * 60 - spent_s - at_the_end_s
         step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / per_epoch
@@ -159,40 +161,15 @@ class TrainingSession:
             left_s, step_s, ready.most_epochs * per_epoch, self._loop.global_step
         )
 
-    def _first_checkpoint(self, steps: int) -> Checkpoint:
-        """Return the checkpoint of where the training begins or goes on."""
-        corpus, before = self._ready.corpus, self._ready.checkpoint
-        run = before.run if before else secrets.token_hex(8)
-        lengthened_at = before.lengthened_at if before else ()
-        if before and steps != before.total_steps:
-            lengthened_at = (*lengthened_at, self._loop.global_step)
-        return Checkpoint(
-            run=run,
-            config=self._config,
-            corpus=corpus.identity,
-            texts=self._ready.texts,
-            symbols=corpus.vocabulary.symbols,
-            total_steps=steps,
-            lengthened_at=lengthened_at,
-            seconds=0.0,
-            versions=library_versions(),
-            state=self._loop.state(),
-        )
-
-    def _checkpoint(self) -> Checkpoint:
-        """Return the checkpoint of where the training is."""
-        seconds = time.monotonic() - self._started_s
-        return replace(self._begun, state=self._loop.state(), seconds=seconds)
-
     # Train
 
     def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
         """Take the planned steps, or fewer if it is interrupted, with checkpoints."""
-        steps, callbacks = self._begun.total_steps, list(callbacks)
+        held_out, steps = self._ready.held_out, self._total_steps
+        hooks = [self._history, *callbacks]
         if self._show:
             sample, done = lambda: sample_of(self._snapshot()), self._loop.global_step
-            display = ProgressDisplay(steps, self._ready.windows, sample, done)
-            callbacks.append(display)
+            hooks.append(ProgressDisplay(steps, self._ready.windows, sample, done))
         try:
             with on_interrupt(self._loop.request_stop) as received:
                 self._checkpoints.write()
@@ -200,19 +177,14 @@ class TrainingSession:
                     raise self._checkpoints.failure
                 self._loop.run(
                     steps,
-                    measure=self._measure_briefly,
-                    callbacks=callbacks,
+                    measure=lambda: held_out.measure(self._snapshot(), briefly=True),
+                    callbacks=hooks,
                     after_call=self._checkpoints.write_if_due,
                 )
                 self._checkpoints.write()
         except TrainingError as error:
             raise self._save_last_good(error) from error
         self._interruption = received[0] if received else None
-
-    def _measure_briefly(self) -> dict[str, float]:
-        logs = self._ready.held_out.measure_briefly(self._snapshot())
-        self._val_losses.extend(logs.values())
-        return logs
 
     def _save_last_good(self, error: TrainingError) -> TrainingError:
         """Save the model as it was before it went wrong; return what to raise."""
@@ -248,7 +220,8 @@ class TrainingSession:
         else:
             # The figures from before a resume are not known.
             if ready.checkpoint is None:
-                for line in shorter_is_better(self._val_losses):
+                figures = self._history.history.get("val_loss", [])
+                for line in shorter_is_better(figures):
                     self._say(line)
             try:
                 nats = ready.held_out.measure(self._snapshot())
@@ -261,8 +234,6 @@ class TrainingSession:
         steps = final.state.global_step
         return Report(path, previous, steps, final.seconds, nats, self._interruption)
 
-    # Save
-
     def save(
         self,
         checkpoint: Checkpoint,
@@ -272,48 +243,34 @@ class TrainingSession:
     ) -> Path | None:
         """Save the network as it is now; return where the earlier model is, if any.
 
-        The checkpoint is of these weights; ``diverged`` says why the training could not
-        go on from them, if so.
+        The checkpoint is of these weights; the rest is for `metadata_of`.
         """
-        record = {
-            "run": checkpoint.run,
-            "steps": checkpoint.state.global_step,
-            "seconds": round(checkpoint.seconds, 1),
-            "held_out_nats_per_char": held_out_nats,
-            "interrupted": self._interruption is not None,
-            "diverged": diverged,
-            "lengthened_at": list(checkpoint.lengthened_at),
-            "seed": checkpoint.config.training.seed,
-            "precision": checkpoint.config.training.precision,
-            "parts": checkpoint.state.num_shards,
-            "versions": dict(checkpoint.versions),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        }
-        return save_keeping_previous(*self._model_file(record), self._ready.path)
+        metadata = metadata_of(
+            checkpoint,
+            held_out_nats=held_out_nats,
+            interrupted=self._interruption is not None,
+            diverged=diverged,
+        )
+        model = saved_form(self._loop.result, self._config)
+        return save_keeping_previous(model, metadata, self._ready.path)
 
-    def _model_file(self, record: dict[str, Any]) -> tuple[keras.Model, dict[str, Any]]:
-        """Return the network and the metadata to save, with a record of the training.
+    # Where it is
 
-        While it is trained it predicts at every position. One of targets ``last`` is
-        saved in the form of the exercise, with one prediction after a window.
-        """
-        config, corpus = self._config, self._ready.corpus
-        own = TrainedText.of_training(corpus.identity, config)
-        # Training on in the same way is no other text.
-        texts = [text for text in self._ready.texts if text != own] + [own]
-        symbols = corpus.vocabulary.symbols
-        targets, seed = config.windows.targets, config.training.seed
-        model = build_model(config.model, len(symbols), targets=targets, seed=seed)
-        model.set_weights(self._loop.result.get_weights())
-        return model, {
-            "format": FORMAT_VERSION,
-            "level": "character",
-            "symbols": list(symbols),
-            "corpus": corpus.identity,
-            "config": config.to_dict(),
-            "texts": [vars(text) for text in texts],
-            "training": record,
-        }
+    def _checkpoint(self) -> Checkpoint:
+        """Return the checkpoint of where the training is."""
+        corpus = self._ready.corpus
+        return Checkpoint(
+            run=self._run_name,
+            config=self._config,
+            corpus=corpus.identity,
+            texts=self._ready.texts,
+            symbols=corpus.vocabulary.symbols,
+            total_steps=self._total_steps,
+            lengthened_at=self._lengthened_at,
+            seconds=time.monotonic() - self._started_s,
+            versions=self._versions,
+            state=self._loop.state(),
+        )
 
     def _snapshot(self) -> TrainedModel:
         """Return the network as it is now, in the form that generates and measures."""

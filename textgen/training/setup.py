@@ -70,17 +70,11 @@ class Preparation:
     path: Path  # the file to write; its folder exists and can be written
     total_steps: int | None  # None: how many fit into the minutes is yet to be measured
     most_epochs: int  # that the text is worth, if neither epochs nor steps are given
+    texts: tuple[TrainedText, ...]  # trained on before this training, first to last
     start: TrainedModel | None = None  # the saved model to go on from
     checkpoint: Checkpoint | None = None  # the training to resume
     finished: bool = False  # there is nothing left to do
     notes: tuple[str, ...] = ()  # lines worth telling
-
-    @property
-    def texts(self) -> tuple[TrainedText, ...]:
-        """What the weights were trained on before this training, first to last."""
-        if self.checkpoint is not None:
-            return self.checkpoint.texts
-        return () if self.start is None else self.start.texts
 
     @property
     def summary(self) -> str:
@@ -155,7 +149,8 @@ def _new_training(request: TrainingRequest) -> Preparation:
     config = choose_config(corpus, request.preset, start, request.overrides)
     windows, held_out = _cut(corpus, config)
     path = prepare_output(request.output, corpus.name)
-    most_epochs = epochs_worth(windows.symbols, start.texts if start else ())
+    texts = start.texts if start is not None else ()
+    most_epochs = epochs_worth(windows.symbols, texts)
     steps = None
     # Minutes are limited to what a short text is worth when they are planned.
     if config.training.minutes is None:
@@ -169,7 +164,7 @@ def _new_training(request: TrainingRequest) -> Preparation:
                 "(unless `steps` or `epochs` say otherwise)"
             )
     return Preparation(
-        corpus, config, windows, held_out, path, steps, most_epochs, start,
+        corpus, config, windows, held_out, path, steps, most_epochs, texts, start,
         notes=tuple(notes),
     )  # fmt: skip
 
@@ -223,7 +218,7 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
             f"for more give a greater length, `steps` {2 * done} say"
         )
     return Preparation(
-        corpus, config, windows, held_out, path, steps, most_epochs,
+        corpus, config, windows, held_out, path, steps, most_epochs, checkpoint.texts,
         checkpoint=checkpoint, finished=finished,
         notes=(*notes, *more, *version_notes(checkpoint)),
     )  # fmt: skip

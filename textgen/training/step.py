@@ -5,7 +5,7 @@ Under a `tf.distribute` strategy each replica computes its own rows of the batch
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -112,31 +112,41 @@ class TrainStep:
 
     def __call__(
         self,
-        batches: WindowBatch,
+        stacks: Iterable[WindowBatch],
         learning_rates: np.ndarray,
         first_step: int,
         averaging_factors: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Take K optimizer steps: batches (K, B, T), rates (K,) → losses (K,) float32.
+        """Take K optimizer steps, one a batch: rates (K,) → losses (K,) float32.
 
-        The losses are nats per counted target, means of each batch. The first step is
-        number 0. After each step the average moves by a factor (K,) of its distance to
-        the weights; None means 0.
+        Those of a stack, (k, B, T), are taken in one compiled call; T may be another in
+        each. The losses are nats per counted target, means of each batch. The first
+        step is number 0. After each step the average moves by a factor (K,) of its
+        distance to the weights; None means 0.
         """
-        form = self.num_shards, *batches.inputs.shape[1:]
-        if form not in self._compiled:  # for any K
-            ids = tf.TensorSpec([None, *form[1:]], tf.int32)
-            weights = tf.TensorSpec([None, *form[1:]], tf.float32)
-            each, first = tf.TensorSpec([None], tf.float32), tf.TensorSpec([], tf.int32)
-            signature = [WindowBatch(ids, ids, weights), each, each, first]
-            function = tf.function(self._run_steps, input_signature=signature)
-            self._compiled[form] = function
-        if averaging_factors is None:
-            averaging_factors = np.zeros_like(learning_rates)
-        rates, factors = (
-            x.astype(np.float32) for x in (learning_rates, averaging_factors)
-        )
-        return self._compiled[form](batches, rates, factors, first_step).numpy()
+        rates = learning_rates.astype(np.float32)
+        factors = np.zeros_like(rates)
+        if averaging_factors is not None:
+            factors = averaging_factors.astype(np.float32)
+        losses: list[np.float32] = []
+        for batches in stacks:
+            form = self.num_shards, *batches.inputs.shape[1:]
+            if form not in self._compiled:
+                self._compiled[form] = self._compile(*form[1:])
+            done = len(losses)
+            these = slice(done, done + len(batches.inputs))
+            step = first_step + done
+            results = self._compiled[form](batches, rates[these], factors[these], step)
+            losses.extend(results.numpy())
+        return np.array(losses)
+
+    def _compile(self, rows: int, length: int) -> Callable:
+        """Return `_run_steps` as a TensorFlow function of any number of batches."""
+        shape, each = [None, rows, length], tf.TensorSpec([None], tf.float32)
+        ids, weights = tf.TensorSpec(shape, tf.int32), tf.TensorSpec(shape, tf.float32)
+        batches, first = WindowBatch(ids, ids, weights), tf.TensorSpec([], tf.int32)
+        signature = [batches, each, each, first]
+        return tf.function(self._run_steps, input_signature=signature)
 
     def _run_steps(
         self,
