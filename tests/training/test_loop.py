@@ -129,7 +129,7 @@ def test_a_callback_may_change_the_rate_and_the_schedule_goes_on_from_there(
 def test_unsound_losses_are_noticed_with_their_step(loss, monkeypatch):
     training, losses = make_training(), np.array([1.5, loss], np.float32)
     training.run(2)
-    monkeypatch.setattr(training, "_step", lambda *_: losses)
+    monkeypatch.setattr(TrainStep, "__call__", lambda *_: losses)
     with pytest.raises(TrainingError, match=r"at most 16\b.* step 4$"):
         training.run(5)
     assert training.global_step == 2

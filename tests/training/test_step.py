@@ -4,7 +4,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import MagicMock, Mock
 
 import keras
 import numpy as np
@@ -23,9 +23,11 @@ from textgen.training.step import TrainStep, choose_precision
 
 K, B, T, V = 3, 8, 6, 9
 CLIP = 0.05  # the gradients' norms are 0.17 and more
-CONFIG = TrainingConfig(learning_rate=0.01, weight_decay=0.1, clip_norm=CLIP)
+CONFIG = TrainingConfig(
+    learning_rate=0.01, weight_decay=0.1, clip_norm=CLIP, precision="float32", seed=0
+)
 UNCLIPPED = replace(CONFIG, clip_norm=0)
-OPTIONS = {"precision": "float32", "seed": 0, "batch_size": B}
+AVERAGED = replace(UNCLIPPED, schedule="averaged")
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +38,14 @@ def data():
     return WindowBatch(*ids, weights), np.array([0.01, 0.005, 0.002], np.float32)
 
 
-def network(dropout=0.0, config=CONFIG):
+def network(dropout=0.0):
     shape = ModelConfig(layers=2, units=6, embedding=4, dropout=dropout)
-    model = build_model(shape, V, seed=3)
-    model.optimizer = make_optimizer(config, model.trainable_variables)
-    return model
+    return build_model(shape, V, seed=3)
 
 
 def run(data, *, shards=None, dropout=0.0, first_step=0, seed=0, config=CONFIG):
-    model = network(dropout, config)
-    step = TrainStep(model, **OPTIONS | {"seed": seed})
+    model = network(dropout)
+    step = TrainStep(model, replace(config, seed=seed), B)
     step.num_shards = shards or step.num_shards
     batches, rates = data
     return step([batches], rates, first_step), model.get_weights()
@@ -53,7 +53,8 @@ def run(data, *, shards=None, dropout=0.0, first_step=0, seed=0, config=CONFIG):
 
 def reference(data):
     """The same steps in eager mode, by Keras' own layers and loss, clipped here."""
-    model = network(config=UNCLIPPED)
+    model = network()
+    model.optimizer = make_optimizer(UNCLIPPED, model.trainable_variables)
     losses = []
     batches, rates = data
     for inputs, targets, weights, rate in zip(*batches, rates, strict=True):
@@ -95,16 +96,12 @@ def test_stacks_are_taken_one_after_the_other_each_by_its_own_length(data):
     batches, rates = data
     first, others = (WindowBatch(*(x[part] for x in batches)) for part in ([0], [1, 2]))
     stacks = [WindowBatch(*(x[:, :, :4] for x in first)), others]
-    one, other = network(), network()
     factors = np.array([1, 0, 0.5], np.float32)
-    averages = [network(), network()]
-    step = TrainStep(one, average=averages[0], **OPTIONS)
-    losses = step(stacks, rates, 0, factors)
-    by_itself = TrainStep(other, average=averages[1], **OPTIONS)
-    begun = by_itself(stacks[:1], rates[:1], 0, factors[:1])
-    assert_close(losses, [*begun, *by_itself([others], rates[1:], 1, factors[1:])])
-    for pair in ((one, other), averages):
-        assert_close(*(model.get_weights() for model in pair))
+    together, apart = (TrainStep(network(0.4), AVERAGED, B) for _ in range(2))
+    losses = together(stacks, rates, 0, factors)
+    begun = apart(stacks[:1], rates[:1], 0, factors[:1])
+    assert_close(losses, [*begun, *apart(stacks[1:], rates[1:], 1, factors[1:])])
+    assert_close(together.variables, apart.variables)
 
 
 def test_dropout_depends_on_seed_and_step(data):
@@ -114,7 +111,7 @@ def test_dropout_depends_on_seed_and_step(data):
 
 
 def test_any_seed_gives_dropout_to_every_shard(data):
-    step = TrainStep(network(0.5), **OPTIONS)
+    step = TrainStep(network(0.5), CONFIG, B)
     step._seed_word = 2**31 - 1  # the largest: sums of it go round
     step.num_shards = 2
     batches, rates = data
@@ -125,7 +122,7 @@ def test_on_a_gpu_keras_layers_compute_whole_batches(monkeypatch, data):
     gpu = [tf.config.PhysicalDevice("GPU:0", "GPU")]
     monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpu)
     model = network()
-    step = TrainStep(model, **OPTIONS)
+    step = TrainStep(model, CONFIG, B)
     assert isinstance(step._gradients, LayerGradients)
     step.num_shards = 2  # as a training that began on two cores
     assert step.num_shards == 1
@@ -149,17 +146,17 @@ tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2
 )
 sys.path.insert(0, sys.argv[1])
-from training.test_step import OPTIONS, UNCLIPPED, network
+from training.test_step import AVERAGED, B, network
 from textgen.data.windows import WindowBatch
 from textgen.training.step import TrainStep
 *batches, rates = np.load(sys.argv[2]).values()
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
-    model, average = (network(config=UNCLIPPED) for _ in range(2))
-step = TrainStep(model, strategy=strategy, average=average, **OPTIONS)
+    model = network()
+step = TrainStep(model, AVERAGED, B, strategy)
 assert step.replicas == 2
 losses = step([WindowBatch(*batches)], rates, 0, np.array([1, 0, 1], np.float32))
-np.savez(sys.argv[3], losses, *model.get_weights(), *average.get_weights())
+np.savez(sys.argv[3], losses, *model.get_weights(), *step.result.get_weights())
 """
 
 
@@ -178,9 +175,8 @@ def test_two_replicas_agree_with_one(data, tmp_path):
     assert_close(results, [losses, *weights, *weights], 1e-5)
 
 
-def three_replicas(batch_size):
-    strategy = Mock(num_replicas_in_sync=3)
-    return OPTIONS | {"strategy": strategy, "batch_size": batch_size}
+def of_three_replicas(model, batch_size):
+    return TrainStep(model, CONFIG, batch_size, MagicMock(num_replicas_in_sync=3))
 
 
 @pytest.mark.parametrize(
@@ -190,17 +186,16 @@ def three_replicas(batch_size):
 def test_replicas_share_a_batch_evenly(monkeypatch, cores, batch_size, shards):
     monkeypatch.setattr(module, "available_cores", lambda: cores)
     if shards:
-        step = TrainStep(network(), **three_replicas(batch_size))
-        assert step.num_shards == shards
+        assert of_three_replicas(network(), batch_size).num_shards == shards
     else:
         with pytest.raises(OptionError, match="3 replicas"):
-            TrainStep(network(), **three_replicas(batch_size))
+            of_three_replicas(network(), batch_size)
 
 
 def test_the_shards_of_all_replicas_draw_masks_of_their_own(monkeypatch, data):
     gradients = Mock(num_shards=2, return_value=(tf.constant(0.0), []))
     model = network()
-    step = TrainStep(model, **three_replicas(6))
+    step = of_three_replicas(model, 6)
     step._gradients = gradients
     monkeypatch.setattr(model.optimizer, "apply", Mock())
     batch = WindowBatch(*(x[0, :6] for x in data[0]))

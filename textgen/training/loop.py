@@ -18,7 +18,6 @@ import tensorflow as tf
 from textgen.config import TrainingConfig
 from textgen.data.windows import WindowBatch, Windows
 from textgen.errors import CheckpointError, TrainingError
-from textgen.modeling.optimizer import make_optimizer
 from textgen.training.checkpoint import TrainingState
 from textgen.training.schedule import EACH_STEP_UNTIL, averaging_factors, learning_rates
 from textgen.training.step import TrainStep
@@ -32,13 +31,10 @@ EXPLODED = 10.0  # times ln V, the loss of a uniform guess: nothing learns from 
 class Training:
     """Train a many-to-many network of `textgen.modeling.model` on windows; see `run`.
 
-    It was made in the strategy's scope. Its ``optimizer`` is set here, where Keras
-    callbacks look for it. The configuration names the precision, ``auto`` no longer.
+    Network, configuration and strategy are as for `TrainStep`.
 
     Attributes:
-        result: the network to measure and save: the one in training, or one whose
-            weights are its running averages, which callbacks that set weights don't
-            reach.
+        result: the network to measure and save, see `TrainStep`.
         global_step: optimizer steps taken so far.
         stop_requested: whether `run` was to stop, or is to.
     """
@@ -53,28 +49,14 @@ class Training:
         self.model = model
         self.windows = windows
         self.config = config
-        self.stop_requested = False
+        self._step = TrainStep(model, config, windows.batch_size, strategy)
+        self.result = self._step.result
         self.global_step = 0
+        self.stop_requested = model.stop_training = False
         self._epoch_losses: list[np.float32] = []
         self._steps_per_call = 1
-        strategy = strategy or tf.distribute.get_strategy()
-        self.result, average = model, None
-        with strategy.scope():
-            model.optimizer = make_optimizer(config, model.trainable_variables)
-            if config.schedule == "averaged":
-                self.result = average = keras.models.clone_model(model)
-                average.set_weights(model.get_weights())
-        model.stop_training = False
-        self._last_rate = self._current_rate()
+        self._last_rate = self._step.learning_rate
         self._rate_scale = 1.0
-        self._step = TrainStep(
-            model,
-            precision=config.precision,
-            seed=config.seed,
-            batch_size=windows.batch_size,
-            strategy=strategy,
-            average=average,
-        )
 
     @property
     def num_shards(self) -> int:
@@ -120,7 +102,7 @@ class Training:
             self._last_rate,
             self.num_shards,
             np.array(self._epoch_losses, np.float32),
-            tuple(np.asarray(x.value.numpy()) for x in self._variables),
+            tuple(np.asarray(x.value.numpy()) for x in self._step.variables),
         )
 
     def restore(self, state: TrainingState) -> None:
@@ -132,24 +114,20 @@ class Training:
         Raises:
             CheckpointError: it is of another network.
         """
+        variables = self._step.variables
         forms = [(x.shape, x.dtype.name) for x in state.variables]
-        if forms != [(tuple(x.shape), x.dtype) for x in self._variables]:
+        if forms != [(tuple(x.shape), x.dtype) for x in variables]:
             raise CheckpointError(
-                f"expected the state of this network, {len(self._variables)} arrays, "
+                f"expected the state of this network, {len(variables)} arrays, "
                 f"but received {len(forms)} of other shapes or types: use the version "
                 "of textgen that began the training"
             )
-        for variable, value in zip(self._variables, state.variables, strict=True):
+        for variable, value in zip(variables, state.variables, strict=True):
             variable.assign(value)
         self.global_step = state.global_step
         self._epoch_losses = list(state.epoch_losses)
         self._rate_scale, self._last_rate = state.rate_scale, state.last_rate
         self._step.num_shards = state.num_shards
-
-    @property
-    def _variables(self) -> list[keras.Variable]:
-        averages = self.result.weights if self.result is not self.model else []
-        return [*self.model.weights, *self.model.optimizer.variables, *averages]
 
     def run(
         self,
@@ -212,7 +190,7 @@ class Training:
         count = min(self._steps_per_call, left)
         # Callbacks (ReduceLROnPlateau, say) assign the optimizer's rate; the schedule
         # goes on from there in proportion.
-        current = self._current_rate()
+        current = self._step.learning_rate
         if self._last_rate and current != self._last_rate:
             self._rate_scale *= current / self._last_rate
         rates = learning_rates(self.config, total_steps, self.global_step, count)
@@ -220,7 +198,7 @@ class Training:
         stacks = self.windows.stacked_batches(epoch, at, count)
         rates *= self._rate_scale
         losses = self._step(stacks, rates, self.global_step, factors)
-        self._last_rate = self._current_rate()
+        self._last_rate = self._step.learning_rate
         self._check(losses)
         self.global_step += count
         self._epoch_losses.extend(losses)
@@ -237,6 +215,3 @@ class Training:
                 f"the loss must be a finite number of at most {most:.0f}, but was "
                 f"{losses[bad]:g} at step {self.global_step + bad + 1}"
             )
-
-    def _current_rate(self) -> float:
-        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from textgen.config import TrainingConfig
 from textgen.data.windows import WindowBatch
 from textgen.errors import OptionError
 from textgen.modeling.gradients import (
@@ -18,6 +19,7 @@ from textgen.modeling.gradients import (
     LayerGradients,
     ShardedGradients,
 )
+from textgen.modeling.optimizer import make_optimizer
 from textgen.system.hardware import available_cores, has_bfloat16
 from textgen.system.process import keep_freed_memory
 
@@ -64,25 +66,33 @@ def _on_gpu() -> bool:
 class TrainStep:
     """Train a many-to-many network of `textgen.modeling.model` on stacks of batches.
 
-    The network and its optimizer, which is set and built, were made in the strategy's
-    scope; so was ``average``, a network whose weights follow the other's as their
-    average. Dropout depends on the seed, the step, the shard and the layer.
-    `OptionError` if the replicas can't share the rows of a batch evenly.
+    The network was made in the strategy's scope. Its ``optimizer`` is set here, where
+    Keras callbacks look for it. The configuration names the precision, ``auto`` no
+    longer. Dropout depends on the seed, the step, the shard and the layer.
+
+    Attributes:
+        result: the network to measure and save: the one in training, or one whose
+            weights are its running averages, which callbacks that set weights don't
+            reach.
+
+    Raises:
+        OptionError: if the replicas can't share the rows of a batch evenly.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        *,
-        precision: str,
-        seed: int,
+        config: TrainingConfig,
         batch_size: int,
         strategy: tf.distribute.Strategy | None = None,
-        average: keras.Model | None = None,
     ) -> None:
-        self._model = model
-        self._average = average
+        self._model = self.result = model
         self._strategy = strategy or tf.distribute.get_strategy()
+        with self._strategy.scope():
+            model.optimizer = make_optimizer(config, model.trainable_variables)
+            if config.schedule == "averaged":
+                self.result = keras.models.clone_model(model)
+                self.result.set_weights(model.get_weights())
         self.replicas = self._strategy.num_replicas_in_sync
         if batch_size % self.replicas:
             raise OptionError(
@@ -95,9 +105,21 @@ class TrainStep:
             self._gradients = LayerGradients(model)
         else:
             num_shards = _usual_shards(self._rows, self.replicas)
-            self._gradients = ShardedGradients(model, precision, num_shards)
-        self._seed_word = int(np.random.SeedSequence(seed).generate_state(1)[0] >> 1)
+            self._gradients = ShardedGradients(model, config.precision, num_shards)
+        (word,) = np.random.SeedSequence(config.seed).generate_state(1)
+        self._seed_word = int(word >> 1)
         self._compiled: dict[tuple[int, ...], Callable] = {}
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """All that a step changes: of the network, its optimizer and its average."""
+        averages = self.result.weights if self.result is not self._model else []
+        return [*self._model.weights, *self._model.optimizer.variables, *averages]
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step, unless a callback has set another."""
+        return float(keras.ops.convert_to_numpy(self._model.optimizer.learning_rate))
 
     @property
     def num_shards(self) -> int:
@@ -165,8 +187,8 @@ class TrainStep:
             )
             loss = self._strategy.reduce("SUM", replica_losses, axis=None)
             losses = losses.write(k, loss)
-            if self._average is not None and factors[k] > 0:
-                self._move_average(self._average, factors[k])
+            if self.result is not self._model and factors[k] > 0:
+                self._move_average(factors[k])
         return losses.stack()
 
     @tf.autograph.experimental.do_not_convert
@@ -189,9 +211,9 @@ class TrainStep:
         return loss
 
     @tf.autograph.experimental.do_not_convert
-    def _move_average(self, average: keras.Model, factor: tf.Tensor) -> None:
+    def _move_average(self, factor: tf.Tensor) -> None:
         """Move the average towards the weights, by a part of the distance."""
-        pairs = zip(average.weights, self._model.weights, strict=True)
+        pairs = zip(self.result.weights, self._model.weights, strict=True)
         for mean, weight in pairs:
             self._strategy.extended.update(
                 mean.value,
