@@ -98,6 +98,22 @@ def test_hooks_fire_in_order_and_a_run_may_end_inside_an_epoch():
     assert list(recorder.epoch_logs[1]) == ["loss"]
 
 
+def test_each_step_takes_the_windows_of_its_epoch(monkeypatch):
+    training, seen = make_training(), []
+    take, per_epoch = TrainStep.__call__, training.windows.steps_per_epoch
+
+    def note(step, stacks, *others):
+        stacks = list(stacks)
+        seen.extend(inputs for stack in stacks for inputs in stack.inputs)
+        return take(step, stacks, *others)
+
+    monkeypatch.setattr(TrainStep, "__call__", note)
+    training.run(7)
+    places = [divmod(step, per_epoch) for step in range(7)]
+    expected = [training.windows.batch(*place).inputs for place in places]
+    np.testing.assert_array_equal(seen, expected)
+
+
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_epoch_end"])
 def test_stops_on_request_and_when_a_callback_says_so(hook):
     training, asked = make_training(), hook == "on_train_batch_end"

@@ -104,6 +104,14 @@ def test_stacks_are_taken_one_after_the_other_each_by_its_own_length(data):
     assert_close(together.variables, apart.variables)
 
 
+def test_the_average_begins_as_the_weights_are():
+    model = network()
+    model.set_weights([2 * x + 1 for x in model.get_weights()])
+    average = TrainStep(model, AVERAGED, B).result
+    assert average is not model
+    assert_close(average.get_weights(), model.get_weights())
+
+
 def test_dropout_depends_on_seed_and_step(data):
     losses = run(data, dropout=0.4)[0]
     assert (run(data, dropout=0.4, seed=1)[0] != losses).all()
