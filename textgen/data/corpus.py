@@ -27,7 +27,7 @@ import numpy as np
 from textgen.data.documents import CorpusSource, Documents, Part
 from textgen.data.ids import IdArray, IdsOfText, blocks_of, forget_pages
 from textgen.data.sources import Given
-from textgen.data.vocabulary import END_OF_TEXT, END_SYMBOL, Vocabulary
+from textgen.data.vocabulary import END_OF_TEXT, END_SYMBOL, Vocabulary, end_symbol
 from textgen.data.windows import places_of
 from textgen.errors import CorpusError, shown
 from textgen.system.checks import check_choice, check_number
@@ -82,12 +82,21 @@ class Corpus:
         return known | {"parts": [vars(part) for part in _told_together(self.parts)]}
 
     def in_ids_of(self, vocabulary: Vocabulary) -> Corpus:
-        """Return the same text in the ids of a vocabulary, its new symbols appended."""
-        vocabulary = vocabulary.extended(self.vocabulary.symbols)
-        numbers = vocabulary.encode("".join(self.vocabulary.symbols))
+        """Return the same text in the ids of a vocabulary, its new symbols appended.
+
+        Its ends are marked as the vocabulary's are.
+        """
+        own = self.vocabulary.symbols
+        vocabulary = vocabulary.extended(own)
+        was, end = end_symbol(self.kind, own), end_symbol(self.kind, vocabulary)
+        symbols = (end if end and symbol == was else symbol for symbol in own)
+        numbers = vocabulary.encode("".join(symbols))
+        marks = vocabulary.encode(end if end and was is None else "")
         ids = IdArray(numbers.dtype)
+        ids.append(marks)
         for block in blocks_of(self.ids):
             ids.append(numbers[block])
+        ids.append(marks)
         return replace(self, vocabulary=vocabulary, ids=ids.array())
 
     def split(self, held_out: float) -> Split:

@@ -131,16 +131,17 @@ class Documents:
         """
         are_lines = kind == "lines" and not self.are_rows
         is_alone = len(self._readings) == 1 and not self.are_rows
-        is_plain = not are_lines and is_alone and not always_marked
-        if not is_plain:
+        if are_lines or not is_alone or always_marked:
             yield END_SYMBOL if are_lines else END_OF_TEXT
         for reading in self._readings:
             if are_lines:
                 yield from _closed_lines(reading.pieces())
-            elif self.are_rows or is_plain:
+            elif self.are_rows or is_alone:
                 yield from reading.pieces()
             else:
                 yield from _closed_document(reading.pieces())
+        if not are_lines and is_alone and always_marked:
+            yield END_OF_TEXT
 
 
 class _Reading:
