@@ -43,8 +43,8 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "files, also .gz .bz2 .xz .zst, folders of them, patterns, or - for standard "
         f"input (default: {DEFAULT_CORPUS}, or the text of --init-from)")
     add("--corpus", metavar="TEXT", help="the same, for one")
-    add("--column", metavar="NAME", help="of CSV, TSV, JSON or Parquet the column whose "
-        "rows are examples")
+    add("--column", metavar="NAME", help="the column of CSV, TSV, JSON or Parquet that "
+        "is the text, each row an example")
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--kind", metavar="KIND", help="lines, each one example, or text (default: "
         "guessed)")
@@ -112,4 +112,4 @@ def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:
         return shlex.quote(corpus.name + ("" if corpus.named else ".txt"))
     given = request.corpus
     paths = [given] if isinstance(given, str | os.PathLike) else given
-    return shlex.join(map(os.fspath, paths))
+    return shlex.join(str(path) for path in paths)

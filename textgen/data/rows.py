@@ -28,7 +28,8 @@ JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 LIST_OF_OBJECTS = re.compile(r'\s*\[\s*\{\s*["}]')
 # What heads a column, in a file whose name doesn't say that it is a table.
 COLUMN_NAME = re.compile(r"[^\W\d_][\w#@$%()/.+-]*( [\w#@$%()/.+-]+){0,4}")
-LOOKED_AT_ROWS, FEWEST_ROWS = 50, 3
+LOOKED_AT_OBJECTS, FEWEST_ROWS = 50, 3
+QUOTED_IN_TSV = re.compile(r'(^|\t)"', re.MULTILINE)
 MOST_FIELD_CHARS = 1 << 24  # more means that a quotation mark is never closed
 SHOWN_COLUMNS_CHARS = 240
 ROWS_AT_ONCE = 4096
@@ -149,7 +150,7 @@ def _json_table(beginning: str) -> Table | None:
 def _objects(text: str, separator: str) -> Iterator[Any]:
     """Yield the JSON values at the beginning of a text, as far as they are whole."""
     decoder = json.JSONDecoder()
-    for _ in range(LOOKED_AT_ROWS):
+    for _ in range(LOOKED_AT_OBJECTS):
         text = text.lstrip().removeprefix(separator).lstrip()
         try:
             value, end = decoder.raw_decode(text)
@@ -204,17 +205,18 @@ def _csv_tables(
     if not is_whole and len(lines) > 1:
         lines.pop()  # cut where the piece ends
     for delimiter in delimiters:
-        # Tabs often part texts in which quotation marks are marks like any other.
-        for quoted in (True, False) if delimiter == "\t" else (True,):
-            table = Table(CSV, (), delimiter, quoted)
+        quotings: tuple[bool, ...] = (True,)
+        if delimiter == "\t":  # texts parted by it often have bare quotation marks
+            quotings = (True, False) if QUOTED_IN_TSV.search(beginning) else (False,)
+        for quoted in quotings:
+            reader = _reader(lines, Table(CSV, (), delimiter, quoted))
             found: list[list[str]] = []
             try:
-                found.extend(
-                    islice(filter(None, _reader(lines, table)), LOOKED_AT_ROWS)
-                )
+                found.extend(filter(None, reader))
             except csv.Error:
-                if is_whole or len(found) < FEWEST_ROWS:
-                    continue  # else it may be cut within a quoted field
+                is_cut = not is_whole and reader.line_num == len(lines)
+                if not is_cut or len(found) < FEWEST_ROWS:
+                    continue
             if found and len(set(map(len, found))) == 1:
                 columns = tuple(name.strip() for name in found[0])
                 yield Table(CSV, columns, delimiter, quoted), found

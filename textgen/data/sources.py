@@ -52,7 +52,7 @@ class Source:
 
     def beginning(self) -> tuple[str, bool]:
         """Return the first piece, and whether that is all there is."""
-        pieces = self.pieces()
+        pieces = self._begun or text_pieces(self.path, self._encoding)
         first = list(itertools.islice(pieces, 2))
         if self.path == STANDARD_INPUT:
             self._begun = itertools.chain(first, pieces)
@@ -61,7 +61,7 @@ class Source:
     def pieces(self) -> Iterator[str]:
         """Yield the normalised text in pieces; of standard input it can be had once."""
         pieces, self._begun = self._begun, None
-        return pieces or text_pieces(self.path, self._encoding)
+        yield from pieces or text_pieces(self.path, self._encoding)
 
 
 @dataclass(frozen=True)
