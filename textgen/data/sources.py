@@ -7,6 +7,7 @@ files together are put in order, so that it doesn't matter how they were named.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import itertools
 import os
@@ -92,20 +93,20 @@ def find_sources(
 
     `CorpusError` for what can't be found, and for a folder or pattern without a file.
     """
-    if isinstance(corpus, str) and (path := named_corpora().get(corpus)) is not None:
-        return Sources(corpus, (Source(path, path.name, encoding),), named=True)
     given = [corpus] if isinstance(corpus, str | os.PathLike) else corpus
-    if not isinstance(given, Sequence) or not given:
+    if not isinstance(given, Sequence) or isinstance(given, bytes) or not given:
         problem = f"`corpus` must be a name or a path, but was {shown(corpus)}"
         raise CorpusError(problem, STRINGS_ARE_TEXTS)
-    if len(given) == 1 and given[0] != corpus:
-        return find_sources(given[0], encoding)
     found = itertools.chain.from_iterable(map(_files_of, given))
     paths = list({os.path.realpath(path): path for path in found}.values())
-    paths.sort(key=lambda path: path.parts)
+    paths.sort(key=lambda path: Path(os.path.abspath(path)).parts)
     name, names = _names(given, paths)
     files = (Source(*each, encoding) for each in zip(paths, names, strict=True))
-    return Sources(name, tuple(files))
+    return Sources(name, tuple(files), named=len(given) == 1 and _is_named(given[0]))
+
+
+def _is_named(given: Given) -> bool:
+    return isinstance(given, str) and given in named_corpora()
 
 
 def _files_of(given: Given) -> list[Path]:
@@ -115,9 +116,8 @@ def _files_of(given: Given) -> list[Path]:
         raise CorpusError(
             problem, "name a corpus or a file, or give strings as `texts`"
         )
-    named = named_corpora()
-    if isinstance(given, str) and given in named:
-        return [named[given]]
+    if _is_named(given):
+        return [named_corpora()[str(given)]]
     if os.fspath(given) == str(STANDARD_INPUT):
         return [STANDARD_INPUT]
     path = os.path.expanduser(given)
@@ -126,14 +126,16 @@ def _files_of(given: Given) -> list[Path]:
     if (file := existing_file(path)) is not None:
         return [file]
     if glob.has_magic(path):
-        fitting = glob.glob(path, recursive=True)
+        fitting = []
+        with contextlib.suppress(ValueError):  # a name that no file can have
+            fitting = glob.glob(path, recursive=True)
         if files := [Path(each) for each in fitting if os.path.isfile(each)]:
             return files
         problem = f"expected files that fit {shown_path(given)}, but there are none"
         raise CorpusError(problem, "give another pattern, or the path of a text")
     raise CorpusError(
         f"expected a corpus or a file, but there is no {shown_path(given)}",
-        f"name one of the corpora ({', '.join(named)}) or the path of a text",
+        f"name one of the corpora ({', '.join(named_corpora())}) or the path of a text",
     )
 
 
@@ -161,7 +163,7 @@ def _names(given: Sequence[Given], paths: list[Path]) -> tuple[str, list[str]]:
     holds them all, and each is called by its path from there.
     """
     expanded = os.path.expanduser(given[0])
-    if len(given) == 1 and os.path.isdir(expanded):
+    if len(given) == 1 and os.path.isdir(expanded) and not _is_named(given[0]):
         folder = os.path.abspath(expanded)
     elif paths == [STANDARD_INPUT]:
         return OF_STANDARD_INPUT, [OF_STANDARD_INPUT]

@@ -37,7 +37,7 @@ CHUNK_CHARS = 1 << 18  # encoded at once; 4 bytes each as UTF-32, 8 as indices
 # fmt: off
 TYPOGRAPHIC_FORMS: dict[str, tuple[str, ...]] = {
     "'": ("’", "‘"), '"': ("”", "“", "''"), "-": ("‐", "–", "—"), "…": ("...",),
-    "—": ("--", "-"), "―": ("--", "-"), "\t": (" ",),
+    "—": ("--", "-"), "―": ("--", "-"), "\t": (" ",), END_OF_TEXT: (END_SYMBOL,),
     **dict.fromkeys("‘’‚‛‹›′´`", ("'",)),
     **dict.fromkeys("“”„‟«»″", ('"', "''")),
     **dict.fromkeys("‐‑‒–−", ("-",)),
