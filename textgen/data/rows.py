@@ -95,7 +95,7 @@ def _values(source: Source, table: Table, column: str) -> Placed:
     by_number = column not in table.columns and column.isdecimal()
     if table.form == CSV and by_number and 0 < int(column) <= len(table.columns):
         return _csv_values(source, table, int(column) - 1)
-    if table.columns and column not in table.columns:
+    if column not in table.columns and (table.columns or table.form == CSV):
         file, meant = shown_file(source.path), did_you_mean(column, table.columns)
         problem = f"expected a column {shown(column)}, but {file} is {table}{meant}"
         raise CorpusError(problem, "" if meant else NAME_IT)
@@ -117,20 +117,18 @@ def _table_of(source: Source, *, expected: bool = False) -> Table | None:
     beginning, is_whole = source.beginning()
     if source.suffix in JSON_SUFFIXES:
         return _json_table(beginning) or Table(JSON_LINES, ())
-    if source.suffix in DELIMITERS:
-        delimiters = DELIMITERS[source.suffix]
-        tables = _csv_tables(beginning, is_whole, delimiters)
-        header = beginning.partition("\n")[0]
-        return max(
-            (table for table, _ in tables),
-            key=lambda table: len(table.columns),
-            default=Table(CSV, tuple(header.split(delimiters[0])), delimiters[0]),
-        )
-    if (table := _json_table(beginning)) is not None and table.columns:
+    is_named = source.suffix in DELIMITERS
+    if not is_named and (table := _json_table(beginning)) and table.columns:
         return table
-    for table, found in _csv_tables(beginning, is_whole, ANY_DELIMITER):
-        if len(table.columns) > 1 and (expected or _is_surely_csv(table, found)):
+    delimiters = DELIMITERS.get(source.suffix, ANY_DELIMITER)
+    for table, found in _csv_tables(beginning, is_whole, delimiters):
+        if is_named or (expected and len(found) > 1) or _is_surely_csv(table, found):
             return table
+    if is_named:  # its rows differ in length, or it has one column
+        header = beginning.lstrip("\n").partition("\n")[0]
+        delimiter = max(delimiters, key=header.count)
+        names = next(csv.reader([header], delimiter=delimiter), [])
+        return Table(CSV, tuple(name.strip() for name in names), delimiter)
     return None
 
 
@@ -200,7 +198,7 @@ def _json_texts(source: Source, form: str) -> Iterator[tuple[str, str]]:
 def _csv_tables(
     beginning: str, is_whole: bool, delimiters: str
 ) -> Iterator[tuple[Table, list[list[str]]]]:
-    """Yield each way in which all of the first rows have as many fields."""
+    """Yield each way in which all of the first rows have as many fields, over one."""
     lines = list(_lines([beginning]))
     if not is_whole and len(lines) > 1:
         lines.pop()  # cut where the piece ends
@@ -217,7 +215,8 @@ def _csv_tables(
                 is_cut = not is_whole and reader.line_num == len(lines)
                 if not is_cut or len(found) < FEWEST_ROWS:
                     continue
-            if found and len(set(map(len, found))) == 1:
+            columns_of_rows = set(map(len, found))
+            if len(columns_of_rows) == 1 and columns_of_rows != {1}:
                 columns = tuple(name.strip() for name in found[0])
                 yield Table(CSV, columns, delimiter, quoted), found
                 break
