@@ -237,8 +237,9 @@ def read_corpus(
         is_marked = is_marked or (documents.are_rows and documents.have_newlines)
         replaced = {mark: END_OF_TEXT if is_marked else END_SYMBOL}
     parts = documents.parts
-    if sum(part.characters for part in parts) < 2 or (len(ids) < 3 and replaced):
-        wanted = "a line that isn't empty" if kind == "lines" else "two characters"
+    is_lines = kind == "lines"
+    if len(ids) < 3 if is_lines else sum(part.characters for part in parts) < 2:
+        wanted = "a line that isn't empty" if is_lines else "two characters"
         problem = f"expected at least {wanted}, but {shown(source.name)} has fewer"
         raise CorpusError(problem, "give a longer text")
     sha256 = parts[0].sha256
