@@ -82,7 +82,7 @@ def test_each_form_of_text_is_taken(train, arguments, name, parts):
      (["latin.txt", "--encoding", "latin-one"], "--encoding must be one that Py"),
      (["latin.txt", "--encoding", "ascii"], "give its own --encoding"),
      (["picture.png"], "binary"), (["tales/*.md"], "files that fit 'tales/*.md'"),
-     (["nope.txt"], "there is no 'nope.txt'"), (["nope.txt", "story.txt"], "'nope.txt'"),
+     (["nope.txt"], "there is no 'nope.txt'"), (["no.txt", "story.txt"], "'no.txt'"),
      (["story.txt", "--corpus", "sonnets"], "give texts or --corpus, not both"),
      (["story.txt", "--colum", "text"], "did you mean --column?"),
      (["-"], "at least two characters, but 'stdin'")],
