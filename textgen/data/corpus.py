@@ -159,17 +159,9 @@ def _told_together(parts: tuple[Part, ...]) -> list[Part]:
     together: list[Part] = []
     for first in range(0, len(parts), size):
         group = parts[first : first + size]
-        if size == 1:
-            together += group
-            continue
-        digests = "".join(part.sha256 for part in group)
-        together.append(
-            Part(
-                f"{group[0].name} … {group[-1].name}",
-                hashlib.sha256(digests.encode()).hexdigest(),
-                sum(part.characters for part in group),
-            )
-        )
+        name = group[0].name if size == 1 else f"{group[0].name} … {group[-1].name}"
+        characters = sum(part.characters for part in group)
+        together.append(Part(name, _sha256_of(group), characters))
     return together
 
 
@@ -223,32 +215,43 @@ def read_corpus(
         check_choice("kind", kind, KINDS)
     documents = Documents(source, as_it_is=kind is not None)
     reason = "given"
-    if kind is None:
-        kind, reason = (
-            documents.guess_kind() if usual_kind is None else (usual_kind, "usual")
-        )
+    if kind is None and usual_kind is not None:
+        kind, reason = usual_kind, "usual"
+    elif kind is None:
+        kind, reason = documents.guess_kind()
     is_marked = vocabulary is not None and END_OF_TEXT in vocabulary
     ids = IdsOfText(vocabulary)
     for piece in documents.pieces(kind, always_marked=is_marked):
         ids.add(piece)
-    replaced = {}
+    parts, replaced = documents.parts, {}
     if kind == "lines":
-        mark = END_OF_TEXT if documents.are_rows else END_SYMBOL
         is_marked = is_marked or (documents.are_rows and documents.have_newlines)
+        mark = END_OF_TEXT if documents.are_rows else END_SYMBOL
         replaced = {mark: END_OF_TEXT if is_marked else END_SYMBOL}
-    parts = documents.parts
-    is_lines = kind == "lines"
-    if len(ids) < 3 if is_lines else sum(part.characters for part in parts) < 2:
-        wanted = "a line that isn't empty" if is_lines else "two characters"
+        is_empty, wanted = len(ids) < 3, "a line that isn't empty"
+    else:
+        is_empty = sum(part.characters for part in parts) < 2
+        wanted = "two characters"
+    if is_empty:
         problem = f"expected at least {wanted}, but {shown(source.name)} has fewer"
         raise CorpusError(problem, "give a longer text")
-    sha256 = parts[0].sha256
-    if len(parts) > 1:
-        joined = "".join(part.sha256 for part in parts)
-        sha256 = hashlib.sha256(joined.encode()).hexdigest()
     known, array = ids.finish(replaced)
-    named = source.texts is None and source.files.named
     return Corpus(
-        source.name, kind, sha256, known, array, reason, named,
-        parts=parts, column=source.column, encoding=source.encoding,
-    )  # fmt: skip
+        source.name,
+        kind,
+        _sha256_of(parts),
+        known,
+        array,
+        reason,
+        named=source.texts is None and source.files.named,
+        parts=parts,
+        column=source.column,
+        encoding=source.encoding,
+    )
+
+
+def _sha256_of(parts: Sequence[Part]) -> str:
+    """Return the SHA-256 of a part, or that of those of several."""
+    if len(parts) == 1:
+        return parts[0].sha256
+    return hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
