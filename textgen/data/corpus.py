@@ -123,21 +123,20 @@ class Corpus:
         parts = training, held_out_ids = [IdArray(self.ids.dtype) for _ in range(2)]
         for part in parts:
             part.append(self.ids[:1])
-        for first, last in _line_blocks(ends):
+        for first, last in self._line_blocks(ends):
             block = self.ids[ends[first] + 1 : ends[last] + 1]
             # Each id belongs to the line that it stands in or, an end symbol, closes.
             lengths = np.diff(ends[first : last + 1])
             held = np.repeat(is_held_out[first:last], lengths)
             training.append(block[~held])
             held_out_ids.append(block[held])
-        forget_pages(self.ids)
         return Split(training.array(), held_out_ids.array())
 
     def _line_hashes(self, ends: np.ndarray) -> np.ndarray:
         """Return hashes (L,) uint64 of the lines between end symbols at ``ends``."""
         end_symbol = self.vocabulary.symbols[self.ids[0]]
         hashes = np.empty(len(ends) - 1, dtype="<u8")
-        for first, last in _line_blocks(ends):
+        for first, last in self._line_blocks(ends):
             block = self.vocabulary.decode(self.ids[ends[first] + 1 : ends[last]])
             digests = (
                 hashlib.blake2b(line.encode(), digest_size=8, key=SPLIT_KEY).digest()
@@ -146,11 +145,11 @@ class Corpus:
             hashes[first:last] = np.frombuffer(b"".join(digests), dtype="<u8")
         return hashes
 
-
-def _line_blocks(ends: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Yield the first line of each block of lines, and the first after it."""
-    for first in range(0, len(ends) - 1, BLOCK_LINES):
-        yield first, min(first + BLOCK_LINES, len(ends) - 1)
+    def _line_blocks(self, ends: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Yield the first line of each block of lines, and the first after it."""
+        for first in range(0, len(ends) - 1, BLOCK_LINES):
+            yield first, min(first + BLOCK_LINES, len(ends) - 1)
+            forget_pages(self.ids)
 
 
 def _told_together(parts: tuple[Part, ...]) -> list[Part]:

@@ -98,14 +98,14 @@ class IdArray:
 
 
 def blocks_of(ids: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield ids (N,) in blocks, as views."""
+    """Yield ids (N,) in blocks, as views that are soon done with."""
     for start in range(0, len(ids), BLOCK_IDS):
         yield ids[start : start + BLOCK_IDS]
-    forget_pages(ids)
+        forget_pages(ids)
 
 
 def forget_pages(ids: np.ndarray) -> None:
-    """Let the system take back what it has read of a memory map, if it is one."""
+    """Give back what memory the read pages of a memory map take, if it is one."""
     mapped = getattr(ids, "_mmap", None)
     if mapped is not None and hasattr(mapped, "madvise"):
         mapped.madvise(mmap.MADV_DONTNEED)
