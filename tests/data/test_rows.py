@@ -188,6 +188,13 @@ def test_strings_of_a_parquet_file_in_any_of_its_forms(tmp_path):
         assert list(rows(source(path), "a")) == ["x", "y", "x"]
 
 
+def test_bare_quotation_marks_in_tsv_are_noticed_where_it_is_looked_at(written):
+    """After hundreds of rows, and in a file that goes on beyond that."""
+    texts = ["a message"] * 300 + ['"Hi," he said.', '"No'] + ["another one"] * 30_000
+    table = "label\tsms\n" + "".join(f"ham\t{text}\n" for text in texts)
+    assert list(rows(source(written(table)), "sms")) == texts
+
+
 def test_a_long_file_is_read_in_pieces(written):
     """Its rows are longer than a piece, and pieces end within rows."""
     texts = ["x" * 300_000, "y\n" * 200_000, "z"]
