@@ -235,7 +235,7 @@ def test_a_text_is_written_and_judged(prose_model, tmp_path, monkeypatch, capsys
     verse, more = tmp_path / "verse.txt", tmp_path / "more.txt"
     verse.write_text("".join(f"Line {x} of verse\n\n" for x in "abcdefg" * 14))
     more.write_text("Another text")
-    model, corpus = load_model(prose_model), load_corpus(verse)
+    model, corpus = load_model(prose_model), load_corpus(verse, "text")
     model = replace(model, metadata={**model.metadata, "corpus": corpus.identity})
     monkeypatch.setattr(novelty, "load_model", lambda _: model)
     options = ["--text", str(more), "--length", "200", "--temperatures", "0.7"]

@@ -54,7 +54,7 @@ def workplace(tmp_path):
     for name in ("sonnets", "dinos"):
         shipped = ROOT / "models" / f"{name}-pretrained.h5"
         (tmp_path / "models" / f"{name}.h5").write_bytes(shipped.read_bytes())
-    story = "It was a dark and stormy night; the rain fell in torrents.\n" * 40
+    story = "It was a dark and stormy night;\nthe rain fell in torrents.\n\n" * 40
     (tmp_path / "story.txt").write_text(story)
     (tmp_path / "tales").mkdir()
     (tmp_path / "tales" / "tale.txt").write_text(story)

@@ -84,7 +84,7 @@ def test_only_a_named_corpus_is_measured_whole(given, whole, tmp_path, monkeypat
 def short(tmp_path):
     """A text of 2,000 characters."""
     path = tmp_path / "short.txt"
-    path.write_text("Shall I compare thee to a summer's day?\n" * 50)
+    path.write_text("Shall I compare thee to a summer's day,\n" * 50)
     return path
 
 

@@ -40,11 +40,10 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     add = parser.add_argument_group("what is trained").add_argument
     # fmt: off
     add("paths", nargs="*", metavar="TEXT", help="sonnets, dinos, shakespeare, or text "
-        "files, also .gz .bz2 .xz .zst, folders of them, patterns, or - for standard "
-        f"input (default: {DEFAULT_CORPUS}, or the text of --init-from)")
+        "files, also .gz .bz2 .xz .zst, folders, patterns, or - for standard input "
+        f"(default: {DEFAULT_CORPUS})")
     add("--corpus", metavar="TEXT", help="the same, for one")
-    add("--column", metavar="NAME", help="the column of CSV, TSV, JSON or Parquet that "
-        "is the text, each row an example")
+    add("--column", metavar="NAME", help="of CSV, TSV, JSON or Parquet to train on")
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--kind", metavar="KIND", help="lines, each one example, or text (default: "
         "guessed)")
@@ -54,12 +53,12 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "corpus' own, or that of its kind)")
     add("--init-from", metavar="MODEL", help="a saved model to go on from: a file, or "
         "a name")
-    add("--vocabulary-from", metavar="FILE", help="what --init-from knows, if another "
-        "program wrote it: its text, or a vocab.json")
+    add("--vocabulary-from", metavar="FILE", help="of another program's model, the "
+        "text or vocab.json")
     add("--from-scratch", action="store_true", help="begin your own text with new "
         "weights")
-    add("--resume", action="store_true", help="go on with an unfinished training, or "
-        "to a greater length; options that aren't given are what they were")
+    add("--resume", action="store_true", help="go on with a training, options as they "
+        "were")
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_intermixed_args(arguments))
