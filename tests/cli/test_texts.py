@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from textgen.cli import train as command
 from textgen.cli.train import parse_arguments
 from textgen.data.corpus import read_corpus
 from textgen.generation.streaming import generate_output
@@ -96,6 +97,13 @@ def test_a_library_that_is_missing_is_told(train, monkeypatch):
     Path("rows.parquet").write_bytes(b"PAR1")
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     train("rows.parquet", "--column", "text").assert_refused("textgen-lstm[parquet]")
+
+
+def test_that_much_is_read_is_said_before(train, monkeypatch):
+    assert train("story.txt", "--kind", "odd").err.startswith("error: ")
+    monkeypatch.setattr(command, "LONG_BYTES", 10)
+    said = train("story.txt", "--kind", "odd").err
+    assert said.startswith("reading 0 MB of text …\nerror: ")
 
 
 def test_what_is_read_is_said_with_the_reason_and_the_option_that_changes_it(train):

@@ -19,6 +19,7 @@ from textgen.training import schedule
 from textgen.training.continuation import seen_remark
 from textgen.training.setup import TrainingRequest, prepare
 
+LONG_BYTES = 50_000_000  # take long enough to read that it is said
 DESCRIPTION = """\
 Train a text generator and save it as one .h5 file.
 
@@ -78,6 +79,8 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     The process began at ``started_s`` of `time.monotonic`.
     """
     request = parse_arguments(arguments, prog)
+    if (size := request.source.size_bytes) > LONG_BYTES:
+        say(f"reading {size / 1e6:,.0f} MB of text …")
     with prepare(request) as preparation:
         for note in preparation.notes:
             say(note)

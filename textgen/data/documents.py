@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from textgen.data.compression import shown_file
+from textgen.data.compression import STANDARD_INPUT, shown_file
 from textgen.data.kind import kind_of_lines, kind_of_rows
 from textgen.data.rows import refuse_table, rows
 from textgen.data.sources import Given, Source, Sources, find_sources
@@ -68,6 +68,12 @@ class CorpusSource:
         if self.corpus is None:
             raise OptionError("give a `corpus` or `texts`")
         return find_sources(self.corpus, self.encoding)
+
+    @property
+    def size_bytes(self) -> int:
+        """How large the files are together, compressed if they are; 0 for strings."""
+        paths = [file.path for file in self.files.files] if self.texts is None else []
+        return sum(os.path.getsize(path) for path in paths if path != STANDARD_INPUT)
 
     @property
     def name(self) -> str:
