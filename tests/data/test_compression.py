@@ -73,7 +73,8 @@ def test_a_byte_order_mark_inside_of_a_compressed_file(written):
 
 
 def test_zstd_without_its_library_is_told_with_what_to_install(written, monkeypatch):
-    monkeypatch.setattr(compression, "ZSTD_MODULES", ("no.such", "neither.this"))
+    missing = compression.FORMS["zstd"]._replace(modules=("no.such", "neither.this"))
+    monkeypatch.setitem(compression.FORMS, "zstd", missing)
     message = failure(written(FORMS["zstd"](b"abc")))
     assert "pip install 'textgen-lstm[zstd]'" in message
 

@@ -5,34 +5,51 @@ How it is compressed is told by the bytes that it begins with, not by its name.
 
 from __future__ import annotations
 
-import bz2
 import contextlib
-import gzip
 import importlib
 import io
-import lzma
 import os
 import re
 import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from textgen.errors import CorpusError, shown_path
 
+
+class Form(NamedTuple):
+    """A form of compression, and Python's module for it, imported when it is needed."""
+
+    magic: re.Pattern[bytes]  # what such a file begins with
+    modules: tuple[str, ...]  # the first of these that there is has the function `open`
+    error: str  # of the module, for what is damaged; besides those of all of them
+
+    def open(self, compressed: BinaryIO) -> tuple[Any, type[Exception]]:
+        """Return a stream of what was compressed, and the error that it may raise."""
+        for name in self.modules:
+            with contextlib.suppress(ImportError):
+                module = importlib.import_module(name)
+                error = getattr(module, self.error, OSError)
+                return module.open(compressed), error
+        raise ImportError(self.modules[-1])
+
+
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
-MAGIC = {
-    "gzip": re.compile(rb"\x1f\x8b"),
-    "bzip2": re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"),
-    "xz": re.compile(rb"\xfd7zXZ\x00"),
-    "zstd": re.compile(rb"\x28\xb5\x2f\xfd"),
+FORMS = {
+    "gzip": Form(re.compile(rb"\x1f\x8b"), ("gzip",), ""),
+    "bzip2": Form(re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), ("bz2",), ""),
+    "xz": Form(re.compile(rb"\xfd7zXZ\x00"), ("lzma",), "LZMAError"),
+    "zstd": Form(
+        re.compile(rb"\x28\xb5\x2f\xfd"),
+        ("compression.zstd", "backports.zstd"),  # Python's own is there from 3.14 on
+        "ZstdError",
+    ),
 }
 LONGEST_MAGIC_BYTES = 10
 BUFFER_BYTES = 1 << 18
 STANDARD_INPUT = Path("-")  # a file of that name is ``./-``
-ZSTD_MODULES = ("compression.zstd", "backports.zstd")  # Python's own from 3.14 on
 INSTALL_ZSTD = "install it with: pip install 'textgen-lstm[zstd]'"
 
 
@@ -54,9 +71,9 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         else:
             file = stack.enter_context(open(path, "rb", buffering=BUFFER_BYTES))
         beginning = file.peek(LONGEST_MAGIC_BYTES)
-        for form, magic in MAGIC.items():
-            if magic.match(beginning):
-                raw = _Decompressed(file, path, form)
+        for name, form in FORMS.items():
+            if form.magic.match(beginning):
+                raw = _Decompressed(file, path, name)
                 file = stack.enter_context(io.BufferedReader(raw, BUFFER_BYTES))
         yield file
 
@@ -74,20 +91,13 @@ class _Decompressed(io.RawIOBase):
 
     def __init__(self, compressed: BinaryIO, path: Path, form: str) -> None:
         self._path, self._form = path, form
-        self._errors: tuple[type[Exception], ...] = (EOFError, OSError)
-        self._stream: Any
-        if form == "gzip":
-            self._stream = gzip.GzipFile(fileobj=compressed)
-            self._errors += (zlib.error,)
-        elif form == "bzip2":
-            self._stream = bz2.BZ2File(compressed)
-        elif form == "xz":
-            self._stream = lzma.LZMAFile(compressed)  # noqa: SIM115
-            self._errors += (lzma.LZMAError,)
-        else:
-            zstd = _zstd(path)
-            self._stream = zstd.ZstdFile(compressed)
-            self._errors += (zstd.ZstdError,)
+        try:
+            self._stream, error = FORMS[form].open(compressed)
+        except ImportError:
+            problem = f"{shown_file(path)} is compressed by {form}, which this Python"
+            advice = INSTALL_ZSTD if form == "zstd" else "decompress it before"
+            raise CorpusError(f"{problem} can't read", advice) from None
+        self._errors = (EOFError, OSError, zlib.error, error)
 
     def readable(self) -> bool:
         return True
@@ -101,13 +111,3 @@ class _Decompressed(io.RawIOBase):
                 f"damaged or cut short ({error})",
                 "copy or make it anew",
             ) from error
-
-
-def _zstd(path: Path) -> ModuleType:
-    for name in ZSTD_MODULES:
-        with contextlib.suppress(ImportError):
-            return importlib.import_module(name)
-    raise CorpusError(
-        f"{shown_file(path)} is compressed by zstd, which this Python can't read",
-        INSTALL_ZSTD,
-    )

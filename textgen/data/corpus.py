@@ -27,12 +27,17 @@ import numpy as np
 from textgen.data.documents import CorpusSource, Documents, Part
 from textgen.data.ids import IdArray, IdsOfText, blocks_of, forget_pages
 from textgen.data.sources import Given
-from textgen.data.vocabulary import END_OF_TEXT, END_SYMBOL, Vocabulary, end_symbol
+from textgen.data.vocabulary import (
+    END_OF_TEXT,
+    END_SYMBOL,
+    KINDS,
+    Vocabulary,
+    end_symbol,
+)
 from textgen.data.windows import places_of
 from textgen.errors import CorpusError, shown
 from textgen.system.checks import check_choice, check_number
 
-KINDS = ("lines", "text")
 BLOCK_LINES = 1 << 14  # decoded together
 MOST_PARTS = 1000  # told one by one in a model file
 SPLIT_KEY = bytes(8)  # the same for all trainings, so that their figures compare

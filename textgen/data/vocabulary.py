@@ -27,6 +27,7 @@ import numpy as np
 
 from textgen.errors import VocabularyError, shown
 
+KINDS = ("lines", "text")
 END_SYMBOL = "\n"  # begins and ends every line of a `lines` corpus
 END_OF_TEXT = "\0"  # ends what may hold newlines itself; no text that is read has it
 SHOWN_SYMBOLS = 5  # a message names no more than these

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from textgen.config import PRESETS, Config, ModelConfig, WindowConfig
-from textgen.data.corpus import KINDS
-from textgen.data.vocabulary import END_SYMBOL, Vocabulary, end_symbol
+from textgen.data.vocabulary import END_SYMBOL, KINDS, Vocabulary, end_symbol
 from textgen.errors import (
     ModelFileError,
     OptionError,
