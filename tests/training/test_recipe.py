@@ -13,7 +13,8 @@ from training.helpers import prepared, run
 
 from textgen.cli.options import add_config_options
 from textgen.config import PRESETS, Config, ModelConfig
-from textgen.data.corpus import Corpus, load_corpus, named_corpora
+from textgen.data.corpus import Corpus, load_corpus
+from textgen.data.sources import named_corpora
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import ModelFileError, OptionError
 from textgen.modeling.model import build_model
