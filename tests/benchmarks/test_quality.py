@@ -150,7 +150,7 @@ def test_a_training_is_measured_as_plain_keras_measures_it(tmp_path):
     import keras
 
     rng = random.Random(1)
-    words = ("thou", "art", "more", "lovely\n\n", "Shall", "compare")
+    words = ("thou", "art", "more", "lovely,\n\n", "Shall", "compare")
     text, other, file = (tmp_path / x for x in ("verse.txt", "other.txt", "model.h5"))
     text.write_text(" ".join(rng.choice(words) for _ in range(400)))
     tiny = ["--steps", "3", "--layers", "1", "--units", "8", "--window", "8"]

@@ -210,10 +210,13 @@ class PromptTrial:
 
     def _check_texts(self, shown: str, prompts: list[str]) -> None:
         """Check completions that follow each other."""
-        is_lines, at = self.model.kind == "lines", 0
+        is_lines, at = self.model.makes_lines, 0
         # Whether completions are shown as they are, as long as they were asked for.
-        exact = not (is_lines or self.stop is not None or self.on_terminal)
+        has_end = self.model.end_id is not None or self.stop is not None
+        exact = not (has_end or self.on_terminal)
         many, one = self.way == "many", self.way == "argument"
+        if many and self.model.kind == "lines" and not shown:
+            return  # there is not even one that isn't empty
         end = "\n" if one or (many and is_lines) else "\n\n"
         if many and prompts:
             shown, prompts = shown + end[1:], prompts * 3
@@ -248,7 +251,7 @@ class PromptTrial:
             made = record["completion"]
             assert not re.search("[\ud800-\udfff]", made), "surrogates in JSON"
             assert len(made) <= self.length, "more than --length characters"
-            if self.model.kind == "text" and self.stop is None:
+            if self.model.end_id is None and self.stop is None:
                 assert len(made) == self.length, "not --length new characters"
             assert self.stop is None or self.stop not in made, "beyond --stop"
 
