@@ -141,6 +141,7 @@ def test_long_strings_are_documents():
         text_of(corpus) == f"\0{NOVEL * 4}".rstrip() + f"\0{NOVEL * 2}".rstrip() + "\0"
     )
     assert load_corpus(texts=[NOVEL * 4, NOVEL], kind="lines").kind == "lines"
+    assert load_corpus(texts=["", NOVEL * 4, NOVEL * 2]).kind == "text"
 
 
 @pytest.mark.parametrize(

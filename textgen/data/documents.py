@@ -169,9 +169,11 @@ class _Reading:
         """Return the first rows or strings, without using them up."""
         first: list[str] = []
         chars = 0
-        while chars < LOOKED_AT_CHARS and (string := next(self._strings, None)):
+        for string in self._strings:
             first.append(string)
             chars += len(string)
+            if chars >= LOOKED_AT_CHARS:
+                break
         self._strings = itertools.chain(first, self._strings)
         return first
 
