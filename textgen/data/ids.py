@@ -82,7 +82,8 @@ class IdArray:
     def _move_to_file(self) -> None:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115
         whole, self._memory = self._memory[: self._length], np.empty(0, self.dtype)
-        self._write(whole)
+        for block in blocks_of(whole):
+            self._write(block)
 
     def _write(self, ids: np.ndarray) -> None:
         assert self._file is not None
