@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from textgen.config import WindowConfig
-from textgen.data.vocabulary import Vocabulary
+from textgen.data.vocabulary import Vocabulary, end_symbol
 from textgen.inference.weights import LSTMWeights, Network
 
 Rule = Callable[[tuple[int, ...]], Sequence[float]]
@@ -54,7 +54,9 @@ class FakeModel:
 
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(tuple(self.symbols))
-        self.end_id = self.symbols.find("\n")
+        end = end_symbol(self.kind, self.symbols)
+        self.end_id = None if end is None else self.symbols.index(end)
+        self.makes_lines = end == "\n"
         self.decoders: list[FakeDecoder] = []
 
     def decoder(self, batch_size: int = 1) -> FakeDecoder:

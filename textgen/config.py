@@ -112,12 +112,12 @@ class TrainingConfig(Settings):
     ``minutes`` and presets `textgen.training.schedule.most_steps` is a limit, too.)
     """
 
-    batch_size: int = _setting(32, "windows in a batch, of which each step takes one",
+    batch_size: int = _setting(32, "windows of a step",
         lowest=1, highest=65_536)
-    learning_rate: float = _setting(3e-3, "peak learning rate", highest=100, above=True)
+    learning_rate: float = _setting(3e-3, "peak rate", highest=100, above=True)
     schedule: str = _setting("cosine", "of the learning rate after its warm-up: "
-        "cosine, down to a hundredth of the peak; constant; or averaged, constant too, "
-        "but what is measured and saved is a running average of the weights",
+        "cosine, down to a hundredth of the peak; constant; or averaged, constant and "
+        "with a running average of the weights saved",
         choices=("cosine", "constant", "averaged"))
     warmup_steps: int = _setting(100, "steps of a rising rate at first, a tenth of all "
         "at most")
@@ -150,8 +150,8 @@ class TrainingConfig(Settings):
 class CompletionConfig(Settings):
     """How a prompt is completed."""
 
-    length: int = _setting(400, "new characters, exactly; fewer only at `stop`, or at "
-        "the end of a line for a model of lines", lowest=1, highest=100_000_000)
+    length: int = _setting(400, "new characters, exactly; fewer only at `stop`, or "
+        "where a line ends, or one of several documents", lowest=1, highest=100_000_000)
     temperature: float = _setting(0.7, "logits are divided by it: lower is safer, 0 "
         "always takes the likeliest character", highest=100)
     top_k: int | None = _setting(None, "draw among so many likeliest characters only",

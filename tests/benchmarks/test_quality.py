@@ -150,7 +150,7 @@ def test_a_training_is_measured_as_plain_keras_measures_it(tmp_path):
     import keras
 
     rng = random.Random(1)
-    words = ("thou", "art", "more", "lovely\n\n", "Shall", "compare")
+    words = ("thou", "art", "more", "lovely,\n\n", "Shall", "compare")
     text, other, file = (tmp_path / x for x in ("verse.txt", "other.txt", "model.h5"))
     text.write_text(" ".join(rng.choice(words) for _ in range(400)))
     tiny = ["--steps", "3", "--layers", "1", "--units", "8", "--window", "8"]
@@ -235,7 +235,7 @@ def test_a_text_is_written_and_judged(prose_model, tmp_path, monkeypatch, capsys
     verse, more = tmp_path / "verse.txt", tmp_path / "more.txt"
     verse.write_text("".join(f"Line {x} of verse\n\n" for x in "abcdefg" * 14))
     more.write_text("Another text")
-    model, corpus = load_model(prose_model), load_corpus(verse)
+    model, corpus = load_model(prose_model), load_corpus(verse, "text")
     model = replace(model, metadata={**model.metadata, "corpus": corpus.identity})
     monkeypatch.setattr(novelty, "load_model", lambda _: model)
     options = ["--text", str(more), "--length", "200", "--temperatures", "0.7"]

@@ -3,6 +3,7 @@
 Trainings are cut to a few steps; the test command itself is what `.ci/run` calls.
 """
 
+import gzip
 import importlib
 import re
 import shlex
@@ -53,8 +54,12 @@ def workplace(tmp_path):
     for name in ("sonnets", "dinos"):
         shipped = ROOT / "models" / f"{name}-pretrained.h5"
         (tmp_path / "models" / f"{name}.h5").write_bytes(shipped.read_bytes())
-    story = "It was a dark and stormy night; the rain fell in torrents.\n" * 40
+    story = "It was a dark and stormy night;\nthe rain fell in torrents.\n\n" * 40
     (tmp_path / "story.txt").write_text(story)
+    (tmp_path / "tales").mkdir()
+    (tmp_path / "tales" / "tale.txt").write_text(story)
+    (tmp_path / "letters.txt.gz").write_bytes(gzip.compress(story.encode()))
+    (tmp_path / "messages.csv").write_text("id,text\n1,hello\n2,goodbye\n" * 40)
     (tmp_path / "beginnings.txt").write_text("Shall I compare\nO, how\n")
     theirs = keras_2_lstm(38, (16, 16), window=40)
     theirs.config, theirs.version = mapped(theirs.config["config"]), "2.15.0"

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes import whimsical_model
 
+from textgen.cli.printing import Printer
+from textgen.config import CompletionConfig
 from textgen.generation.streaming import generate_output
 
 ENDLESS = ("--prompt", "x", "--length", 100_000_000, "--seed", 1)
@@ -52,6 +55,15 @@ def test_it_says_what_the_library_says(complete, prose_model):
     result = complete("--prompt", "a b", "--stop=q", *flags)
     expected = generate_output(prose_model, "a b", stop="q", **options)
     assert result.out == expected + "\n"
+
+
+@pytest.mark.parametrize(("end", "parted"), [("\n", "\n"), ("\0", "\n\n")])
+def test_examples_that_may_hold_newlines_are_parted_by_empty_lines(end, parted, capsys):
+    model = whimsical_model(f"{end}abc", kind="lines")
+    Printer(model, CompletionConfig(length=9), jsonl=False).print_many("a", 5, 1)
+    out = capsys.readouterr().out
+    assert len(set(out.strip("\n").split(parted))) == 5
+    assert ("\n\n" in out) == (parted == "\n\n")
 
 
 def test_count_of_names_gives_distinct_lines(complete, names_model):

@@ -100,7 +100,7 @@ def test_stopped_it_saves_says_so_and_goes_on(start, tmp_path):
             out, err = process.communicate(timeout=300)
         assert process.returncode == 128 + number
         assert out == b"models/sonnets.h5\n"
-        command = "train.py --corpus sonnets --output models/sonnets.h5 --resume"
+        command = "train.py sonnets --output models/sonnets.h5 --resume"
         hint = f"to go on from here: {command}"
         assert err.decode().splitlines()[-2:] == [hint, "interrupted"]
         record = load_model(tmp_path / "models" / "sonnets.h5").metadata["training"]

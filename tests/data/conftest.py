@@ -12,6 +12,7 @@ def written(tmp_path) -> Callable[..., Path]:
 
     def write(content: str | bytes, name: str = "some.txt") -> Path:
         path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return path
 

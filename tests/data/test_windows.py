@@ -9,7 +9,13 @@ import pytest
 
 from textgen.config import WindowConfig
 from textgen.data import windows as module
-from textgen.data.windows import Windows, make_windows, padded_length, places_of
+from textgen.data.windows import (
+    Windows,
+    make_windows,
+    padded_length,
+    places_of,
+    with_bounds_between,
+)
 from textgen.errors import CorpusError
 
 END = 0
@@ -109,16 +115,45 @@ def test_a_text_shorter_than_a_window(length, targets):
 
 @pytest.mark.parametrize("window", [1, 2, 5, 12, 13, 100])
 def test_lines_against_a_naive_loop(window):
+    """One of more than a window goes on, after half a window or more of lead."""
     windows = make(line_ids(LINES), "lines", window)
-    expected = Counter(
-        (tuple([END, *line][piece]), tuple([*line, END][piece]))
-        for line in LINES
-        for start in range(0, len(line) + 1, window)
-        for piece in [slice(start, start + window)]
-    )
+    expected = Counter()
+    for line in LINES:
+        inputs, targets = [END, *line], [*line, END]
+        end = 0
+        while end < len(targets):
+            start, step = end, window if end == 0 else -(-window // 2)
+            end = min(start + step, len(targets))
+            before = tuple(inputs[max(0, end - window) : end])
+            assert start == 0 or len(before) - (end - start) >= window // 2
+            expected[before, tuple(targets[start:end])] += 1
     assert examples(windows) == examples(windows, 3) == expected
     assert windows.windows_per_epoch == expected.total()
     assert windows.longest == max(len(inputs) for inputs, _ in expected)
+
+
+@pytest.mark.parametrize("window", [1, 2, 5, 12])
+def test_every_symbol_of_a_long_line_is_a_target_once(window):
+    windows = make(line_ids(LINES), "lines", window)
+    counted = Counter(
+        int(target)
+        for _, targets, weights in epoch_rows(windows)
+        for target in targets[weights == 1]
+    )
+    assert counted == Counter(line_ids(LINES)[1:].tolist())
+
+
+@pytest.mark.parametrize("block", [1, 2, 1000])
+@pytest.mark.parametrize("first", [1, 4, 9, 100])
+@pytest.mark.parametrize("others", [1, 3])
+def test_bounds_between_in_blocks_of_any_size(block, first, others, monkeypatch):
+    monkeypatch.setattr(module, "BLOCK_LINES", block)
+    ends = np.array([0, 1, 6, 7, 20, 24, 35], np.uint32)
+    expected = [0]
+    for start, end in itertools.pairwise(ends.tolist()):
+        expected += [*range(start + first, end, others), end]
+    found = with_bounds_between(ends, first, others)
+    assert (found.tolist(), found.dtype) == (expected, np.uint32)
 
 
 @pytest.mark.parametrize("window", [1, 2, 5, 100])

@@ -187,6 +187,18 @@ def test_evaluate_reads_lines_whole_and_skips_empty_ones(text):
     assert found.nats_per_char == held_out_nats(model, line_ids("abc", "f", "ee"))
 
 
+@pytest.mark.parametrize(("kind", "parts"), [("lines", 2), ("text", 2), ("text", 1)])
+def test_evaluate_reads_documents_with_their_ends(kind, parts):
+    symbols = "\0abcdef\n"
+    model = trained_model(kind, symbols=symbols)
+    texts = ["ab\nc", "de"][:parts]
+    found = evaluate(model, "\0".join(texts))
+    assert found.characters == sum(len(text) + 1 for text in texts)
+    whole = "".join(f"\0{text}" for text in texts) + "\0"
+    ids = np.array([symbols.index(symbol) for symbol in whole], np.uint8)
+    assert found.nats_per_char == held_out_nats(model, ids)
+
+
 def test_evaluate_names_unknown_symbols_and_refuses_too_short_texts():
     model = trained_model()
     with pytest.warns(UnknownSymbolsWarning, match="'A'"):

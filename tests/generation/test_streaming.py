@@ -16,6 +16,7 @@ from textgen.generation.streaming import (
     UnknownSymbolsWarning,
     generate_output,
     ids_to_read,
+    request_for_beginning,
     stream_output,
 )
 
@@ -74,6 +75,36 @@ def test_lines_begin_with_the_end_symbol_and_end_at_it():
     assert model.decoders[0].read == [(0, 1, 2, 3, 4, 5, 6)]
     assert generate_output(model, "ef", length=50) == "ef"
     assert generate_output(model, "c", length=2) == "cde"
+
+
+@pytest.mark.parametrize("kind", ["lines", "text"])
+def test_documents_and_rows_begin_and_end_with_the_end_of_a_text(kind):
+    """What they hold may have newlines, and none of them ends it."""
+    model = alphabet_model("\0ab\nc", kind=kind)
+    assert generate_output(model, "", length=50) == "ab\nc"
+    assert model.decoders[0].read == [(0, 1, 2, 3, 4)]
+    assert generate_output(model, "b\n", length=50) == "b\nc"
+    assert generate_output(model, "a", length=2) == "ab\n"
+    texts = generate_many(model, ["", "b"], seed=1)
+    assert [text.text for text in texts] == ["ab\nc", "\nc"]
+
+
+def test_a_newline_ends_no_text():
+    assert (
+        generate_output(alphabet_model("\nab", kind="text"), "a", length=4) == "ab\nab"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metadata", "symbols", "kind", "noun"),
+    [("dinos", "\nab", "lines", "name"), ("sonnets", "\nab", "text", "poem"),
+     ("mail", "\nab", "lines", "line"), ("mail", "\0\nab", "lines", "text"),
+     ("novel", "\nab", "text", "text"), (None, "\nab", "text", "text")],
+)  # fmt: skip
+def test_what_is_asked_for_is_what_the_model_makes(metadata, symbols, kind, noun):
+    metadata = {} if metadata is None else {"corpus": {"name": metadata}}
+    model = alphabet_model(symbols, kind=kind, metadata=metadata)
+    assert f"the beginning of a {noun}, " in request_for_beginning(model)
 
 
 @pytest.mark.parametrize(

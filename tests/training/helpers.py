@@ -25,7 +25,7 @@ NAMES = "".join(
 
 def request_of(corpus, output, **options):
     """Return the request of a corpus, an output and any options of `textgen.train`."""
-    own = ("kind", "preset", "init_from", "vocabulary_from", "from_scratch", "resume")
+    own = [field.name for field in dataclasses.fields(TrainingRequest)]
     given = {name: options.pop(name) for name in own if name in options}
     return TrainingRequest(corpus=corpus, output=output, **given, overrides=options)
 

@@ -13,7 +13,8 @@ from training.helpers import prepared, run
 
 from textgen.cli.options import add_config_options
 from textgen.config import PRESETS, Config, ModelConfig
-from textgen.data.corpus import Corpus, load_corpus, named_corpora
+from textgen.data.corpus import Corpus, load_corpus
+from textgen.data.sources import named_corpora
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import ModelFileError, OptionError
 from textgen.modeling.model import build_model
@@ -85,7 +86,7 @@ def test_only_a_named_corpus_is_measured_whole(given, whole, tmp_path, monkeypat
 def short(tmp_path):
     """A text of 2,000 characters."""
     path = tmp_path / "short.txt"
-    path.write_text("Shall I compare thee to a summer's day?\n" * 50)
+    path.write_text("Shall I compare thee to a summer's day,\n" * 50)
     return path
 
 

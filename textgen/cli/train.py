@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from dataclasses import fields
 
 from textgen.cli.options import add_config_options
 from textgen.config import DEFAULT_CORPUS, PRESETS
+from textgen.data.corpus import Corpus
+from textgen.errors import OptionError
 from textgen.evaluation.nats import describe
 from textgen.system.process import import_quietly
 from textgen.system.terminal import Parser, say, writer
@@ -16,12 +19,14 @@ from textgen.training import schedule
 from textgen.training.continuation import seen_remark
 from textgen.training.setup import TrainingRequest, prepare
 
+LONG_BYTES = 50_000_000  # take long enough to read that it is said
 DESCRIPTION = """\
 Train a text generator and save it as one .h5 file.
 
-  %(prog)s --corpus sonnets              poems; saves models/sonnets.h5
-  %(prog)s --corpus letters.txt          your own text, UTF-8
-  %(prog)s --corpus sonnets --resume     goes on exactly where it stopped
+  %(prog)s sonnets                      poems; saves models/sonnets.h5
+  %(prog)s letters.txt                  your own text; or several, or a folder
+  %(prog)s messages.csv --column text   rows of a table
+  %(prog)s sonnets --resume             goes on exactly where it stopped
 
 Ctrl-C saves what was learned so far. Progress goes to standard error, the path of the
 saved model to standard output. Exit status: 0 done, 2 for an error that one line
@@ -32,11 +37,15 @@ value that most of them have, and then come those of the others.
 
 def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     """Read the command line, whose options are keywords of `textgen.train`."""
-    parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
+    parser = Parser(DESCRIPTION, prog, usage="%(prog)s [TEXT ...] [options]")
     add = parser.add_argument_group("what is trained").add_argument
     # fmt: off
-    add("--corpus", metavar="NAME", help="sonnets, dinos, shakespeare, or a UTF-8 text "
-        f"file (default: {DEFAULT_CORPUS}, or the text of --init-from)")
+    add("paths", nargs="*", metavar="TEXT", help="sonnets, dinos, shakespeare, or text "
+        "files, also .gz .bz2 .xz .zst, folders, patterns, or - for standard input "
+        f"(default: {DEFAULT_CORPUS})")
+    add("--corpus", metavar="TEXT", help="the same, for one")
+    add("--column", metavar="NAME", help="of CSV, TSV, JSON or Parquet to train on")
+    add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--kind", metavar="KIND", help="lines, each one example, or text (default: "
         "guessed)")
     add("--output", metavar="FILE", help="the .h5 file to write (default: "
@@ -45,15 +54,20 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "corpus' own, or that of its kind)")
     add("--init-from", metavar="MODEL", help="a saved model to go on from: a file, or "
         "a name")
-    add("--vocabulary-from", metavar="FILE", help="what --init-from knows, if another "
-        "program wrote it: its text, or a vocab.json")
+    add("--vocabulary-from", metavar="FILE", help="of another program's model, the "
+        "text or vocab.json")
     add("--from-scratch", action="store_true", help="begin your own text with new "
         "weights")
-    add("--resume", action="store_true", help="go on with an unfinished training, or "
-        "to a greater length; options that aren't given are what they were")
+    add("--resume", action="store_true", help="go on with a training, options as they "
+        "were")
     # fmt: on
     add_config_options(parser)
-    options = vars(parser.parse_args(arguments))
+    options = vars(parser.parse_intermixed_args(arguments))
+    options["texts"] = None
+    if paths := options.pop("paths"):
+        if options["corpus"] is not None:
+            raise OptionError("give texts or `corpus`, not both")
+        options["corpus"] = paths
     others = [field.name for field in fields(TrainingRequest)[:-1]]  # the overrides
     own = {name: options.pop(name) for name in others}
     return TrainingRequest(**own, overrides=options)
@@ -65,6 +79,8 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     The process began at ``started_s`` of `time.monotonic`.
     """
     request = parse_arguments(arguments, prog)
+    if (size := request.source.size_bytes) > LONG_BYTES:
+        say(f"reading {size / 1e6:,.0f} MB of text …")
     with prepare(request) as preparation:
         for note in preparation.notes:
             say(note)
@@ -85,8 +101,17 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")
     writer(sys.stdout)(f"{report.path}\n")
     if report.interruption is not None:
-        corpus = preparation.corpus
-        text = request.corpus or (corpus.name + ("" if corpus.named else ".txt"))
-        options = ["--corpus", str(text), "--output", str(report.path), "--resume"]
-        say(f"to go on from here: {prog} {shlex.join(options)}")
+        say(
+            f"to go on from here: {prog} {_to_go_on(request, preparation.corpus)} "
+            f"--output {shlex.quote(str(report.path))} --resume"
+        )
         raise report.interruption
+
+
+def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:
+    """Return the texts of a command that goes on with this training."""
+    if request.corpus is None:
+        return shlex.quote(corpus.name + ("" if corpus.named else ".txt"))
+    given = request.corpus
+    paths = [given] if isinstance(given, str | os.PathLike) else given
+    return shlex.join(str(path) for path in paths)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from textgen.data.vocabulary import END_SYMBOL
+from textgen.data.vocabulary import end_symbol
 from textgen.errors import OptionError
 from textgen.generation.streaming import as_model, known_ids
 from textgen.inference.decoder import AnyDecoder, Decoder
@@ -73,8 +73,8 @@ def evaluate(
 
     Args:
         model: as for `textgen.generate_output`.
-        text: what to predict: all but its first character or, by a model of lines, each
-            line with its end.
+        text: what to predict: all but its first character; by a model of lines, each
+            line with its end; by one of several documents, all with its end.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
 
@@ -82,9 +82,8 @@ def evaluate(
         TextgenError: as `textgen.generate_output`, or if the text is too short.
     """
     model = as_model(model)
-    if model.kind == "lines":
-        lines = filter(None, text.split(END_SYMBOL))
-        text = END_SYMBOL.join(["", *lines, ""])
+    if end := end_symbol(model.kind, model.vocabulary):
+        text = end.join(["", *filter(None, text.split(end)), ""])
     nats, characters = _sum_of_losses(model, known_ids(model, text, strict), None, 0)
     if not characters:
         raise OptionError(f"`text` is too short to be measured: {len(text):,} symbols")

@@ -25,7 +25,7 @@ from typing import Any
 
 from textgen.config import Config
 from textgen.data.corpus import Corpus
-from textgen.errors import OptionError
+from textgen.errors import OptionError, shown
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.training import schedule
 from textgen.training.budget import RATE_FACTOR, peak_rate
@@ -116,6 +116,10 @@ def unseen_share(corpus: Corpus, texts: Sequence[TrainedText]) -> float | None:
 
 def seen_remark(corpus: Corpus, texts: Sequence[TrainedText]) -> str:
     """Return what the line with the held-out figure must add; mostly nothing."""
+    known = {text.sha256 for text in texts}
+    several = corpus.parts if len(corpus.parts) > 1 else ()
+    if seen := [part.name for part in several if part.sha256 in known]:
+        return f" (a part of it was trained on before: {shown(seen[0])})"
     if any(text.sha256 is None for text in texts):
         return " (perhaps trained on before: the saved model's own text isn't known)"
     if any(t.name == corpus.name and t.sha256 != corpus.sha256 for t in texts):
