@@ -17,6 +17,7 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +27,10 @@ from textgen.errors import ModelFileError, OutputError, shown, shown_path
 from textgen.saving.container import ADVICE, Contents, refusal, user_block
 from textgen.saving.find_model import find_models, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
+from textgen.saving.keras_network import build_model
 from textgen.saving.other_formats import saved_model
 from textgen.saving.sandbox import Reader
+from textgen.saving.summary import Summary, summarize
 from textgen.saving.trained_model import (
     TrainedModel,
     model_of_contents,
@@ -201,6 +204,47 @@ def load_trainable(
     path = find_models(str(path), "init_from")[0] if is_name else Path(path)
     with _named(path):
         return trainable(model_of_contents(_read(path), path, vocabulary_from))
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A model file, and what was understood of it."""
+
+    path: Path
+    size_bytes: int
+    summary: Summary
+    model: TrainedModel | None  # None where its vocabulary isn't known
+
+
+def inspect_model(
+    model: str | os.PathLike[str],
+    vocabulary_from: str | os.PathLike[str] | None = None,
+    *,
+    reader: Reader | None = None,
+) -> Inspected:
+    """Open a model to tell about it; without a vocabulary there is less to tell.
+
+    Arguments and errors are those of `load_model`. What that warns of, of the file
+    itself, is among what the summary says to be assumed.
+    """
+    if isinstance(model, str) and is_model_name(model):
+        path = load_model_for(model, vocabulary_from, reader=reader).path
+        assert path is not None
+        return inspect_model(path, vocabulary_from)
+    path, opened = Path(model), None
+    with _named(path):
+        contents = _read(path, reader)
+        summary = summarize(contents, build_model(contents))
+        if contents.metadata is not None or vocabulary_from is not None:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                opened = model_of_contents(contents, path, vocabulary_from)
+            assumed = [*summary.assumed, *(str(each.message) for each in caught)]
+            if vocabulary_from is not None and Path(vocabulary_from).suffix != ".json":
+                text = shown_path(vocabulary_from)
+                assumed.append(f"its symbols are those of {text}, sorted")
+            summary = replace(summary, assumed=tuple(dict.fromkeys(assumed)))
+    return Inspected(path, path.stat().st_size, summary, opened)
 
 
 @contextlib.contextmanager
