@@ -60,7 +60,7 @@ def reference_nats(
     seen, text = (vocabulary.decode(x).encode() for x in (before, counted))
     for name, compress in COMPRESSORS.items():
         grown = len(compress(seen + text)) - (len(compress(seen)) if seen else 0)
-        found[name] = 8 * math.log(2) * grown / len(counted)
+        found[name] = 8 * math.log(2) * max(grown, 0) / len(counted)
     return found
 
 
