@@ -54,7 +54,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         return
     columns = min(shutil.get_terminal_size().columns, MOST_COLUMNS)
     for label, line in _lines(found, columns - LABEL_COLUMNS):
-        indent = " " * LABEL_COLUMNS
+        indent = " " * (LABEL_COLUMNS + 2)  # of what goes on from the line before
         begin = f"{label:{LABEL_COLUMNS}}"
         wrapped = textwrap.wrap(
             one_line(as_command_line(line)),
