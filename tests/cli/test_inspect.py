@@ -207,7 +207,7 @@ def test_a_model_whose_numbers_overflow_is_told_without_samples(run):
     [
         7,
         [],
-        {"steps": "many", "seconds": None, "held_out_nats_per_char": "low"},
+        {"steps": "many", "seconds": "long", "held_out_nats_per_char": "low"},
         {"versions": [1], "date": {"a": [None]}, "history": {"loss": 1}},
         {"history": [{"step": "\x1b[2J", "loss": [1]}, {"step": 1, "loss": 1e30}]},
         {"steps": True, "seconds": 1e308, "held_out_nats_per_char": -1e308},
@@ -270,6 +270,8 @@ def test_a_narrow_terminal_gets_lines_that_fit(run, monkeypatch):
     assert facts.count("▁") > 8
     joined = "".join(line[14:] for line in facts.splitlines())
     assert symbols[1:] in joined
+    of_symbols = re.search(r"symbols .*\n(?= *reads )", facts, re.DOTALL)[0]
+    assert {len(line) for line in of_symbols.splitlines()[:-1]} == {60}
 
 
 def test_nothing_slow_is_imported(start, folder):

@@ -81,8 +81,8 @@ def test_what_is_understood_and_what_assumed(summary_of, name, layer, note, assu
     assert any(layer in line for line in found.layers)
     assert any(note in line for line in found.notes) or not note
     assert any(assumed in line for line in found.assumed) or not assumed
-    if not assumed and name != "Keras 1.0 GRU, no version":
-        assert not found.assumed
+    names_version = name != "Keras 1.0 GRU, no version"
+    assert len(found.assumed) == bool(assumed or not names_version)
 
 
 def test_an_archive_of_all_sorts(tmp_path):
@@ -99,6 +99,11 @@ def test_an_archive_of_all_sorts(tmp_path):
         assert f": {kind}" in told
     (assumption,) = found.summary.assumed
     assert "from 0 to 8 / 9, are assumed" in assumption
+    (tmp_path / "text.txt").write_text("abcdefghi")
+    with_text = inspect_model(path, tmp_path / "text.txt").summary.assumed
+    assert with_text[0] == assumption
+    assert with_text[1].startswith("its symbols are those of")
+    assert len(with_text) == 2
     assert not found.summary.notes
     arrays = [x for named in fixture.arrays.values() for _, x in named]
     assert found.summary.weights == sum(array.size for array in arrays)
