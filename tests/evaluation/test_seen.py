@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from textgen.data.corpus import load_corpus
+from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
 from textgen.evaluation.seen import (
     own_corpus,
@@ -20,7 +21,8 @@ NAMES = TrainedText("names", "lines", "b" * 64, 0.1, 1e-3, "cosine")
 
 
 def model_of(*texts, kind="text"):
-    return SimpleNamespace(texts=texts, kind=kind)
+    symbols = Vocabulary(("\n", "a", "b"))
+    return SimpleNamespace(texts=texts, kind=kind, vocabulary=symbols)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 from textgen.cli.options import add_model, positional
-from textgen.data.corpus import Corpus, corpus_name, load_corpus
+from textgen.data.corpus import Corpus, load_corpus
 from textgen.errors import OptionError
 from textgen.evaluation.judging import Evaluation, evaluate_corpus
 from textgen.evaluation.nats import bits_per_char, perplexity
@@ -61,8 +61,6 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     if not options.text and not options.held_out:
         instead = "or `held_out` for what the model never saw of its own"
         raise OptionError(f"a TEXT to measure is needed, {instead}")
-    for text in options.text:
-        corpus_name(text)  # whatever isn't there is found before anything is measured
     return options
 
 
@@ -75,12 +73,13 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         model = load_model(options.model, options.vocabulary_from, reader=reader)
         other = passed_over(model.path) if is_model_name(options.model) else ""
         say(f"model: {str(model.path)!r}{model.remark}{other}")
-        for number, text in enumerate(options.text or [None]):
-            if text is None:
-                corpus = own_corpus(model)
-            else:
-                corpus = load_corpus(text, model.kind)
-            name = text or corpus.name
+        # What can't be read is found before anything is measured.
+        kind, symbols = model.kind, model.vocabulary
+        corpora = {text: load_corpus(text, kind, symbols) for text in options.text}
+        if not corpora:
+            corpus = own_corpus(model)
+            corpora = {corpus.name: corpus}
+        for number, (name, corpus) in enumerate(corpora.items()):
             found = _judged(model, corpus, name, options)
             if options.json:
                 about = {"model": str(model.path), "text": name}

@@ -59,7 +59,7 @@ def own_corpus(model: TrainedModel) -> Corpus:
         raise OptionError(problem, "give a text, without `held_out`")
     for path in (own.name, f"{own.name}.txt"):
         with contextlib.suppress(CorpusError):
-            corpus = load_corpus(path, model.kind)
+            corpus = load_corpus(path, model.kind, model.vocabulary)
             if corpus.sha256 == own.sha256:
                 return corpus
     raise OptionError(
