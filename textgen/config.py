@@ -150,8 +150,8 @@ class TrainingConfig(Settings):
 class CompletionConfig(Settings):
     """How a prompt is completed."""
 
-    length: int = _setting(400, "new characters, exactly; fewer only at `stop`, or at "
-        "the end of a line for a model of lines", lowest=1, highest=100_000_000)
+    length: int = _setting(400, "new characters, exactly; fewer only at `stop`, or "
+        "where a line ends, or one of several documents", lowest=1, highest=100_000_000)
     temperature: float = _setting(0.7, "logits are divided by it: lower is safer, 0 "
         "always takes the likeliest character", highest=100)
     top_k: int | None = _setting(None, "draw among so many likeliest characters only",

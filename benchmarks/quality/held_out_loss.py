@@ -64,7 +64,8 @@ from benchmarks.quality.trainings import (
 )
 from benchmarks.speed.training_programs import SIZES
 from textgen.config import PRESETS
-from textgen.data.corpus import data_folder, load_corpus
+from textgen.data.corpus import load_corpus
+from textgen.data.sources import data_folder
 from textgen.data.vocabulary import END_SYMBOL
 
 PEERS = ("char-rnn", "torch-rnn")

@@ -42,7 +42,8 @@ from benchmarks.harness import report
 from benchmarks.harness.contest import run, say
 from benchmarks.harness.worker import BenchmarkError
 from benchmarks.quality.novelty_figures import Names, Recital, judge_names, recitals
-from textgen.data.corpus import Corpus, Split, data_folder, load_corpus, named_corpora
+from textgen.data.corpus import Corpus, Split, load_corpus
+from textgen.data.sources import data_folder, named_corpora
 from textgen.data.vocabulary import END_SYMBOL
 from textgen.generation.batch import generate_many
 from textgen.generation.streaming import generate_output

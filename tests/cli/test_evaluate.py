@@ -1,5 +1,6 @@
 """The command `evaluate`: its figures are the library's, and all else is one line."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -137,6 +138,34 @@ def test_another_programs_model_needs_its_vocabulary(run):
     told.assert_refused("isn't known")
 
 
+def test_a_text_may_be_whatever_a_training_takes(run, monkeypatch):
+    """Compressed, in another encoding, rows of a table, several documents."""
+    text = Path("other.txt").read_bytes()
+    Path("other.gz").write_bytes(gzip.compress(text))
+    Path("wide.txt").write_bytes(text.decode().encode("utf-16"))
+    plain = run("evaluate", "m.h5", "other.txt").out.splitlines()[1:]
+    assert run("evaluate", "m.h5", "other.gz").out.splitlines()[1:] == plain
+    wide = run("evaluate", "m.h5", "wide.txt", "--encoding", "utf-16")
+    assert wide.out.splitlines()[1:] == plain
+    rows = "\n".join(f'{n},"{row}"' for n, row in enumerate(["a bed", "faced"] * 9))
+    Path("table.csv").write_text(f"id,text\n{rows}\n")
+    Path("lines.txt").write_text("a bed\nfaced\n" * 9)
+    write_own_file(Path("lines.h5"), SYMBOLS, "lines")
+    found = run("evaluate", "lines.h5", "table.csv", "--column", "text")
+    same = run("evaluate", "lines.h5", "lines.txt")
+    assert found.out.splitlines()[1:] == same.out.splitlines()[1:]
+    assert "never seen" not in found.err + same.err
+    Path("folder").mkdir()
+    for number in range(2):
+        Path("folder", f"{number}.txt").write_text("a bed\nfaced")
+    joined = run("evaluate", "m.h5", "folder")
+    assert joined.out.startswith("folder: 24 characters\n")
+    Path("joined.txt").write_text("\na bed\nfaced\na bed\nfaced\n")
+    alone = run("evaluate", "m.h5", "joined.txt")
+    assert joined.out.splitlines()[1:] == alone.out.splitlines()[1:]
+    assert "never seen" not in joined.err
+
+
 # What is said
 
 
@@ -184,7 +213,10 @@ def test_a_hostile_name_is_shown_escaped(run):
         ("m.h5", "a TEXT to measure is needed, or --held-out for"),
         ("m.h5 none.txt", "there is no 'none.txt'"),
         ("m.h5 own.txt none.txt", "there is no 'none.txt'"),
-        ("m.h5 folder", "'folder' is a folder"),
+        ("m.h5 folder", "'folder' has no file"),
+        ("m.h5 table.csv", "--column"),
+        ("m.h5 table.csv --column id2", "id2"),
+        ("m.h5 own.txt --encoding none", "--encoding must be one that Python knows"),
         ("m.h5 latin.txt", "0xe9 at offset 3"),
         ("m.h5 short.txt", "at least two characters"),
         ("m.h5 unknown.txt", "TEXT is too short to be measured"),
@@ -203,6 +235,7 @@ def test_what_makes_no_sense_is_one_line(run, line, expected):
     Path("folder").mkdir()
     Path("latin.txt").write_bytes(b"caf\xe9 au lait\n" * 40)
     Path("short.txt").write_text("a")
+    Path("table.csv").write_text("id,text\n1,a bed\n2,faced\n" * 9)
     Path("unknown.txt").write_text("☃" * 40)
     sha256 = hashlib.sha256(TEXT.encode()).hexdigest()
     for name, of in (("all.h5", sha256), ("lost.h5", "0" * 64)):

@@ -108,10 +108,11 @@ def test_lines_windows_and_an_unfinished_training_are_told(inspect):
     assert found["reads"] == ["a line at a time, its state carried from character to "
                               "character"]  # fmt: skip
     assert len(re.findall(r"(?m)^sample, seed \d+:\n.+$", samples)) == 3
-    write_own_file(Path("m.h5"), SYMBOLS, targets="last", seq_length=7)
+    write_own_file(Path("m.h5"), f"\0{SYMBOLS}", targets="last", seq_length=7)
     found, _ = inspect("m.h5")
     assert found["reads"] == ["a text, at each step the last 7 characters and nothing "
                               "before them"]  # fmt: skip
+    assert found["symbols"] == ["9: end of text, newline, space, abcdef"]
     assert found["held out"] == ["not measured"]
     assert "curve" not in found
 

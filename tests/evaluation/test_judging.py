@@ -156,6 +156,15 @@ def test_progress_is_told_up_to_the_end(write, monkeypatch):
         assert [done for done, _ in told] == sorted(done for done, _ in told)
 
 
+def test_documents_end_with_their_mark(write):
+    _, model = write(symbols="\0\nabcdef")
+    found = evaluate(model, "abc\nd\0feed")
+    assert found.characters == len("abc\nd\0feed\0")
+    ids = model.vocabulary.encode("\0abc\nd\0feed\0")
+    expected = reference_nats(ids, model.vocabulary)
+    assert found.references == expected
+
+
 # Of what the model never saw
 
 

@@ -22,7 +22,7 @@ NAMES = TrainedText("names", "lines", "b" * 64, 0.1, 1e-3, "cosine")
 
 def model_of(*texts, kind="text"):
     symbols = Vocabulary(("\n", "a", "b"))
-    return SimpleNamespace(texts=texts, kind=kind, vocabulary=symbols)
+    return SimpleNamespace(texts=texts, kind=kind, vocabulary=symbols, metadata={})
 
 
 @pytest.mark.parametrize(

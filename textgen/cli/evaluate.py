@@ -13,7 +13,8 @@ from dataclasses import asdict
 from typing import Any
 
 from textgen.cli.options import add_model, positional
-from textgen.data.corpus import Corpus, load_corpus
+from textgen.data.corpus import Corpus, read_corpus
+from textgen.data.documents import CorpusSource
 from textgen.errors import OptionError
 from textgen.evaluation.judging import Evaluation, evaluate_corpus
 from textgen.evaluation.nats import bits_per_char, perplexity
@@ -49,8 +50,11 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     # fmt: off
     add_model(parser)
     add = parser.add_argument
-    add("text", metavar="TEXT", nargs="*", help="the path of a UTF-8 text, or the name "
-        "of a corpus; with --held-out it may be left out")
+    add("text", metavar="TEXT", nargs="*", help="the path of a text, the name of a "
+        "corpus, and whatever else train takes; with --held-out it may be left out")
+    add("--column", metavar="NAME", help="the column of CSV, TSV, JSON or Parquet that "
+        "is the text, each row an example")
+    add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--held-out", action="store_true", help="measure the part of the text that the "
         "model never saw, though it was trained on the rest")
     add("--strict", action="store_true", help="refuse characters that are new to the "
@@ -74,8 +78,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         other = passed_over(model.path) if is_model_name(options.model) else ""
         say(f"model: {str(model.path)!r}{model.remark}{other}")
         # What can't be read is found before anything is measured.
-        kind, symbols = model.kind, model.vocabulary
-        corpora = {text: load_corpus(text, kind, symbols) for text in options.text}
+        corpora = {text: _corpus(model, text, options) for text in options.text}
         if not corpora:
             corpus = own_corpus(model)
             corpora = {corpus.name: corpus}
@@ -87,6 +90,11 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
             else:
                 table = _as_table(name, options.held_out, found)
                 write(f"\n{table}" if number else table)
+
+
+def _corpus(model: TrainedModel, text: str, options: argparse.Namespace) -> Corpus:
+    source = CorpusSource(text, None, options.column, options.encoding)
+    return read_corpus(source, None, model.vocabulary, usual_kind=model.kind)
 
 
 def _judged(

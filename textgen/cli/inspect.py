@@ -11,6 +11,7 @@ from itertools import chain, repeat
 from typing import Any
 
 from textgen.cli.options import add_model, positional
+from textgen.data.vocabulary import END_OF_TEXT
 from textgen.errors import ModelFileError, as_command_line, shortened
 from textgen.evaluation.curve import curve_lines, read_history
 from textgen.evaluation.nats import describe
@@ -35,7 +36,7 @@ LABEL_COLUMNS = 12
 MOST_COLUMNS = 100  # of a line, on a wide terminal
 MOST_SYMBOLS = 400  # that are shown
 CURVE_FIGURES = 40  # columns beside the blocks of a curve
-BLANKS = {"\n": "newline", " ": "space", "\t": "tab"}
+BLANKS = {END_OF_TEXT: "end of text", "\n": "newline", " ": "space", "\t": "tab"}
 
 
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:

@@ -66,16 +66,17 @@ class Printer:
         """Print ``count`` completions of a prompt, made together.
 
         A model of lines gives distinct ones, one a line, and it is said on standard
-        error if there aren't so many. Texts are separated by an empty line. The
+        error if there aren't so many. What may hold newlines is separated by an empty
+        line. The
         completions' seeds are those of `completion_seeds`.
         """
-        model, config, separator = self._model, self._config, ""
+        model, config = self._model, self._config
+        separator = "" if self._jsonl or model.makes_lines else "\n"
         if model.kind == "lines":
             completions = distinct_lines(model, prompt, count, seed, config)
         else:
             prompts, seeds = repeat(prompt, count), completion_seeds(seed)
             completions = complete_many(model, prompts, seeds, config, batch_size=count)
-            separator = "" if self._jsonl else "\n"
         found = 0
         for completion in completions:
             self._write(separator if found else "")

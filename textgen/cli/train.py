@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from dataclasses import fields
 
 from textgen.cli.options import add_config_options
 from textgen.config import DEFAULT_CORPUS, PRESETS
+from textgen.data.corpus import Corpus
+from textgen.errors import OptionError
 from textgen.evaluation.nats import describe
 from textgen.system.process import import_quietly
 from textgen.system.terminal import Parser, say, writer
@@ -19,9 +22,10 @@ from textgen.training.setup import TrainingRequest, prepare
 DESCRIPTION = """\
 Train a text generator and save it as one .h5 file.
 
-  %(prog)s --corpus sonnets              poems; saves models/sonnets.h5
-  %(prog)s --corpus letters.txt          your own text, UTF-8
-  %(prog)s --corpus sonnets --resume     goes on exactly where it stopped
+  %(prog)s sonnets                      poems; saves models/sonnets.h5
+  %(prog)s letters.txt                  your own text; or several, or a folder
+  %(prog)s messages.csv --column text   rows of a table
+  %(prog)s sonnets --resume             goes on exactly where it stopped
 
 Ctrl-C saves what was learned so far. Progress goes to standard error, the path of the
 saved model to standard output. Exit status: 0 done, 2 for an error that one line
@@ -32,11 +36,16 @@ value that most of them have, and then come those of the others.
 
 def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     """Read the command line, whose options are keywords of `textgen.train`."""
-    parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
+    parser = Parser(DESCRIPTION, prog, usage="%(prog)s [TEXT ...] [options]")
     add = parser.add_argument_group("what is trained").add_argument
     # fmt: off
-    add("--corpus", metavar="NAME", help="sonnets, dinos, shakespeare, or a UTF-8 text "
-        f"file (default: {DEFAULT_CORPUS}, or the text of --init-from)")
+    add("paths", nargs="*", metavar="TEXT", help="sonnets, dinos, shakespeare, or text "
+        "files, also .gz .bz2 .xz .zst, folders of them, patterns, or - for standard "
+        f"input (default: {DEFAULT_CORPUS}, or the text of --init-from)")
+    add("--corpus", metavar="TEXT", help="the same, for one")
+    add("--column", metavar="NAME", help="the column of CSV, TSV, JSON or Parquet that "
+        "is the text, each row an example")
+    add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--kind", metavar="KIND", help="lines, each one example, or text (default: "
         "guessed)")
     add("--output", metavar="FILE", help="the .h5 file to write (default: "
@@ -53,7 +62,12 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "to a greater length; options that aren't given are what they were")
     # fmt: on
     add_config_options(parser)
-    options = vars(parser.parse_args(arguments))
+    options = vars(parser.parse_intermixed_args(arguments))
+    options["texts"] = None
+    if paths := options.pop("paths"):
+        if options["corpus"] is not None:
+            raise OptionError("give texts or `corpus`, not both")
+        options["corpus"] = paths
     others = [field.name for field in fields(TrainingRequest)[:-1]]  # the overrides
     own = {name: options.pop(name) for name in others}
     return TrainingRequest(**own, overrides=options)
@@ -85,8 +99,17 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")
     writer(sys.stdout)(f"{report.path}\n")
     if report.interruption is not None:
-        corpus = preparation.corpus
-        text = request.corpus or (corpus.name + ("" if corpus.named else ".txt"))
-        options = ["--corpus", str(text), "--output", str(report.path), "--resume"]
-        say(f"to go on from here: {prog} {shlex.join(options)}")
+        say(
+            f"to go on from here: {prog} {_to_go_on(request, preparation.corpus)} "
+            f"--output {shlex.quote(str(report.path))} --resume"
+        )
         raise report.interruption
+
+
+def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:
+    """Return the texts of a command that goes on with this training."""
+    if request.corpus is None:
+        return shlex.quote(corpus.name + ("" if corpus.named else ".txt"))
+    given = request.corpus
+    paths = [given] if isinstance(given, str | os.PathLike) else given
+    return shlex.join(str(path) for path in paths)

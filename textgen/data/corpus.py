@@ -1,11 +1,11 @@
-r"""A text by name or path, as one compact array of ids, with its kind and its split.
+r"""A text as one compact array of ids, with its kind and its split.
 
-A corpus is ``lines`` (each line one example, as with names) or ``text`` (one long
-text). The ids of ``lines`` begin and end with the end symbol, a newline, and have one
-between two lines; empty lines are dropped.
+A corpus is ``lines`` (each line or row one example, as with names) or ``text`` (one
+long text, or several documents). The ids of ``lines`` and of several documents begin
+and end with an end symbol, and have one between two; see `textgen.data.documents`.
 
-The file is read twice in pieces, first to learn its symbols and then to fill the array,
-so that memory is one array of ids (a byte each up to 256 symbols).
+It is read once, in pieces, so that memory is one array of ids (a byte each up to 256
+symbols), of which a large one is a memory map of a temporary file.
 
     >>> corpus = load_corpus("dinos")
     >>> corpus.kind, len(corpus.vocabulary), corpus.vocabulary.decode(corpus.ids[:14])
@@ -18,23 +18,23 @@ so that memory is one array of ids (a byte each up to 256 symbols).
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from textgen.data.text_file import existing_file, text_pieces
-from textgen.data.vocabulary import END_SYMBOL, Vocabulary, code_points
+from textgen.data.documents import CorpusSource, Documents, Part
+from textgen.data.ids import IdArray, IdsOfText, blocks_of, forget_pages
+from textgen.data.sources import Given
+from textgen.data.vocabulary import END_OF_TEXT, END_SYMBOL, Vocabulary, end_symbol
 from textgen.data.windows import places_of
-from textgen.errors import CorpusError, VocabularyError, shown, shown_path
+from textgen.errors import CorpusError, shown
 from textgen.system.checks import check_choice, check_number
 
 KINDS = ("lines", "text")
 BLOCK_LINES = 1 << 14  # decoded together
+MOST_PARTS = 1000  # told one by one in a model file
 SPLIT_KEY = bytes(8)  # the same for all trainings, so that their figures compare
 
 
@@ -52,22 +52,52 @@ class Corpus:
 
     name: str  # of a named corpus, or the file's name without its suffix
     kind: str  # ``lines`` or ``text``
-    sha256: str  # of the normalised text as UTF-8
+    sha256: str  # of the normalised text as UTF-8; of several parts, of their SHA-256s
     vocabulary: Vocabulary  # symbols of the whole text, held-out part included
     ids: np.ndarray  # the whole text, (N,) of the vocabulary's dtype
     kind_reason: str = "given"  # how the kind was found, for people to read
     named: bool = False  # the named corpus, not a file that happens to be called so
+    parts: tuple[Part, ...] = ()  # what it was read from
+    column: str | None = None  # that was asked for, as was
+    encoding: str | None = None
 
     @property
-    def identity(self) -> dict[str, str]:
-        """Which text it is, as plain JSON values."""
-        return {"name": self.name, "kind": self.kind, "sha256": self.sha256}
+    def title(self) -> str:
+        """Its name, and how many parts it has if they are several."""
+        many = len(self.parts)
+        return f"{self.name}, {many:,} files" if many > 1 else self.name
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Which text it is and how to read it again, as plain JSON values.
+
+        Of more than `MOST_PARTS` parts, neighbours are told together.
+        """
+        known = {"name": self.name, "kind": self.kind, "sha256": self.sha256}
+        for name in ("column", "encoding"):
+            if (value := getattr(self, name)) is not None:
+                known[name] = value
+        if len(self.parts) < 2:
+            return known
+        return known | {"parts": [vars(part) for part in _told_together(self.parts)]}
 
     def in_ids_of(self, vocabulary: Vocabulary) -> Corpus:
-        """Return the same text in the ids of a vocabulary, its new symbols appended."""
-        vocabulary = vocabulary.extended(self.vocabulary.symbols)
-        ids = vocabulary.encode("".join(self.vocabulary.symbols))
-        return replace(self, vocabulary=vocabulary, ids=ids[self.ids])
+        """Return the same text in the ids of a vocabulary, its new symbols appended.
+
+        Its ends are marked as the vocabulary's are.
+        """
+        own = self.vocabulary.symbols
+        vocabulary = vocabulary.extended(own)
+        was, end = end_symbol(self.kind, own), end_symbol(self.kind, vocabulary)
+        symbols = (end if end and symbol == was else symbol for symbol in own)
+        numbers = vocabulary.encode("".join(symbols))
+        marks = vocabulary.encode(end if end and was is None else "")
+        ids = IdArray(numbers.dtype)
+        ids.append(marks)
+        for block in blocks_of(self.ids):
+            ids.append(numbers[block])
+        ids.append(marks)
+        return replace(self, vocabulary=vocabulary, ids=ids.array())
 
     def split(self, held_out: float) -> Split:
         """Split off a share, 0 to below 1, that is only measured.
@@ -83,165 +113,141 @@ class Corpus:
             if len(self.ids) - cut < 2:
                 cut = len(self.ids)
             return Split(self.ids[:cut], self.ids[cut:])
-        ends = places_of(int(self.vocabulary.encode(END_SYMBOL)[0]), self.ids)
+        ends = places_of(int(self.ids[0]), self.ids)
         hashes = self._line_hashes(ends)
         distinct = np.unique(hashes)
         drawn = min(round(held_out * len(distinct)), len(distinct) - 1)
         if drawn < 1:
             return Split(self.ids, self.ids[:0])
-        # Each id belongs to the line that it stands in or, an end symbol, closes.
-        held = np.repeat(hashes <= distinct[drawn - 1], np.diff(ends))
-        first, others = self.ids[:1], self.ids[1:]
-        parts = (np.concatenate([first, others[mask]]) for mask in (~held, held))
-        return Split(*parts)
+        is_held_out = hashes <= distinct[drawn - 1]
+        parts = training, held_out_ids = [IdArray(self.ids.dtype) for _ in range(2)]
+        for part in parts:
+            part.append(self.ids[:1])
+        for first, last in _line_blocks(ends):
+            block = self.ids[ends[first] + 1 : ends[last] + 1]
+            # Each id belongs to the line that it stands in or, an end symbol, closes.
+            lengths = np.diff(ends[first : last + 1])
+            held = np.repeat(is_held_out[first:last], lengths)
+            training.append(block[~held])
+            held_out_ids.append(block[held])
+        forget_pages(self.ids)
+        return Split(training.array(), held_out_ids.array())
 
     def _line_hashes(self, ends: np.ndarray) -> np.ndarray:
         """Return hashes (L,) uint64 of the lines between end symbols at ``ends``."""
-        digests = []
-        for first in range(0, len(ends) - 1, BLOCK_LINES):
-            last = min(first + BLOCK_LINES, len(ends) - 1)
-            block = self.ids[ends[first] + 1 : ends[last]]
-            for line in self.vocabulary.decode(block).split(END_SYMBOL):
-                digest = hashlib.blake2b(line.encode(), digest_size=8, key=SPLIT_KEY)
-                digests.append(digest.digest())
-        return np.frombuffer(b"".join(digests), dtype="<u8")
+        end_symbol = self.vocabulary.symbols[self.ids[0]]
+        hashes = np.empty(len(ends) - 1, dtype="<u8")
+        for first, last in _line_blocks(ends):
+            block = self.vocabulary.decode(self.ids[ends[first] + 1 : ends[last]])
+            digests = (
+                hashlib.blake2b(line.encode(), digest_size=8, key=SPLIT_KEY).digest()
+                for line in block.split(end_symbol)
+            )
+            hashes[first:last] = np.frombuffer(b"".join(digests), dtype="<u8")
+        return hashes
 
 
-def data_folder(kind: str) -> Path:
-    """Return the folder of ``corpora`` or ``models`` that come with the program."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "assets" / kind
-    return installed if installed.is_dir() else package.parent / kind
+def _line_blocks(ends: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the first line of each block of lines, and the first after it."""
+    for first in range(0, len(ends) - 1, BLOCK_LINES):
+        yield first, min(first + BLOCK_LINES, len(ends) - 1)
 
 
-def named_corpora() -> dict[str, Path]:
-    """Return the named corpora, by name: every text file of the corpora's folder."""
-    return {path.stem: path for path in sorted(data_folder("corpora").glob("*.txt"))}
+def _told_together(parts: tuple[Part, ...]) -> list[Part]:
+    """Return at most `MOST_PARTS` parts, each of one or of several neighbours."""
+    size = -(-len(parts) // MOST_PARTS)
+    together: list[Part] = []
+    for first in range(0, len(parts), size):
+        group = parts[first : first + size]
+        if size == 1:
+            together += group
+            continue
+        digests = "".join(part.sha256 for part in group)
+        together.append(
+            Part(
+                f"{group[0].name} … {group[-1].name}",
+                hashlib.sha256(digests.encode()).hexdigest(),
+                sum(part.characters for part in group),
+            )
+        )
+    return together
 
 
 def load_corpus(
-    name_or_path: str | os.PathLike[str],
+    corpus: Given | Sequence[Given] | None = None,
     kind: str | None = None,
     vocabulary: Vocabulary | None = None,
+    *,
+    texts: Iterable[str] | None = None,
+    column: str | None = None,
+    encoding: str | None = None,
 ) -> Corpus:
     """Read a corpus.
 
     Args:
-        name_or_path: name of a named corpus, or the path of any UTF-8 text (a named
-            corpus goes before a file of the same name, which ``./name`` reaches).
-        kind: ``lines`` or ``text``; None guesses it: ``lines`` when the first 262,144
-            characters are at least 20 lines, none of them empty or longer than 64
-            characters, and 95 % of them have at most 3 words (more than 5 % of the
-            lines of verse and code have more, or they have empty lines).
+        corpus: name of a named corpus (which goes before a file of the same name; that
+            is ``./name``); the path of a text, also one compressed by gzip, bzip2, xz
+            or zstd; a folder; a pattern such as ``chapters/*.txt``; ``-`` for standard
+            input; or a list of these. Several files are documents of one corpus, in the
+            order of their paths, each with its end.
+        kind: ``lines`` or ``text``; None guesses it, see `textgen.data.kind`. Where it
+            is given, a table without ``column`` is read as it is.
         vocabulary: that of a saved model, to go on from: its ids are kept and the
             text's new symbols appended. None makes one from the text.
+        texts: strings in place of ``corpus``: a list, a column of a data frame, or
+            anything that yields them. Several are an example each; missing ones (None,
+            NaN) and empty ones are left out.
+        column: the column of CSV, TSV, JSON, JSON lines or Parquet whose rows are an
+            example each; its number, from 1 on, in CSV or TSV without names.
+        encoding: of the files; None means UTF-8.
 
     Raises:
-        CorpusError: when the text can't be found, read, decoded or used.
-        OptionError: for an unknown ``kind``.
+        CorpusError: when the text can't be found, read, decoded or used; for a table
+            without ``column``; for a library that is missing.
+        OptionError: for an unknown ``kind`` or ``encoding``, and for options that don't
+            go together.
     """
+    source = CorpusSource(corpus, texts, column, encoding)
+    return read_corpus(source, kind, vocabulary)
+
+
+def read_corpus(
+    source: CorpusSource,
+    kind: str | None = None,
+    vocabulary: Vocabulary | None = None,
+    *,
+    usual_kind: str | None = None,
+) -> Corpus:
+    """Read a corpus; ``usual_kind``, if there is one, stands in for the guess."""
     if kind is not None:
         check_choice("kind", kind, KINDS)
-    if not isinstance(name_or_path, str | os.PathLike):
-        problem = f"`corpus` must be a name or a path, but was {shown(name_or_path)}"
-        raise CorpusError(problem)
-    path, named = _find(name_or_path)
+    documents = Documents(source, as_it_is=kind is not None)
     reason = "given"
     if kind is None:
-        kind, reason = _guess_kind(path)
-    symbols, length, sha256 = _survey(path, kind)
-    if vocabulary:
-        vocabulary = vocabulary.extended(symbols)
-    else:
-        vocabulary = Vocabulary.from_text(symbols)
-    ids = _fill(path, kind, vocabulary, length)
-    return Corpus(path.stem, kind, sha256, vocabulary, ids, reason, named)
-
-
-def corpus_name(name_or_path: str | os.PathLike[str]) -> str:
-    """Return the name that a corpus will have; `CorpusError` when there is none."""
-    return _find(name_or_path)[0].stem
-
-
-def _find(name_or_path: str | os.PathLike[str]) -> tuple[Path, bool]:
-    """Return the path of a named corpus or of a file, and whether it was named."""
-    named = named_corpora()
-    if isinstance(name_or_path, str) and name_or_path in named:
-        return named[name_or_path], True
-    path = existing_file(name_or_path)
-    if path is None:
-        raise CorpusError(
-            f"expected a corpus or a file, but there is no {shown_path(name_or_path)}",
-            f"name one of the corpora ({', '.join(named)}) or the path of a UTF-8 text",
+        kind, reason = (
+            documents.guess_kind() if usual_kind is None else (usual_kind, "usual")
         )
-    return path, False
-
-
-def _guess_kind(path: Path) -> tuple[str, str]:
-    """Return a kind and why; `load_corpus` documents the rule."""
-    pieces = text_pieces(path)
-    lines = next(pieces, "").strip(END_SYMBOL).split(END_SYMBOL)
-    if next(pieces, None) is not None:
-        lines = lines[:-1]  # cut where the piece ends
-    if len(lines) < 20:
-        return "text", "guessed: it has fewer than 20 lines"
-    if "" in lines:
-        return "text", "guessed: it has empty lines between its lines"
-    if max(map(len, lines)) > 64:
-        return "text", "guessed: it has lines of more than 64 characters"
-    if statistics.fmean(len(line.split()) <= 3 for line in lines) < 0.95:
-        return "text", "guessed: its lines have more than 3 words"
-    return "lines", "guessed: its lines are of at most 3 words, and none is empty"
-
-
-def _of_kind(pieces: Iterable[str], kind: str) -> Iterator[str]:
-    """Yield a text as its kind needs it: ``lines`` without empty ones, all closed."""
-    if kind == "text":
-        yield from pieces
-        return
-    last = END_SYMBOL
-    yield END_SYMBOL
-    for piece in pieces:
-        text = re.sub("\n+", "\n", last + piece)[1:]
-        if text:
-            yield text
-            last = text[-1]
-    if last != END_SYMBOL:
-        yield END_SYMBOL
-
-
-def _survey(path: Path, kind: str) -> tuple[str, int, str]:
-    """Read a text once: its distinct symbols, how many ids it has, its SHA-256."""
-    digest = hashlib.sha256()
-
-    def hashed_pieces() -> Iterator[str]:
-        for piece in text_pieces(path):
-            digest.update(piece.encode())
-            yield piece
-
-    seen = np.zeros(0x110000, dtype=bool)
-    length = 0
-    for piece in _of_kind(hashed_pieces(), kind):
-        seen[code_points(piece)] = True
-        length += len(piece)
-    if length < (3 if kind == "lines" else 2):
+    is_marked = vocabulary is not None and END_OF_TEXT in vocabulary
+    ids = IdsOfText(vocabulary)
+    for piece in documents.pieces(kind, always_marked=is_marked):
+        ids.add(piece)
+    replaced = {}
+    if kind == "lines":
+        mark = END_OF_TEXT if documents.are_rows else END_SYMBOL
+        is_marked = is_marked or (documents.are_rows and documents.have_newlines)
+        replaced = {mark: END_OF_TEXT if is_marked else END_SYMBOL}
+    parts = documents.parts
+    if sum(part.characters for part in parts) < 2 or (len(ids) < 3 and replaced):
         wanted = "a line that isn't empty" if kind == "lines" else "two characters"
-        problem = f"expected at least {wanted}, but {str(path)!r} has fewer"
+        problem = f"expected at least {wanted}, but {shown(source.name)} has fewer"
         raise CorpusError(problem, "give a longer text")
-    return "".join(map(chr, np.flatnonzero(seen))), length, digest.hexdigest()
-
-
-def _fill(path: Path, kind: str, vocabulary: Vocabulary, length: int) -> np.ndarray:
-    """Read a surveyed text again, into one array of ids (``length``,)."""
-    ids = np.empty(length, dtype=vocabulary.dtype)
-    filled = 0
-    try:
-        for piece in _of_kind(text_pieces(path), kind):
-            ids[filled : filled + len(piece)] = vocabulary.encode(piece)
-            filled += len(piece)
-    except (ValueError, VocabularyError):
-        filled = -1
-    if filled != length:
-        problem = f"{str(path)!r} changed while it was read"
-        raise CorpusError(problem, "try again when nothing writes to it")
-    return ids
+    sha256 = parts[0].sha256
+    if len(parts) > 1:
+        joined = "".join(part.sha256 for part in parts)
+        sha256 = hashlib.sha256(joined.encode()).hexdigest()
+    known, array = ids.finish(replaced)
+    named = source.texts is None and source.files.named
+    return Corpus(
+        source.name, kind, sha256, known, array, reason, named,
+        parts=parts, column=source.column, encoding=source.encoding,
+    )  # fmt: skip

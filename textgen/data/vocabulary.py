@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,6 +28,7 @@ import numpy as np
 from textgen.errors import VocabularyError, shown
 
 END_SYMBOL = "\n"  # begins and ends every line of a `lines` corpus
+END_OF_TEXT = "\0"  # ends what may hold newlines itself; no text that is read has it
 SHOWN_SYMBOLS = 5  # a message names no more than these
 CHUNK_CHARS = 1 << 18  # encoded at once; 4 bytes each as UTF-32, 8 as indices
 
@@ -46,6 +47,17 @@ TYPOGRAPHIC_FORMS: dict[str, tuple[str, ...]] = {
     "ø": ("o",), "Ł": ("L",), "ł": ("l",),
 }
 # fmt: on
+
+
+def end_symbol(kind: str, symbols: Container[str]) -> str | None:
+    """Return what begins and ends each example or document; None if nothing does.
+
+    A vocabulary that has `END_OF_TEXT` was made of several documents, or of examples
+    with newlines in them. Else lines end with a newline, and a text has no end.
+    """
+    if END_OF_TEXT in symbols:
+        return END_OF_TEXT
+    return END_SYMBOL if kind == "lines" and END_SYMBOL in symbols else None
 
 
 def code_points(text: str) -> np.ndarray:

@@ -32,7 +32,15 @@ from textgen.data.permutation import ROUNDS, permute
 from textgen.errors import CorpusError
 
 BLOCK_IDS = 1 << 20  # searched together by `places_of`
-Located = tuple[np.ndarray, np.ndarray]  # windows' starts, their numbers of inputs
+BLOCK_LINES = 1 << 18  # cut together by `with_bounds_between`
+
+
+class Located(NamedTuple):
+    """Where R windows are, each as int64 (R,)."""
+
+    starts: np.ndarray  # of their first inputs
+    lengths: np.ndarray  # numbers of inputs
+    lead: np.ndarray | int = 0  # first inputs whose targets don't count
 
 
 class WindowBatch(NamedTuple):
@@ -71,7 +79,7 @@ class Windows(ABC):
 
     @abstractmethod
     def _locate(self, windows: np.ndarray, random: int) -> Located:
-        """Return where windows start and how many inputs they have, (R,) int64 each.
+        """Return where windows are.
 
         ``windows`` (R,) int64 are numbers in the text's order, ``random`` is a number
         of this epoch, from 0 to 2⁶⁴ - 1.
@@ -145,7 +153,7 @@ class Windows(ABC):
         entropy = np.random.SeedSequence((self._seed, epoch))
         randoms = entropy.generate_state(ROUNDS + 1, np.uint64)
         windows = permute(places, self.windows_per_epoch, randoms[1:])
-        starts, lengths = self._locate(windows, int(randoms[0]))
+        starts, lengths, lead = self._locate(windows, int(randoms[0]))
         width = width or padded_length(int(lengths.max()), self.longest)
         offsets = starts[:, None] + np.arange(width + 1)
         symbols = self._ids.take(offsets, mode="clip").astype(np.int32)
@@ -155,7 +163,10 @@ class Windows(ABC):
         inputs[padding] = self._padding_id
         targets[padding] = self._padding_id
         last = steps == lengths[:, None] - 1
-        weights = last if self._config.targets == "last" else ~padding
+        if self._config.targets == "last":
+            weights = last
+        else:
+            weights = ~padding & (steps >= np.reshape(lead, (-1, 1)))
         return lengths, WindowBatch(inputs, targets, weights.astype(np.float32))
 
 
@@ -187,7 +198,7 @@ class TextWindows(Windows):
         if self._config.targets == "all":
             phase = random % min(self._stride, self._last_start + 1)
         starts = np.minimum(phase + windows * self._stride, self._last_start)
-        return starts, np.full(len(windows), self._config.seq_length)
+        return Located(starts, np.full(len(windows), self._config.seq_length))
 
     def arrays(self, epoch: int = 0) -> WindowBatch:
         """See `Windows.arrays`."""
@@ -198,12 +209,13 @@ class TextWindows(Windows):
 
 
 class LineWindows(Windows):
-    """Each line from its opening end symbol on, predicting it and its closing one.
+    """Each example from its opening end symbol on, predicting it and its closing one.
 
-    For targets ``all`` a window is a line, or a piece of T symbols of a longer one,
-    each piece starting at the last symbol of the one before, so that every symbol is a
-    target once; ``stride`` has no meaning. For targets ``last`` a window is the at most
-    T symbols of the line before one symbol, and the stride is that of these symbols.
+    For targets ``all`` a window is a line. A line of more than T goes on in further
+    windows of T inputs, of which the first half or more only lead in to what is
+    predicted, so that every symbol is a target once; ``stride`` has no meaning. For
+    targets ``last`` a window is the at most T symbols of the line before one symbol,
+    and the stride is that of these symbols.
     """
 
     def __init__(
@@ -224,25 +236,34 @@ class LineWindows(Windows):
         self._ends = places_of(end_id, ids)
         self._stride = config.stride or 1
         if config.targets == "all":
-            self._bounds = with_bounds_between(self._ends, config.seq_length)
+            window = config.seq_length
+            self._bounds = with_bounds_between(self._ends, window, -(-window // 2))
             count = len(self._bounds) - 1
-            longest = int(np.diff(self._bounds).max())
+            longest = min(int(np.diff(self._ends).max()), window)
         else:
             count = (len(ids) - 2) // self._stride + 1
             longest = min(int(np.diff(self._ends).max()), config.seq_length)
         super().__init__(ids, config, count, longest, batch_size, seed, end_id)
 
     def _locate(self, windows: np.ndarray, random: int) -> Located:
+        window = self._config.seq_length
         if self._config.targets == "all":
-            starts = self._bounds[windows].astype(np.int64)
-            return starts, self._bounds[windows + 1].astype(np.int64) - starts
+            firsts = self._bounds[windows].astype(np.int64)
+            ends = self._bounds[windows + 1].astype(np.int64)
+            if self._bounds is self._ends:  # no line is longer than a window
+                return Located(firsts, ends - firsts)
+            starts = np.maximum(self._openings(firsts), ends - window)
+            return Located(starts, ends - starts, firsts - starts)
         last_inputs = windows * self._stride
+        starts = np.maximum(self._openings(last_inputs), last_inputs + 1 - window)
+        return Located(starts, last_inputs + 1 - starts)
+
+    def _openings(self, places: np.ndarray) -> np.ndarray:
+        """Return where the end symbols are that begin the lines of places (R,)."""
         # Of the ends' own type, or searchsorted would convert all the ends.
-        keys = last_inputs.astype(self._ends.dtype)
+        keys = places.astype(self._ends.dtype)
         lines = np.searchsorted(self._ends, keys, side="right") - 1
-        openings = self._ends[lines].astype(np.int64)
-        starts = np.maximum(openings, last_inputs + 1 - self._config.seq_length)
-        return starts, last_inputs + 1 - starts
+        return self._ends[lines].astype(np.int64)
 
 
 def make_windows(
@@ -301,19 +322,24 @@ def places_of(wanted: int, ids: np.ndarray) -> np.ndarray:
     return np.concatenate(places)
 
 
-def with_bounds_between(bounds: np.ndarray, longest: int) -> np.ndarray:
-    """Return increasing bounds with more between those that are too far apart.
+def with_bounds_between(bounds: np.ndarray, first: int, others: int) -> np.ndarray:
+    """Return increasing bounds with more between those further apart than ``first``.
 
-    >>> with_bounds_between(np.array([0, 6, 8]), longest=4)
-    array([0, 4, 6, 8])
+    The first is so far away, and the ``others`` are so far apart at the most.
+
+    >>> with_bounds_between(np.array([0, 9, 11]), first=4, others=2)
+    array([ 0,  4,  6,  8,  9, 11])
     """
-    lengths = np.diff(bounds)
-    if lengths.max() <= longest:
+    if np.diff(bounds).max() <= first:
         return bounds
-    pieces = -(-lengths.astype(np.int64) // longest)
-    firsts = np.cumsum(pieces) - pieces  # number of each line's first piece
-    cut = np.empty(int(pieces.sum()) + 1, bounds.dtype)
-    number = np.arange(len(cut) - 1) - np.repeat(firsts, pieces)  # within the line
-    cut[:-1] = np.repeat(bounds[:-1], pieces) + (number * longest).astype(cut.dtype)
-    cut[-1] = bounds[-1]
-    return cut
+    cut = [bounds[:1]]
+    for start in range(0, len(bounds) - 1, BLOCK_LINES):
+        begins = bounds[start : start + BLOCK_LINES + 1].astype(np.int64)
+        pieces = 1 + -(-np.maximum(0, np.diff(begins) - first) // others)
+        ends = np.cumsum(pieces)  # number of the piece after each line's last one
+        left = np.repeat(ends, pieces) - np.arange(1, ends[-1] + 1)  # in its line
+        number = np.repeat(pieces, pieces) - left
+        places = np.repeat(begins[:-1], pieces) + first + (number - 1) * others
+        places[left == 0] = begins[1:]
+        cut.append(places.astype(bounds.dtype))
+    return np.concatenate(cut)

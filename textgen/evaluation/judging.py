@@ -18,7 +18,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from textgen.data.corpus import Corpus
-from textgen.data.vocabulary import END_SYMBOL, Fitted, Vocabulary
+from textgen.data.vocabulary import (
+    END_OF_TEXT,
+    END_SYMBOL,
+    Fitted,
+    Vocabulary,
+    end_symbol,
+)
 from textgen.errors import OptionError, checks_keywords, shown
 from textgen.evaluation.nats import bits_per_char, losses, perplexity
 from textgen.evaluation.references import MOST_CHARS, reference_nats
@@ -62,8 +68,9 @@ def evaluate(
     Args:
         model: as for `textgen.generate_output`.
         text: what to predict: all but its first character; by a model of lines, each
-            line with its end; by a model that was trained on targets ``last``, each
-            character after a full window. None means the part of its own text that the
+            line with its end; by one of several documents, all with its end; by one
+            that was trained on targets ``last``, each character after a full window.
+            None means the part of its own text that the
             model never saw, if that is a named corpus or lies in the current folder.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
@@ -91,9 +98,8 @@ def evaluate(
     if not isinstance(text, str):
         raise OptionError(f"`text` must be text, but was {shown(text)}")
     sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    if model.kind == "lines":
-        lines = filter(None, text.split(END_SYMBOL))
-        text = END_SYMBOL.join(["", *lines, ""])
+    if end := end_symbol(model.kind, model.vocabulary):
+        text = end.join(["", *filter(None, text.split(end)), ""])
     text_read = _Read(model, [text], strict)
     return _judged(model, text_read, was_trained_on(model, sha256), progress)
 
@@ -202,6 +208,8 @@ class _Read:
         vocabulary = model.vocabulary
         ids = [np.empty(0, vocabulary.dtype)]
         for piece in pieces:
+            if END_OF_TEXT not in vocabulary:  # it knows no documents
+                piece = piece.replace(END_OF_TEXT, END_SYMBOL)
             self._given += len(piece)
             if not strict:
                 piece = self._fitted(vocabulary, piece)

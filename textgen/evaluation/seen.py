@@ -7,8 +7,11 @@ was saved alone, is another text.
 from __future__ import annotations
 
 import contextlib
+import os
 
-from textgen.data.corpus import Corpus, load_corpus
+from textgen.data.corpus import Corpus, read_corpus
+from textgen.data.documents import CorpusSource
+from textgen.data.sources import named_corpora
 from textgen.errors import CorpusError, OptionError, shown
 from textgen.saving.trained_model import TrainedModel
 
@@ -57,11 +60,16 @@ def own_corpus(model: TrainedModel) -> Corpus:
     if own.sha256 is None:
         problem = "the text that this model was trained on isn't known"
         raise OptionError(problem, "give a text, without `held_out`")
+    how = model.metadata.get("corpus", {})
     for path in (own.name, f"{own.name}.txt"):
-        with contextlib.suppress(CorpusError):
-            corpus = load_corpus(path, model.kind, model.vocabulary)
-            if corpus.sha256 == own.sha256:
-                return corpus
+        if path in named_corpora() or os.path.isfile(path):
+            with contextlib.suppress(CorpusError, OptionError):
+                source = CorpusSource(
+                    path, None, how.get("column"), how.get("encoding")
+                )
+                corpus = read_corpus(source, model.kind, model.vocabulary)
+                if corpus.sha256 == own.sha256:
+                    return corpus
     raise OptionError(
         f"the model's own text, {shown(own.name)}, is neither a named corpus nor, "
         "unchanged, a file in this folder",

@@ -15,7 +15,6 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.generation.sampling import sample_batch
-from textgen.generation.streaming import end_id_of
 from textgen.inference.base import State
 from textgen.saving.trained_model import TrainedModel
 
@@ -82,7 +81,7 @@ class BatchDecoder:
         self._prompts = prompts
         self._decoder = model.decoder(batch_size)
         self._config = config
-        self._end_id = end_id_of(model)
+        self._end_id = model.end_id
         self._stop_ids: np.ndarray | None = None
         if config.stop and all(symbol in model.vocabulary for symbol in config.stop):
             self._stop_ids = model.vocabulary.encode(config.stop)  # else it can't occur

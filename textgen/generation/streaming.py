@@ -6,8 +6,8 @@
 
 (`textgen.generation.batch` makes many together.) The network reads the prompt symbol by
 symbol from zero state, and then each symbol drawn is the next one that it reads. A
-model of ``lines`` reads the end symbol first, as it did in training, and when it draws
-the end symbol, the completion ends.
+model of ``lines``, or of several documents, reads the end symbol first, as it did in
+training, and when it draws the end symbol, the completion ends.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def generate_output(
         model: what `load_model` gave or takes: a name or a path; None means the model
             of the sonnets.
         prompt: begins the output verbatim, whatever is in it; may be empty.
-        length: new characters; fewer only where ``stop`` occurs, or at the end of the
-            line for a model of lines.
+        length: new characters; fewer only where ``stop`` occurs, or where a line ends
+            for a model of lines, or the text for one of several documents.
         temperature: logits are divided by it; 0 means the likeliest symbol always.
         top_k: draw among the k likeliest symbols only.
         top_p: draw among the likeliest symbols that together reach this probability.
@@ -145,12 +145,9 @@ def fresh_seed() -> int:
 
 def request_for_beginning(model: TrainedModel, hint: str = "") -> str:
     """Return the line that asks for a prompt: of a name, a poem or another text."""
-    if model.kind == "lines":
-        noun = "name"
-    elif model.metadata.get("corpus", {}).get("name") == "sonnets":
-        noun = "poem"
-    else:
-        noun = "text"
+    of_named = {"dinos": "name", "sonnets": "poem"}
+    usual = "line" if model.makes_lines else "text"
+    noun = of_named.get(model.metadata.get("corpus", {}).get("name"), usual)
     return f"Write the beginning of a {noun}, the model will finish it{hint}: "
 
 
@@ -186,11 +183,6 @@ def check_prompt(prompt: str) -> str:
     return prompt
 
 
-def end_id_of(model: TrainedModel) -> int | None:
-    """Return the id that ends a completion, or None."""
-    return model.end_id if model.kind == "lines" else None
-
-
 def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarray:
     """Return a text's ids (N,), its unknown symbols folded or skipped with a warning.
 
@@ -216,10 +208,12 @@ def ids_to_read(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
     """Return the ids that are read at first: at least one, at most what is of use."""
     ids = known_ids(model, check_prompt(prompt), strict)
     vocabulary = model.vocabulary
-    if model.kind == "lines" or not len(ids):
+    if model.end_id is not None:
+        ids = np.concatenate([np.array([model.end_id], ids.dtype), ids])
+    elif not len(ids):
         # A text from an empty prompt begins as after a line break.
         start = END_SYMBOL if END_SYMBOL in vocabulary else vocabulary.symbols[0]
-        ids = np.concatenate([vocabulary.encode(start), ids])
+        ids = vocabulary.encode(start)
     is_windowed = model.windows.targets == "last"
     return ids[-(model.windows.seq_length if is_windowed else MAX_PROMPT_SYMBOLS) :]
 
@@ -231,7 +225,7 @@ def _symbols(
     rng: np.random.Generator,
 ) -> Iterator[str]:
     """Yield the new symbols of one completion, up to its end or its full length."""
-    symbols, end_id = model.vocabulary.symbols, end_id_of(model)
+    symbols, end_id = model.vocabulary.symbols, model.end_id
     decoder = model.decoder()
     current = np.empty(1, np.int64)
     for symbol_id in prompt_ids[:-1]:

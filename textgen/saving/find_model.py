@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from textgen.data.corpus import data_folder
+from textgen.data.sources import data_folder
 from textgen.errors import ModelFileError, shown_path
 
 FILE_SUFFIXES = (".h5", ".hdf5", ".keras")

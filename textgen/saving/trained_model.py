@@ -16,7 +16,7 @@ from typing import Any
 
 from textgen.config import PRESETS, Config, ModelConfig, WindowConfig
 from textgen.data.corpus import KINDS
-from textgen.data.vocabulary import END_SYMBOL, Vocabulary
+from textgen.data.vocabulary import END_SYMBOL, Vocabulary, end_symbol
 from textgen.errors import (
     ModelFileError,
     OptionError,
@@ -65,7 +65,7 @@ class TrainedText:
             raise ValueError("a text described in another way")
 
     @classmethod
-    def of_training(cls, corpus: Mapping[str, str], config: Config) -> TrainedText:
+    def of_training(cls, corpus: Mapping[str, Any], config: Config) -> TrainedText:
         """Return the text of a training, from the identity of its corpus."""
         own = config.training
         name, sha256 = corpus.get("name", "unknown"), corpus.get("sha256")
@@ -122,9 +122,14 @@ class TrainedModel:
 
     @property
     def end_id(self) -> int | None:
-        """Id of the end symbol, a newline; None if the vocabulary lacks it."""
-        symbols = self.vocabulary.symbols
-        return symbols.index(END_SYMBOL) if END_SYMBOL in symbols else None
+        """Id of the symbol that ends a line, row or document; None if there is none."""
+        symbol = end_symbol(self.kind, self.vocabulary)
+        return None if symbol is None else self.vocabulary.symbols.index(symbol)
+
+    @property
+    def makes_lines(self) -> bool:
+        """Whether what it completes is a line, with no newline in it."""
+        return end_symbol(self.kind, self.vocabulary) == END_SYMBOL
 
     @property
     def max_batch_size(self) -> int:

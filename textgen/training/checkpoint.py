@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata as packages
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class Checkpoint:
 
     run: str  # a random name of this training, also in the record of its model
     config: Config  # everything resolved
-    corpus: Mapping[str, str]  # ``name``, ``kind`` and ``sha256`` of the text
+    corpus: Mapping[str, Any]  # which text it is: `textgen.data.corpus.Corpus.identity`
     texts: tuple[TrainedText, ...]  # that the first weights were trained on before
     symbols: tuple[str, ...]  # in id order
     total_steps: int  # the length planned

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
+from textgen.data.sources import Given
 from textgen.errors import checks_keywords
 from textgen.system.terminal import one_line
 from textgen.training.session import TrainingSession
@@ -20,8 +21,9 @@ from textgen.training.setup import TrainingRequest, prepare
 # fmt: off
 @checks_keywords
 def train(
-    corpus: str | os.PathLike[str] | None = None, *,
-    kind: str | None = None, preset: str | None = None,
+    corpus: Given | Sequence[Given] | None = None, *,
+    texts: Iterable[str] | None = None, column: str | None = None,
+    encoding: str | None = None, kind: str | None = None, preset: str | None = None,
     output: str | os.PathLike[str] | None = None,
     init_from: str | os.PathLike[str] | None = None,
     vocabulary_from: str | os.PathLike[str] | None = None,
@@ -46,8 +48,13 @@ def train(
     run already); and freed memory is kept for later arrays.
 
     Args:
-        corpus: a named corpus or the path of a UTF-8 text file. None means the text
+        corpus: a named corpus, or the path of a text, of a folder of texts, or a list
+            of paths; see `textgen.load_corpus` for what there is. None means the text
             of the model in ``init_from``; without that, the sonnets.
+        texts: strings in place of a corpus, an example each: a list, a column of a data
+            frame, or anything that yields them.
+        column: the column of a table whose rows are the examples.
+        encoding: of the files; None means UTF-8.
         kind: ``lines`` or ``text``; None means the saved model's, or the guess.
         preset: name in `textgen.config.PRESETS`; None means the corpus' own.
         output: the ``.h5`` file to write; None means ``models/NAME.h5``.
@@ -96,7 +103,8 @@ def train(
     """
     started_s = time.monotonic()
     request = TrainingRequest(
-        corpus=corpus, kind=kind, preset=preset, output=output, init_from=init_from,
+        corpus=corpus, texts=texts, column=column, encoding=encoding, kind=kind,
+        preset=preset, output=output, init_from=init_from,
         vocabulary_from=vocabulary_from, from_scratch=from_scratch, resume=resume,
         overrides={
             "layers": layers, "units": units, "embedding": embedding,

@@ -118,7 +118,7 @@ class ProgressDisplay(keras.callbacks.Callback):
 
 def sample_of(model: TrainedModel) -> str:
     """Return a short text by a model, for people to see how it gets on."""
-    if model.kind == "lines":
+    if model.makes_lines:
         seeds = range(SAMPLE_NAMES)
         names = generate_many(model, [""] * SAMPLE_NAMES, seed=seeds)
         return ", ".join(name.text for name in names)

@@ -11,7 +11,7 @@ from typing import Any
 
 from textgen.config import LENGTHS, PRESETS, Config
 from textgen.data.corpus import Corpus
-from textgen.errors import CheckpointError
+from textgen.errors import CheckpointError, shown
 from textgen.system.checks import check_choice
 from textgen.training.checkpoint import BEGIN_ANEW, Checkpoint, library_versions
 from textgen.training.schedule import total_steps
@@ -28,9 +28,22 @@ def check_corpus(checkpoint: Checkpoint, corpus: Corpus, kind: str | None) -> No
         raise CheckpointError(
             f"expected the text that this training began with, {began['name']!r} of "
             f"SHA-256 {began['sha256'][:SHOWN_DIGITS]}…, but {corpus.name!r} has "
-            f"{corpus.sha256[:SHOWN_DIGITS]}…",
+            f"{corpus.sha256[:SHOWN_DIGITS]}…{_changed_part(began, corpus)}",
             f"bring that text back, or {BEGIN_ANEW}",
         )
+
+
+def _changed_part(began: Mapping[str, Any], corpus: Corpus) -> str:
+    """Return the end of a line that names the first part that isn't as it was."""
+    then, now = (
+        {part["name"]: part["sha256"] for part in identity.get("parts", ())}
+        for identity in (began, corpus.identity)
+    )
+    for name in sorted(then.keys() | now.keys()):
+        if then.get(name) != now.get(name):
+            change = "is missing" if name not in now else "has changed"
+            return f" ({shown(name)} {change if name in then else 'is new'})"
+    return ""
 
 
 def resumed_config(

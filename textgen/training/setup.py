@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from textgen.config import DEFAULT_CORPUS, LENGTHS, Config
-from textgen.data.corpus import Corpus, corpus_name, load_corpus
+from textgen.data.corpus import Corpus, read_corpus
+from textgen.data.documents import CorpusSource
+from textgen.data.sources import Given, named_corpora
 from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import Windows, make_windows
 from textgen.errors import CheckpointError, CorpusError, OptionError, shown
@@ -43,7 +45,10 @@ class TrainingRequest:
     The ``overrides`` are those that are fields of `textgen.config.Config`.
     """
 
-    corpus: str | os.PathLike[str] | None = None
+    corpus: Given | Sequence[Given] | None = None
+    texts: Iterable[str] | None = None
+    column: str | None = None
+    encoding: str | None = None
     kind: str | None = None
     preset: str | None = None
     output: str | os.PathLike[str] | None = None
@@ -54,9 +59,15 @@ class TrainingRequest:
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def corpus_or_default(self) -> str | os.PathLike[str]:
-        """The corpus asked for, which may be an empty text, or the sonnets."""
-        return DEFAULT_CORPUS if self.corpus is None else self.corpus
+    def names_a_text(self) -> bool:
+        """Whether a text was asked for, be it an empty one."""
+        return self.corpus is not None or self.texts is not None
+
+    @property
+    def source(self) -> CorpusSource:
+        """The text asked for, or the sonnets."""
+        corpus = self.corpus if self.names_a_text else DEFAULT_CORPUS
+        return CorpusSource(corpus, self.texts, self.column, self.encoding)
 
 
 @dataclass(frozen=True)
@@ -89,7 +100,7 @@ class Preparation:
         # The end symbol that lines begin with is not in the text.
         characters = len(corpus.ids) - (corpus.kind == "lines")
         return (
-            f"{corpus.name}: {characters:,} characters, {len(corpus.vocabulary)} "
+            f"{corpus.title}: {characters:,} characters, {len(corpus.vocabulary)} "
             f"symbols, {corpus.kind} ({corpus.kind_reason}); "
             f"{model.layers}×{model.units} LSTM, batches of {windows.batch_size} "
             f"windows, {shown_steps(windows.steps_per_epoch)} an epoch"
@@ -108,7 +119,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
     if request.vocabulary_from is not None and request.init_from is None:
         raise OptionError("`vocabulary_from` is for a model that `init_from` names")
     if request.resume:
-        path = prepare_output(request.output, corpus_name(request.corpus_or_default))
+        path = prepare_output(request.output, request.source.name)
     else:
         preparation = _new_training(request)
         path = preparation.path
@@ -143,7 +154,7 @@ def _new_training(request: TrainingRequest) -> Preparation:
                 "serve as well or better"
             )
     else:
-        corpus = load_corpus(request.corpus_or_default, request.kind)
+        corpus = read_corpus(request.source, request.kind)
         if not request.from_scratch and request.preset is None:
             start = base_model_for(corpus, request.overrides)
         if start is not None:
@@ -176,26 +187,37 @@ def _new_training(request: TrainingRequest) -> Preparation:
 
 def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corpus:
     """Read the text asked for or, if there is none, the one of the saved model."""
-    kind, reason = request.kind, "given"
-    if kind is None:
-        kind, reason = start.kind, "as the saved model's"
-    if request.corpus is not None:
-        corpus = load_corpus(request.corpus, kind, start.vocabulary)
+    reason = "given" if request.kind is not None else "as the saved model's"
+    if request.names_a_text:
+        corpus = read_corpus(
+            request.source, request.kind, start.vocabulary, usual_kind=start.kind
+        )
         return replace(corpus, kind_reason=reason)
     if not start.metadata:
         raise OptionError(
             "`corpus` must be given with `init_from` for a model of another program"
         )
-    began = start.metadata["corpus"]
-    for path in (began["name"], f"{began['name']}.txt"):
-        with contextlib.suppress(CorpusError):
-            corpus = load_corpus(path, kind, start.vocabulary)
-            if corpus.sha256 == began["sha256"]:
-                return replace(corpus, kind_reason=reason)
+    began, kind = start.metadata["corpus"], request.kind or start.kind
+    for path in (f"{began['name']}", f"{began['name']}.txt"):
+        if path in named_corpora() or os.path.isfile(path):
+            with contextlib.suppress(CorpusError, OptionError):
+                source = _as_before(CorpusSource(path), began)
+                corpus = read_corpus(source, kind, start.vocabulary)
+                if corpus.sha256 == began["sha256"]:
+                    return replace(corpus, kind_reason=reason)
     raise OptionError(
         f"`corpus` must be given with `init_from`: the saved model's own text, "
         f"{shown(began['name'])}, is neither a named corpus nor, unchanged, a file in "
         "this folder"
+    )
+
+
+def _as_before(source: CorpusSource, began: Mapping[str, Any]) -> CorpusSource:
+    """Return a text with column and encoding as they were, where they aren't given."""
+    return replace(
+        source,
+        column=source.column or began.get("column"),
+        encoding=source.encoding or began.get("encoding"),
     )
 
 
@@ -208,7 +230,8 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
         return replace(new, notes=(f"{note}: starting afresh", *new.notes))
     config = resumed_config(checkpoint, request.preset, request.overrides)
     kind, symbols = checkpoint.corpus["kind"], Vocabulary(checkpoint.symbols)
-    corpus = load_corpus(request.corpus_or_default, kind, symbols)
+    source = _as_before(request.source, checkpoint.corpus)
+    corpus = read_corpus(source, kind, symbols)
     check_corpus(checkpoint, corpus, request.kind)
     corpus = replace(corpus, kind_reason="as before")
     windows, held_out = _cut(corpus, config)

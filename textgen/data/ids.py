@@ -1,0 +1,161 @@
+"""A text of any length → one array of ids, read once, its symbols learned on the way.
+
+Symbols get numbers in the order in which they appear, and at the end those that they
+have in the sorted vocabulary. An array of more than `MOST_IN_MEMORY_BYTES` is kept in a
+temporary file, of which the system holds in memory what it has room for.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO
+
+import numpy as np
+
+from textgen.data.vocabulary import Vocabulary, code_points
+from textgen.errors import CorpusError
+
+MOST_IN_MEMORY_BYTES = 1 << 29
+BLOCK_IDS = 1 << 20
+FIRST_BYTES = 1 << 20  # of an array that grows
+CODE_POINTS = 0x110000
+NO_ID = np.uint32(0xFFFFFFFF)
+
+
+class IdArray:
+    """Ids of one type, to which more are appended; `array` is what there is."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self._length = 0
+        self._memory = np.empty(FIRST_BYTES // dtype.itemsize, dtype)
+        self._file: IO[bytes] | None = None
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, ids: np.ndarray) -> None:
+        """Append ids (N,), which fit the type."""
+        length = self._length + len(ids)
+        if self._file is None and length * self.dtype.itemsize > MOST_IN_MEMORY_BYTES:
+            self._move_to_file()
+        if self._file is not None:
+            self._write(ids)
+        else:
+            if length > len(self._memory):
+                # Usually the system moves pages and copies nothing.
+                self._memory.resize(length + length // 4, refcheck=False)
+            self._memory[self._length : length] = ids
+        self._length = length
+
+    def renumbered(self, numbers: np.ndarray) -> IdArray:
+        """Return the array with each id i replaced by ``numbers[i]``.
+
+        This one is used up by it.
+        """
+        if self._file is None and numbers.dtype == self.dtype:
+            for block in self._blocks():
+                block[:] = numbers[block]
+            return self
+        other = IdArray(numbers.dtype)
+        for block in self._blocks():
+            other.append(numbers[block])
+        return other
+
+    def array(self) -> np.ndarray:
+        """Return the ids (N,), as a memory map if they are in a file; then it is done.
+
+        Nothing can be appended after that.
+        """
+        if self._file is None:
+            self._memory.resize(self._length, refcheck=False)
+            return self._memory
+        self._file.flush()
+        return np.memmap(self._file, self.dtype, "r", shape=(self._length,))
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        whole = self._memory[: self._length] if self._file is None else self.array()
+        return blocks_of(whole)
+
+    def _move_to_file(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115
+        whole, self._memory = self._memory[: self._length], np.empty(0, self.dtype)
+        self._write(whole)
+
+    def _write(self, ids: np.ndarray) -> None:
+        assert self._file is not None
+        try:
+            self._file.write(ids.astype(self.dtype, copy=False).tobytes())
+        except OSError as error:
+            folder = tempfile.gettempdir()
+            raise CorpusError(
+                f"expected room for the ids of a long text in {folder!r}, but "
+                f"{error.strerror or error}",
+                "make room, or name another folder in the environment as TMPDIR",
+            ) from error
+
+
+def blocks_of(ids: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield ids (N,) in blocks, as views."""
+    for start in range(0, len(ids), BLOCK_IDS):
+        yield ids[start : start + BLOCK_IDS]
+    forget_pages(ids)
+
+
+def forget_pages(ids: np.ndarray) -> None:
+    """Let the system take back what it has read of a memory map, if it is one."""
+    mapped = getattr(ids, "_mmap", None)
+    if mapped is not None and hasattr(mapped, "madvise"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+class IdsOfText:
+    """Appends pieces of a text as ids; a given vocabulary keeps its ids."""
+
+    def __init__(self, known: Vocabulary | None) -> None:
+        self._known = known
+        self._symbols = list(known.symbols) if known else []
+        self._numbers = np.full(CODE_POINTS, NO_ID)
+        codes = code_points("".join(self._symbols))
+        self._numbers[codes] = np.arange(len(codes), dtype=np.uint32)
+        self._ids = IdArray(np.min_scalar_type(max(0, len(codes) - 1)))
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, text: str) -> None:
+        """Append the ids of a piece of text."""
+        codes = code_points(text)
+        ids = self._numbers[codes]
+        if (is_new := ids == NO_ID).any():
+            self._learn(np.unique(codes[is_new]))
+            ids = self._numbers[codes]
+        self._ids.append(ids)
+
+    def _learn(self, codes: np.ndarray) -> None:
+        first = len(self._symbols)
+        self._symbols += map(chr, codes.tolist())
+        numbers = np.arange(len(self._symbols), dtype=np.uint32)
+        self._numbers[codes] = numbers[first:]
+        dtype = np.min_scalar_type(len(self._symbols) - 1)
+        if dtype != self._ids.dtype:
+            self._ids = self._ids.renumbered(numbers.astype(dtype))
+
+    def finish(self, replaced: Mapping[str, str]) -> tuple[Vocabulary, np.ndarray]:
+        """Return the vocabulary and the ids, with some symbols replaced by others.
+
+        The vocabulary is the sorted symbols or, of a known one, these and after them
+        the new ones, sorted.
+        """
+        symbols = [replaced.get(symbol, symbol) for symbol in self._symbols]
+        if self._known is not None:
+            vocabulary = self._known.extended(symbols)
+        else:
+            vocabulary = Vocabulary.from_text("".join(symbols))
+        numbers = vocabulary.encode("".join(symbols))
+        same = np.array_equal(numbers, np.arange(len(numbers)))
+        if not same or numbers.dtype != self._ids.dtype:
+            self._ids = self._ids.renumbered(numbers)
+        return vocabulary, self._ids.array()

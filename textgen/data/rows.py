@@ -1,0 +1,305 @@
+"""The rows of a table, CSV, TSV, JSON or Parquet: one column of them is the text.
+
+    refuse_table   says in one line that a file is a table, and names its columns
+    rows           yields the strings of one column
+
+CSV and TSV begin with a line of the columns' names; a column of a file without one is
+given by its number. JSON is a list of objects, or has an object on each line.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from textgen.data.compression import shown_file
+from textgen.data.sources import Source
+from textgen.errors import CorpusError, did_you_mean, shortened, shown
+
+CSV, JSON, JSON_LINES, PARQUET = "CSV", "JSON", "JSON lines", "Parquet"
+DELIMITERS = {".csv": ",;\t|", ".tsv": "\t", ".tab": "\t"}
+ANY_DELIMITER = "\t,;|"
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
+LIST_OF_OBJECTS = re.compile(r'\s*\[\s*\{\s*["}]')
+# What heads a column, in a file whose name doesn't say that it is a table.
+COLUMN_NAME = re.compile(r"[^\W\d_][\w#@$%()/.+-]*( [\w#@$%()/.+-]+){0,4}")
+LOOKED_AT_OBJECTS, FEWEST_ROWS = 50, 3
+QUOTED_IN_TSV = re.compile(r'(^|\t)"', re.MULTILINE)
+MOST_FIELD_CHARS = 1 << 24  # more means that a quotation mark is never closed
+SHOWN_COLUMNS_CHARS = 240
+ROWS_AT_ONCE = 4096
+INSTALL_PYARROW = "install it with: pip install 'textgen-lstm[parquet]'"
+NAME_IT = "name the one to train on by `column`"
+NAME_ANOTHER = "name another `column`"
+
+Placed = Iterator[tuple[str, Any]]  # values of a column, and where each stands
+
+
+@dataclass(frozen=True)
+class Table:
+    """What the beginning of a file says of its rows."""
+
+    form: str
+    columns: tuple[str, ...]  # of JSON those that its first rows have
+    delimiter: str = ","
+    quoted: bool = True
+
+    def __str__(self) -> str:
+        named = shortened(", ".join(map(shown, self.columns)), SHOWN_COLUMNS_CHARS)
+        columns = f" with the columns {named}" if named else ""
+        tabs = self.form == CSV and self.delimiter == "\t"
+        return f"{'TSV' if tabs else self.form}{columns}"
+
+
+def refuse_table(source: Source) -> None:
+    """Raise a `CorpusError` with the columns if a file looks like a table."""
+    if (table := _table_of(source)) is None:
+        return
+    advice = NAME_IT
+    if table.form == CSV:
+        advice += ", or its number, from 1 on, where they have no names"
+    if table.form != PARQUET:
+        advice += "; or give `kind` to train on the file as it is"
+    problem = f"expected a text, but {shown_file(source.path)} looks like {table}"
+    raise CorpusError(problem, advice)
+
+
+def rows(source: Source, column: str) -> Iterator[str]:
+    """Return an iterator over the strings of a column; rows without one are left out.
+
+    `CorpusError` at once for a file that is no table or has no such column, and later
+    for a row of another form or a value that is no string.
+    """
+    table, file = _table_of(source, expected=True), shown_file(source.path)
+    if table is None:
+        problem = f"expected rows with a column {shown(column)}, but {file} has none"
+        raise CorpusError(problem, "give CSV, TSV, JSON or Parquet, or no `column`")
+    return _strings(_values(source, table, column), shown(column), file)
+
+
+def _strings(values: Placed, column: str, file: str) -> Iterator[str]:
+    for place, value in values:
+        if isinstance(value, str):
+            yield value
+        elif value is not None:
+            problem = f"expected text in column {column} of {file}, but {place} has"
+            raise CorpusError(f"{problem} {shown(value)}", NAME_ANOTHER)
+
+
+def _values(source: Source, table: Table, column: str) -> Placed:
+    by_number = column not in table.columns and column.isdecimal()
+    if table.form == CSV and by_number and 0 < int(column) <= len(table.columns):
+        return _csv_values(source, table, int(column) - 1)
+    if table.columns and column not in table.columns:
+        file, meant = shown_file(source.path), did_you_mean(column, table.columns)
+        problem = f"expected a column {shown(column)}, but {file} is {table}{meant}"
+        raise CorpusError(problem, "" if meant else NAME_IT)
+    if table.form == CSV:
+        values = _csv_values(source, table, table.columns.index(column))
+        return islice(values, 1, None)  # without the column's name
+    if table.form == PARQUET:
+        return _parquet_values(source, column)
+    return _json_values(source, table, column)
+
+
+def _table_of(source: Source, *, expected: bool = False) -> Table | None:
+    """Return what table a file is by its name or beginning, None if it is none.
+
+    With ``expected`` any consistent number of delimiters makes one.
+    """
+    if source.is_parquet:
+        return Table(PARQUET, tuple(_parquet(source).schema_arrow.names))
+    beginning, is_whole = source.beginning()
+    if source.suffix in JSON_SUFFIXES:
+        return _json_table(beginning) or Table(JSON_LINES, ())
+    if source.suffix in DELIMITERS:
+        delimiters = DELIMITERS[source.suffix]
+        tables = _csv_tables(beginning, is_whole, delimiters)
+        header = beginning.partition("\n")[0]
+        return max(
+            (table for table, _ in tables),
+            key=lambda table: len(table.columns),
+            default=Table(CSV, tuple(header.split(delimiters[0])), delimiters[0]),
+        )
+    if (table := _json_table(beginning)) is not None and table.columns:
+        return table
+    for table, found in _csv_tables(beginning, is_whole, ANY_DELIMITER):
+        if len(table.columns) > 1 and (expected or _is_surely_csv(table, found)):
+            return table
+    return None
+
+
+# JSON
+
+
+def _json_table(beginning: str) -> Table | None:
+    """Return the table of a text that begins with a JSON object or a list of them."""
+    if LIST_OF_OBJECTS.match(beginning):
+        found = _objects(beginning[beginning.index("[") + 1 :], separator=",")
+        return Table(JSON, _keys(found))
+    if beginning.lstrip()[:1] == "{":
+        return Table(JSON_LINES, _keys(_objects(beginning, separator="")))
+    return None
+
+
+def _objects(text: str, separator: str) -> Iterator[Any]:
+    """Yield the JSON values at the beginning of a text, as far as they are whole."""
+    decoder = json.JSONDecoder()
+    for _ in range(LOOKED_AT_OBJECTS):
+        text = text.lstrip().removeprefix(separator).lstrip()
+        try:
+            value, end = decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            return
+        yield value
+        text = text[end:]
+
+
+def _keys(values: Iterable[Any]) -> tuple[str, ...]:
+    objects = (value for value in values if isinstance(value, dict))
+    return tuple(dict.fromkeys(chain.from_iterable(objects)))
+
+
+def _json_values(source: Source, table: Table, column: str) -> Placed:
+    file = shown_file(source.path)
+    for place, text in _json_texts(source, table.form):
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            reason = f"{place} is none ({error or 'it has no end'})"
+            problem = f"expected JSON, an object for each row, but of {file} {reason}"
+            raise CorpusError(problem, "mend it, or leave it out") from None
+        listed = value if table.form == JSON else [value]
+        for number, row in enumerate(listed, 1):
+            if table.form == JSON:
+                place = f"row {number:,}"
+            if not isinstance(row, dict):
+                problem = f"expected an object for each row, but {place} of {file} is"
+                raise CorpusError(f"{problem} {shown(row)}", "mend it, or leave it out")
+            yield place, row.get(column)
+
+
+def _json_texts(source: Source, form: str) -> Iterator[tuple[str, str]]:
+    """Yield each JSON text of a file, and what it is: the whole, or its lines."""
+    if form == JSON:
+        yield "the whole", "".join(source.pieces())
+        return
+    for number, line in enumerate(_lines(source.pieces()), 1):
+        if line.strip():
+            yield f"line {number:,}", line
+
+
+# CSV and TSV
+
+
+def _csv_tables(
+    beginning: str, is_whole: bool, delimiters: str
+) -> Iterator[tuple[Table, list[list[str]]]]:
+    """Yield each way in which all of the first rows have as many fields."""
+    lines = list(_lines([beginning]))
+    if not is_whole and len(lines) > 1:
+        lines.pop()  # cut where the piece ends
+    for delimiter in delimiters:
+        quotings: tuple[bool, ...] = (True,)
+        if delimiter == "\t":  # texts parted by it often have bare quotation marks
+            quotings = (True, False) if QUOTED_IN_TSV.search(beginning) else (False,)
+        for quoted in quotings:
+            reader = _reader(lines, Table(CSV, (), delimiter, quoted))
+            found: list[list[str]] = []
+            try:
+                found.extend(filter(None, reader))
+            except csv.Error:
+                is_cut = not is_whole and reader.line_num == len(lines)
+                if not is_cut or len(found) < FEWEST_ROWS:
+                    continue
+            if found and len(set(map(len, found))) == 1:
+                columns = tuple(name.strip() for name in found[0])
+                yield Table(CSV, columns, delimiter, quoted), found
+                break
+
+
+def _is_surely_csv(table: Table, found: list[list[str]]) -> bool:
+    """Tell a table from a text whose lines all happen to have as many commas."""
+    if len(found) < FEWEST_ROWS:
+        return False
+    if table.delimiter == "\t":
+        return True
+    if any(field[:1] == " " for row in found for field in row[1:]):
+        return False  # as after a comma in a sentence
+    names = set(filter(COLUMN_NAME.fullmatch, table.columns))
+    return len(names) == len(table.columns)
+
+
+def _reader(lines: Iterable[str], table: Table) -> Any:
+    quoting: Any = csv.QUOTE_MINIMAL if table.quoted else csv.QUOTE_NONE
+    return csv.reader(lines, delimiter=table.delimiter, quoting=quoting, strict=True)
+
+
+def _csv_values(source: Source, table: Table, index: int) -> Placed:
+    """Yield the fields of a column, its name among them."""
+    file, most = shown_file(source.path), len(table.columns)
+    reader = _reader(_lines(source.pieces()), table)
+    limit = csv.field_size_limit(MOST_FIELD_CHARS)
+    try:
+        for row in filter(None, reader):
+            place = f"line {reader.line_num:,}"
+            if not index < len(row) <= most:
+                received = f"{place} has {len(row)}, {shown(table.delimiter.join(row))}"
+                problem = (
+                    f"expected {most} fields in each row of {file}, but {received}"
+                )
+                raise CorpusError(problem, "mend it, or leave it out")
+            yield place, row[index]
+    except csv.Error as error:
+        problem = f"{file} has something else up to line {reader.line_num:,} ({error})"
+        advice = "quote a field that holds quotation marks, and double these"
+        raise CorpusError(f"expected rows of {table}, but {problem}", advice) from None
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _lines(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a text, each with its newline."""
+    begun: list[str] = []
+    for piece in pieces:
+        *lines, rest = piece.split("\n")
+        for line in lines:
+            yield "".join([*begun, line, "\n"])
+            begun = []
+        begun.append(rest)
+    if last := "".join(begun):
+        yield last
+
+
+# Parquet
+
+
+def _parquet(source: Source) -> Any:
+    """Open a Parquet file, for which pyarrow is needed."""
+    file = shown_file(source.path)
+    try:
+        import pyarrow
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        problem = f"{file} is a Parquet file, and pyarrow is not installed"
+        raise CorpusError(problem, INSTALL_PYARROW) from None
+    try:
+        return ParquetFile(source.path)
+    except (OSError, pyarrow.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        problem = f"expected a Parquet file, but {file} can't be read ({reason})"
+        raise CorpusError(problem, "copy or make it anew") from error
+
+
+def _parquet_values(source: Source, column: str) -> Placed:
+    file = _parquet(source)
+    number = 0
+    for batch in file.iter_batches(ROWS_AT_ONCE, columns=[column], use_threads=False):
+        for value in batch.column(0).to_pylist():
+            number += 1
+            yield f"row {number:,}", value
