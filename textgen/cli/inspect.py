@@ -15,8 +15,8 @@ from textgen.errors import ModelFileError, as_command_line, shortened
 from textgen.evaluation.curve import curve_lines, read_history
 from textgen.evaluation.nats import describe
 from textgen.generation.batch import Completion, generate_many
-from textgen.saving.model_file import Inspected, inspect_model
 from textgen.saving.sandbox import Reader
+from textgen.saving.summary import Inspected, inspect_model
 from textgen.saving.trained_model import UNKNOWN_TEXT, TrainedModel
 from textgen.system.terminal import Parser, one_line, say, say_warnings, writer
 
@@ -34,6 +34,7 @@ SAMPLES, SAMPLE_CHARS, SAMPLE_SEED = 3, 200, 1
 LABEL_COLUMNS = 12
 MOST_COLUMNS = 100  # of a line, on a wide terminal
 MOST_SYMBOLS = 400  # that are shown
+MOST_OF_VERSION = 40
 CURVE_FIGURES = 40  # columns beside the blocks of a curve
 BLANKS = {"\n": "newline", " ": "space", "\t": "tab"}
 
@@ -99,9 +100,10 @@ def _lines(found: Inspected, width: int) -> Iterator[tuple[str, str]]:
 def _of_file(found: Inspected) -> Iterator[str]:
     yield repr(str(found.path)) + (found.model.remark if found.model else "")
     program = "textgen" if found.model and found.model.metadata else "another program"
-    keras = f" with Keras {found.summary.keras}" if found.summary.keras else ""
+    keras = found.summary.keras
+    version = f" with Keras {shortened(keras, MOST_OF_VERSION)}" if keras else ""
     numbers = f"{found.size_bytes:,} bytes, {found.summary.weights:,} weights"
-    yield f"{numbers}; written by {program}{keras}"
+    yield f"{numbers}; written by {program}{version}"
 
 
 def _of_symbols(found: Inspected) -> str:
