@@ -218,12 +218,13 @@ def test_a_model_whose_numbers_overflow_is_told_without_samples(run):
     ],
 )
 def test_a_record_may_hold_anything(run, training):
-    texts = [{**OWN, "name": "x\x1b[2J\n", "sha256": "\x1b[2J"}]
+    texts = [{**OWN, "name": "x\x1b[2J\n", "sha256": "\x1b[2J"},
+             {**OWN, "name": "\x1b" * 9000, "kind": "\x1b" * 9000}]  # fmt: skip
     write_own_file(Path("m.h5"), SYMBOLS, training=training, texts=texts)
     result = run("inspect", "m.h5")
     assert (result.status, result.err) == (0, "")
     assert "\x1b" not in result.out
-    assert len(result.out) < 5000
+    assert len(result.out) < 9000
     assert r"x\x1b[2J\n: text" in result.out
     assert json.loads(run("inspect", "m.h5", "--json").out)["file"] == "m.h5"
 
@@ -275,6 +276,8 @@ def test_a_narrow_terminal_gets_lines_that_fit(run, monkeypatch):
     assert symbols[1:] in joined
     of_symbols = re.search(r"symbols .*\n(?= *reads )", facts, re.DOTALL)[0]
     assert {len(line) for line in of_symbols.splitlines()[:-1]} == {60}
+    monkeypatch.setenv("COLUMNS", "10")
+    assert run("inspect", "m.h5").status == 0
 
 
 def test_nothing_slow_is_imported(start, folder):

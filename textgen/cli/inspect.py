@@ -35,7 +35,7 @@ LABEL_COLUMNS = 12
 MOST_COLUMNS = 100  # of a line, on a wide terminal
 MOST_SYMBOLS = 400  # that are shown
 MOST_OF_VERSION = 40
-CURVE_FIGURES = 40  # columns beside the blocks of a curve
+CURVE_FIGURES, LEAST_BLOCKS = 40, 8  # columns of a curve
 BLANKS = {"\n": "newline", " ": "space", "\t": "tab"}
 
 
@@ -132,7 +132,8 @@ def _of_texts(model: TrainedModel | None) -> Iterator[str]:
             yield "a text that isn't known"
         else:
             part = f"{text.held_out:.1%} held out" if text.held_out else "all of it"
-            yield f"{text.name}: {text.kind}, {part}, SHA-256 {text.sha256[:12]}…"
+            told = f"{text.kind}, {part}, SHA-256 {text.sha256[:12]}…"
+            yield f"{shortened(text.name)}: {shortened(told)}"
 
 
 def _of_training(model: TrainedModel) -> Iterator[str]:
@@ -165,7 +166,9 @@ def _of_held_out(model: TrainedModel) -> Iterator[str]:
 
 
 def _of_curve(model: TrainedModel, width: int) -> list[str]:
-    return curve_lines(read_history(model.record), width - CURVE_FIGURES)
+    return curve_lines(
+        read_history(model.record), max(width - CURVE_FIGURES, LEAST_BLOCKS)
+    )
 
 
 def _as_json(found: Inspected, samples: Sequence[Completion]) -> str:
