@@ -175,6 +175,9 @@ def test_a_strangers_file_tells_what_was_understood_and_what_assumed(inspect, ru
         assert record[unknown] is None
     assert (record["vocabulary_size"], record["seq_length"]) == (9, 6)
     assert (record["assumed"], record["samples"]) == (found["assumed"][:1], [])
+    theirs.version = "2.1" + 90 * "\x1b"
+    theirs.write(Path("theirs.h5"))
+    assert len(inspect("theirs.h5")[0]["file"][1]) < 250
 
 
 def test_an_archive_of_keras_3_is_told_too(inspect):
@@ -216,12 +219,13 @@ def test_a_model_whose_numbers_overflow_is_told_without_samples(run):
     ],
 )
 def test_a_record_may_hold_anything(run, training):
-    texts = [{**OWN, "name": "x\x1b[2J\n", "sha256": "\x1b[2J"}]
+    texts = [{**OWN, "name": "x\x1b[2J\n", "sha256": "\x1b[2J"},
+             {**OWN, "name": "\x1b" * 9000, "kind": "\x1b" * 9000}]  # fmt: skip
     write_own_file(Path("m.h5"), SYMBOLS, training=training, texts=texts)
     result = run("inspect", "m.h5")
     assert (result.status, result.err) == (0, "")
     assert "\x1b" not in result.out
-    assert len(result.out) < 5000
+    assert len(result.out) < 9000
     assert r"x\x1b[2J\n: text" in result.out
     assert json.loads(run("inspect", "m.h5", "--json").out)["file"] == "m.h5"
 
@@ -273,6 +277,8 @@ def test_a_narrow_terminal_gets_lines_that_fit(run, monkeypatch):
     assert symbols[1:] in joined
     of_symbols = re.search(r"symbols .*\n(?= *reads )", facts, re.DOTALL)[0]
     assert {len(line) for line in of_symbols.splitlines()[:-1]} == {60}
+    monkeypatch.setenv("COLUMNS", "10")
+    assert run("inspect", "m.h5").status == 0
 
 
 def test_nothing_slow_is_imported(start, folder):

@@ -9,7 +9,7 @@ from keras_fixtures import FIXTURES, keras_2_lstm, keras_3_mixed, write_archive
 from model_files import EMBEDDING, UNITS, write_own_file
 
 from textgen.errors import ModelFileError
-from textgen.saving.model_file import inspect_model
+from textgen.saving.summary import inspect_model
 
 pytestmark = pytest.mark.usefixtures("read_here")
 

@@ -16,8 +16,8 @@ from textgen.errors import ModelFileError, as_command_line, shortened
 from textgen.evaluation.curve import curve_lines, read_history
 from textgen.evaluation.nats import describe
 from textgen.generation.batch import Completion, generate_many
-from textgen.saving.model_file import Inspected, inspect_model
 from textgen.saving.sandbox import Reader
+from textgen.saving.summary import Inspected, inspect_model
 from textgen.saving.trained_model import UNKNOWN_TEXT, TrainedModel
 from textgen.system.terminal import Parser, one_line, say, say_warnings, writer
 
@@ -35,7 +35,8 @@ SAMPLES, SAMPLE_CHARS, SAMPLE_SEED = 3, 200, 1
 LABEL_COLUMNS = 12
 MOST_COLUMNS = 100  # of a line, on a wide terminal
 MOST_SYMBOLS = 400  # that are shown
-CURVE_FIGURES = 40  # columns beside the blocks of a curve
+MOST_OF_VERSION = 40
+CURVE_FIGURES, LEAST_BLOCKS = 40, 8  # columns of a curve
 BLANKS = {END_OF_TEXT: "end of text", "\n": "newline", " ": "space", "\t": "tab"}
 
 
@@ -100,9 +101,10 @@ def _lines(found: Inspected, width: int) -> Iterator[tuple[str, str]]:
 def _of_file(found: Inspected) -> Iterator[str]:
     yield repr(str(found.path)) + (found.model.remark if found.model else "")
     program = "textgen" if found.model and found.model.metadata else "another program"
-    keras = f" with Keras {found.summary.keras}" if found.summary.keras else ""
+    keras = found.summary.keras
+    version = f" with Keras {shortened(keras, MOST_OF_VERSION)}" if keras else ""
     numbers = f"{found.size_bytes:,} bytes, {found.summary.weights:,} weights"
-    yield f"{numbers}; written by {program}{keras}"
+    yield f"{numbers}; written by {program}{version}"
 
 
 def _of_symbols(found: Inspected) -> str:
@@ -131,7 +133,8 @@ def _of_texts(model: TrainedModel | None) -> Iterator[str]:
             yield "a text that isn't known"
         else:
             part = f"{text.held_out:.1%} held out" if text.held_out else "all of it"
-            yield f"{text.name}: {text.kind}, {part}, SHA-256 {text.sha256[:12]}…"
+            told = f"{text.kind}, {part}, SHA-256 {text.sha256[:12]}…"
+            yield f"{shortened(text.name)}: {shortened(told)}"
 
 
 def _of_training(model: TrainedModel) -> Iterator[str]:
@@ -164,7 +167,9 @@ def _of_held_out(model: TrainedModel) -> Iterator[str]:
 
 
 def _of_curve(model: TrainedModel, width: int) -> list[str]:
-    return curve_lines(read_history(model.record), width - CURVE_FIGURES)
+    return curve_lines(
+        read_history(model.record), max(width - CURVE_FIGURES, LEAST_BLOCKS)
+    )
 
 
 def _as_json(found: Inspected, samples: Sequence[Completion]) -> str:

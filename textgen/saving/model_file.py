@@ -17,7 +17,6 @@ import os
 import stat
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +26,8 @@ from textgen.errors import ModelFileError, OutputError, shown, shown_path
 from textgen.saving.container import ADVICE, Contents, refusal, user_block
 from textgen.saving.find_model import find_models, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
-from textgen.saving.keras_network import build_model
 from textgen.saving.other_formats import saved_model
 from textgen.saving.sandbox import Reader
-from textgen.saving.summary import Summary, summarize
 from textgen.saving.trained_model import (
     TrainedModel,
     model_of_contents,
@@ -163,8 +160,8 @@ def load_model(
     if not isinstance(model, str | os.PathLike) or isinstance(os.fspath(model), bytes):
         raise refusal("the path or name of a model", shown(model))
     path = Path(model)
-    with _named(path):
-        return model_of_contents(_read(path, reader), path, vocabulary_from)
+    with named(path):
+        return model_of_contents(read_file(path, reader), path, vocabulary_from)
 
 
 def load_model_for(
@@ -202,54 +199,13 @@ def load_trainable(
     """
     is_name = isinstance(path, str) and is_model_name(path)
     path = find_models(str(path), "init_from")[0] if is_name else Path(path)
-    with _named(path):
-        return trainable(model_of_contents(_read(path), path, vocabulary_from))
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """A model file, and what was understood of it."""
-
-    path: Path
-    size_bytes: int
-    summary: Summary
-    model: TrainedModel | None  # None where its vocabulary isn't known
-
-
-def inspect_model(
-    model: str | os.PathLike[str],
-    vocabulary_from: str | os.PathLike[str] | None = None,
-    *,
-    reader: Reader | None = None,
-) -> Inspected:
-    """Open a model to tell about it; without a vocabulary there is less to tell.
-
-    Arguments and errors are those of `load_model`. What that warns of, of the file
-    itself, is among what the summary says to be assumed.
-    """
-    if isinstance(model, str) and is_model_name(model):
-        path = load_model_for(model, vocabulary_from, reader=reader).path
-        assert path is not None
-        return inspect_model(path, vocabulary_from)
-    path, opened = Path(model), None
-    with _named(path):
-        contents = _read(path, reader)
-        summary = summarize(contents, build_model(contents))
-        if contents.metadata is not None or vocabulary_from is not None:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                opened = model_of_contents(contents, path, vocabulary_from)
-            assumed = [*summary.assumed, *(str(each.message) for each in caught)]
-            if vocabulary_from is not None and Path(vocabulary_from).suffix != ".json":
-                text = shown_path(vocabulary_from)
-                assumed.append(f"its symbols are those of {text}, sorted")
-            summary = replace(summary, assumed=tuple(dict.fromkeys(assumed)))
-    return Inspected(path, path.stat().st_size, summary, opened)
+    with named(path):
+        return trainable(model_of_contents(read_file(path), path, vocabulary_from))
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let errors begin with the file."""
+def named(path: Path) -> Iterator[None]:
+    """Let a `ModelFileError` begin with the file."""
     try:
         yield
     except ModelFileError as error:
@@ -257,7 +213,8 @@ def _named(path: Path) -> Iterator[None]:
         raise ModelFileError(problem, error.advice) from error.__cause__
 
 
-def _read(path: Path, reader: Reader | None = None) -> Contents:
+def read_file(path: Path, reader: Reader | None = None) -> Contents:
+    """Read what a file contains, which is still to be checked; see `load_model`."""
     with reader or Reader() as reader:  # first, since it takes a while to get ready
         try:
             status = path.stat()

@@ -7,12 +7,15 @@ here stands as what.
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from textgen.errors import shown
+from textgen.errors import shown, shown_path
 from textgen.inference.weights import (
     BidirectionalWeights,
     GRUWeights,
@@ -21,10 +24,17 @@ from textgen.inference.weights import (
     Recurrent,
 )
 from textgen.saving.container import Contents
+from textgen.saving.find_model import is_model_name
 from textgen.saving.keras_config import Layer, Version, read_config, read_version
-from textgen.saving.keras_network import KerasModel
+from textgen.saving.keras_network import KerasModel, build_model
 from textgen.saving.keras_schema import IDLE_LAYERS, RECURRENT_LAYERS
-from textgen.saving.trained_model import assumptions_of
+from textgen.saving.model_file import load_model_for, named, read_file
+from textgen.saving.sandbox import Reader
+from textgen.saving.trained_model import (
+    TrainedModel,
+    assumptions_of,
+    model_of_contents,
+)
 
 # Two functions that had the same name.
 HARD_SIGMOIDS = {
@@ -76,6 +86,47 @@ def summarize(contents: Contents, model: KerasModel) -> Summary:
             *(f"{default} (layer {', '.join(x)})" for default, x in defaults.items()),
         ),
     )
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A model file, and what was understood of it."""
+
+    path: Path
+    size_bytes: int
+    summary: Summary
+    model: TrainedModel | None  # None where its vocabulary isn't known
+
+
+def inspect_model(
+    model: str | os.PathLike[str],
+    vocabulary_from: str | os.PathLike[str] | None = None,
+    *,
+    reader: Reader | None = None,
+) -> Inspected:
+    """Open a model to tell about it; without a vocabulary there is less to tell.
+
+    Arguments and errors are those of `load_model`. What that warns of, of the file
+    itself, is among what the summary says to be assumed.
+    """
+    if isinstance(model, str) and is_model_name(model):
+        path = load_model_for(model, vocabulary_from, reader=reader).path
+        assert path is not None
+        return inspect_model(path, vocabulary_from)
+    path, opened = Path(model), None
+    with named(path):
+        contents = read_file(path, reader)
+        summary = summarize(contents, build_model(contents))
+        if contents.metadata is not None or vocabulary_from is not None:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                opened = model_of_contents(contents, path, vocabulary_from)
+            assumed = [*summary.assumed, *(str(each.message) for each in caught)]
+            if vocabulary_from is not None and Path(vocabulary_from).suffix != ".json":
+                text = shown_path(vocabulary_from)
+                assumed.append(f"its symbols are those of {text}, sorted")
+            summary = replace(summary, assumed=tuple(dict.fromkeys(assumed)))
+    return Inspected(path, path.stat().st_size, summary, opened)
 
 
 def _line(layer: Layer) -> str:
