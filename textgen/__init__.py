@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from textgen.errors import TextgenError as TextgenError
     from textgen.errors import TrainingError as TrainingError
     from textgen.errors import VocabularyError as VocabularyError
-    from textgen.evaluation.nats import evaluate as evaluate
+    from textgen.evaluation.judging import evaluate as evaluate
     from textgen.generation.batch import generate_many as generate_many
     from textgen.generation.streaming import (
         UnknownSymbolsWarning as UnknownSymbolsWarning,
@@ -48,7 +48,7 @@ _MODULES = {
         *("TextgenError", "OptionError", "CorpusError", "VocabularyError"),
         *("ModelFileError", "OutputError", "CheckpointError", "TrainingError"),
     ],
-    "textgen.evaluation.nats": ["evaluate"],
+    "textgen.evaluation.judging": ["evaluate"],
     "textgen.generation.batch": ["generate_many"],
     "textgen.generation.streaming": [
         *("UnknownSymbolsWarning", "generate_output", "stream_output"),

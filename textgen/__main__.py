@@ -34,6 +34,14 @@ COMMANDS = {
         "complete the beginning of a text with a model",
         {"reader": Reader},  # it gets ready to read a model during the imports
     ),
+    "evaluate": Command(
+        "measure how well a model predicts a text",
+        {"reader": Reader},
+    ),
+    "inspect": Command(
+        "tell what a model file holds, and how it was trained",
+        {"reader": Reader},
+    ),
 }
 
 

@@ -44,8 +44,10 @@ def run(monkeypatch, capsysbinary) -> Callable[..., Result]:
     Its name is ``textgen``, or that of a command of it, which goes by its script.
     """
     monkeypatch.setattr(__main__, "prepare_process", lambda: None)
-    late = __main__.COMMANDS["generate"]._replace(early={"reader": lambda: None})
-    monkeypatch.setitem(__main__.COMMANDS, "generate", late)
+    for command, each in __main__.COMMANDS.items():
+        if "reader" in each.early:
+            late = each._replace(early={"reader": lambda: None})
+            monkeypatch.setitem(__main__.COMMANDS, command, late)
 
     def run_here(name: str, *arguments: object, text: bytes = b"") -> Result:
         given = list(map(str, arguments))

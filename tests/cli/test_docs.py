@@ -5,6 +5,8 @@ Trainings are cut to a few steps; the test command itself is what `.ci/run` call
 
 import gzip
 import importlib
+import json
+import os
 import re
 import shlex
 import subprocess
@@ -30,17 +32,20 @@ def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def commands(program: str) -> list[str]:
+def commands(beginning: str) -> list[str]:
     """The commands that README and guide show, each once."""
     lines = "\n".join(blocks("sh", README + GUIDE)).splitlines()
-    return list(dict.fromkeys(x for x in lines if x.startswith(f"python {program}")))
+    return list(dict.fromkeys(x for x in lines if x.startswith(beginning)))
 
 
 def run(arguments: list[str], folder: Path, text: str | None = None):
+    """Run a script of this clone, or ``-m`` a module of it."""
     program, *rest = arguments
+    is_module = program == "-m"
     return subprocess.run(
-        [sys.executable, ROOT / program, *rest],
+        [sys.executable, program if is_module else ROOT / program, *rest],
         cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         input=text,
         capture_output=True,
         encoding="utf-8",
@@ -87,14 +92,14 @@ def test_the_readme_is_one_page_with_two_commands_for_set_up():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", commands("train.py"))
+@pytest.mark.parametrize("command", commands("python train.py"))
 def test_training_commands(command, workplace):
     result = run(shortened(command), workplace)
     assert result.returncode == 0, result.stderr
     assert (workplace / result.stdout.strip()).stat().st_size > 1000
 
 
-@pytest.mark.parametrize("command", commands("generate.py"))
+@pytest.mark.parametrize("command", commands("python generate.py"))
 def test_completing_commands(command, workplace):
     command, _, file = command.partition(" < ")
     text = (workplace / file).read_text() if file else None
@@ -105,6 +110,25 @@ def test_completing_commands(command, workplace):
         assert result.stdout.startswith(words[words.index("--prompt") + 1])
     if file or "--prompt" in words or "--count" in words:
         assert result.stdout.strip()
+
+
+@pytest.mark.parametrize("command", commands("textgen "))
+def test_other_commands(command, workplace):
+    result = run(["-m", *shlex.split(command)], workplace)
+    assert result.returncode == 0, result.stderr
+    if "--json" in command:
+        assert json.loads(result.stdout)["text"] == "story.txt"
+
+
+def test_the_table_of_an_evaluation_is_what_is_printed(tmp_path):
+    """But for the last digit of what other versions of the libraries compress."""
+    (shown,) = re.findall(r"(?s)console\n\$ (textgen .*?)\n(.*?)```", GUIDE)
+    result = run(["-m", *shlex.split(shown[0])], tmp_path)
+    figure = r"\d+\.\d+"
+    assert re.sub(figure, "", result.stdout) == re.sub(figure, "", shown[1])
+    expected = [float(x) for x in re.findall(figure, shown[1])]
+    received = [float(x) for x in re.findall(figure, result.stdout)]
+    assert received == pytest.approx(expected, abs=0.02)
 
 
 @pytest.mark.slow
@@ -122,8 +146,10 @@ def test_python_code(document, workplace):
 
 def test_every_option_in_readme_and_guide_exists(tmp_path):
     known = set()
-    for program in ("train.py", "generate.py"):
-        shown = run([program, "--help"], tmp_path).stdout
+    scripts = (["train.py"], ["generate.py"])
+    others = (["-m", "textgen", name] for name in ("evaluate", "inspect"))
+    for command in (*scripts, *others):
+        shown = run([*command, "--help"], tmp_path).stdout
         known |= set(re.findall(r"--[a-z][a-z-]+", shown))
     assert {"--help", "--corpus", "--prompt"} <= known
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README + GUIDE))

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +8,14 @@ from fakes import random_network
 
 from textgen.config import Config, ModelConfig, WindowConfig
 from textgen.data.vocabulary import Vocabulary
-from textgen.errors import OptionError, VocabularyError
 from textgen.evaluation.nats import (
     bits_per_char,
     cross_entropy,
     describe,
-    evaluate,
     held_out_nats,
+    losses,
     perplexity,
 )
-from textgen.generation.streaming import UnknownSymbolsWarning
 from textgen.inference.decoder import Decoder
 from textgen.saving.trained_model import TrainedModel
 
@@ -170,45 +169,18 @@ def test_cross_entropy_of_huge_logits_is_finite():
     assert np.isfinite(cross_entropy(logits, np.array([1, 1]))).all()
 
 
-def test_evaluate_is_the_mean_in_all_units():
-    model, text = trained_model(), "abcdef\nfed"
-    found = evaluate(model, text)
-    nats = held_out_nats(model, model.vocabulary.encode(text))
-    assert (found.characters, found.nats_per_char) == (len(text) - 1, nats)
-    assert found.bits_per_char == pytest.approx(nats / math.log(2))
-    assert found.perplexity == pytest.approx(math.exp(nats))
-
-
-@pytest.mark.parametrize("text", ["abc\nf\nee", "\nabc\n\nf\nee\n"])
-def test_evaluate_reads_lines_whole_and_skips_empty_ones(text):
-    model = trained_model("lines")
-    found = evaluate(model, text)
-    assert found.characters == len("abc\nf\nee\n")
-    assert found.nats_per_char == held_out_nats(model, line_ids("abc", "f", "ee"))
-
-
-@pytest.mark.parametrize(("kind", "parts"), [("lines", 2), ("text", 2), ("text", 1)])
-def test_evaluate_reads_documents_with_their_ends(kind, parts):
-    symbols = "\0abcdef\n"
-    model = trained_model(kind, symbols=symbols)
-    texts = ["ab\nc", "de"][:parts]
-    found = evaluate(model, "\0".join(texts))
-    assert found.characters == sum(len(text) + 1 for text in texts)
-    whole = "".join(f"\0{text}" for text in texts) + "\0"
-    ids = np.array([symbols.index(symbol) for symbol in whole], np.uint8)
-    assert found.nats_per_char == held_out_nats(model, ids)
-
-
-def test_evaluate_names_unknown_symbols_and_refuses_too_short_texts():
-    model = trained_model()
-    with pytest.warns(UnknownSymbolsWarning, match="'A'"):
-        folded = evaluate(model, "Abc")
-    assert folded == evaluate(model, "abc")
-    with pytest.raises(VocabularyError):
-        evaluate(model, "Abc", strict=True)
-    for kind, text in [("text", "a"), ("text", ""), ("lines", "")]:
-        with pytest.raises(OptionError, match="too short"):
-            evaluate(trained_model(kind), text)
+@pytest.mark.parametrize("kind", ["text", "lines"])
+def test_what_the_model_thought_the_likeliest_is_counted(kind):
+    model = trained_model(kind)
+    right = places = 0
+    for ids in [random_ids(60)] if kind == "text" else map(line_ids, WORDS):
+        decoder = Decoder(model.network)
+        for symbol, target in pairwise(ids):
+            right += int(decoder.step(int(symbol))[0].argmax()) == target
+            places += 1
+    parts = list(losses(model, random_ids(60) if kind == "text" else LINES))
+    assert sum(part.right for part in parts) == right > 0
+    assert sum(part.symbols for part in parts) == places
 
 
 @pytest.mark.parametrize("symbols", [1, 2, 8, 61])

@@ -90,7 +90,7 @@ def unfinished(shipped, monkeypatch) -> set[str]:
     def of_contents(contents, path, vocabulary_from):
         return SimpleNamespace(path=path, is_unfinished=path.name in names)
 
-    monkeypatch.setattr(model_file, "_read", lambda path, reader: None)
+    monkeypatch.setattr(model_file, "read_file", lambda path, reader: None)
     monkeypatch.setattr(model_file, "model_of_contents", of_contents)
     Path("models/sonnets.h5").touch()
     return names

@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 from textgen.config import PRESETS, ModelConfig, Settings, TrainingConfig, WindowConfig
-from textgen.errors import as_command_line, option_name
+from textgen.errors import TextgenError, as_command_line, option_name
 from textgen.system.terminal import Parser, number, whole_number
 
 TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (str, "TEXT")}
+
+
+def add_model(parser: Parser) -> None:
+    """Add the positional MODEL, and what a model of another program needs."""
+    # fmt: off
+    parser.add_argument("model", metavar="MODEL", help="a model file, or a name such "
+        "as sonnets: models/NAME.h5, else models/NAME-pretrained.h5")
+    parser.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
+        "vocabulary, of another program: the text that it was trained on, or the "
+        "symbols that the program saved as .json")
+    # fmt: on
+
+
+@contextlib.contextmanager
+def positional(*keywords: str) -> Iterator[None]:
+    """Let errors write these keywords as MODEL, and not as the option --model."""
+    try:
+        yield
+    except TextgenError as error:
+        for keyword in keywords:
+            named = f"`{keyword}`", keyword.upper()
+            error.problem = error.problem.replace(*named)
+            error.advice = error.advice.replace(*named)
+        raise
 
 
 def add_config_options(parser: Parser) -> None:

@@ -10,16 +10,11 @@ symbols that have so many before them.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from textgen.data.vocabulary import end_symbol
-from textgen.errors import OptionError
-from textgen.generation.streaming import as_model, known_ids
 from textgen.inference.decoder import AnyDecoder, Decoder
 from textgen.saving.trained_model import TrainedModel
 
@@ -56,39 +51,12 @@ def describe(nats: float) -> str:
     )
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """How well a model predicts a text."""
+class Losses(NamedTuple):
+    """Sums over the symbols of a text, or of a part of it, that were predicted."""
 
-    characters: int  # how many were predicted; of lines their ends, too
-    nats_per_char: float  # mean cross-entropy
-    bits_per_char: float
-    perplexity: float  # exp of `nats_per_char`
-
-
-def evaluate(
-    model: TrainedModel | str | os.PathLike | None, text: str, *, strict: bool = False
-) -> Evaluation:
-    """Measure how well a model predicts a text.
-
-    Args:
-        model: as for `textgen.generate_output`.
-        text: what to predict: all but its first character; by a model of lines, each
-            line with its end; by one of several documents, all with its end.
-        strict: refuse symbols that the model has never seen, rather than fold or skip
-            them.
-
-    Raises:
-        TextgenError: as `textgen.generate_output`, or if the text is too short.
-    """
-    model = as_model(model)
-    if end := end_symbol(model.kind, model.vocabulary):
-        text = end.join(["", *filter(None, text.split(end)), ""])
-    nats, characters = _sum_of_losses(model, known_ids(model, text, strict), None, 0)
-    if not characters:
-        raise OptionError(f"`text` is too short to be measured: {len(text):,} symbols")
-    mean = nats / characters
-    return Evaluation(characters, mean, bits_per_char(mean), perplexity(mean))
+    nats: float  # of their cross-entropies
+    symbols: int
+    right: int  # how many of them the model thought the likeliest
 
 
 def held_out_nats(
@@ -106,14 +74,24 @@ def held_out_nats(
     them in the text or, of ``lines``, in the line with its leading end symbol. If there
     is none, the mean is NaN.
     """
-    nats, symbols = _sum_of_losses(model, ids, max_symbols, after_chars)
+    nats, symbols = 0.0, 0
+    for part in losses(model, ids, max_symbols, after_chars=after_chars):
+        nats += part.nats
+        symbols += part.symbols
     return nats / symbols if symbols else math.nan
 
 
-def _sum_of_losses(
-    model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
-) -> tuple[float, int]:
-    """Return the sum of the losses that count, in nats, and their number."""
+def losses(
+    model: TrainedModel,
+    ids: np.ndarray,
+    max_symbols: int | None = None,
+    *,
+    after_chars: int = 0,
+) -> Iterator[Losses]:
+    """Yield the losses of a text part by part, as they are measured.
+
+    The arguments are those of `held_out_nats`.
+    """
     if model.kind == "lines":
         read = _line_readings
     elif model.windows.targets == "last":
@@ -121,18 +99,16 @@ def _sum_of_losses(
     else:
         read = _text_readings
     vocabulary_size = model.network.vocabulary_size
-    nats, symbols = 0.0, 0
     readings = read(model, ids, max_symbols, after_chars)
     for decoder, inputs, targets, counted in readings:
         block = max(1, BLOCK_FLOATS // (decoder.batch_size * vocabulary_size))
         for start in range(0, len(inputs), block):
             part = slice(start, start + block)
             logits = np.array([decoder.step(row).copy() for row in inputs[part]])
-            kept = counted[part]
-            losses = cross_entropy(logits[kept], targets[part][kept])
-            nats += float(losses.sum())
-            symbols += losses.size
-    return nats, symbols
+            kept, wanted = logits[counted[part]], targets[part][counted[part]]
+            nats = cross_entropy(kept, wanted).sum()
+            right = int(np.count_nonzero(kept.argmax(axis=-1) == wanted))
+            yield Losses(float(nats), wanted.size, right)
 
 
 class _Reading(NamedTuple):

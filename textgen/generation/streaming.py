@@ -192,11 +192,11 @@ def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarra
         return model.vocabulary.encode(text)
     fitted = model.vocabulary.fit(text)
     if note := fitted.describe():
-        warnings.warn(note, UnknownSymbolsWarning, stacklevel=_callers_level())
+        warnings.warn(note, UnknownSymbolsWarning, stacklevel=callers_level())
     return model.vocabulary.encode(fitted.text)
 
 
-def _callers_level() -> int:
+def callers_level() -> int:
     """Return the `stacklevel` that names the first caller outside this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals["__name__"].startswith("textgen."):

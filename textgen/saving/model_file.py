@@ -160,8 +160,8 @@ def load_model(
     if not isinstance(model, str | os.PathLike) or isinstance(os.fspath(model), bytes):
         raise refusal("the path or name of a model", shown(model))
     path = Path(model)
-    with _named(path):
-        return model_of_contents(_read(path, reader), path, vocabulary_from)
+    with named(path):
+        return model_of_contents(read_file(path, reader), path, vocabulary_from)
 
 
 def load_model_for(
@@ -199,13 +199,13 @@ def load_trainable(
     """
     is_name = isinstance(path, str) and is_model_name(path)
     path = find_models(str(path), "init_from")[0] if is_name else Path(path)
-    with _named(path):
-        return trainable(model_of_contents(_read(path), path, vocabulary_from))
+    with named(path):
+        return trainable(model_of_contents(read_file(path), path, vocabulary_from))
 
 
 @contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let errors begin with the file."""
+def named(path: Path) -> Iterator[None]:
+    """Let a `ModelFileError` begin with the file."""
     try:
         yield
     except ModelFileError as error:
@@ -213,7 +213,8 @@ def _named(path: Path) -> Iterator[None]:
         raise ModelFileError(problem, error.advice) from error.__cause__
 
 
-def _read(path: Path, reader: Reader | None = None) -> Contents:
+def read_file(path: Path, reader: Reader | None = None) -> Contents:
+    """Read what a file contains, which is still to be checked; see `load_model`."""
     with reader or Reader() as reader:  # first, since it takes a while to get ready
         try:
             status = path.stat()

@@ -91,13 +91,13 @@ class TrainedModel:
         place = "in memory" if self.path is None else shown_path(self.path)
         facts = [self.kind, *_layer_names(self.network)]
         facts.append(f"{len(self.vocabulary):,} symbols")
-        figure = self._record.get("held_out_nats_per_char")
+        figure = self.record.get("held_out_nats_per_char")
         if isinstance(figure, float):
             facts.append(f"{figure:.3f} nats per character held out")
         return f"<TrainedModel {place}: {shortened(', '.join(facts))}>"
 
     @property
-    def _record(self) -> Mapping[str, Any]:
+    def record(self) -> Mapping[str, Any]:
         """What the metadata say of the training, if they do."""
         record = self.metadata.get("training")
         return record if isinstance(record, dict) else {}
@@ -110,7 +110,7 @@ class TrainedModel:
     @property
     def is_unfinished(self) -> bool:
         """Whether its training was interrupted, or diverged."""
-        return is_unfinished(self._record)
+        return is_unfinished(self.record)
 
     @property
     def remark(self) -> str:
@@ -218,17 +218,24 @@ def _foreign_model(
     windows = WindowConfig(window, targets=keras_model.targets)
     _check_window(network, windows)
     vocabulary = read_vocabulary(vocabulary_from, network.vocabulary_size)
+    for assumption in assumptions_of(keras_model):
+        warnings.warn(assumption, stacklevel=2)
+    return TrainedModel(network, vocabulary, "text", Config(windows=windows), {}, path)
+
+
+def assumptions_of(keras_model: KerasModel) -> list[str]:
+    """Return what is assumed of how another program's model is shown a text."""
+    assumptions, size = [], keras_model.network.vocabulary_size
     if keras_model.divides_ids:
         scale = "the symbols' numbers divided by how many symbols there are"
-        warnings.warn(
+        assumptions.append(
             f"the model reads one number a symbol: {scale}, from 0 to "
-            f"{len(vocabulary) - 1} / {len(vocabulary)}, are assumed",
-            stacklevel=2,
+            f"{size - 1} / {size}, are assumed"
         )
-    if keras_model.seq_length is None and windows.targets == "last":
+    if keras_model.seq_length is None and keras_model.targets == "last":
         unknown = "the model file doesn't say how many symbols its windows had"
-        warnings.warn(f"{unknown}: it is given the last {window}", stacklevel=2)
-    return TrainedModel(network, vocabulary, "text", Config(windows=windows), {}, path)
+        assumptions.append(f"{unknown}: it is given the last {USUAL_SEQ_LENGTH}")
+    return assumptions
 
 
 def _check_window(network: Network, windows: WindowConfig) -> None:

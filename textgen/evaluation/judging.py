@@ -1,0 +1,245 @@
+"""How well a model predicts a text, beside what learns the text while it reads it.
+
+    evaluate           judges a text, or the part of its own that the model never saw
+    evaluate_corpus    the same, of a text that was read by `textgen.data.corpus`
+
+A text is measured as `textgen.evaluation.nats` says, and the references
+(`textgen.evaluation.references`) read the very same symbols.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from textgen.data.corpus import Corpus
+from textgen.data.vocabulary import (
+    END_OF_TEXT,
+    END_SYMBOL,
+    Fitted,
+    Vocabulary,
+    end_symbol,
+)
+from textgen.errors import OptionError, checks_keywords, shown
+from textgen.evaluation.nats import bits_per_char, losses, perplexity
+from textgen.evaluation.references import MOST_CHARS, reference_nats
+from textgen.evaluation.seen import own_corpus, unseen_share, was_trained_on
+from textgen.generation.streaming import (
+    UnknownSymbolsWarning,
+    as_model,
+    callers_level,
+)
+from textgen.saving.trained_model import TrainedModel
+
+PIECE_CHARS = 1 << 18  # of a corpus, made text at once
+Progress = Callable[[int, int], None]  # told how many symbols are done, and of how many
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a model predicts a text, and what the references make of it."""
+
+    characters: int  # how many were predicted; of lines their ends, too
+    nats_per_char: float  # mean cross-entropy
+    bits_per_char: float
+    perplexity: float  # exp of `nats_per_char`
+    accuracy: float  # share of them that the model thought the likeliest
+    references: Mapping[str, float]  # nats per character of ``n-gram``, ``bz2``, ``xz``
+    reference_characters: int  # so many at the beginning are what these have read
+    trained_on: bool | None  # whether the model was, on this text; None: not known
+    changed: int = 0  # characters, unknown to the model, that were folded or skipped
+
+
+@checks_keywords
+def evaluate(
+    model: TrainedModel | str | os.PathLike | None,
+    text: str | None = None,
+    *,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure how well a model predicts a text, beside an n-gram, bz2 and xz.
+
+    Args:
+        model: as for `textgen.generate_output`.
+        text: what to predict: all but its first character; by a model of lines, each
+            line with its end; by one of several documents, all with its end; by one
+            that was trained on targets ``last``, each character after a full window.
+            None means the part of its own text that the
+            model never saw, if that is a named corpus or lies in the current folder.
+        strict: refuse symbols that the model has never seen, rather than fold or skip
+            them.
+        progress: is called with how many symbols are measured, and of how many.
+
+    Returns:
+        The figures. The references begin with nothing and learn the text while they
+        read it; before a held-out part they have read the rest of the text.
+
+    Raises:
+        OptionError: if the text is too short; nothing of its own was held out, or it
+            can't be found.
+        VocabularyError: for unknown symbols if ``strict``.
+        ModelFileError: if the model can't be found or read.
+
+    Warns:
+        UnknownSymbolsWarning: names the symbols that were folded or skipped.
+    """
+    model = as_model(model)
+    if text is None:
+        corpus = own_corpus(model)
+        return evaluate_corpus(
+            model, corpus, held_out=True, strict=strict, progress=progress
+        )
+    if not isinstance(text, str):
+        raise OptionError(f"`text` must be text, but was {shown(text)}")
+    sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    if end := end_symbol(model.kind, model.vocabulary):
+        text = end.join(["", *filter(None, text.split(end)), ""])
+    text_read = _Read(model, [text], strict)
+    return _judged(model, text_read, was_trained_on(model, sha256), progress)
+
+
+def evaluate_corpus(
+    model: TrainedModel,
+    corpus: Corpus,
+    *,
+    held_out: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Measure how well a model predicts a corpus, or the part that it never saw.
+
+    The corpus was read as the model's kind. With ``held_out``, an `OptionError` says
+    that the model wasn't trained on it, or was on all of it. What else there is, is as
+    for `evaluate`.
+    """
+    if not held_out:
+        text = _Read(model, _texts(corpus, corpus.ids), strict)
+        return _judged(model, text, was_trained_on(model, corpus.sha256), progress)
+    split = corpus.split(_held_out_share(model, corpus))
+    text = _Read(model, _texts(corpus, split.held_out), strict)
+    before = _Read(model, _texts(corpus, split.training), strict=False).ids
+    return _judged(model, text, False, progress, before)
+
+
+def _held_out_share(model: TrainedModel, corpus: Corpus) -> float:
+    share = unseen_share(model, corpus.kind, corpus.sha256)
+    if share is None:
+        raise OptionError(
+            "`held_out` is for a text that the model was trained on, but it wasn't on "
+            f"{shown(corpus.name)}, as it is now",
+            "leave it out to measure all of that text",
+        )
+    if not share:
+        raise OptionError(
+            f"the model was trained on all of {shown(corpus.name)}, and nothing of it "
+            "was held out",
+            "measure another text",
+        )
+    return share
+
+
+def _judged(
+    model: TrainedModel,
+    text: _Read,
+    trained_on: bool | None,
+    progress: Progress | None,
+    before: np.ndarray | None = None,
+) -> Evaluation:
+    """Measure a text; the references have read ids ``before`` (M,) it."""
+    ids, first = text.ids, _first_place(model)
+    nats, characters, right = 0.0, 0, 0
+    for part in losses(model, ids):
+        nats += part.nats
+        characters += part.symbols
+        right += part.right
+        if progress is not None:
+            progress(characters, len(ids) - first)
+    if not characters:
+        wanted = "a line" if model.kind == "lines" else f"more than {first:,} symbols"
+        raise OptionError(
+            f"`text` is too short to be measured: it needs {wanted} that the model "
+            f"knows, but has {len(ids):,} symbols"
+        )
+    text.warn()
+    end_id = model.end_id if model.kind == "lines" else None
+    mean = nats / characters
+    return Evaluation(
+        characters,
+        mean,
+        bits_per_char(mean),
+        perplexity(mean),
+        right / characters,
+        reference_nats(ids, model.vocabulary, end_id, before=before, first=first),
+        min(characters, MOST_CHARS),
+        trained_on,
+        text.changed,
+    )
+
+
+def _first_place(model: TrainedModel) -> int:
+    """Return where the first symbol stands that a model predicts."""
+    if model.kind == "text" and model.windows.targets == "last":
+        return model.windows.seq_length
+    return 1
+
+
+def _texts(corpus: Corpus, ids: np.ndarray) -> Iterator[str]:
+    """Yield a corpus' ids as text, in pieces."""
+    for start in range(0, len(ids), PIECE_CHARS):
+        yield corpus.vocabulary.decode(ids[start : start + PIECE_CHARS])
+
+
+class _Read:
+    """A text in a model's ids, and which symbols had to be folded or skipped for it."""
+
+    def __init__(
+        self, model: TrainedModel, pieces: Iterable[str], strict: bool
+    ) -> None:
+        """Read a text that comes in pieces; if ``strict``, nothing is changed."""
+        self.changed = 0  # characters
+        self._given = 0
+        self._stand_ins: dict[str, str] = {}
+        vocabulary = model.vocabulary
+        ids = [np.empty(0, vocabulary.dtype)]
+        for piece in pieces:
+            if END_OF_TEXT not in vocabulary:  # it knows no documents
+                piece = piece.replace(END_OF_TEXT, END_SYMBOL)
+            self._given += len(piece)
+            if not strict:
+                piece = self._fitted(vocabulary, piece)
+            ids.append(vocabulary.encode(piece))
+        self.ids = np.concatenate(ids)  # (N,)
+        if model.kind == "lines" and len(self.ids):
+            # A line all of whose symbols were skipped is none.
+            is_end = self.ids == model.end_id
+            follows_end = np.concatenate([[False], is_end[:-1]])
+            self.ids = self.ids[~(is_end & follows_end)]
+
+    def _fitted(self, vocabulary: Vocabulary, piece: str) -> str:
+        fitted = vocabulary.fit(piece)
+        replaced = dict(fitted.folded) | dict.fromkeys(fitted.skipped, "")
+        self._stand_ins |= replaced
+        self.changed += sum(map(piece.count, replaced))
+        return fitted.text
+
+    def warn(self) -> None:
+        """Say which symbols were changed, if any, and how many characters these are."""
+        stand_ins = self._stand_ins.items()
+        fitted = Fitted(
+            "",
+            folded=tuple((old, new) for old, new in stand_ins if new),
+            skipped=tuple(old for old, new in stand_ins if not new),
+        )
+        if note := fitted.describe():
+            share = f"{self.changed:,} of {self._given:,} characters"
+            warnings.warn(
+                f"{note}: {share}; all figures are of the text so changed",
+                UnknownSymbolsWarning,
+                stacklevel=callers_level(),
+            )
