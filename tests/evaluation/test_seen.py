@@ -53,7 +53,8 @@ def test_a_text_is_known_by_its_hash(texts, sha256, expected):
     ],
 )
 def test_what_no_training_saw_is_the_least_that_one_held_out(texts, kind, expected):
-    assert unseen_share(model_of(*texts), kind, VERSE.sha256) == expected
+    corpus = SimpleNamespace(kind=kind, sha256=VERSE.sha256)
+    assert unseen_share(texts, corpus) == expected
 
 
 @pytest.mark.parametrize(

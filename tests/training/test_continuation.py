@@ -16,7 +16,6 @@ from textgen.training.continuation import (
     continued_config,
     epochs_worth,
     seen_remark,
-    unseen_share,
 )
 
 SEEN, NEW = "5" * 64, "4" * 64
@@ -144,7 +143,6 @@ def test_a_figure_that_may_be_of_text_seen_before_says_so():
     assert "isn't known" in seen_remark(corpus(), (UNKNOWN_TEXT, FIRST))
     assert "other contents" in seen_remark(corpus(name="novels"), (FIRST,))
     assert seen_remark(corpus(name="novels", sha256=SEEN), (FIRST,)) == ""
-    assert unseen_share(corpus(), (FIRST,)) is None
 
 
 def test_a_model_remembers_the_texts_of_all_its_ancestors(prose, names, tmp_path):

@@ -128,7 +128,7 @@ def evaluate_corpus(
 
 
 def _held_out_share(model: TrainedModel, corpus: Corpus) -> float:
-    share = unseen_share(model, corpus.kind, corpus.sha256)
+    share = unseen_share(model.texts, corpus)
     if share is None:
         raise OptionError(
             "`held_out` is for a text that the model was trained on, but it wasn't on "

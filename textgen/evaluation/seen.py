@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
 from textgen.data.sources import named_corpora
 from textgen.errors import CorpusError, OptionError, shown
-from textgen.saving.trained_model import TrainedModel
+from textgen.saving.trained_model import TrainedModel, TrainedText
 
 
 def was_trained_on(model: TrainedModel, sha256: str) -> bool | None:
@@ -24,19 +25,19 @@ def was_trained_on(model: TrainedModel, sha256: str) -> bool | None:
     return None if None in hashes else False
 
 
-def unseen_share(model: TrainedModel, kind: str, sha256: str) -> float | None:
-    """Return the share of a text that no training on it has seen; None if none was.
+def unseen_share(texts: Sequence[TrainedText], corpus: Corpus) -> float | None:
+    """Return the share of a corpus that no training on it has seen; None if none was.
 
     Read as another kind, it was split in another way, so that all may have been seen.
     """
-    same = [text for text in model.texts if text.sha256 == sha256]
-    shares = [text.held_out if text.kind == kind else 0.0 for text in same]
+    same = [text for text in texts if text.sha256 == corpus.sha256]
+    shares = [text.held_out if text.kind == corpus.kind else 0.0 for text in same]
     return min(shares, default=None)
 
 
 def seen_remark(model: TrainedModel, corpus: Corpus) -> str:
     """Return the line that a figure of a whole text needs; mostly none, ""."""
-    share = unseen_share(model, corpus.kind, corpus.sha256)
+    share = unseen_share(model.texts, corpus)
     if share is not None:
         if not share:
             return "the model was trained on this text"

@@ -26,6 +26,7 @@ from typing import Any
 from textgen.config import Config
 from textgen.data.corpus import Corpus
 from textgen.errors import OptionError, shown
+from textgen.evaluation.seen import unseen_share
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.training import schedule
 from textgen.training.budget import RATE_FACTOR, peak_rate
@@ -60,7 +61,7 @@ def continued_config(
                 f"`{name}` must be the saved model's {ours}, but was {wanted}: "
                 "leave it out, or train without `init_from`"
             )
-    unseen = unseen_share(corpus, start.texts)
+    unseen = unseen_share(start.texts, corpus)
     held_out = _held_out(unseen, overrides.get("held_out"))
     chars = max(1, round(len(corpus.ids) * (1 - held_out)))
     per_batch = BATCH_SIZE * saved.windows.seq_length
@@ -101,17 +102,6 @@ def first_rate(start: TrainedModel) -> float:
         return peak_rate(model.layers, model.units, "cosine")
     averaged = first.schedule == "averaged"
     return first.learning_rate / (RATE_FACTOR if averaged else 1)
-
-
-def unseen_share(corpus: Corpus, texts: Sequence[TrainedText]) -> float | None:
-    """Return the share of a text that none of the trainings on it has seen.
-
-    None if there was none. Read as another kind, it was split in another way, so that
-    all of it may have been seen.
-    """
-    same = [text for text in texts if text.sha256 == corpus.sha256]
-    shares = [text.held_out if text.kind == corpus.kind else 0.0 for text in same]
-    return min(shares, default=None)
 
 
 def seen_remark(corpus: Corpus, texts: Sequence[TrainedText]) -> str:
