@@ -43,10 +43,11 @@ from benchmarks.harness.contest import run, say
 from benchmarks.harness.worker import BenchmarkError
 from benchmarks.quality.novelty_figures import Names, Recital, judge_names, recitals
 from textgen.data.corpus import Corpus, Split, load_corpus
-from textgen.data.sources import data_folder, named_corpora
+from textgen.data.sources import named_corpora
 from textgen.data.vocabulary import END_SYMBOL
 from textgen.generation.batch import generate_many
 from textgen.generation.streaming import generate_output
+from textgen.saving.find_model import pretrained
 from textgen.saving.model_file import TrainedModel, load_model
 
 TEXT_CHARS = 100_000
@@ -171,7 +172,7 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     # fmt: off
     add("models", metavar="MODEL.h5", nargs="*", type=report.existing_file,
-        help="(default: the pretrained models)")
+        help="(default: the pretrained ones of named corpora)")
     add("--text", metavar="FILE", type=report.existing_file, action="append",
         help="a text that the model was "
         "trained on, if it is no named corpus or was not the last one; may be given "
@@ -191,8 +192,10 @@ def main() -> None:
     """Do what the command line says."""
     options = parse_arguments()
     print(report.describe_machine())
-    pretrained = sorted(data_folder("models").glob("*-pretrained.h5"))
-    for path in [Path(name) for name in options.models] or pretrained:
+    of_named_corpora = [
+        path for path in map(pretrained, named_corpora()) if path.exists()
+    ]
+    for path in [Path(name) for name in options.models] or of_named_corpora:
         judge_file(path, options)
 
 
