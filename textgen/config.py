@@ -27,6 +27,7 @@ from textgen.system.checks import LARGEST, check_choice, check_number
 DEFAULT_CORPUS = "sonnets"
 LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
 MAX_SEED = 2**32 - 1
+MOST_MINUTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class TrainingConfig(Settings):
         highest=2**40)
     minutes: float | None = _setting(None, "time for everything at the most, from "
         "start to saved model; without a `preset` the network is sized for it",
-        highest=10_000_000, above=True)
+        highest=MOST_MINUTES, above=True)
     precision: str = _setting("auto", "of matrix products: float32, bfloat16, or auto, "
         "bfloat16 where the processor has it",
         choices=("auto", "float32", "bfloat16"))
