@@ -116,9 +116,8 @@ class TrainingConfig(Settings):
     batch_size: int = _setting(32, "windows of a step",
         lowest=1, highest=65_536)
     learning_rate: float = _setting(3e-3, "peak rate", highest=100, above=True)
-    schedule: str = _setting("cosine", "of the learning rate after its warm-up: "
-        "cosine, down to a hundredth of the peak; constant; or averaged, constant and "
-        "with a running average of the weights saved",
+    schedule: str = _setting("cosine", "of the rate after warm-up: cosine, down to a "
+        "hundredth of the peak; constant; or averaged, constant with averaged weights",
         choices=("cosine", "constant", "averaged"))
     warmup_steps: int = _setting(100, "steps of a rising rate at first, a tenth of all "
         "at most")
