@@ -27,6 +27,7 @@ from textgen.system.checks import LARGEST, check_choice, check_number
 DEFAULT_CORPUS = "sonnets"
 LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
 MAX_SEED = 2**32 - 1
+MOST_MINUTES = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,8 @@ class TrainingConfig(Settings):
     batch_size: int = _setting(32, "windows of a step",
         lowest=1, highest=65_536)
     learning_rate: float = _setting(3e-3, "peak rate", highest=100, above=True)
-    schedule: str = _setting("cosine", "of the learning rate after its warm-up: "
-        "cosine, down to a hundredth of the peak; constant; or averaged, constant and "
-        "with a running average of the weights saved",
+    schedule: str = _setting("cosine", "of the rate after warm-up: cosine, down to a "
+        "hundredth of the peak; constant; or averaged, constant with averaged weights",
         choices=("cosine", "constant", "averaged"))
     warmup_steps: int = _setting(100, "steps of a rising rate at first, a tenth of all "
         "at most")
@@ -131,7 +131,7 @@ class TrainingConfig(Settings):
         highest=2**40)
     minutes: float | None = _setting(None, "time for everything at the most, from "
         "start to saved model; without a `preset` the network is sized for it",
-        highest=10_000_000, above=True)
+        highest=MOST_MINUTES, above=True)
     precision: str = _setting("auto", "of matrix products: float32, bfloat16, or auto, "
         "bfloat16 where the processor has it",
         choices=("auto", "float32", "bfloat16"))

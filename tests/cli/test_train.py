@@ -7,6 +7,8 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -14,12 +16,21 @@ from pathlib import Path
 import pytest
 
 from textgen.saving.model_file import load_model
+from textgen.training import snapshots
 from textgen.training.checkpoint import read_checkpoint
+
+with contextlib.suppress(ImportError):  # POSIX only
+    import fcntl
+    import pty
+    import termios
+
+ROOT = Path(__file__).parents[2]
 
 TINY = ("--steps", "2", "--layers", "1", "--units", "4", "--window", "4",
         "--batch-size", "4")  # fmt: skip
 TEXT = "Now is the hour; the sea, the hill, and all between, lie still.\n" * 12
 LETTERS = ("--corpus", "letters.txt")
+posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
 
 @pytest.fixture
@@ -123,20 +134,120 @@ def test_an_earlier_model_is_kept_and_that_is_said(train, trained):
 
 def test_resuming_as_documented(train, letters):
     corpus = (*LETTERS, "--resume")
-    assert "there is no checkpoint" in train(*corpus, *TINY).err.splitlines()[0]
+    kept = (*corpus, "--keep-checkpoint")
+    assert "there is no checkpoint" in train(*kept, *TINY).err.splitlines()[0]
     train(*corpus, "--units", 5).assert_refused("--units must be what this training")
     finished = train(*corpus)
     assert (finished.status, finished.out) == (0, "models/letters.h5\n")
     assert "this training is finished, all its 2 steps are in" in finished.err
     assert "--steps 4" in finished.err
     assert finished.err.count("\n") == 1
+    assert listed() == ["letters.checkpoint", "letters.h5"]
     assert "going on at step 2 of 4, about " in train(*corpus, "--steps", 4).err
     assert load_model("models/letters.h5").metadata["training"]["steps"] == 4
-    assert Path("models", "letters.previous.h5").exists()
+    assert listed() == ["letters.h5", "letters.previous.h5"]
 
 
-def test_checkpoints_that_are_damaged_can_not_be_resumed(train, trained):
+def listed() -> list[str]:
+    return sorted(path.name for path in Path("models").iterdir())
+
+
+def test_a_finished_training_without_checkpoint_says_so(train, trained):
+    corpus = (*LETTERS, "--resume")
+    assert listed() == ["letters.h5"]
+    before = Path("models", "letters.h5").read_bytes()
+    for same in ((), TINY):
+        finished = train(*corpus, *same)
+        assert (finished.status, finished.out) == (0, "models/letters.h5\n")
+        assert "finished, all its 2 steps are in 'models/letters.h5'" in finished.err
+        assert "--init-from" in finished.err
+        assert finished.err.count("\n") == 1
+    train(*corpus, "--steps", 4).assert_refused("its checkpoint is gone: go on from")
+    train(*corpus, "--epochs", 9).assert_refused("--keep-checkpoint")
+    train(*corpus, "--steps", 1).assert_refused("at least the 2 steps planned")
+    train(*corpus, "--units", 5).assert_refused("--units must be what this training")
+    Path("letters.txt").write_text(TEXT + "More.\n")
+    train(*corpus).assert_refused("expected the text that this training began with")
+    assert Path("models", "letters.h5").read_bytes() == before
+    assert listed() == ["letters.h5"]
+
+
+def test_checkpoints_that_are_damaged_can_not_be_resumed(train, letters):
+    assert train(*LETTERS, *TINY, "--keep-checkpoint").status == 0
     for path in Path("models").glob("*.checkpoint"):
         path.write_bytes(path.read_bytes()[:100])
     train(*LETTERS, "--resume").assert_refused("leave out --resume")
     assert train(*LETTERS, *TINY).status == 0
+
+
+# Who starts it may leave
+
+
+@pytest.mark.slow
+@posix
+def test_a_log_that_is_cut_off_ends_nothing_and_nohup_is_heeded(letters, tmp_path):
+    """As by ``nohup … 2>&1 | head -1``, with the terminal gone meanwhile."""
+    reading, writing = os.pipe()
+    command = [sys.executable, ROOT / "train.py", *LETTERS, *TINY]
+    ignored = partial(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    options = {"stdout": writing, "stderr": writing, "preexec_fn": ignored}
+    with subprocess.Popen(command, cwd=tmp_path, **options) as process:
+        os.close(writing)
+        assert os.read(reading, 65_536).startswith(b"starting TensorFlow")
+        os.close(reading)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(600) == 0
+    record = load_model(tmp_path / "models" / "letters.h5").metadata["training"]
+    assert (record["steps"], record["interrupted"]) == (2, False)
+
+
+@pytest.mark.slow
+@posix
+def test_a_terminal_that_goes_away_saves(tmp_path):
+    """The system itself sends SIGHUP to whom the terminal belonged."""
+    checkpoint = tmp_path / "models" / "sonnets.checkpoint"
+    watcher, terminal = pty.openpty()
+    command = [sys.executable, ROOT / "train.py", *TINY, "--steps", "1000000"]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+
+    def own_terminal():
+        os.setsid()
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+    options = {"cwd": tmp_path, "preexec_fn": own_terminal}
+    with subprocess.Popen(command, **streams, **options) as process:
+        os.close(terminal)
+        until = time.monotonic() + 600
+        while not checkpoint.exists() or b"loss" not in os.read(watcher, 65_536):
+            assert time.monotonic() < until
+        os.close(watcher)
+        assert process.wait(300) == 129
+    record = load_model(tmp_path / "models" / "sonnets.h5").metadata["training"]
+    assert record["interrupted"] is True
+    state = read_checkpoint(tmp_path / "models" / "sonnets.h5")[0].state
+    assert 0 < state.global_step == record["steps"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_path_that_can_not_be_printed_is_a_model_all_the_same(
+    train, letters, monkeypatch
+):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        result = train(*LETTERS, *TINY)
+    assert result.status == 0
+    assert "models/letters.h5 (standard output can't be written: No sp" in result.err
+    assert load_model("models/letters.h5").metadata["training"]["steps"] == 2
+
+
+def test_snapshots_and_their_use(train, run, letters, monkeypatch):
+    monkeypatch.setattr(snapshots, "MOST_SHARE", 1e9)
+    saved = train(*LETTERS, *TINY, "--save-every", "1e-9")
+    assert (saved.status, saved.out) == (0, "models/letters.h5\n")
+    assert "a snapshot is saved: 'models/letters.step-2.h5'" in saved.err
+    for model in ("models/letters.step-2.h5", "letters.step-2"):
+        made = run("generate", "--model", model, "--prompt", "N", "--length", 3)
+        assert made.status == 0
+        assert "letters.step-2.h5' (a snapshot, written while it was" in made.err
+    train(*LETTERS, *TINY, "--save-every", 0).assert_refused("--save-every must be")

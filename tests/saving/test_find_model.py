@@ -3,10 +3,22 @@ from types import SimpleNamespace
 
 import pytest
 
+from textgen.config import Config
 from textgen.errors import ModelFileError
+from textgen.modeling.model import build_model
 from textgen.saving import find_model, model_file
-from textgen.saving.find_model import find_models, is_model_name, passed_over
-from textgen.saving.model_file import load_model, load_model_for
+from textgen.saving.find_model import (
+    find_models,
+    is_model_name,
+    looks_unfinished,
+    passed_over,
+)
+from textgen.saving.model_file import (
+    load_model,
+    load_model_for,
+    load_trainable,
+    save_model,
+)
 
 
 @pytest.fixture
@@ -82,34 +94,66 @@ def test_a_model_that_is_used_in_place_of_the_pretrained_one_says_so(shipped):
     assert passed_over(pretrained) == ""
 
 
+# Finished models first
+
+FINISHED = b'{"interrupted": false, "diverged": null, "snapshot": false}'
+
+
 @pytest.fixture
-def unfinished(shipped, monkeypatch) -> set[str]:
-    """Names of the files whose training was interrupted; none can really be read."""
-    names: set[str] = set()
+def opened(shipped, monkeypatch) -> None:
+    """No file can really be read; any is taken for a model."""
 
     def of_contents(contents, path, vocabulary_from):
-        return SimpleNamespace(path=path, is_unfinished=path.name in names)
+        return SimpleNamespace(path=path)
 
-    monkeypatch.setattr(model_file, "read_file", lambda path, reader: None)
+    monkeypatch.setattr(model_file, "read_file", lambda path, reader=None: None)
     monkeypatch.setattr(model_file, "model_of_contents", of_contents)
-    Path("models/sonnets.h5").touch()
-    return names
+    monkeypatch.setattr(model_file, "trainable", lambda model: model)
 
 
-@pytest.mark.parametrize("load", [load_model, load_model_for])
+@pytest.mark.parametrize("load", [load_model, load_model_for, load_trainable])
+@pytest.mark.parametrize(
+    "mark", [b'"interrupted": true', b'"diverged": "at step 3"', b'"snapshot": true']
+)
 def test_an_unfinished_model_does_not_hide_the_pretrained_one(
-    load, shipped, unfinished, recwarn
+    load, mark, shipped, opened, recwarn
 ):
     own, pretrained = Path("models/sonnets.h5"), shipped / "sonnets-pretrained.h5"
-    unfinished.add("sonnets.h5")
-    (shipped / "sonnets.h5").touch()  # unfinished, too
+    for path in (own, shipped / "sonnets.h5"):
+        path.write_bytes(bytes(10**7) + mark + bytes(10**6 - 30))
     assert load("sonnets").path == own  # there is no other
     assert not recwarn
-    pretrained.touch()
-    with pytest.warns(UserWarning, match="unfinished") as caught:
+    pretrained.write_bytes(FINISHED)
+    with pytest.warns(UserWarning, match="give the other's path") as caught:
         assert load("sonnets").path == pretrained
     assert repr(str(own)) in str(caught[0].message)
     assert repr(str(pretrained)) in str(caught[0].message)
     assert load_model(own).path == load_model(str(own)).path == own
-    unfinished.clear()
+    own.write_bytes(FINISHED)
     assert load("sonnets").path == own
+    assert len(recwarn) == 0
+
+
+@pytest.mark.parametrize(
+    ("units", "symbols", "name"),
+    [(16, 20, "n"), (300, 2, "n"), (8, 3, '"interrupted": true'), (8, 3, "x" * 9000)],
+)
+def test_real_files_look_as_they_are(tmp_path, units, symbols, name):
+    """HDF5 writes small metadata beside other small arrays, at either end."""
+    config = Config().override(units=units, embedding=7)
+    model = build_model(config.model, symbols, seed=1)
+    record = {"interrupted": False, "diverged": None, "snapshot": False}
+    metadata = {
+        "format": 2,
+        "level": "character",
+        "symbols": [chr(97 + n) for n in range(symbols)],
+        "corpus": {"name": name, "kind": "text"},
+        "config": config.to_dict(),
+    }
+    for changes in ({}, {"interrupted": True}, {"diverged": "x"}, {"snapshot": True}):
+        path = tmp_path / "model.h5"
+        save_model(model, metadata | {"training": record | changes}, path)
+        found = load_model(path)
+        assert looks_unfinished(path) == found.is_unfinished == bool(changes)
+        assert ("snapshot" in found.remark) == ("snapshot" in changes)
+    assert not looks_unfinished(tmp_path / "missing.h5")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from textgen.errors import OptionError
 from textgen.system.terminal import (
+    LossyStream,
     Parser,
     lines_from,
     number,
@@ -91,7 +92,8 @@ def run_main(body: str, **options) -> subprocess.CompletedProcess:
     script = f"""
 import os, sys
 from textgen.errors import OptionError
-from textgen.system.terminal import run, say
+from textgen.system import terminal
+from textgen.system.terminal import print_result, run, say
 def main():
     {body}
 run(main)
@@ -106,6 +108,8 @@ run(main)
         ("print('é☃')", 0, ""),
         (r"raise OptionError('`seq_length` is\n')", 2, "error: --window is\\n"),
         ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("raise terminal.Terminated", 143, "interrupted"),
+        ("raise terminal.HungUp", 129, "interrupted"),
         ("raise ZeroDivisionError", 1, "Traceback"),  # a defect
         ("bytes(1 << 62)", 2, "error: there is not enough memory"),
         ("open('/nowhere/x')", 2, "error: can't read or write '/nowhere/x': No such"),
@@ -145,17 +149,72 @@ def test_a_lone_carriage_return_ends_no_line():
     assert printed.decode().strip() == r"['a\rb\r\n', 'c']"
 
 
-def test_a_reader_that_has_had_enough_is_no_error():
+# Streams that nobody takes
+
+
+def broken_pipe():
     reading, writing = os.pipe()
     os.close(reading)
-    with os.fdopen(writing, "wb") as closed:
+    return os.fdopen(writing, "wb")
+
+
+def full_disk():
+    if not os.path.exists("/dev/full"):
+        pytest.skip("needs /dev/full")
+    return open("/dev/full", "wb")
+
+
+def test_a_reader_that_has_had_enough_is_no_error():
+    with broken_pipe() as closed:
         result = run_main("print('x' * 100_000)", stdout=closed)
     assert (result.returncode, result.stderr) == (0, b"")
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 def test_a_full_disk_is_one_line():
-    with open("/dev/full", "wb") as stdout:
+    with full_disk() as stdout:
         result = run_main("print('x')", stdout=stdout)
     assert (result.returncode, result.stderr.count(b"\n")) == (2, 1)
     assert b"the standard streams: No space" in result.stderr
+
+
+@pytest.mark.parametrize("make", [broken_pipe, full_disk])
+def test_messages_that_nobody_takes_change_no_status(make):
+    """Nor does what is left of them in a buffer, for which Python leaves with 120."""
+    with make() as stderr:
+        result = run_main("say('told'); print('made')", stderr=stderr)
+        assert (result.returncode, result.stdout) == (0, b"made\n")
+        result = run_main("say('told'); raise KeyboardInterrupt", stderr=stderr)
+        assert result.returncode == 130
+
+
+@pytest.mark.parametrize(
+    ("make", "said"), [(broken_pipe, b""), (full_disk, b"a.h5 (standard output can't")]
+)
+def test_finished_work_whose_last_line_nobody_takes_is_done(make, said):
+    with make() as stdout:
+        result = run_main("print_result('a.h5')", stdout=stdout)
+        assert result.returncode == 0
+        assert result.stderr.startswith(said)
+        assert result.stderr.count(b"\n") == bool(said)
+        stopped = "print_result('a.h5'); raise terminal.HungUp"
+        assert run_main(stopped, stdout=stdout).returncode == 129
+
+
+@pytest.mark.parametrize("make", [broken_pipe, full_disk])
+def test_a_lossy_stream_never_fails(make):
+    target = io.TextIOWrapper(make())
+    stream = LossyStream(target)
+    for _ in range(3):
+        print("x" * 10_000, file=stream, flush=True)
+    assert stream.isatty() is False
+    stream.write("left in the buffer")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), target.fileno())
+    target.close()
+    print("into a closed file", file=stream, flush=True)
+    print("to nowhere", file=LossyStream(None), flush=True)
+
+
+def test_a_lossy_stream_writes_what_can_be(tmp_path):
+    with open(tmp_path / "log", "w", encoding="ascii") as file:
+        print("step 1 …", file=LossyStream(file), flush=True)
+        assert (tmp_path / "log").read_bytes() == b"step 1 \\u2026\n"

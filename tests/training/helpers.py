@@ -40,8 +40,10 @@ def run(corpus, output, say=lambda line: None, callbacks=(), strategy=None, show
         interrupt_after=None, number=signal.SIGINT, **options):  # fmt: skip
     """Train as `textgen.train` does and return the report.
 
-    After so many steps this process gets a signal, as by Ctrl-C.
+    After so many steps this process gets a signal, as by Ctrl-C. The last checkpoint is
+    kept, for tests to look at, unless ``keep_checkpoint`` is given.
     """
+    options = {"keep_checkpoint": True} | options
     from textgen.training.session import TrainingSession
 
     if interrupt_after is not None:

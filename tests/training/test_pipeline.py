@@ -43,7 +43,7 @@ from textgen.training.step import choose_precision
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 4}
 SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
-SAVED_FILES = ["model.checkpoint", "model.h5", "model.previous.checkpoint"]
+SAVED_FILES = ["model.checkpoint", "model.h5"]
 
 
 def files_beside(output):

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 
 from textgen.cli.chat import Conversation
 from textgen.cli.options import add_options
@@ -42,7 +41,7 @@ def parse_arguments(
     # fmt: off
     group = parser.add_argument_group("the model")
     add_one_of = group.add_mutually_exclusive_group().add_argument
-    add_one_of("--model", metavar="FILE", help="the model file to use")
+    add_one_of("--model", metavar="FILE", help="the model file to use, or its name")
     add_one_of("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="or that of "
         "models/NAME.h5, else models/NAME-pretrained.h5 (default: %(default)s)")
     group.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     say_warnings()
     text = options.vocabulary_from
     if options.model is not None:
-        model, other = load_model(Path(options.model), text, reader=reader), ""
+        model, other = load_model(options.model, text, reader=reader), ""
     else:
         model = load_model_for(options.corpus, text, reader=reader)
         other = passed_over(model.path)

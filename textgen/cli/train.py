@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import fields
 
@@ -14,7 +13,7 @@ from textgen.data.corpus import Corpus
 from textgen.errors import OptionError
 from textgen.evaluation.nats import describe
 from textgen.system.process import import_quietly
-from textgen.system.terminal import Parser, say, writer
+from textgen.system.terminal import Parser, number, print_result, say, say_warnings
 from textgen.training import schedule
 from textgen.training.continuation import seen_remark
 from textgen.training.setup import TrainingRequest, prepare
@@ -29,9 +28,9 @@ Train a text generator and save it as one .h5 file.
   %(prog)s sonnets --resume             goes on exactly where it stopped
 
 Ctrl-C saves what was learned so far. Progress goes to standard error, the path of the
-saved model to standard output. Exit status: 0 done, 2 for an error that one line
-explains, 130 after Ctrl-C, 143 after SIGTERM. Where presets differ, the default is the
-value that most of them have, and then come those of the others.
+saved model to standard output; that nobody reads them ends no training. Exit status: 0
+saved, 2 for an error that one line explains, 130 after Ctrl-C, 143 after SIGTERM, 129
+after the terminal's end. Presets differ: first comes the default of most, then others.
 """
 
 
@@ -50,8 +49,8 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "guessed)")
     add("--output", metavar="FILE", help="the .h5 file to write (default: "
         "models/NAME.h5); one that exists is kept as NAME.previous.h5")
-    add("--preset", metavar="NAME", help=f"one of {', '.join(PRESETS)} (default: the "
-        "corpus' own, or that of its kind)")
+    add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: the "
+        "text's)")
     add("--init-from", metavar="MODEL", help="a saved model to go on from: a file, or "
         "a name")
     add("--vocabulary-from", metavar="FILE", help="of another program's model, the "
@@ -60,6 +59,10 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "weights")
     add("--resume", action="store_true", help="go on with a training, options as they "
         "were")
+    add("--save-every", metavar="MINUTES", type=number, help="so often save a model "
+        "NAME.step-N.h5; all are kept")
+    add("--keep-checkpoint", action="store_true", help="when finished, for --resume "
+        "with more --steps")
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_intermixed_args(arguments))
@@ -79,13 +82,14 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     The process began at ``started_s`` of `time.monotonic`.
     """
     request = parse_arguments(arguments, prog)
+    say_warnings()
     if (size := request.source.size_bytes) > LONG_BYTES:
         say(f"reading {size / 1e6:,.0f} MB of text …")
     with prepare(request) as preparation:
         for note in preparation.notes:
             say(note)
         if preparation.finished:
-            writer(sys.stdout)(f"{preparation.path}\n")
+            print_result(str(preparation.path))
             return
         say("starting TensorFlow …")
         session = import_quietly("textgen.training.session")
@@ -99,7 +103,7 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     if report.previous is not None:
         say(f"the earlier model is kept as {str(report.previous)!r}")
     say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")
-    writer(sys.stdout)(f"{report.path}\n")
+    print_result(str(report.path))
     if report.interruption is not None:
         say(
             f"to go on from here: {prog} {_to_go_on(request, preparation.corpus)} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 from textgen.data.sources import data_folder
@@ -10,6 +11,12 @@ from textgen.errors import ModelFileError, shown_path
 
 FILE_SUFFIXES = (".h5", ".hdf5", ".keras")
 PRETRAINED = "-pretrained"  # ends the names of the files that come with the program
+# How metadata say that a training hadn't come to its end. JSON escapes quotes within a
+# text, so that nothing else in them looks like this.
+UNFINISHED = (b'"interrupted": true', b'"diverged": "', b'"snapshot": true')
+# The metadata are at a file's end; where they take less than 2 KiB, HDF5 may put them
+# beside another small array, that of the first layer or of the last.
+END_BYTES = 1 << 20
 
 
 def is_model_name(model: str | os.PathLike[str]) -> bool:
@@ -44,6 +51,40 @@ def find_models(corpus: str, keyword: str = "model") -> list[Path]:
     wanted = f"a model for {shown_path(corpus)} at {shown_path(candidates[0])}"
     problem = f"expected {wanted}, but found {found}"
     raise ModelFileError(problem, f"train one, or name a file as `{keyword}`")
+
+
+def choose_model(corpus: str, keyword: str = "model") -> Path:
+    """Return the file to use of `find_models`, a finished one if there is any.
+
+    A warning says which unfinished model it isn't, and how that is used.
+    """
+    usual, *others = find_models(corpus, keyword)
+    if not others or not looks_unfinished(usual):
+        return usual
+    chosen = next((path for path in others if not looks_unfinished(path)), usual)
+    if chosen != usual:
+        warnings.warn(
+            f"the model {str(usual)!r} is unfinished, so {str(chosen)!r} is used: give "
+            "the other's path to use it, or go on training it with `resume`",
+            stacklevel=3,
+        )
+    return chosen
+
+
+def looks_unfinished(path: Path) -> bool:
+    """Return whether a model file says that its training hadn't come to its end.
+
+    That is seen in the bytes at both ends, without opening it as a model, which takes
+    another process: it only serves to choose among files.
+    """
+    try:
+        with path.open("rb") as file:
+            ends = file.read(END_BYTES)
+            file.seek(max(0, os.fstat(file.fileno()).st_size - END_BYTES))
+            ends += file.read(END_BYTES)
+    except OSError:
+        return False
+    return any(mark in ends for mark in UNFINISHED)
 
 
 def pretrained(name: str) -> Path:

@@ -15,7 +15,6 @@ import io
 import json
 import os
 import stat
-import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,7 @@ import numpy as np
 
 from textgen.errors import ModelFileError, OutputError, shown, shown_path
 from textgen.saving.container import ADVICE, Contents, refusal, user_block
-from textgen.saving.find_model import find_models, is_model_name
+from textgen.saving.find_model import choose_model, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
 from textgen.saving.other_formats import saved_model
 from textgen.saving.sandbox import Reader
@@ -172,21 +171,10 @@ def load_model_for(
 ) -> TrainedModel:
     """Open the model for a corpus: the user's own, else the pretrained one.
 
-    A model whose training was interrupted is used only if there is no other. The corpus
+    An unfinished model is used only if there is no other; a warning says so. The corpus
     is a name or a path, see `find_models`; the rest is as for `load_model`.
     """
-    first, *others = find_models(corpus)
-    model = load_model(first, vocabulary_from, reader=reader)
-    if not model.is_unfinished:
-        return model
-    for path in others:
-        other = load_model(path, vocabulary_from)
-        if not other.is_unfinished:
-            remark = "is unfinished (training with `resume` goes on with it)"
-            warning = f"the model {str(first)!r} {remark}, so {str(path)!r} is used"
-            warnings.warn(warning, stacklevel=2)
-            return other
-    return model
+    return load_model(choose_model(corpus), vocabulary_from, reader=reader)
 
 
 def load_trainable(
@@ -198,7 +186,7 @@ def load_trainable(
     One of another program has the vocabulary that `load_model` finds.
     """
     is_name = isinstance(path, str) and is_model_name(path)
-    path = find_models(str(path), "init_from")[0] if is_name else Path(path)
+    path = choose_model(str(path), "init_from") if is_name else Path(path)
     with named(path):
         return trainable(model_of_contents(read_file(path), path, vocabulary_from))
 

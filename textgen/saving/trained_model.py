@@ -109,12 +109,14 @@ class TrainedModel:
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether its training was interrupted, or diverged."""
+        """Whether its training was interrupted, diverged, or still going on."""
         return is_unfinished(self.record)
 
     @property
     def remark(self) -> str:
         """What a user should know of it, for the end of a line; mostly nothing."""
+        if self.record.get("snapshot") is True:
+            return " (a snapshot, written while it was trained)"
         if self.is_unfinished:
             return " (unfinished; training with `resume` goes on with it)"
         return ""
@@ -149,8 +151,9 @@ class TrainedModel:
 
 
 def is_unfinished(record: Mapping[str, Any]) -> bool:
-    """Return whether a training's record says that it was interrupted or diverged."""
-    return record.get("interrupted") is True or bool(record.get("diverged"))
+    """Return whether a record is of a training that hadn't come to its end."""
+    stopped = record.get("interrupted") is True or bool(record.get("diverged"))
+    return stopped or record.get("snapshot") is True
 
 
 def model_of_contents(

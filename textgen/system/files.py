@@ -53,12 +53,14 @@ def _temporary_name(target: Path) -> Path:
     return target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
 
 
-def remove_leftovers(path: Path) -> None:
+def remove_leftovers(path: Path, name: str | None = None) -> None:
     """Remove the temporary files that a killed process left beside ``path``.
 
-    No other process may be writing it at the moment.
+    They are those of that file or, if it is given, of names that match the regular
+    expression ``name``. No other process may be writing them at the moment.
     """
-    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    name = re.escape(path.name) if name is None else name
+    pattern = re.compile(rf"\.{name}\.[0-9a-f]{{8}}\.tmp")
     for file in path.parent.iterdir():
         if pattern.fullmatch(file.name):
             _discard(file)

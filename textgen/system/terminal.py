@@ -2,6 +2,7 @@
 
     status 0    done (also when a reader such as `head` has had enough)
     status 2    the user can put it right; one line on stderr says how
+    status 129  the terminal went away (SIGHUP)
     status 130  interrupted by Ctrl-C
     status 143  terminated by SIGTERM
 
@@ -19,7 +20,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from typing import NoReturn, TextIO, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from textgen.errors import (
     OptionError,
@@ -34,7 +35,7 @@ from textgen.errors import (
 
 T = TypeVar("T")
 
-DONE, USER_ERROR, INTERRUPTED, TERMINATED = 0, 2, 130, 143
+DONE, USER_ERROR, HUNG_UP, INTERRUPTED, TERMINATED = 0, 2, 129, 130, 143
 
 # Control characters but newline and tab, separators of lines and paragraphs, marks that
 # turn the direction of writing, and lone surrogates (bytes that are not UTF-8).
@@ -46,6 +47,44 @@ STEERING = re.compile(
 
 class Terminated(KeyboardInterrupt):
     """Stopped by SIGTERM: as by Ctrl-C, but for the exit status."""
+
+
+class HungUp(KeyboardInterrupt):
+    """Stopped by SIGHUP, since the terminal went away: as by Ctrl-C otherwise."""
+
+
+STOPPED = {Terminated: TERMINATED, HungUp: HUNG_UP}  # others: INTERRUPTED
+
+
+class LossyStream:
+    """A text stream for what may be lost, such as progress: writing never fails.
+
+    What can't be written, because the reader has gone, the terminal or the room on the
+    disk, is dropped. Where there is room again, what follows is written.
+    """
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write what can be; characters that the encoding lacks are shown escaped."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+                try:
+                    self._stream.write(text)
+                except UnicodeEncodeError:
+                    escaped = text.encode("ascii", "backslashreplace")
+                    self._stream.write(escaped.decode())
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what can be."""
+        if self._stream is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._stream.flush()
 
 
 def printable(text: str) -> str:
@@ -64,10 +103,14 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n")
 
 
+def tell(line: str) -> None:
+    """Print one line for people on stderr, if it can be."""
+    print(one_line(line), file=LossyStream(sys.stderr), flush=True)
+
+
 def say(message: str) -> None:
     """Print one line for people on stderr, if it can be, with keywords as options."""
-    with contextlib.suppress(OSError):
-        print(one_line(as_command_line(message)), file=sys.stderr, flush=True)
+    tell(as_command_line(message))
 
 
 def say_warnings() -> None:
@@ -85,6 +128,20 @@ def writer(stream: TextIO) -> Callable[[str], None]:
         stream.flush()
 
     return write
+
+
+def print_result(line: str) -> None:
+    """Print the line on standard output that says where finished work is.
+
+    Work that is done and saved has not failed because nobody takes that line: if it
+    can't be written, it is said on standard error instead.
+    """
+    try:
+        writer(sys.stdout)(f"{line}\n")
+    except OSError as error:
+        _abandon(sys.stdout)
+        if not isinstance(error, BrokenPipeError):
+            say(f"{line} (standard output can't be written: {error.strerror or error})")
 
 
 def lines_from(stream: TextIO) -> Iterator[str]:
@@ -157,10 +214,10 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
         sys.stdout.flush()
     except BrokenPipeError:
-        _abandon_output()
+        _abandon(sys.stdout)
     except KeyboardInterrupt as interrupt:
         say("interrupted")
-        status = TERMINATED if isinstance(interrupt, Terminated) else INTERRUPTED
+        status = STOPPED.get(type(interrupt), INTERRUPTED)
     except TextgenError as error:
         say(f"error: {error}")
         status = USER_ERROR
@@ -168,10 +225,14 @@ def run(main: Callable[[], None]) -> NoReturn:
         say("error: there is not enough memory: close other programs, or do less")
         status = USER_ERROR
     except OSError as error:
-        _abandon_output()
+        _abandon(sys.stdout)
         file = shown_path(error.filename) if error.filename else "the standard streams"
         say(f"error: can't read or write {file}: {error.strerror or error}")
         status = USER_ERROR
+    try:
+        sys.stderr.flush()
+    except OSError:  # Python itself would leave with status 120
+        _abandon(sys.stderr)
     sys.exit(status)
 
 
@@ -191,6 +252,6 @@ def _prepare_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors=errors, newline=newline)
 
 
-def _abandon_output() -> None:
+def _abandon(stream: TextIO) -> None:
     """Send what is still buffered nowhere, so that leaving doesn't fail on it."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -115,16 +115,22 @@ def check_room(path: Path, checkpoint_bytes: int) -> None:
     for file in checkpoint_paths(path):
         if file.exists():  # and will be replaced
             needed -= min(file.stat().st_size, checkpoint_bytes)
-    try:
-        room = shutil.disk_usage(path.parent)
-    except OSError:
-        return
-    if room.total and room.free < needed:  # some disks don't tell, and say 0
+    free = free_bytes(path.parent)
+    if free is not None and free < needed:
         raise OutputError(
             f"expected about {needed:,} bytes free in {shown_path(path.parent)} for "
-            f"the model and its checkpoints, but there are {room.free:,}",
+            f"the model and its checkpoints, but there are {free:,}",
             f"make room, or {ANOTHER}",
         )
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return how much can be written to a folder's disk, if that is known."""
+    try:
+        room = shutil.disk_usage(folder)
+    except OSError:
+        return None
+    return room.free if room.total else None  # some disks don't tell, and say 0
 
 
 def save_keeping_previous(
@@ -163,7 +169,18 @@ def is_model_of(path: Path, run: str, steps: int) -> bool:
     """Return whether a file is what the training named ``run`` ended with."""
     record = _record_of(path)
     its_end = (record.get("run"), record.get("steps")) == (run, steps)
-    return its_end and not record.get("interrupted")
+    return its_end and not is_unfinished(record)
+
+
+def remove_checkpoints(output: Path, *, keep_newest: bool = False) -> None:
+    """Remove the checkpoints of a model file whose training is finished.
+
+    One that can't be removed stays, since the model is what counts.
+    """
+    newest, previous = checkpoint_paths(output)
+    for path in (previous, newest)[: 1 if keep_newest else 2]:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _record_of(path: Path) -> dict[str, Any]:

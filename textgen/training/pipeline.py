@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import tensorflow as tf
 
 from textgen.data.sources import Given
 from textgen.errors import checks_keywords
-from textgen.system.terminal import one_line
+from textgen.system.terminal import tell
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
 
@@ -28,6 +27,7 @@ def train(
     init_from: str | os.PathLike[str] | None = None,
     vocabulary_from: str | os.PathLike[str] | None = None,
     from_scratch: bool = False, resume: bool = False,
+    save_every: float | None = None, keep_checkpoint: bool = False,
     layers: int | None = None, units: int | None = None,
     embedding: int | None = None, dropout: float | None = None,
     input_dropout: float | None = None, seq_length: int | None = None,
@@ -66,6 +66,10 @@ def train(
         from_scratch: begin with new weights in any case.
         resume: go on with the unfinished training whose checkpoint is beside
             ``output``, with its options; start afresh if there is none.
+        save_every: minutes after which a usable model is saved on the way, each time
+            as another file such as ``NAME.step-1200.h5``. None means not at all.
+        keep_checkpoint: keep the checkpoint of a finished training, so that ``resume``
+            can make it longer.
         layers: number of stacked LSTM layers. For this and all that follow down to
             ``seed``, None means the preset's value, or the saved model's.
         units: size of each LSTM layer.
@@ -98,14 +102,15 @@ def train(
 
     Raises:
         TextgenError: one line about what the caller can put right.
-        KeyboardInterrupt: stopped by Ctrl-C or SIGTERM, after saving what was
-            learned.
+        KeyboardInterrupt: stopped by Ctrl-C, SIGTERM or SIGHUP, after saving what
+            was learned.
     """
     started_s = time.monotonic()
     request = TrainingRequest(
         corpus=corpus, texts=texts, column=column, encoding=encoding, kind=kind,
         preset=preset, output=output, init_from=init_from,
         vocabulary_from=vocabulary_from, from_scratch=from_scratch, resume=resume,
+        save_every=save_every, keep_checkpoint=keep_checkpoint,
         overrides={
             "layers": layers, "units": units, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,
@@ -118,7 +123,7 @@ def train(
             "seed": seed,
         },
     )
-    say = _say if show else lambda line: None
+    say = tell if show else lambda line: None
     with prepare(request) as ready:
         for note in ready.notes:
             say(note)
@@ -132,8 +137,3 @@ def train(
         raise report.interruption
     return report.path
 # fmt: on
-
-
-def _say(line: str) -> None:
-    """Print a line on standard error, with keywords as the library names them."""
-    print(one_line(line), file=sys.stderr, flush=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
+from typing import TextIO, cast
 
 import keras
 from rich.console import Console
@@ -14,7 +16,7 @@ from textgen.data.windows import Windows
 from textgen.generation.batch import generate_many
 from textgen.generation.streaming import generate_output
 from textgen.saving.trained_model import TrainedModel
-from textgen.system.terminal import printable
+from textgen.system.terminal import LossyStream, printable
 
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
@@ -30,7 +32,8 @@ class ProgressDisplay(keras.callbacks.Callback):
     On a terminal a bar is kept up to date; elsewhere there is a line at each epoch,
     and in between where an epoch takes long. A sample of text by the network as it is
     then follows each epoch, but at most one a second. The first ``first_step`` steps
-    were taken by an earlier process. Without a console it writes to standard error.
+    were taken by an earlier process. Without a console it writes to standard error,
+    and where that can't be, to nowhere.
     """
 
     def __init__(
@@ -52,7 +55,9 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._chars_per_step = counted / count
         self._first_step = first_step
         self._sample = sample
-        self._console = console or Console(stderr=True, highlight=False)
+        stderr = cast(TextIO, LossyStream(sys.stderr))
+        self._console = console or Console(file=stderr, highlight=False)
+        self._on_terminal = self._console.is_terminal  # it may go away
         self._bar = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.description}", markup=False),
@@ -67,15 +72,14 @@ class ProgressDisplay(keras.callbacks.Callback):
         """Start the clock and, on a terminal, the bar."""
         self._started = self._last_line = time.monotonic()
         self._last_sample = float("-inf")
-        if self._console.is_terminal:
+        if self._on_terminal:
             self._bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Update the bar, or print a line when the last one is long ago."""
-        on_terminal = self._console.is_terminal
-        whole = not on_terminal or self._console.width >= WIDE_COLUMNS
+        whole = not self._on_terminal or self._console.width >= WIDE_COLUMNS
         text = self._status(batch + 1, logs["loss"], speed=whole)
-        if on_terminal:
+        if self._on_terminal:
             self._bar.update(self._task, completed=batch + 1, description=text)
         elif time.monotonic() - self._last_line > LINE_INTERVAL_S:
             self._print_line(text)
@@ -89,12 +93,15 @@ class ProgressDisplay(keras.callbacks.Callback):
             return
         self._last_sample = now
         self._print_line(self._status(step, logs["loss"]))
-        sample = Text(printable(self._sample()), style="dim")
-        self._console.print(sample, soft_wrap=True)
+        try:
+            sample = self._sample()
+        except Exception as error:  # no reason to end a training for
+            sample = f"(there is no sample: {error})"
+        self._console.print(Text(printable(sample), style="dim"), soft_wrap=True)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Take the bar away."""
-        if self._console.is_terminal:
+        if self._on_terminal:
             self._bar.stop()
 
     def _print_line(self, text: str) -> None:

@@ -7,16 +7,54 @@ what they were. The length alone may grow.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from textgen.config import LENGTHS, PRESETS, Config
 from textgen.data.corpus import Corpus
-from textgen.errors import CheckpointError, shown
+from textgen.errors import CheckpointError, ModelFileError, shown
+from textgen.saving.model_file import load_model
 from textgen.system.checks import check_choice
-from textgen.training.checkpoint import BEGIN_ANEW, Checkpoint, library_versions
+from textgen.training.checkpoint import (
+    BEGIN_ANEW,
+    Checkpoint,
+    TrainingState,
+    library_versions,
+)
 from textgen.training.schedule import total_steps
 
 SHOWN_DIGITS = 12  # of a SHA-256
+
+
+def finished_training(output: Path) -> Checkpoint | None:
+    """Return what a finished training's model tells of it, as a checkpoint of no state.
+
+    None if there is no model, or one that isn't known to be of a finished training.
+    """
+    try:
+        model = load_model(output)
+    except ModelFileError:
+        return None
+    run, steps = model.record.get("run"), model.record.get("steps")
+    corpus = model.metadata["corpus"]
+    if not isinstance(run, str) or not isinstance(steps, int):
+        return None
+    if model.is_unfinished or not {"name", "sha256"} <= corpus.keys():
+        return None
+    return Checkpoint(
+        run=run,
+        config=model.config,
+        corpus=corpus,
+        texts=model.texts[:-1],
+        symbols=model.vocabulary.symbols,
+        total_steps=steps,
+        lengthened_at=(),
+        seconds=0.0,
+        versions={},
+        state=TrainingState(steps, 1.0, 0.0, 1, np.zeros(0, np.float32), ()),
+    )
 
 
 def check_corpus(checkpoint: Checkpoint, corpus: Corpus, kind: str | None) -> None:

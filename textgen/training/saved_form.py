@@ -33,10 +33,12 @@ def metadata_of(
     held_out_nats: float | None = None,
     interrupted: bool = False,
     diverged: str | None = None,
+    snapshot: bool = False,
 ) -> dict[str, Any]:
     """Return the metadata of the model that a checkpoint has the weights of.
 
-    ``diverged`` says why the training could not go on from them, if so.
+    ``diverged`` says why the training could not go on from them, if so. A ``snapshot``
+    is of a training that was still going on.
     """
     config, state = checkpoint.config, checkpoint.state
     own = TrainedText.of_training(checkpoint.corpus, config)
@@ -56,6 +58,7 @@ def metadata_of(
             "held_out_nats_per_char": held_out_nats,
             "interrupted": interrupted,
             "diverged": diverged,
+            "snapshot": snapshot,
             "lengthened_at": list(checkpoint.lengthened_at),
             "seed": config.training.seed,
             "precision": config.training.precision,

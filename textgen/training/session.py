@@ -16,7 +16,11 @@ from textgen.errors import OptionError, OutputError, TrainingError
 from textgen.modeling.model import build_model, network_of, set_network
 from textgen.saving.model_file import serialize
 from textgen.saving.trained_model import TrainedModel
-from textgen.system.signals import on_interrupt, raised_on_interrupt
+from textgen.system.signals import (
+    hang_up_ignored,
+    on_interrupt,
+    raised_on_interrupt,
+)
 from textgen.training.checkpoint import (
     MOST_SHARE,
     Checkpoint,
@@ -26,12 +30,13 @@ from textgen.training.checkpoint import (
 )
 from textgen.training.held_out import shorter_is_better
 from textgen.training.loop import Training
-from textgen.training.output import save_keeping_previous
+from textgen.training.output import remove_checkpoints, save_keeping_previous
 from textgen.training.progress import ProgressDisplay, sample_of
-from textgen.training.recipe import describe_length
+from textgen.training.recipe import checkpoint_bytes, describe_length
 from textgen.training.saved_form import metadata_of, saved_form
 from textgen.training.schedule import steps_in_time
 from textgen.training.setup import Preparation
+from textgen.training.snapshots import ModelOnTheWay, SnapshotWriter
 from textgen.training.step import choose_precision, configure_process
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
@@ -108,8 +113,16 @@ class TrainingSession:
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)
         # Whatever makes a network impossible to save is found now, not at the end.
-        as_saved = saved_form(self._loop.result, config)
-        serialize(as_saved, metadata_of(self._checkpoint()))
+        before_s = time.monotonic()
+        self._on_the_way()
+        self._snapshots = SnapshotWriter(
+            self._on_the_way,
+            ready.path,
+            ready.save_every,
+            self._say,
+            reserved_bytes=checkpoint_bytes(config, len(vocabulary)),
+            cost_s=time.monotonic() - before_s,
+        )
         step_s = self._loop.calibrate()
         if ready.total_steps is None:
             self._total_steps = self._steps_in_minutes(step_s)
@@ -149,7 +162,8 @@ class TrainingSession:
         at_the_end_s = ready.held_out.cost_s(model) + SAVING_S
         spent_s = time.monotonic() - self._started_s
         left_s = training.minutes * 60 - spent_s - at_the_end_s
-        step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / per_epoch
+        step_s *= 1 + MOST_SHARE + self._snapshots.share
+        step_s += after_epoch_s / per_epoch
         if left_s < step_s and not self._loop.global_step:
             needed = training.minutes + (step_s - left_s) / 60
             raise OptionError(
@@ -179,12 +193,16 @@ class TrainingSession:
                     steps,
                     measure=lambda: held_out.measure(self._snapshot(), briefly=True),
                     callbacks=hooks,
-                    after_call=self._checkpoints.write_if_due,
+                    after_call=self._save_if_due,
                 )
                 self._checkpoints.write()
         except TrainingError as error:
             raise self._save_last_good(error) from error
         self._interruption = received[0] if received else None
+
+    def _save_if_due(self, epoch_ended: bool) -> None:
+        self._checkpoints.write_if_due(epoch_ended)
+        self._snapshots.write_if_due()
 
     def _save_last_good(self, error: TrainingError) -> TrainingError:
         """Save the model as it was before it went wrong; return what to raise."""
@@ -229,8 +247,11 @@ class TrainingSession:
                 self._interruption = type(interrupt)
         final = self._checkpoint()
         previous = self.save(final, held_out_nats=nats)
-        if (failure := self._checkpoints.failure) is not None:
+        finished, keep = self._interruption is None, ready.keep_checkpoint
+        if (failure := self._checkpoints.failure) and (keep or not finished):
             raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {failure}")
+        if finished:
+            remove_checkpoints(path, keep_newest=keep)
         steps = final.state.global_step
         return Report(path, previous, steps, final.seconds, nats, self._interruption)
 
@@ -252,7 +273,8 @@ class TrainingSession:
             diverged=diverged,
         )
         model = saved_form(self._loop.result, self._config)
-        return save_keeping_previous(model, metadata, self._ready.path)
+        with hang_up_ignored():
+            return save_keeping_previous(model, metadata, self._ready.path)
 
     # Where it is
 
@@ -271,6 +293,13 @@ class TrainingSession:
             versions=self._versions,
             state=self._loop.state(),
         )
+
+    def _on_the_way(self) -> ModelOnTheWay:
+        """Return the model file that would be saved now, marked as a snapshot."""
+        checkpoint = self._checkpoint()
+        model = saved_form(self._loop.result, self._config)
+        data = serialize(model, metadata_of(checkpoint, snapshot=True))
+        return ModelOnTheWay(checkpoint.state.global_step, data)
 
     def _snapshot(self) -> TrainedModel:
         """Return the network as it is now, in the form that generates and measures."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from textgen.config import DEFAULT_CORPUS, LENGTHS, Config
+from textgen.config import DEFAULT_CORPUS, LENGTHS, MOST_MINUTES, Config
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
 from textgen.data.sources import Given, named_corpora
@@ -22,6 +22,7 @@ from textgen.data.windows import Windows, make_windows
 from textgen.errors import CheckpointError, CorpusError, OptionError, shown
 from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel, TrainedText
+from textgen.system.checks import check_number
 from textgen.system.files import remove_leftovers
 from textgen.training.base_model import base_model_for, predicts
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
@@ -31,11 +32,13 @@ from textgen.training.output import check_room, is_model_of, locked, prepare_out
 from textgen.training.recipe import checkpoint_bytes, choose_config
 from textgen.training.resume import (
     check_corpus,
+    finished_training,
     planned_steps,
     resumed_config,
     version_notes,
 )
 from textgen.training.schedule import shown_steps, total_steps
+from textgen.training.snapshots import snapshot_names
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class TrainingRequest:
     vocabulary_from: str | os.PathLike[str] | None = None
     from_scratch: bool = False
     resume: bool = False
+    save_every: float | None = None
+    keep_checkpoint: bool = False
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -85,6 +90,8 @@ class Preparation:
     start: TrainedModel | None = None  # the saved model to go on from
     checkpoint: Checkpoint | None = None  # the training to resume
     finished: bool = False  # there is nothing left to do
+    save_every: float | None = None  # minutes between two snapshots
+    keep_checkpoint: bool = False  # when it is finished
     notes: tuple[str, ...] = ()  # lines worth telling
 
     @property
@@ -112,6 +119,8 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             raise OptionError(f"give `{name}` or `init_from`, not both")
     if request.vocabulary_from is not None and request.init_from is None:
         raise OptionError("`vocabulary_from` is for a model that `init_from` names")
+    if request.save_every is not None:
+        check_number("save_every", request.save_every, 0, MOST_MINUTES, above=True)
     if request.resume:
         path = prepare_output(request.output, request.source.name)
     else:
@@ -125,10 +134,16 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
         # What killed trainings of this output left.
         for file in (path, *checkpoint_paths(path)):
             remove_leftovers(file)
+        remove_leftovers(path, snapshot_names(path))
         if not preparation.finished:
             symbols = len(preparation.corpus.vocabulary)
             check_room(path, checkpoint_bytes(preparation.config, symbols))
-        yield replace(preparation, notes=(*notes, *preparation.notes))
+        yield replace(
+            preparation,
+            save_every=request.save_every,
+            keep_checkpoint=request.keep_checkpoint,
+            notes=(*notes, *preparation.notes),
+        )
 
 
 def _new_training(request: TrainingRequest) -> Preparation:
@@ -217,8 +232,14 @@ def _as_before(source: CorpusSource, began: Mapping[str, Any]) -> CorpusSource:
 
 
 def _resumed(request: TrainingRequest, path: Path) -> Preparation:
-    """Prepare a training that goes on from its checkpoint, or begins without one."""
+    """Prepare a training that goes on from its checkpoint, or begins without one.
+
+    A finished one has left a model, and mostly no checkpoint.
+    """
     checkpoint, notes = read_checkpoint(path)
+    gone = checkpoint is None
+    if gone and path.exists():
+        checkpoint = finished_training(path)
     if checkpoint is None:
         new = _new_training(request)
         note = f"there is no checkpoint {str(checkpoint_paths(path)[0])!r} yet"
@@ -234,12 +255,18 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     per_epoch = windows.steps_per_epoch
     steps, more = planned_steps(checkpoint, config, per_epoch, most_epochs)
     done = checkpoint.state.global_step
-    finished = done == steps and is_model_of(path, checkpoint.run, done)
-    if finished:
-        more.append(
-            f"this training is finished, all its {done:,} steps are in {str(path)!r}: "
-            f"for more give a greater length, `steps` {2 * done} say"
+    finished = done == steps and (gone or is_model_of(path, checkpoint.run, done))
+    end = f"this training is finished, all its {done:,} steps are in {str(path)!r}"
+    if gone and not finished:
+        raise CheckpointError(
+            f"{end}, and its checkpoint is gone",
+            "go on from the model with `init_from`; a training with `keep_checkpoint` "
+            "can be made longer",
         )
+    if finished and gone:
+        more.append(f"{end}: for more go on from it with `init_from`")
+    elif finished:
+        more.append(f"{end}: for more give a greater length, `steps` {2 * done} say")
     return Preparation(
         corpus, config, windows, held_out, path, steps, most_epochs, checkpoint.texts,
         checkpoint=checkpoint, finished=finished,
