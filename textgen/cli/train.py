@@ -60,6 +60,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "weights")
     add("--resume", action="store_true", help="go on with a training, options as they "
         "were")
+    add("--tensorboard", metavar="DIR", help="write each epoch's figures there for "
+        "TensorBoard")
+    add("--csv", metavar="FILE", help="write each epoch's figures there, a row each")
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_intermixed_args(arguments))

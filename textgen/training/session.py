@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -12,11 +13,12 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from textgen.errors import OptionError, OutputError, TrainingError
+from textgen.errors import OptionError, OutputError, TrainingError, shown_path
 from textgen.modeling.model import build_model, network_of, set_network
-from textgen.saving.model_file import serialize
+from textgen.saving.model_file import save_model, serialize
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.signals import on_interrupt, raised_on_interrupt
+from textgen.training.callbacks import checked_callbacks, log_callbacks
 from textgen.training.checkpoint import (
     MOST_SHARE,
     Checkpoint,
@@ -83,6 +85,13 @@ class TrainingSession:
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
         """Train from start to finish; raises as `textgen.train` does."""
+        ready = self._ready
+        callbacks = checked_callbacks(
+            callbacks,
+            ready.config.training,
+            ready.path,
+            measures=not ready.held_out.is_empty,
+        )
         with raised_on_interrupt():
             self.start()
             self.train(callbacks)
@@ -166,7 +175,10 @@ class TrainingSession:
     def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
         """Take the planned steps, or fewer if it is interrupted, with checkpoints."""
         held_out, steps = self._ready.held_out, self._total_steps
-        hooks = [self._history, *callbacks]
+        epoch = self._loop.global_step // self._ready.windows.steps_per_epoch
+        writers = log_callbacks(self._ready.logs, epoch, self._say)
+        hooks = [self._history, *callbacks, *writers]
+        self._loop.result.save = self._save_for_callback
         if self._show:
             sample, done = lambda: sample_of(self._snapshot()), self._loop.global_step
             hooks.append(ProgressDisplay(steps, self._ready.windows, sample, done))
@@ -180,8 +192,8 @@ class TrainingSession:
                     measure=lambda: held_out.measure(self._snapshot(), briefly=True),
                     callbacks=hooks,
                     after_call=self._checkpoints.write_if_due,
+                    at_end=self._checkpoints.write,
                 )
-                self._checkpoints.write()
         except TrainingError as error:
             raise self._save_last_good(error) from error
         self._interruption = received[0] if received else None
@@ -253,6 +265,19 @@ class TrainingSession:
         )
         model = saved_form(self._loop.result, self._config)
         return save_keeping_previous(model, metadata, self._ready.path)
+
+    def _save_for_callback(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True
+    ) -> None:
+        """Save the network as it is now; a callback does so by ``model.save``.
+
+        Unlike Keras' own, the file has the vocabulary and is written atomically.
+        """
+        path = Path(filepath)
+        if not overwrite and path.exists():
+            raise OutputError(f"{shown_path(path)} exists, and was not to be replaced")
+        model = saved_form(self._loop.result, self._config)
+        save_model(model, metadata_of(self._checkpoint()), path)
 
     # Where it is
 

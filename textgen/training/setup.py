@@ -27,6 +27,7 @@ from textgen.training.base_model import base_model_for, predicts
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.training.continuation import epochs_worth
 from textgen.training.held_out import HeldOut
+from textgen.training.logs import NO_LOGS, Logs, check_logs
 from textgen.training.output import check_room, is_model_of, locked, prepare_output
 from textgen.training.recipe import checkpoint_bytes, choose_config
 from textgen.training.resume import (
@@ -56,6 +57,8 @@ class TrainingRequest:
     vocabulary_from: str | os.PathLike[str] | None = None
     from_scratch: bool = False
     resume: bool = False
+    tensorboard: str | os.PathLike[str] | None = None
+    csv: str | os.PathLike[str] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -86,6 +89,7 @@ class Preparation:
     checkpoint: Checkpoint | None = None  # the training to resume
     finished: bool = False  # there is nothing left to do
     notes: tuple[str, ...] = ()  # lines worth telling
+    logs: Logs = NO_LOGS
 
     @property
     def summary(self) -> str:
@@ -112,6 +116,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             raise OptionError(f"give `{name}` or `init_from`, not both")
     if request.vocabulary_from is not None and request.init_from is None:
         raise OptionError("`vocabulary_from` is for a model that `init_from` names")
+    logs = check_logs(request.tensorboard, request.csv)
     if request.resume:
         path = prepare_output(request.output, request.source.name)
     else:
@@ -128,7 +133,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
         if not preparation.finished:
             symbols = len(preparation.corpus.vocabulary)
             check_room(path, checkpoint_bytes(preparation.config, symbols))
-        yield replace(preparation, notes=(*notes, *preparation.notes))
+        yield replace(preparation, notes=(*notes, *preparation.notes), logs=logs)
 
 
 def _new_training(request: TrainingRequest) -> Preparation:
