@@ -29,6 +29,7 @@ from textgen.training.checkpoint import (
 from textgen.training.held_out import shorter_is_better
 from textgen.training.loop import Training
 from textgen.training.output import save_keeping_previous
+from textgen.training.plots import expected_s, picture_beside
 from textgen.training.progress import ProgressDisplay, sample_of
 from textgen.training.recipe import describe_length
 from textgen.training.saved_form import metadata_of, saved_form
@@ -155,7 +156,7 @@ class TrainingSession:
         model = self._snapshot()
         ready.held_out.measure(model, briefly=True)
         after_epoch_s = time.monotonic() - before_s
-        at_the_end_s = ready.held_out.cost_s(model) + SAVING_S
+        at_the_end_s = ready.held_out.cost_s(model) + SAVING_S + expected_s()
         spent_s = time.monotonic() - self._started_s
         left_s = training.minutes * 60 - spent_s - at_the_end_s
         step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / per_epoch
@@ -241,6 +242,10 @@ class TrainingSession:
                 self._interruption = type(interrupt)
         final = self._checkpoint()
         previous = self.save(final, held_out_nats=nats)
+        model = ready.config.model
+        title = f"{ready.corpus.title}: {model.layers}×{model.units} LSTM"
+        for line in picture_beside(path, self._epoch_rows(), title):
+            self._say(line)
         if (failure := self._checkpoints.failure) is not None:
             raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {failure}")
         steps = final.state.global_step
@@ -265,6 +270,16 @@ class TrainingSession:
         )
         model = saved_form(self._loop.result, self._config)
         return save_keeping_previous(model, metadata, self._ready.path)
+
+    def _epoch_rows(self) -> list[dict[str, float]]:
+        """Return step and figures of each epoch of this process."""
+        per_epoch = self._ready.windows.steps_per_epoch
+        figures = self._history.history
+        return [
+            {"step": min((epoch + 1) * per_epoch, self._total_steps)}
+            | {name: values[n] for name, values in figures.items()}
+            for n, epoch in enumerate(self._history.epoch)
+        ]
 
     def _save_for_callback(
         self, filepath: str | os.PathLike[str], overwrite: bool = True
