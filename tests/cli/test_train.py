@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from textgen.saving.model_file import load_model
+from textgen.training import logs
 from textgen.training.checkpoint import read_checkpoint
 
 TINY = ("--steps", "2", "--layers", "1", "--units", "4", "--window", "4",
@@ -133,6 +134,22 @@ def test_resuming_as_documented(train, letters):
     assert "going on at step 2 of 4, about " in train(*corpus, "--steps", 4).err
     assert load_model("models/letters.h5").metadata["training"]["steps"] == 4
     assert Path("models", "letters.previous.h5").exists()
+
+
+def test_logs_are_written_where_asked_and_never_over_a_text(train, letters):
+    assert train(*LETTERS, *TINY, "--csv", "logs/letters.csv").status == 0
+    head, row = Path("logs", "letters.csv").read_text().splitlines()
+    assert head == "epoch,learning_rate,loss,val_loss"
+    assert row.startswith("0,")
+    train(*LETTERS, *TINY, "--csv", "letters.txt").assert_refused("--csv must be a new")
+    assert letters.read_text() == TEXT
+
+
+def test_a_missing_tensorboard_is_said_before_anything(train, letters, monkeypatch):
+    monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: None)
+    expected = "--tensorboard needs the package tensorboard, which isn't installed: "
+    train(*LETTERS, *TINY, "--tensorboard", "x").assert_refused(expected + "install it")
+    assert not Path("models").exists()
 
 
 def test_checkpoints_that_are_damaged_can_not_be_resumed(train, trained):
