@@ -177,9 +177,10 @@ def test_figures_that_another_callback_adds_may_be_watched(prose, output):
     assert train(prose, output, add, stop).steps == 2 * PER_EPOCH
 
 
-def test_one_callback_needs_no_list(prose, output):
+def test_one_callback_or_none_needs_no_list(prose, output):
     recorder = Recorder()
-    run(prose, output, callbacks=recorder, **SMALL | {"epochs": 1})
+    for callbacks in (None, recorder):
+        run(prose, output, callbacks=callbacks, **SMALL | {"epochs": 1})
     assert set(recorder.logs[0]) == {"epoch", "loss", "val_loss", "learning_rate"}
 
 
@@ -198,6 +199,7 @@ def made(kind, *arguments, **options):
         (made("SwapEMAWeights"), {}, "`schedule` averaged"),
         (lambda _: keras.callbacks.EarlyStopping, {}, "must be Keras callbacks, but"),
         (lambda _: print, {}, "must be Keras callbacks, but"),
+        (lambda _: [made("History")(_), None], {}, "one was None"),
         (made("EarlyStopping", "val_accuracy"), {}, "only loss, learning_rate, val_lo"),
         (made("EarlyStopping"), {"held_out": 0}, "learning_rate; nothing is held out"),
         (made("ReduceLROnPlateau", "learning_rate"), {}, "`mode` max or min"),
@@ -209,6 +211,8 @@ def made(kind, *arguments, **options):
         ),
         (checkpoint_at("out/model.h5"), {}, "another file than `output`"),
         (checkpoint_at("hour.txt/best.h5"), {}, r"hour.txt' can't be written \(it is"),
+        (checkpoint_at("{epoch}-{val_accuracy}.h5"), {}, "by val_accuracy, but can"),
+        (checkpoint_at("{batch}.h5"), {}, "only by epoch, loss, learning_rate, val_lo"),
         (made("TensorBoard", "logs"), {}, r"textgen-lstm\[tensorboard\]"),
     ],
 )
@@ -217,7 +221,7 @@ def test_what_can_not_work_is_refused_before_the_first_step(
 ):
     monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: None)
     with pytest.raises((OptionError, OutputError), match=expected) as refused:
-        train(prose, output, make(tmp_path), **options)
+        run(prose, output, callbacks=make(tmp_path), **SMALL | options)
     assert "\n" not in str(refused.value)
     assert not any(output.parent.iterdir())
 

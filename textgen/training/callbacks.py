@@ -8,6 +8,7 @@ vocabulary.
 from __future__ import annotations
 
 import os
+import string
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,13 @@ ALWAYS_TOLD = ("loss", "learning_rate")
 
 
 def checked_callbacks(
-    callbacks: Iterable[keras.callbacks.Callback],
+    callbacks: Iterable[keras.callbacks.Callback] | keras.callbacks.Callback | None,
     config: TrainingConfig,
     output: Path,
     *,
     measures: bool,
 ) -> list[keras.callbacks.Callback]:
-    """Return the callbacks, one alone as a list, if all of them can work.
+    """Return the callbacks, one or none as a list, if all of them can work.
 
     Whether there will be a ``val_loss`` is told by ``measures``.
 
@@ -48,8 +49,9 @@ def checked_callbacks(
         OptionError: for what is no callback, or can't work.
         OutputError: for a file that can't be written.
     """
-    is_one = isinstance(callbacks, keras.callbacks.Callback)
-    given = [callbacks] if is_one else list(callbacks)
+    if callbacks is None:
+        return []
+    given = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
     for callback in given:
         if not isinstance(callback, keras.callbacks.Callback):
             raise OptionError(
@@ -62,6 +64,7 @@ def checked_callbacks(
         _check_monitor(callback, told, may_add=may_add)
         if isinstance(callback, keras.callbacks.ModelCheckpoint):
             _check_place(callback, output)
+            _check_fields(callback, told, may_add=may_add)
     return given
 
 
@@ -124,6 +127,26 @@ def _check_place(callback: keras.callbacks.ModelCheckpoint, output: Path) -> Non
     folder, name = os.path.split(path)
     if "{" not in folder:
         make_writable(Path(folder), "ModelCheckpoint", name)
+
+
+def _check_fields(
+    callback: keras.callbacks.ModelCheckpoint, told: Collection[str], *, may_add: bool
+) -> None:
+    """Refuse a file's name that has figures in it which nobody tells."""
+    each_epoch = callback.save_freq == "epoch"
+    known = ["epoch", *told] if each_epoch else ["epoch", "batch", "loss"]
+    path = os.fspath(callback.filepath)
+    unknown = [
+        field
+        for _, field, _, _ in string.Formatter().parse(path)
+        if field and field not in known
+    ]
+    if unknown and not may_add:
+        raise OptionError(
+            f"ModelCheckpoint names its file by {', '.join(unknown)}, but can only by "
+            f"{', '.join(known)}",
+            "choose another name",
+        )
 
 
 def log_callbacks(
