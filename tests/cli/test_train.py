@@ -146,7 +146,7 @@ def test_logs_are_written_where_asked_and_never_over_a_text(train, letters):
 
 
 def test_a_missing_tensorboard_is_said_before_anything(train, letters, monkeypatch):
-    monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(logs, "is_installed", lambda name: False)
     expected = "--tensorboard needs the package tensorboard, which isn't installed: "
     train(*LETTERS, *TINY, "--tensorboard", "x").assert_refused(expected + "install it")
     assert not Path("models").exists()

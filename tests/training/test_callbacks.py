@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import importlib.util
 import os
 
 import keras
@@ -18,6 +17,7 @@ from training.helpers import (
 from textgen.errors import ModelFileError, OptionError, OutputError
 from textgen.generation.streaming import generate_output
 from textgen.saving.model_file import load_model
+from textgen.system.process import is_installed
 from textgen.training import logs, loop
 from textgen.training.checkpoint import read_checkpoint
 from textgen.training.held_out import HeldOut
@@ -219,7 +219,7 @@ def made(kind, *arguments, **options):
 def test_what_can_not_work_is_refused_before_the_first_step(
     prose, output, tmp_path, monkeypatch, make, options, expected
 ):
-    monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(logs, "is_installed", lambda name: False)
     with pytest.raises((OptionError, OutputError), match=expected) as refused:
         run(prose, output, callbacks=make(tmp_path), **SMALL | options)
     assert "\n" not in str(refused.value)
@@ -277,7 +277,7 @@ def test_bad_places_for_logs_are_refused_before_the_text_is_read(
     prose, tmp_path, monkeypatch, option, place, expected
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: True)
+    monkeypatch.setattr(logs, "is_installed", lambda name: True)
     before = prose.read_text()
     with pytest.raises(OutputError, match=expected):
         run("no such text.txt", None, **SMALL, **{option: place})
@@ -285,13 +285,13 @@ def test_bad_places_for_logs_are_refused_before_the_text_is_read(
 
 
 def test_a_missing_tensorboard_is_said_before_the_text_is_read(monkeypatch):
-    monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(logs, "is_installed", lambda name: False)
     with pytest.raises(OptionError, match=r"pip install 'textgen-lstm\[tensorboard\]'"):
         run("no such text.txt", None, **SMALL, tensorboard="logs")
 
 
 has_tensorboard = pytest.mark.skipif(
-    importlib.util.find_spec("tensorboard") is None, reason="needs tensorboard"
+    not is_installed("tensorboard"), reason="needs tensorboard"
 )
 
 

@@ -1,7 +1,6 @@
 """The picture of a learning curve, where matplotlib is installed and where it isn't."""
 
 import builtins
-import importlib.util
 import logging
 import math
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from training.helpers import run
 
+from textgen.system.process import is_installed
 from textgen.training import plots
 from textgen.training.plots import picture_beside, write_curve
 
@@ -21,15 +21,14 @@ ROWS = [
 ]  # fmt: skip
 
 needs_matplotlib = pytest.mark.skipif(
-    importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib"
+    not is_installed("matplotlib"), reason="needs matplotlib"
 )
 
 
 @pytest.fixture(autouse=True)
 def _pictures(monkeypatch, _no_pictures):
     """Draw, which other tests don't."""
-    found = importlib.util.find_spec("matplotlib") is not None
-    monkeypatch.setattr(plots, "can_draw", lambda: found)
+    monkeypatch.setattr(plots, "can_draw", lambda: is_installed("matplotlib"))
 
 
 def drawn(monkeypatch, rows, title="names"):

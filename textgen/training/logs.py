@@ -8,7 +8,6 @@ training is resumed.
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
 import os
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from textgen.errors import OptionError, OutputError, shown_path
 from textgen.system.files import write_atomically
+from textgen.system.process import is_installed
 
 INSTALL_TENSORBOARD = "install it with: pip install 'textgen-lstm[tensorboard]'"
 CSV_HEAD = "epoch,"  # that each such file begins with
@@ -63,7 +63,7 @@ def need_tensorboard(asker: str) -> None:
 
     The ``asker`` is the option or callback that needs it.
     """
-    if importlib.util.find_spec("tensorboard") is None:
+    if not is_installed("tensorboard"):
         raise OptionError(
             f"{asker} needs the package tensorboard, which isn't installed",
             INSTALL_TENSORBOARD,

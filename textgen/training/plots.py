@@ -8,7 +8,6 @@ training is touched. What goes wrong here never ends a training.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import logging
 import os
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from textgen.errors import OutputError, shortened, shown_path
 from textgen.system.files import write_atomically
+from textgen.system.process import is_installed
 from textgen.system.terminal import printable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ MOST_MARKED = 30  # epochs that have a mark each; of more there is only the line
 
 def can_draw() -> bool:
     """Tell whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
+    return is_installed("matplotlib")
 
 
 def expected_s() -> float:
