@@ -46,7 +46,10 @@ def expected_s() -> float:
 
 
 def picture_beside(
-    model: Path, rows: Sequence[Mapping[str, Any]], title: str
+    model: Path,
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    measured: str = "held out",
 ) -> list[str]:
     """Draw ``NAME.png`` beside the model ``NAME.h5``, and return a line about it.
 
@@ -63,7 +66,7 @@ def picture_beside(
         if len(_points(rows, "loss")) < 2:
             path.unlink(missing_ok=True)
             return []
-        write_curve(path, rows, title)
+        write_curve(path, rows, title, measured)
     except Exception as error:  # of another program's code, after the work is done
         reason = error.problem if isinstance(error, OutputError) else repr(error)
         return [f"the learning curve can't be drawn ({shortened(reason)})"]
@@ -71,7 +74,10 @@ def picture_beside(
 
 
 def write_curve(
-    path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]], title: str
+    path: str | os.PathLike[str],
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    measured: str = "held out",
 ) -> None:
     """Write a learning curve as a PNG of 800 × 500 pixels.
 
@@ -80,6 +86,7 @@ def write_curve(
         rows: of the epochs, in order: ``step``, ``loss`` and, if there are,
             ``val_loss``, both in nats per character, and ``learning_rate``.
         title: what stands above it.
+        measured: which part of the text ``val_loss`` is of.
 
     Raises:
         OutputError: it can't be written.
@@ -96,24 +103,22 @@ def write_curve(
         )
         title = shortened(printable(title), MAX_TITLE_CHARS)
         losses.set_title(title, fontsize=FONT_POINTS + 1, parse_math=False)
-        _draw_losses(losses, rows)
+        _draw_losses(losses, rows, measured)
         _draw_rate(rate, rows)
         figure.align_ylabels()
         figure.savefig(file, format="png", metadata={"Software": SOFTWARE})
     write_atomically(file.getvalue(), path)
 
 
-def _draw_losses(axes: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Draw both losses, and a ring where the held-out one is lowest."""
-    training, held_out = _points(rows, "loss"), _points(rows, "val_loss")
+def _draw_losses(axes: Axes, rows: Sequence[Mapping[str, Any]], measured: str) -> None:
+    """Draw both losses, and a ring where the measured one is lowest."""
+    training, others = _points(rows, "loss"), _points(rows, "val_loss")
     marker = "." if len(rows) <= MOST_MARKED else ""
     style: dict[str, Any] = {"marker": marker, "linewidth": LINE_POINTS}
     axes.plot(*zip(*training, strict=True), color=BLUE, label="training", **style)
-    if held_out:
-        axes.plot(
-            *zip(*held_out, strict=True), color=VERMILION, label="held out", **style
-        )
-        step, lowest = min(held_out, key=lambda point: point[1])
+    if others:
+        axes.plot(*zip(*others, strict=True), color=VERMILION, label=measured, **style)
+        step, lowest = min(others, key=lambda point: point[1])
         axes.plot(
             step, lowest, "o", markersize=11, fillstyle="none",
             markeredgewidth=LINE_POINTS,
