@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
 from textgen.saving import sandbox as reader_process
-from textgen.training import base_model
+from textgen.training import base_model, plots
 
 # The speed of an example depends on what else the machine does. Examples are the same
 # each time; --hypothesis-profile=explore takes new ones, and =long 10,000 of them.
@@ -107,6 +107,14 @@ def _own_texts_begin_afresh() -> None:
     """The model of English is large; only tests that ask for one go on from it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(base_model, "BASE_MODEL", "none-in-tests")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_pictures() -> Iterator[None]:
+    """Drawing takes a while, where matplotlib is installed; tests of it ask for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "can_draw", lambda: False)
         yield
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from textgen.saving.model_file import load_model
-from textgen.training import snapshots
+from textgen.training import logs, snapshots
 from textgen.training.checkpoint import read_checkpoint
 
 with contextlib.suppress(ImportError):  # POSIX only
@@ -170,6 +170,22 @@ def test_a_finished_training_without_checkpoint_says_so(train, trained):
     train(*corpus).assert_refused("expected the text that this training began with")
     assert Path("models", "letters.h5").read_bytes() == before
     assert listed() == ["letters.h5"]
+
+
+def test_logs_are_written_where_asked_and_never_over_a_text(train, letters):
+    assert train(*LETTERS, *TINY, "--csv", "logs/letters.csv").status == 0
+    head, row = Path("logs", "letters.csv").read_text().splitlines()
+    assert head == "epoch,learning_rate,loss,val_loss"
+    assert row.startswith("0,")
+    train(*LETTERS, *TINY, "--csv", "letters.txt").assert_refused("--csv must be a new")
+    assert letters.read_text() == TEXT
+
+
+def test_a_missing_tensorboard_is_said_before_anything(train, letters, monkeypatch):
+    monkeypatch.setattr(logs, "is_installed", lambda name: False)
+    expected = "--tensorboard needs the package tensorboard, which isn't installed: "
+    train(*LETTERS, *TINY, "--tensorboard", "x").assert_refused(expected + "install it")
+    assert not Path("models").exists()
 
 
 def test_checkpoints_that_are_damaged_can_not_be_resumed(train, letters):

@@ -13,7 +13,7 @@ import pytest
 
 from textgen.errors import ModelFileError
 from textgen.saving import keras_archive
-from textgen.saving.model_file import load_model
+from textgen.saving.model_file import load_model, save_model
 
 keras = pytest.importorskip("keras")
 
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("read_here")
 
 SYMBOLS = "abcdefghi"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+OWN = "textgen.json"
 
 
 def sequential():
@@ -245,6 +246,8 @@ HOSTILE = {
     "a flipped bit": (patched(lambda x: x.__setitem__(9000, x[9000] ^ 1)), DAMAGED),
     "a long config": (with_entry(CONFIG, b" " * (1 << 20) + b"{}"), "1,048,576 bytes"),
     "long metadata": (with_entry(METADATA, b" " * 10_001), "10,000 bytes"),
+    "long metadata of ours": (
+        with_entry(OWN, b" " * ((1 << 24) + 1)), "16,777,216 bytes"),
     "a bomb": (bomb, "100 times what it takes"),
     "inflated weights": (large, "134,217,728 bytes"),
     "an archive within": (with_entry(WEIGHTS, b"PK\x03\x04" + bytes(99)), DAMAGED),
@@ -289,6 +292,29 @@ def test_an_archive_of_64_bit_form_is_refused(refused, path, text, saved):
     end = data.rindex(b"PK\x05\x06")
     path.write_bytes(data[:end] + b"PK\x06\x07" + bytes(16) + data[end:])
     refused(path, "another form", text)
+
+
+def test_an_archive_of_ours_has_its_vocabulary_and_shows_any_damage(path, prose_model):
+    first = load_model(prose_model)
+    save_model(keras.models.load_model(prose_model), first.metadata, path)
+    again = load_model(path)
+    assert (again.vocabulary, again.metadata) == (first.vocabulary, first.metadata)
+    step = first.decoder().step(1)
+    np.testing.assert_array_equal(again.decoder().step(1), step)
+    keras.models.load_model(path)
+    good = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        places = {
+            entry.header_offset + 30 + len(entry.filename) + at
+            for entry in archive.infolist()
+            for at in range(0, entry.file_size, 997)
+        }
+    for place in places:
+        data = bytearray(good)
+        data[place] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(ModelFileError, match="damaged"):
+            load_model(path)
 
 
 def test_where_an_archive_is_damaged_and_how_does_not_matter(path, text, saved):

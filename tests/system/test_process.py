@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from textgen.system.process import import_quietly, keep_freed_memory
+from textgen.system.process import import_quietly, is_installed, keep_freed_memory
 
 ROOT = Path(__file__).parents[2]
 VARIABLES = ("OPENBLAS_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_CPP_MIN_LOG_LEVEL")
@@ -68,6 +68,12 @@ def test_notes_are_lost_and_standard_error_comes_back(
     assert capfd.readouterr().err == "after\n"
     assert os.dup(0) == free, "no descriptor is left open"
     os.close(free)
+
+
+def test_a_folder_is_no_installed_package(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "board").mkdir()
+    assert (is_installed("board"), is_installed("numpy")) == (False, True)
 
 
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])

@@ -59,10 +59,11 @@ def press_after(steps, number=signal.SIGINT):
     import keras
 
     def act(batch, logs):
-        if batch + 1 >= steps:
+        if int(callback.model.optimizer.iterations) >= steps:
             os.kill(os.getpid(), number)
 
-    return keras.callbacks.LambdaCallback(on_train_batch_end=act)
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=act)
+    return callback
 
 
 def spoil(steps):
@@ -70,9 +71,10 @@ def spoil(steps):
     import keras
 
     def act(batch, logs):
-        if batch == steps:
-            model = callback.model
-            model.set_weights([w * np.nan for w in model.get_weights()])
+        if int(callback.model.optimizer.iterations) == steps:
+            # Those in training, whose average may be the model that callbacks see.
+            for weights in callback.model.optimizer._trainable_variables:
+                weights.assign(weights * np.nan)
 
     callback = keras.callbacks.LambdaCallback(on_train_batch_begin=act)
     return callback

@@ -26,13 +26,16 @@ class Recorder(keras.callbacks.Callback):
         self.seen, self.epoch_logs, self.rates = [], [], []
 
     def on_train_begin(self, logs=None):
-        self.seen.append("begin")
+        self.seen.append(("begin", self.params))
 
     def on_epoch_begin(self, epoch, logs=None):
         self.seen.append(("epoch", epoch))
 
+    def on_train_batch_begin(self, batch, logs=None):
+        self.seen.append(("from", batch))
+
     def on_train_batch_end(self, batch, logs=None):
-        self.seen.append(("batch", batch))
+        self.seen.append(("to", batch))
         self.rates.append(float(self.model.optimizer.learning_rate))
         assert np.isfinite(logs["loss"])
 
@@ -41,7 +44,7 @@ class Recorder(keras.callbacks.Callback):
         self.epoch_logs.append(dict(logs))
 
     def on_train_end(self, logs=None):
-        self.seen.append("end")
+        self.seen.append(("last logs", logs))
 
 
 class Scaling(keras.callbacks.Callback):
@@ -83,19 +86,38 @@ def assert_same_weights(one, other):
     assert_same_arrays(one.model.get_weights(), other.model.get_weights())
 
 
-def test_hooks_fire_in_order_and_a_run_may_end_inside_an_epoch():
+def test_hooks_fire_as_those_of_fit_and_a_run_may_end_inside_an_epoch():
     training, recorder = make_training(), Recorder()
     assert training.windows.steps_per_epoch == 3
+    training._steps_per_call = 2
     figures = iter([7.0, None])
     training.run(5, measure=lambda: next(figures), callbacks=[recorder])
     assert training.global_step == 5
     assert not training.stop_requested
+    last = recorder.epoch_logs[1]
     assert recorder.seen == [
-        "begin", ("epoch", 0), ("batch", 0), ("batch", 1), ("batch", 2), ("end", 0),
-        ("epoch", 1), ("batch", 3), ("batch", 4), ("end", 1), "end",
+        ("begin", {"epochs": 2, "steps": 3, "verbose": 0}),
+        ("epoch", 0), ("from", 0), ("to", 1), ("from", 2), ("to", 2), ("end", 0),
+        ("epoch", 1), ("from", 0), ("to", 1), ("end", 1), ("last logs", last),
     ]  # fmt: skip
     assert [logs.get("val_loss") for logs in recorder.epoch_logs] == [7.0, None]
-    assert list(recorder.epoch_logs[1]) == ["loss"]
+    assert set(last) == {"loss", "learning_rate"}
+    assert last["learning_rate"] == recorder.rates[-1]
+
+
+def test_what_fit_tells_a_callback_is_told():
+    training, ours, theirs = make_training(), Recorder(), Recorder()
+    training._steps_per_call = 3
+    training.run(6, measure=lambda: 1.0, callbacks=[ours])
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse", steps_per_execution=3)
+    x, rate = np.zeros((3, 1)), keras.callbacks.ReduceLROnPlateau()  # tells the rate
+    data = {"x": x, "y": x, "validation_data": (x, x), "batch_size": 1}
+    model.fit(**data, epochs=2, callbacks=[rate, theirs], verbose=0)
+    assert [name for name, _ in ours.seen] == [name for name, _ in theirs.seen]
+    assert ours.seen[:-1] == theirs.seen[:-1]  # the logs differ
+    pairs = zip(ours.epoch_logs, theirs.epoch_logs, strict=True)
+    assert all(set(one) == set(other) for one, other in pairs)
 
 
 def test_each_step_takes_the_windows_of_its_epoch(monkeypatch):
@@ -122,7 +144,7 @@ def test_stops_on_request_and_when_a_callback_says_so(hook):
         if asked:
             training.request_stop()
         else:
-            training.model.stop_training = True
+            training.result.stop_training = True
 
     training.run(9, callbacks=[keras.callbacks.LambdaCallback(**{hook: stop})])
     assert (training.global_step, training.stop_requested) == (1 if asked else 3, asked)
@@ -216,12 +238,13 @@ def test_going_on_from_any_state_ends_the_same(kind, schedule):
     other = make_training(**options)
     other._steps_per_call = 3
     for state, _ in states[:-1:2]:
-        again = Recorder()
+        again, at = Recorder(), state.global_step
         other.restore(state)
         other.run(steps, callbacks=[Scaling(), again])
         assert_same_state(other.state(), whole.state())
         assert_same_arrays(other.result.get_weights(), whole.result.get_weights())
-        assert again.epoch_logs == recorder.epoch_logs[state.global_step // per_epoch :]
+        assert again.epoch_logs == recorder.epoch_logs[at // per_epoch :]
+        assert again.seen[1:3] == [("epoch", at // per_epoch), ("from", at % per_epoch)]
 
 
 def test_the_result_is_the_average_of_the_weights_or_the_network_itself():

@@ -1,6 +1,5 @@
 """From a corpus to one saved file, end to end on tiny networks."""
 
-import csv
 import hashlib
 import inspect
 import json
@@ -254,28 +253,6 @@ def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
     assert output.read_bytes() == before
     assert files_beside(output) == ["model.checkpoint", "model.h5"]
     assert read_checkpoint(output)[0].state.is_finite
-
-
-# Keras callbacks
-
-
-def test_callbacks_see_each_epoch_and_may_stop(names, output, tmp_path):
-    seen = []
-    note = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: seen.append({"epoch": epoch, **logs})
-    )
-    log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    stop = keras.callbacks.EarlyStopping("loss", min_delta=100, patience=2, mode="min")
-    options = {"steps": None, "epochs": 9, "seq_length": 8}
-    report = tiny(names, output, **options, callbacks=[note, log, stop])
-    assert [set(logs) for logs in seen] == [{"epoch", "loss", "val_loss"}] * 3
-    with open(tmp_path / "log.csv", newline="") as file:
-        for row, logs in zip(csv.DictReader(file), seen, strict=True):
-            assert {k: float(v) for k, v in row.items()} == pytest.approx(logs)
-    assert report.interruption is None
-    assert report.held_out_nats is not None
-    lines = np.count_nonzero(load_corpus(names).split(0.1).training == 0) - 1
-    assert report.steps == 3 * -(-lines // 4)
 
 
 # Time, progress, strategies

@@ -63,6 +63,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "NAME.step-N.h5; all are kept")
     add("--keep-checkpoint", action="store_true", help="when finished, for --resume "
         "with more --steps")
+    add("--tensorboard", metavar="DIR", help="write each epoch's figures there for "
+        "TensorBoard")
+    add("--csv", metavar="FILE", help="write each epoch's figures there, a row each")
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_intermixed_args(arguments))

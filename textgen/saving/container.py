@@ -44,7 +44,7 @@ class Contents:
     keras_version: str | None  # such as ``2.0.6``; the oldest files have none
     weights: Mapping[str, tuple[np.ndarray, ...]]  # each layer's, float32, in its order
     metadata: str | None  # textgen's own JSON
-    hashed: bool  # whether the SHA-256 before the HDF5 part is there, and right
+    hashed: bool  # whether a checksum, SHA-256 or of the zip, is there, and right
 
 
 def refusal(expected: str, received: str) -> ModelFileError:

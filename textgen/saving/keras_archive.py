@@ -3,6 +3,7 @@
     metadata.json         who wrote it
     config.json           the description of the model
     model.weights.h5      the arrays, in a folder for each layer (`textgen.saving.hdf5`)
+    textgen.json          our own metadata, in an archive that textgen wrote
 
 That is all that the zip file may hold, each once, stored as it is or deflated. Keras
 names a layer's folder by its kind, ``simple_rnn``, and numbers those of one kind from
@@ -22,11 +23,18 @@ from typing import BinaryIO
 
 from textgen.errors import shown
 from textgen.saving.container import PIECE_BYTES, Contents, Part, ended, refusal
-from textgen.saving.hdf5 import MAX_CONFIG_BYTES, Weights, read_layers
+from textgen.saving.hdf5 import (
+    MAX_CONFIG_BYTES,
+    MAX_METADATA_BYTES,
+    Weights,
+    read_layers,
+)
 
 METADATA, CONFIG, WEIGHTS = "metadata.json", "config.json", "model.weights.h5"
 # Keras stores the weights as they are; only so may they be as large as a file may be.
 _MOST_BYTES = {METADATA: 10_000, CONFIG: MAX_CONFIG_BYTES, WEIGHTS: 1 << 27}
+OWN_METADATA = "textgen.json"
+_MOST_BYTES_OF_ALL = _MOST_BYTES | {OWN_METADATA: MAX_METADATA_BYTES}
 MAX_RATIO = 100  # of what an entry holds to what it takes
 # Of the zip format.
 _END, _END_64, _ENCRYPTED = b"PK\x05\x06", b"PK\x06\x07", 1
@@ -51,7 +59,9 @@ def _read(file: BinaryIO) -> Contents:
         if not isinstance(version, str):
             raise refusal("the version of a Keras", shown(version))
         weights = read_layers(_weights_part(file, archive, entries[WEIGHTS]))
-    return Contents(config, version, _of_layers(config, weights), None, hashed=False)
+        own = archive.read(OWN_METADATA).decode() if OWN_METADATA in entries else None
+    weights = _of_layers(config, weights)
+    return Contents(config, version, weights, own, hashed=own is not None)
 
 
 def _checked_size(file: BinaryIO) -> int:
@@ -72,14 +82,14 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name, is_stored = entry.filename, entry.compress_type == zipfile.ZIP_STORED
-        if name not in _MOST_BYTES or name in entries:
-            expected = f"{', '.join(_MOST_BYTES)} in the archive, once each"
+        if name not in _MOST_BYTES_OF_ALL or name in entries:
+            expected = f"{', '.join(_MOST_BYTES_OF_ALL)} in the archive, once each"
             raise refusal(expected, shown(name))
         if entry.flag_bits & _ENCRYPTED or not (
             is_stored or entry.compress_type == zipfile.ZIP_DEFLATED
         ):
             raise refusal(f"{name} stored or deflated", "another form")
-        most = size if is_stored and name == WEIGHTS else _MOST_BYTES[name]
+        most = size if is_stored and name == WEIGHTS else _MOST_BYTES_OF_ALL[name]
         if entry.file_size > min(most, MAX_RATIO * entry.compress_size):
             expected = f"{name} of at most {most:,} bytes, {MAX_RATIO} times what it"
             raise refusal(f"{expected} takes", f"{entry.file_size:,}")

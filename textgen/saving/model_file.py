@@ -1,9 +1,10 @@
-"""The trained model as one .h5 file, written atomically and read without trust.
+"""The trained model as one file, written atomically and read without trust.
 
     512 bytes   the SHA-256 of everything after them (`textgen.saving.container`)
     the rest    what Keras writes for the model, and a dataset ``textgen/metadata``
 
-The metadata are JSON: the symbols in id order, the corpus, the whole configuration and
+Or it is a ``.keras`` archive, if it is called so (`textgen.saving.keras_archive`). The
+metadata are JSON: the symbols in id order, the corpus, the whole configuration and
 the record of the training. Reading doesn't import Keras, and leaves the file to h5py in
 a process of its own (`textgen.saving.sandbox`).
 """
@@ -57,17 +58,22 @@ def save_model(
         metadata: plain JSON values ``format``, ``level``, ``symbols``, ``corpus``,
             ``config`` and, if they are known, ``texts`` and ``training``; see the
             README of ``models/``.
-        path: the file; its folder exists.
+        path: the file; its folder exists. It is HDF5, or a Keras archive if its name
+            ends in ``.keras``.
         previous: under this name the earlier file is kept, if given.
 
     Raises:
         OutputError: if the file can't be written, or as `serialize`.
         ModelFileError: as `serialize`.
     """
-    write_atomically(serialize(keras_model, metadata), path, previous=previous)
+    as_archive = Path(path).suffix == ".keras"
+    data = serialize(keras_model, metadata, as_archive=as_archive)
+    write_atomically(data, path, previous=previous)
 
 
-def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
+def serialize(
+    keras_model: Any, metadata: Mapping[str, Any], *, as_archive: bool = False
+) -> bytes:
     """Return the model file's bytes, having read them back; arguments of `save_model`.
 
     A training calls this with its untrained network, too, to find out at once whether
@@ -82,19 +88,11 @@ def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
             problem = f"{expected}, but received others; nothing was saved"
             raise OutputError(problem, "train anew with a lower `learning_rate`")
     # Not at the top, since opening a file leaves h5py to another process.
-    import h5py
-
     from textgen.saving.contents import read_contents
-    from textgen.saving.hdf5 import METADATA_PATH
 
     # ASCII: the name of a corpus may hold bytes that are not UTF-8.
     text = json.dumps(metadata, allow_nan=False).encode("ascii")
-    with _saved_by_keras(keras_model) as file:
-        fixed_length = h5py.string_dtype("utf-8", len(text))
-        file.create_dataset(METADATA_PATH, data=text, dtype=fixed_length)
-        file.flush()
-        hdf5 = file.id.get_file_image()
-    data = user_block(hdf5) + hdf5
+    data = (_archive_of if as_archive else _hdf5_of)(keras_model, text)
     if len(data) > MAX_FILE_BYTES:
         raise OutputError(
             f"expected a model file of at most {MAX_FILE_BYTES:,} bytes, but it would "
@@ -103,6 +101,33 @@ def serialize(keras_model: Any, metadata: Mapping[str, Any]) -> bytes:
         )
     model_of_contents(read_contents(io.BytesIO(data)), None)
     return data
+
+
+def _hdf5_of(keras_model: Any, metadata: bytes) -> bytes:
+    import h5py
+
+    from textgen.saving.hdf5 import METADATA_PATH
+
+    with _saved_by_keras(keras_model) as file:
+        fixed_length = h5py.string_dtype("utf-8", len(metadata))
+        file.create_dataset(METADATA_PATH, data=metadata, dtype=fixed_length)
+        file.flush()
+        hdf5 = file.id.get_file_image()
+    return user_block(hdf5) + hdf5
+
+
+def _archive_of(keras_model: Any, metadata: bytes) -> bytes:
+    import tempfile
+    import zipfile
+
+    from textgen.saving.keras_archive import OWN_METADATA
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        keras_model.save(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(OWN_METADATA, metadata)
+        return path.read_bytes()
 
 
 def _saved_by_keras(keras_model: Any) -> h5py.File:

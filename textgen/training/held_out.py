@@ -35,6 +35,11 @@ class HeldOut:
         share = int(training_symbols * MEASURED_SHARE)
         self._brief = min(max(share, MIN_MEASURED_SYMBOLS), MAX_MEASURED_SYMBOLS)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is held out."""
+        return not len(self._ids)
+
     def measure(self, model: TrainedModel, *, briefly: bool = False) -> float | None:
         """Return the mean nats per character, ``briefly`` as after each epoch.
 

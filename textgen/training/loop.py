@@ -52,7 +52,7 @@ class Training:
         self._step = TrainStep(model, config, windows.batch_size, strategy)
         self.result = self._step.result
         self.global_step = 0
-        self.stop_requested = model.stop_training = False
+        self.stop_requested = self.result.stop_training = False
         self._epoch_losses: list[np.float32] = []
         self._steps_per_call = 1
         self._last_rate = self._step.learning_rate
@@ -136,6 +136,7 @@ class Training:
         measure: Callable[[], float | None] = lambda: None,
         callbacks: Iterable[keras.callbacks.Callback] = (),
         after_call: Callable[[bool], None] = lambda epoch_ended: None,
+        at_end: Callable[[], None] = lambda: None,
     ) -> None:
         """Go on until ``total_steps`` steps are taken in all, or until stopped.
 
@@ -146,46 +147,62 @@ class Training:
             total_steps: length of the schedule.
             measure: called at the end of each epoch; what it returns is ``val_loss`` in
                 the logs, unless it is None.
-            callbacks: Keras callbacks. Batch hooks fire once per compiled call, with
-                the number of its first step before it and of its last one after it.
-                For a training that is resumed inside an epoch, that epoch begins
-                again. A rate that callbacks set scales all later ones; set to 0, it
-                stays there.
+            callbacks: Keras callbacks, told what `fit` tells them. Their model is
+                `result`, the network that is measured and saved, with the optimizer in
+                use; ``params`` are epochs, steps of an epoch and verbose, 0. Batches
+                are numbered within their epoch, and their hooks fire once per compiled
+                call, with the number of its first step before it, and of its last one
+                and the loss of that after it. Logs of an epoch are ``loss``, the mean
+                of its steps, ``learning_rate`` of the last of them, and ``val_loss``.
+                A training that is resumed inside an epoch begins that epoch again, at
+                the batch where it stopped; its loss is of all its steps nevertheless.
+                A rate that callbacks set scales all later ones; set to 0, it stays
+                there.
             after_call: called after each compiled call and its callbacks, with
                 whether it ended an epoch; `state` then holds all that matters.
+            at_end: called once no more steps are taken, before callbacks are told so,
+                since they may set other weights then; not after an error.
 
         Raises:
             TrainingError: when the loss is no longer a finite number, or explodes.
         """
-        hooks = keras.callbacks.CallbackList(list(callbacks), model=self.model)
+        per_epoch = self.windows.steps_per_epoch
+        params = {"epochs": -(-total_steps // per_epoch), "steps": per_epoch}
+        hooks = keras.callbacks.CallbackList(
+            list(callbacks), model=self.result, **params, verbose=0
+        )
         hooks.on_train_begin()
+        logs: dict[str, float] = {}
         try:
             begun_epoch = None
             while self.global_step < total_steps and not (
-                self.stop_requested or self.model.stop_training
+                self.stop_requested or self.result.stop_training
             ):
-                epoch, at = divmod(self.global_step, self.windows.steps_per_epoch)
+                epoch, at = divmod(self.global_step, per_epoch)
                 if at == 0:
                     self._epoch_losses = []
                 if epoch != begun_epoch:
                     hooks.on_epoch_begin(epoch)
                     begun_epoch = epoch
                 self._run_call(total_steps, hooks)
-                ends = (epoch + 1) * self.windows.steps_per_epoch, total_steps
-                ended = self.global_step in ends
+                ended = self.global_step in ((epoch + 1) * per_epoch, total_steps)
                 if ended:
-                    logs = {"loss": float(np.mean(self._epoch_losses))}
+                    logs = {
+                        "loss": float(np.mean(self._epoch_losses)),
+                        "learning_rate": self._last_rate,
+                    }
                     if (val_loss := measure()) is not None:
                         logs["val_loss"] = val_loss
                     hooks.on_epoch_end(epoch, logs)
                 after_call(ended)
+            at_end()
         finally:
-            hooks.on_train_end()
+            hooks.on_train_end(logs)
 
     def _run_call(self, total_steps: int, hooks: keras.callbacks.CallbackList) -> None:
         """Take the steps of one compiled call, at most to the end of the epoch."""
-        hooks.on_train_batch_begin(self.global_step)
         epoch, at = divmod(self.global_step, self.windows.steps_per_epoch)
+        hooks.on_train_batch_begin(at)
         left = min(self.windows.steps_per_epoch - at, total_steps - self.global_step)
         count = min(self._steps_per_call, left)
         # Callbacks (ReduceLROnPlateau, say) assign the optimizer's rate; the schedule
@@ -202,8 +219,7 @@ class Training:
         self._check(losses)
         self.global_step += count
         self._epoch_losses.extend(losses)
-        logs = {"loss": float(losses[-1]), "step": self.global_step}
-        hooks.on_train_batch_end(self.global_step - 1, logs)
+        hooks.on_train_batch_end(at + count - 1, {"loss": float(losses[-1])})
 
     def _check(self, losses: np.ndarray) -> None:
         """Raise if losses (K,), from step ``global_step`` on, aren't sound."""

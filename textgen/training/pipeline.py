@@ -38,7 +38,9 @@ def train(
     clip_norm: float | None = None, epochs: int | None = None,
     steps: int | None = None, minutes: float | None = None,
     precision: str | None = None, held_out: float | None = None,
-    seed: int | None = None, callbacks: Iterable[keras.callbacks.Callback] = (),
+    seed: int | None = None, tensorboard: str | os.PathLike[str] | None = None,
+    csv: str | os.PathLike[str] | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None, show: bool = False,
 ) -> Path:
     """Train a model and save it; the library's form of ``train.py``.
@@ -92,8 +94,13 @@ def train(
         precision: ``float32``, ``bfloat16`` or ``auto``.
         held_out: share of the text that is only measured.
         seed: repeats a training exactly on the same machine.
-        callbacks: Keras callbacks; see `textgen.training.loop.Training.run`. The logs
-            of an epoch hold ``loss`` and ``val_loss``, in nats per character.
+        tensorboard: a folder in which TensorBoard finds the figures of each epoch.
+        csv: a file of comma-separated values with a row for each epoch.
+        callbacks: Keras callbacks, told what ``fit`` tells them, see
+            `textgen.training.loop.Training.run`. Logs of an epoch are ``loss`` and
+            ``val_loss``, in nats per character, and ``learning_rate``. Their model is
+            the network that is measured and saved; what ``model.save`` writes of it,
+            ``.h5`` or ``.keras``, is a model file with its vocabulary.
         strategy: a `tf.distribute.Strategy`; None means the current one.
         show: show progress, samples of text and notes on standard error.
 
@@ -111,6 +118,7 @@ def train(
         preset=preset, output=output, init_from=init_from,
         vocabulary_from=vocabulary_from, from_scratch=from_scratch, resume=resume,
         save_every=save_every, keep_checkpoint=keep_checkpoint,
+        tensorboard=tensorboard, csv=csv,
         overrides={
             "layers": layers, "units": units, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,

@@ -67,6 +67,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         )
         self._task = self._bar.add_task("", total=total_steps)
         self._held_out: float | None = None
+        self._epochs_first_step = 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Start the clock and, on a terminal, the bar."""
@@ -75,12 +76,17 @@ class ProgressDisplay(keras.callbacks.Callback):
         if self._on_terminal:
             self._bar.start()
 
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Remember where the epoch's batches are numbered from."""
+        self._epochs_first_step = epoch * self._steps_per_epoch
+
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Update the bar, or print a line when the last one is long ago."""
+        step = self._epochs_first_step + batch + 1
         whole = not self._on_terminal or self._console.width >= WIDE_COLUMNS
-        text = self._status(batch + 1, logs["loss"], speed=whole)
+        text = self._status(step, logs["loss"], speed=whole)
         if self._on_terminal:
-            self._bar.update(self._task, completed=batch + 1, description=text)
+            self._bar.update(self._task, completed=step, description=text)
         elif time.monotonic() - self._last_line > LINE_INTERVAL_S:
             self._print_line(text)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
@@ -12,15 +13,16 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from textgen.errors import OptionError, OutputError, TrainingError
+from textgen.errors import OptionError, OutputError, TrainingError, shown_path
 from textgen.modeling.model import build_model, network_of, set_network
-from textgen.saving.model_file import serialize
+from textgen.saving.model_file import save_model, serialize
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.signals import (
     hang_up_ignored,
     on_interrupt,
     raised_on_interrupt,
 )
+from textgen.training.callbacks import checked_callbacks, log_callbacks
 from textgen.training.checkpoint import (
     MOST_SHARE,
     Checkpoint,
@@ -31,6 +33,7 @@ from textgen.training.checkpoint import (
 from textgen.training.held_out import shorter_is_better
 from textgen.training.loop import Training
 from textgen.training.output import remove_checkpoints, save_keeping_previous
+from textgen.training.plots import expected_s, picture_beside
 from textgen.training.progress import ProgressDisplay, sample_of
 from textgen.training.recipe import checkpoint_bytes, describe_length
 from textgen.training.saved_form import metadata_of, saved_form
@@ -88,6 +91,13 @@ class TrainingSession:
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
         """Train from start to finish; raises as `textgen.train` does."""
+        ready = self._ready
+        callbacks = checked_callbacks(
+            callbacks,
+            ready.config.training,
+            ready.path,
+            measures=not ready.held_out.is_empty,
+        )
         with raised_on_interrupt():
             self.start()
             self.train(callbacks)
@@ -159,7 +169,7 @@ class TrainingSession:
         model = self._snapshot()
         ready.held_out.measure(model, briefly=True)
         after_epoch_s = time.monotonic() - before_s
-        at_the_end_s = ready.held_out.cost_s(model) + SAVING_S
+        at_the_end_s = ready.held_out.cost_s(model) + SAVING_S + expected_s()
         spent_s = time.monotonic() - self._started_s
         left_s = training.minutes * 60 - spent_s - at_the_end_s
         step_s *= 1 + MOST_SHARE + self._snapshots.share
@@ -180,7 +190,10 @@ class TrainingSession:
     def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
         """Take the planned steps, or fewer if it is interrupted, with checkpoints."""
         held_out, steps = self._ready.held_out, self._total_steps
-        hooks = [self._history, *callbacks]
+        epoch = self._loop.global_step // self._ready.windows.steps_per_epoch
+        writers = log_callbacks(self._ready.logs, epoch, self._say)
+        hooks = [self._history, *callbacks, *writers]
+        self._loop.result.save = self._save_for_callback
         if self._show:
             sample, done = lambda: sample_of(self._snapshot()), self._loop.global_step
             hooks.append(ProgressDisplay(steps, self._ready.windows, sample, done))
@@ -194,8 +207,8 @@ class TrainingSession:
                     measure=lambda: held_out.measure(self._snapshot(), briefly=True),
                     callbacks=hooks,
                     after_call=self._save_if_due,
+                    at_end=self._checkpoints.write,
                 )
-                self._checkpoints.write()
         except TrainingError as error:
             raise self._save_last_good(error) from error
         self._interruption = received[0] if received else None
@@ -247,6 +260,10 @@ class TrainingSession:
                 self._interruption = type(interrupt)
         final = self._checkpoint()
         previous = self.save(final, held_out_nats=nats)
+        model = ready.config.model
+        title = f"{ready.corpus.title}: {model.layers}×{model.units} LSTM"
+        for line in picture_beside(path, self._epoch_rows(), title):
+            self._say(line)
         finished, keep = self._interruption is None, ready.keep_checkpoint
         if (failure := self._checkpoints.failure) and (keep or not finished):
             raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {failure}")
@@ -275,6 +292,29 @@ class TrainingSession:
         model = saved_form(self._loop.result, self._config)
         with hang_up_ignored():
             return save_keeping_previous(model, metadata, self._ready.path)
+
+    def _epoch_rows(self) -> list[dict[str, float]]:
+        """Return step and figures of each epoch of this process."""
+        per_epoch = self._ready.windows.steps_per_epoch
+        figures = self._history.history
+        return [
+            {"step": min((epoch + 1) * per_epoch, self._total_steps)}
+            | {name: values[n] for name, values in figures.items()}
+            for n, epoch in enumerate(self._history.epoch)
+        ]
+
+    def _save_for_callback(
+        self, filepath: str | os.PathLike[str], overwrite: bool = True
+    ) -> None:
+        """Save the network as it is now; a callback does so by ``model.save``.
+
+        Unlike Keras' own, the file has the vocabulary and is written atomically.
+        """
+        path = Path(filepath)
+        if not overwrite and path.exists():
+            raise OutputError(f"{shown_path(path)} exists, and was not to be replaced")
+        model = saved_form(self._loop.result, self._config)
+        save_model(model, metadata_of(self._checkpoint()), path)
 
     # Where it is
 

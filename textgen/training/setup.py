@@ -28,6 +28,7 @@ from textgen.training.base_model import base_model_for, predicts
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.training.continuation import epochs_worth
 from textgen.training.held_out import HeldOut
+from textgen.training.logs import NO_LOGS, Logs, check_logs
 from textgen.training.output import check_room, is_model_of, locked, prepare_output
 from textgen.training.recipe import checkpoint_bytes, choose_config
 from textgen.training.resume import (
@@ -61,6 +62,8 @@ class TrainingRequest:
     resume: bool = False
     save_every: float | None = None
     keep_checkpoint: bool = False
+    tensorboard: str | os.PathLike[str] | None = None
+    csv: str | os.PathLike[str] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -93,6 +96,7 @@ class Preparation:
     save_every: float | None = None  # minutes between two snapshots
     keep_checkpoint: bool = False  # when it is finished
     notes: tuple[str, ...] = ()  # lines worth telling
+    logs: Logs = NO_LOGS
 
     @property
     def summary(self) -> str:
@@ -121,6 +125,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
         raise OptionError("`vocabulary_from` is for a model that `init_from` names")
     if request.save_every is not None:
         check_number("save_every", request.save_every, 0, MOST_MINUTES, above=True)
+    logs = check_logs(request.tensorboard, request.csv)
     if request.resume:
         path = prepare_output(request.output, request.source.name)
     else:
@@ -142,6 +147,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             preparation,
             save_every=request.save_every,
             keep_checkpoint=request.keep_checkpoint,
+            logs=logs,
             notes=(*notes, *preparation.notes),
         )
 

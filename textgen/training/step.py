@@ -66,14 +66,14 @@ def _on_gpu() -> bool:
 class TrainStep:
     """Train a many-to-many network of `textgen.modeling.model` on stacks of batches.
 
-    The network was made in the strategy's scope. Its ``optimizer`` is set here, where
-    Keras callbacks look for it. The configuration names the precision, ``auto`` no
-    longer. Dropout depends on the seed, the step, the shard and the layer.
+    The network was made in the strategy's scope. The ``optimizer`` of it and of its
+    average is set here, where Keras callbacks look for it. The configuration names the
+    precision, ``auto`` no longer. Dropout depends on the seed, the step, the shard and
+    the layer.
 
     Attributes:
-        result: the network to measure and save: the one in training, or one whose
-            weights are its running averages, which callbacks that set weights don't
-            reach.
+        result: the network to measure and save, and that of callbacks: the one in
+            training, or one whose weights are its running averages.
 
     Raises:
         OptionError: if the replicas can't share the rows of a batch evenly.
@@ -93,6 +93,7 @@ class TrainStep:
             if config.schedule == "averaged":
                 self.result = keras.models.clone_model(model)
                 self.result.set_weights(model.get_weights())
+                self.result.optimizer = model.optimizer
         self.replicas = self._strategy.num_replicas_in_sync
         if batch_size % self.replicas:
             raise OptionError(

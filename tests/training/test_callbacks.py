@@ -1,0 +1,332 @@
+"""Keras' own callbacks, one by one, and the logs that they write for the commands."""
+
+import csv
+import errno
+import os
+
+import keras
+import numpy as np
+import pytest
+from training.helpers import (
+    assert_same_arrays,
+    assert_same_state,
+    run,
+    weights_of,
+)
+
+from textgen.errors import ModelFileError, OptionError, OutputError
+from textgen.generation.streaming import generate_output
+from textgen.saving.model_file import load_model
+from textgen.system.process import is_installed
+from textgen.training import logs, loop
+from textgen.training.checkpoint import read_checkpoint
+from textgen.training.held_out import HeldOut
+from textgen.training.loop import TrainingError
+
+PER_EPOCH = 6
+SMALL = {
+    "layers": 1, "units": 8, "embedding": 4, "seq_length": 16, "batch_size": 8,
+    "learning_rate": 0.05, "schedule": "averaged", "precision": "float32",
+    "epochs": 6, "seed": 1,
+}  # fmt: skip
+SAVED_KINDS = ["constant", "averaged"]
+
+
+class Recorder(keras.callbacks.Callback):
+    """Keeps each epoch's logs and weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.logs, self.weights = [], []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.logs.append({"epoch": epoch, **logs})
+        self.weights.append(self.model.get_weights())
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Each epoch's held-out loss is the next of these; the second is the lowest."""
+    kernels, losses = [], [3.0, 2.0, 2.5, 2.6, 2.7, 2.8]
+
+    def measure(self, model, *, briefly=False):
+        kernels.append(model.network.dense_kernel)
+        return losses[len(kernels) - 1] if briefly else 1.0
+
+    monkeypatch.setattr(HeldOut, "measure", measure)
+    return kernels
+
+
+def train(prose, output, *callbacks, **options):
+    return run(prose, output, callbacks=callbacks, **SMALL | options)
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("schedule", SAVED_KINDS)
+def test_early_stopping_saves_the_weights_that_were_measured_best(
+    prose, output, tmp_path, measured, schedule
+):
+    stop = keras.callbacks.EarlyStopping(patience=3, restore_best_weights=True)
+    recorder = Recorder()
+    report = train(prose, output, stop, recorder, schedule=schedule)
+    assert report.steps == 5 * PER_EPOCH
+    np.testing.assert_array_equal(recorder.weights[1][-2], measured[1])
+    np.testing.assert_array_equal(measured[-1], measured[1])  # what the report tells
+    assert_same_arrays(weights_of(output), recorder.weights[1])
+    # A resume goes on from where the training was, and not from those weights.
+    plain = tmp_path / "plain.h5"
+    measured.clear()
+    until = {"schedule": schedule, "epochs": 5}
+    train(prose, plain, **until)
+    assert_same_state(*(read_checkpoint(x)[0].state for x in (output, plain)))
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize(
+    ("schedule", "targets"), [("constant", "all"), ("averaged", "last")]
+)
+def test_a_checkpoint_of_keras_opens_with_its_vocabulary(
+    prose, output, tmp_path, measured, suffix, schedule, targets
+):
+    path = tmp_path / "best" / f"best{suffix}"
+    best = keras.callbacks.ModelCheckpoint(path, save_best_only=True)
+    recorder = Recorder()
+    options = {"schedule": schedule, "targets": targets, "stride": 4, "epochs": 3}
+    train(prose, output, recorder, best, **options)
+    model = load_model(path)
+    assert model.vocabulary == load_model(output).vocabulary
+    assert (model.kind, model.windows.targets) == ("text", targets)
+    assert model.record["steps"] * 3 == load_model(output).record["steps"] * 2
+    np.testing.assert_array_equal(model.network.dense_kernel, measured[1])
+    assert generate_output(path, "the ", length=5, seed=1).startswith("the ")
+    theirs = keras.models.load_model(path)
+    assert_same_arrays(theirs.get_weights(), recorder.weights[1])
+    assert len(theirs.output_shape) == (3 if targets == "all" else 2)
+
+
+def test_a_checkpoint_of_weights_alone_fits_the_saved_model(prose, output, tmp_path):
+    path, recorder = tmp_path / "{epoch}-{batch}.weights.h5", Recorder()
+    weights = keras.callbacks.ModelCheckpoint(
+        path, save_weights_only=True, save_freq=PER_EPOCH
+    )
+    train(prose, output, recorder, weights, epochs=2)
+    first = tmp_path / f"1-{PER_EPOCH}.weights.h5"
+    theirs = keras.models.load_model(output)
+    theirs.load_weights(first)
+    assert_same_arrays(theirs.get_weights(), recorder.weights[0])
+    with pytest.raises(ModelFileError, match=r"weights alone.*load_weights.*save"):
+        load_model(first)
+
+
+def test_a_plateau_lowers_the_rate_which_each_epoch_tells(prose, output, measured):
+    plateau = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=2)
+    recorder = Recorder()
+    train(prose, output, plateau, recorder, warmup_steps=0, learning_rate=0.25)
+    rates = [logs["learning_rate"] for logs in recorder.logs]
+    assert rates == [0.25, 0.25, 0.25, 0.25, 0.125, 0.125]
+
+
+def test_a_scheduler_sets_the_rate_of_each_epoch(prose, output):
+    seen, wanted = [], [0.03125, 0.5, 0.25]
+
+    def schedule(epoch, rate):
+        seen.append(rate)
+        return wanted[epoch]
+
+    recorder = Recorder()
+    scheduler = keras.callbacks.LearningRateScheduler(schedule)
+    options = {"warmup_steps": 0, "learning_rate": 0.125, "epochs": 3}
+    train(prose, output, scheduler, recorder, **options)
+    assert [logs["learning_rate"] for logs in recorder.logs] == wanted
+    assert seen == [0.125, *wanted[:2]]
+
+
+def test_a_loss_that_is_no_number_ends_it_before_keras_would(prose, output):
+    spoil = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: spoil.model.optimizer.assign(
+            spoil.model.optimizer.learning_rate, float("nan")
+        )
+    )
+    terminate = keras.callbacks.TerminateOnNaN(raise_error=True)
+    with pytest.raises(TrainingError, match="nan at step 8"):
+        train(prose, output, spoil, terminate)
+    assert not output.exists()
+
+
+def test_keras_log_goes_on_where_a_training_is_resumed(prose, output, tmp_path):
+    path = tmp_path / "log.csv"
+    for options in ({"interrupt_after": 2 * PER_EPOCH}, {"resume": True}):
+        log, note = keras.callbacks.CSVLogger(path, append=True), Recorder()
+        both = [log, note]
+        run(prose, output, callbacks=both, **SMALL | {"epochs": 4} | options)
+        rows = rows_of(path)[-len(note.logs) :]
+        for row, logs_ in zip(rows, note.logs, strict=True):
+            assert {k: float(v) for k, v in row.items()} == pytest.approx(logs_)
+    assert [row["epoch"] for row in rows_of(path)] == ["0", "1", "2", "3"]
+
+
+def test_figures_that_another_callback_adds_may_be_watched(prose, output):
+    add = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: logs.update(score=-epoch)
+    )
+    stop = keras.callbacks.EarlyStopping("score", mode="max", patience=1)
+    assert train(prose, output, add, stop).steps == 2 * PER_EPOCH
+
+
+def test_one_callback_or_none_needs_no_list(prose, output):
+    recorder = Recorder()
+    for callbacks in (None, recorder):
+        run(prose, output, callbacks=callbacks, **SMALL | {"epochs": 1})
+    assert set(recorder.logs[0]) == {"epoch", "loss", "val_loss", "learning_rate"}
+
+
+def checkpoint_at(name):
+    return lambda folder: keras.callbacks.ModelCheckpoint(folder / name)
+
+
+def made(kind, *arguments, **options):
+    return lambda folder: getattr(keras.callbacks, kind)(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "expected"),
+    [
+        (made("BackupAndRestore", "backup"), {}, "go on from them with `resume`"),
+        (made("SwapEMAWeights"), {}, "`schedule` averaged"),
+        (lambda _: keras.callbacks.EarlyStopping, {}, "must be Keras callbacks, but"),
+        (lambda _: print, {}, "must be Keras callbacks, but"),
+        (lambda _: [made("History")(_), None], {}, "one was None"),
+        (made("EarlyStopping", "val_accuracy"), {}, "only loss, learning_rate, val_lo"),
+        (made("EarlyStopping"), {"held_out": 0}, "learning_rate; nothing is held out"),
+        (made("ReduceLROnPlateau", "learning_rate"), {}, "`mode` max or min"),
+        (made("LearningRateScheduler", print), {}, "`warmup_steps` 0"),
+        (
+            made("LearningRateScheduler", print),
+            {"schedule": "cosine", "warmup_steps": 0},
+            "`schedule` was cosine",
+        ),
+        (checkpoint_at("out/model.h5"), {}, "another file than `output`"),
+        (checkpoint_at("hour.txt/best.h5"), {}, r"hour.txt' can't be written \(it is"),
+        (checkpoint_at("{epoch}-{val_accuracy}.h5"), {}, "by val_accuracy, but can"),
+        (checkpoint_at("{batch}.h5"), {}, "only by epoch, loss, learning_rate, val_lo"),
+        (made("TensorBoard", "logs"), {}, r"textgen-lstm\[tensorboard\]"),
+    ],
+)
+def test_what_can_not_work_is_refused_before_the_first_step(
+    prose, output, tmp_path, monkeypatch, make, options, expected
+):
+    monkeypatch.setattr(logs, "is_installed", lambda name: False)
+    with pytest.raises((OptionError, OutputError), match=expected) as refused:
+        run(prose, output, callbacks=make(tmp_path), **SMALL | options)
+    assert "\n" not in str(refused.value)
+    assert not any(output.parent.iterdir())
+
+
+# What the options --csv and --tensorboard write
+
+
+def test_the_log_of_a_resumed_training_has_each_epoch_once(
+    prose, output, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "MAX_STEPS_PER_CALL", 4)
+    path = tmp_path / "deep" / "log.csv"
+    options = SMALL | {"epochs": 4, "csv": path}
+    run(prose, output, interrupt_after=2 * PER_EPOCH + 2, **options)
+    # Killed after the row of an epoch, and before the checkpoint of it.
+    with open(path, "a") as file:
+        file.write("2,9,9,9\r\n3,")
+    recorder = Recorder()
+    run(prose, output, resume=True, callbacks=[recorder], **options)
+    rows = rows_of(path)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    assert {k: float(v) for k, v in rows[2].items()} == pytest.approx(recorder.logs[0])
+    run(prose, output, **options | {"epochs": 1})
+    assert len(rows_of(path)) == 1  # a new training begins it anew
+
+
+def test_a_log_that_can_not_be_written_ends_only_itself(
+    prose, output, tmp_path, monkeypatch
+):
+    def fail(self, epoch, logs=None):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    lines = []
+    monkeypatch.setattr(keras.callbacks.CSVLogger, "on_epoch_end", fail)
+    report = run(prose, output, lines.append, csv=tmp_path / "log.csv", **SMALL)
+    assert report.steps == SMALL["epochs"] * PER_EPOCH
+    (told,) = (line for line in lines if "No space left" in line)
+    assert told.endswith("training goes on")
+
+
+@pytest.mark.parametrize(
+    ("option", "place", "expected"),
+    [
+        ("csv", "hour.txt", "`csv` must be a new file, or a log .*'hour.txt'"),
+        ("csv", "hour.txt/log.csv", "can't be written .it is a file"),
+        ("csv", ".", "can't be that"),
+        ("csv", "a\0b", "can't be written"),
+        ("csv", "deep/" + "long" * 70, "can't be written"),
+        ("tensorboard", "hour.txt", "`tensorboard` needs a folder.*it is a file"),
+    ],
+)
+def test_bad_places_for_logs_are_refused_before_the_text_is_read(
+    prose, tmp_path, monkeypatch, option, place, expected
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(logs, "is_installed", lambda name: True)
+    before = prose.read_text()
+    with pytest.raises(OutputError, match=expected):
+        run("no such text.txt", None, **SMALL, **{option: place})
+    assert prose.read_text() == before
+
+
+def test_a_missing_tensorboard_is_said_before_the_text_is_read(monkeypatch):
+    monkeypatch.setattr(logs, "is_installed", lambda name: False)
+    with pytest.raises(OptionError, match=r"pip install 'textgen-lstm\[tensorboard\]'"):
+        run("no such text.txt", None, **SMALL, tensorboard="logs")
+
+
+has_tensorboard = pytest.mark.skipif(
+    not is_installed("tensorboard"), reason="needs tensorboard"
+)
+
+
+@has_tensorboard
+@pytest.mark.parametrize("through", ["option", "callback"])
+def test_tensorboard_finds_the_figures_of_each_epoch(prose, output, tmp_path, through):
+    folder, recorder = tmp_path / "board", Recorder()
+    options = SMALL | {"epochs": 4}
+    for more in ({"interrupt_after": 2 * PER_EPOCH + 1}, {"resume": True}):
+        hooks = [recorder]
+        if through == "callback":
+            every = {"update_freq": 1, "histogram_freq": 1, "embeddings_freq": 2}
+            hooks.append(keras.callbacks.TensorBoard(folder, **every))
+        else:
+            more["tensorboard"] = folder
+        run(prose, output, callbacks=hooks, **options | more)
+    for part, names in {
+        "train": {"epoch_loss": "loss", "epoch_learning_rate": "learning_rate"},
+        "validation": {"epoch_loss": "val_loss"},
+    }.items():
+        for tag, name in names.items():
+            found = scalars(folder / part, tag)
+            expected = {logs["epoch"]: logs[name] for logs in recorder.logs}
+            assert found == pytest.approx(expected)
+
+
+def scalars(folder, tag):
+    """Return the values of a tag by their steps."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    found = {}
+    for event in events.Tensors(tag):
+        (found[event.step],) = event.tensor_proto.float_val or np.frombuffer(
+            event.tensor_proto.tensor_content, "f4"
+        )
+    return found

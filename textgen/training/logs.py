@@ -1,0 +1,111 @@
+"""Logs of a training that other programs read: where they go is checked before it.
+
+Keras' own callbacks write them (`textgen.training.callbacks`): a file of values parted
+by commas, with a row an epoch, and a folder for TensorBoard. Both are added to when a
+training is resumed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from textgen.errors import OptionError, OutputError, shown_path
+from textgen.system.files import write_atomically
+from textgen.system.process import is_installed
+
+INSTALL_TENSORBOARD = "install it with: pip install 'textgen-lstm[tensorboard]'"
+CSV_HEAD = "epoch,"  # that each such file begins with
+
+
+@dataclass(frozen=True)
+class Logs:
+    """Where logs go besides the model; None where they weren't asked for."""
+
+    tensorboard: Path | None = None  # a folder
+    csv: Path | None = None  # a file
+
+
+NO_LOGS = Logs()
+
+
+def check_logs(
+    tensorboard: str | os.PathLike[str] | None, csv: str | os.PathLike[str] | None
+) -> Logs:
+    """Return where logs go, if they can be written there; make the folders.
+
+    Raises:
+        OptionError: TensorBoard is not installed.
+        OutputError: a place can't be written, or holds what is no such log.
+    """
+    folder = None if tensorboard is None else Path(tensorboard).expanduser()
+    if folder is not None:
+        need_tensorboard("`tensorboard`")
+        make_writable(folder, "`tensorboard`", "train")
+    file = None if csv is None else Path(csv).expanduser()
+    if file is not None:
+        make_writable(file.parent, "`csv`", file.name)
+        if file.exists() and not _is_log(file):
+            raise OutputError(
+                f"`csv` must be a new file, or a log that it continues or replaces, "
+                f"but {shown_path(file)} can't be that",
+                "choose another name",
+            )
+    return Logs(folder, file)
+
+
+def need_tensorboard(asker: str) -> None:
+    """Raise `OptionError` unless the package is there without which nothing is written.
+
+    The ``asker`` is the option or callback that needs it.
+    """
+    if not is_installed("tensorboard"):
+        raise OptionError(
+            f"{asker} needs the package tensorboard, which isn't installed",
+            INSTALL_TENSORBOARD,
+        )
+
+
+def make_writable(folder: Path, option: str, name: str) -> None:
+    """Make a folder, with those above it, in which ``option`` is to write ``name``.
+
+    If no file of such a name can be made there, that is an `OutputError`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}."):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "it is a file" if is_file else getattr(error, "strerror", None)
+        raise OutputError(
+            f"{option} needs a folder to write to, but {shown_path(folder)} can't be "
+            f"written ({reason or error})",
+            "choose another place",
+        ) from error
+
+
+def _is_log(path: Path) -> bool:
+    """Tell whether a file is a log of a training, or empty."""
+    try:
+        with open(path, "r+", encoding="utf-8", newline="") as file:
+            head = file.read(len(CSV_HEAD))
+    except (OSError, ValueError):  # ValueError: no UTF-8
+        return False
+    return head in ("", CSV_HEAD)
+
+
+def keep_rows_before(path: Path, epoch: int) -> None:
+    """Cut a log to its head and the rows of epochs before one that begins again."""
+    if not path.exists():
+        return
+    with open(path, encoding="utf-8", newline="") as file:
+        head, *rows = list(csv.reader(file)) or [[]]
+    kept = [row for row in rows if row and row[0].isdigit() and int(row[0]) < epoch]
+    written = io.StringIO()
+    csv.writer(written).writerows([head, *kept] if head else [])
+    write_atomically(written.getvalue().encode(), path)
