@@ -119,7 +119,9 @@ def _no_pictures() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _ctrl_c_as_in_the_foreground() -> None:
-    """Started in the background by a script, Python would ignore Ctrl-C."""
+def _signals_as_in_the_foreground() -> None:
+    """Started in the background, or by nohup, Python would ignore Ctrl-C, or SIGHUP."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)

@@ -124,7 +124,7 @@ def kill_one(number, folder, steps, kills, rng, tally):
     corpus, kind = folder / "words.txt", list(KINDS)[number % len(KINDS)]
     write_corpus(corpus, rng)
     options = ["--corpus", str(corpus), *SMALL, *KINDS[kind], "--steps", str(steps),
-               "--seed", str(number)]  # fmt: skip
+               "--seed", str(number), "--keep-checkpoint"]  # fmt: skip
     reference, output = folder / "reference.h5", folder / "killed.h5"
     undisturbed = [sys.executable, ROOT / "train.py", *options, "--output", reference]
     started = time.monotonic()

@@ -16,17 +16,6 @@ from textgen.system.terminal import HungUp, Terminated
 needs_hang_up = pytest.mark.skipif(HANG_UP is None, reason="POSIX only")
 
 
-@pytest.fixture(autouse=True)
-def as_in_the_foreground():
-    """Started by nohup, the tests would find SIGHUP ignored."""
-    if HANG_UP is not None:
-        usual = signal.signal(HANG_UP, signal.SIG_DFL)
-        yield
-        signal.signal(HANG_UP, usual)
-    else:
-        yield
-
-
 def test_a_handler_set_by_c_code_is_left_alone(monkeypatch):
     python_handler = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(  # None is how Python shows a handler that isn't its own
@@ -96,13 +85,16 @@ def test_a_terminal_that_goes_away_is_never_the_second_signal(first):
 @needs_hang_up
 def test_under_nohup_a_terminal_that_goes_away_is_ignored():
     signal.signal(HANG_UP, signal.SIG_IGN)
-    with raised_on_interrupt(), on_interrupt(pytest.fail) as received:
-        os.kill(os.getpid(), HANG_UP)
-        with hang_up_ignored():
+    try:
+        with raised_on_interrupt(), on_interrupt(pytest.fail) as received:
             os.kill(os.getpid(), HANG_UP)
-        os.kill(os.getpid(), HANG_UP)
-        assert received == []
-    assert signal.getsignal(HANG_UP) == signal.SIG_IGN
+            with hang_up_ignored():
+                os.kill(os.getpid(), HANG_UP)
+            os.kill(os.getpid(), HANG_UP)
+            assert received == []
+        assert signal.getsignal(HANG_UP) == signal.SIG_IGN
+    finally:
+        signal.signal(HANG_UP, signal.SIG_DFL)
 
 
 @needs_hang_up

@@ -321,6 +321,7 @@ def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
 
 def test_the_library_tells_what_there_is_to_tell_if_it_may_show(prose, output, capsys):
     options = TINY | {"steps": 3, "output": output, "resume": True}
+    options["keep_checkpoint"] = True
     assert train(prose, **options, show=True) == output
     out, told = capsys.readouterr()
     assert out == ""

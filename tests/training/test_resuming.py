@@ -7,6 +7,7 @@ import os
 import signal
 import time
 
+import keras
 import numpy as np
 import pytest
 from training.helpers import (
@@ -18,10 +19,11 @@ from training.helpers import (
     spoil,
 )
 
-from textgen.errors import OutputError, TrainingError
+from textgen.errors import CheckpointError, OutputError, TrainingError
 from textgen.saving.model_file import load_model
 from textgen.system import files as atomic_file
-from textgen.system.terminal import Terminated
+from textgen.system.signals import HANG_UP, SIGNALS
+from textgen.system.terminal import HungUp, Terminated
 from textgen.training import checkpoint, schedule
 from textgen.training import setup as preparation
 from textgen.training import step as train_step
@@ -39,10 +41,8 @@ TINY = {
     "schedule": "averaged",
 }  # fmt: skip
 STEPS = 50  # two epochs of 22 steps and a bit
-BOTH_SIGNALS = pytest.mark.parametrize(
-    ("number", "expected"),
-    [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)],
-)
+needs_hang_up = pytest.mark.skipif(HANG_UP is None, reason="POSIX only")
+EACH_SIGNAL = pytest.mark.parametrize(("number", "expected"), SIGNALS.items())
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,7 @@ def undisturbed(tmp_path_factory):
     [
         (signal.SIGINT, KeyboardInterrupt, (1, 23, 49)),
         (signal.SIGTERM, Terminated, (22,)),
+        pytest.param(HANG_UP, HungUp, (2,), marks=needs_hang_up),
     ],
 )
 def test_stopped_and_resumed_it_ends_the_same(
@@ -172,6 +173,22 @@ def test_more_minutes_do_not_go_beyond_what_is_worth_it(prose, output, monkeypat
     assert "finished, all its 22 steps are in" in again.notes[1]
     output.unlink()  # with the checkpoint alone it is saved once more
     assert run(prose, output, minutes=40, resume=True).steps == 22
+
+
+def test_one_that_a_callback_stopped_is_finished_and_leaves_no_checkpoint(
+    prose, output
+):
+    stop = keras.callbacks.EarlyStopping("loss", patience=0, mode="max")
+    report = run(
+        prose, output, callbacks=[stop], keep_checkpoint=False, steps=STEPS, **TINY
+    )
+    assert report.steps == 44  # when the loss of a second epoch was no greater
+    assert os.listdir(output.parent) == ["model.h5"]
+    ready = prepared(prose, output, resume=True)
+    assert ready.finished
+    assert "all its 44 steps are in" in ready.notes[0]
+    with pytest.raises(CheckpointError, match="its checkpoint is gone"):
+        prepared(prose, output, resume=True, steps=STEPS + 1)
 
 
 # What is refused
@@ -283,6 +300,15 @@ def test_a_disk_that_is_full_for_one_file_leaves_the_others(
     assert read_checkpoint(output)[0].state.global_step == 3
 
 
+def test_a_last_checkpoint_that_would_be_removed_need_not_be_written(
+    prose, output, monkeypatch, disk_full_at
+):
+    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e-9)
+    disk_full_at(2)
+    assert run(prose, output, keep_checkpoint=False, steps=3, **TINY).steps == 3
+    assert os.listdir(output.parent) == ["model.h5"]
+
+
 def test_a_disk_that_is_full_for_a_while_is_told_and_training_goes_on(
     prose, output, always_due, disk_full_at
 ):
@@ -318,7 +344,7 @@ def test_a_second_interrupt_while_saving_leaves_the_save_before(
     assert_same_end(output, undisturbed)
 
 
-@BOTH_SIGNALS
+@EACH_SIGNAL
 def test_interrupted_while_measuring_at_the_end(
     prose, output, monkeypatch, number, expected, undisturbed
 ):
@@ -337,7 +363,7 @@ def test_interrupted_while_measuring_at_the_end(
     assert_same_end(output, undisturbed)
 
 
-@BOTH_SIGNALS
+@EACH_SIGNAL
 def test_stopped_while_it_compiles_nothing_changes(prose, output, number, expected):
     before = signal.getsignal(number)
     run(prose, output, steps=9, interrupt_after=3, **TINY)

@@ -110,7 +110,7 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     if report.interruption is not None:
         say(
             f"to go on from here: {prog} {_to_go_on(request, preparation.corpus)} "
-            f"--output {shlex.quote(str(report.path))} --resume"
+            f"--output {shlex.quote(str(report.path))} --resume{_anew(request)}"
         )
         raise report.interruption
 
@@ -122,3 +122,10 @@ def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:
     given = request.corpus
     paths = [given] if isinstance(given, str | os.PathLike) else given
     return shlex.join(str(path) for path in paths)
+
+
+def _anew(request: TrainingRequest) -> str:
+    """Return the options that a training doesn't keep when it goes on."""
+    every = request.save_every
+    options = "" if every is None else f" --save-every {every:g}"
+    return options + " --keep-checkpoint" * request.keep_checkpoint

@@ -58,7 +58,7 @@ def metadata_of(
             "held_out_nats_per_char": held_out_nats,
             "interrupted": interrupted,
             "diverged": diverged,
-            "snapshot": snapshot,
+            **({"snapshot": True} if snapshot else {}),
             "lengthened_at": list(checkpoint.lengthened_at),
             "seed": config.training.seed,
             "precision": config.training.precision,
