@@ -6,7 +6,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -14,6 +13,7 @@ import tensorflow as tf
 from textgen.data.sources import Given
 from textgen.errors import checks_keywords
 from textgen.system.terminal import one_line
+from textgen.training.result import TrainingResult
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
 
@@ -38,9 +38,11 @@ def train(
     clip_norm: float | None = None, epochs: int | None = None,
     steps: int | None = None, minutes: float | None = None,
     precision: str | None = None, held_out: float | None = None,
-    seed: int | None = None, callbacks: Iterable[keras.callbacks.Callback] = (),
+    patience: int | None = None, keep_best: bool | None = None,
+    validation: float | None = None, seed: int | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None, show: bool = False,
-) -> Path:
+) -> TrainingResult:
     """Train a model and save it; the library's form of ``train.py``.
 
     For speed it settles two things for the whole process: TensorFlow's operations
@@ -87,14 +89,21 @@ def train(
         minutes: time for everything; without a preset the network is sized for it.
         precision: ``float32``, ``bfloat16`` or ``auto``.
         held_out: share of the text that is only measured.
+        patience: end after so many epochs without a better validation figure.
+        keep_best: save the weights of the best validation figure, not the last ones.
+        validation: share of the rest that isn't trained on but measured after each
+            epoch, to choose by; None means 0.1 where ``patience`` or ``keep_best``
+            need one.
         seed: repeats a training exactly on the same machine.
         callbacks: Keras callbacks; see `textgen.training.loop.Training.run`. The logs
-            of an epoch hold ``loss`` and ``val_loss``, in nats per character.
+            of an epoch hold ``loss`` and ``val_loss``, in nats per character; the
+            latter is of the validation part or, without one, of the held-out part.
         strategy: a `tf.distribute.Strategy`; None means the current one.
         show: show progress, samples of text and notes on standard error.
 
     Returns:
-        The path of the saved ``.h5`` file.
+        A `TrainingResult`: the path of the saved ``.h5`` file, with the training's
+        ``history``, its figures and the ``model``.
 
     Raises:
         TextgenError: one line about what the caller can put right.
@@ -115,6 +124,7 @@ def train(
             "optimizer": optimizer, "weight_decay": weight_decay,
             "clip_norm": clip_norm, "epochs": epochs, "steps": steps,
             "minutes": minutes, "precision": precision, "held_out": held_out,
+            "patience": patience, "keep_best": keep_best, "validation": validation,
             "seed": seed,
         },
     )
@@ -123,14 +133,17 @@ def train(
         for note in ready.notes:
             say(note)
         if ready.finished:
-            return ready.path
+            rows = ready.checkpoint.history if ready.checkpoint else ()
+            return TrainingResult.of_file(ready.path, rows)
         session = TrainingSession(
             ready, strategy=strategy, show=show, say=say, started_s=started_s
         )
         report = session.run(callbacks)
     if report.interruption is not None:
         raise report.interruption
-    return report.path
+    return TrainingResult(
+        report.path, report.history, report.val_loss, report.held_out_nats
+    )
 # fmt: on
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import secrets
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -25,14 +25,17 @@ from textgen.training.checkpoint import (
     library_versions,
 )
 from textgen.training.held_out import shorter_is_better
+from textgen.training.history import EpochRow, HistoryFile, best_row, history_path
 from textgen.training.loop import Training
 from textgen.training.output import save_keeping_previous
 from textgen.training.progress import ProgressDisplay, sample_of
 from textgen.training.recipe import describe_length
+from textgen.training.recorder import Recorder
 from textgen.training.saved_form import metadata_of, saved_form
 from textgen.training.schedule import steps_in_time
 from textgen.training.setup import Preparation
 from textgen.training.step import choose_precision, configure_process
+from textgen.training.validation import outcome
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
 
@@ -46,6 +49,8 @@ class Report:
     steps: int
     seconds: float  # wall-clock time
     held_out_nats: float | None  # per character, if they were measured
+    val_loss: float | None  # of the saved weights, if it was measured of them
+    history: tuple[EpochRow, ...]
     interruption: type[KeyboardInterrupt] | None  # what stopped it early, to be raised
 
 
@@ -78,7 +83,6 @@ class TrainingSession:
         self._lengthened_at = before.lengthened_at if before else ()
         self._total_steps = preparation.total_steps or 0  # until minutes are planned
         self._versions = library_versions()
-        self._history = keras.callbacks.History()
         self._interruption: type[KeyboardInterrupt] | None = None
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
@@ -107,6 +111,8 @@ class TrainingSession:
         self._loop = Training(model, ready.windows, config.training, self._strategy)
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)
+        file = HistoryFile(history_path(ready.path), self._say)
+        self._recorder = Recorder(self._loop, file, self._seconds, ready.checkpoint)
         # Whatever makes a network impossible to save is found now, not at the end.
         as_saved = saved_form(self._loop.result, config)
         serialize(as_saved, metadata_of(self._checkpoint()))
@@ -144,10 +150,10 @@ class TrainingSession:
         per_epoch = ready.windows.steps_per_epoch
         before_s = time.monotonic()
         model = self._snapshot()
-        ready.held_out.measure(model, briefly=True)
+        self._measure(model)
         after_epoch_s = time.monotonic() - before_s
         at_the_end_s = ready.held_out.cost_s(model) + SAVING_S
-        spent_s = time.monotonic() - self._started_s
+        spent_s = self._seconds()
         left_s = training.minutes * 60 - spent_s - at_the_end_s
         step_s = step_s * (1 + MOST_SHARE) + after_epoch_s / per_epoch
         if left_s < step_s and not self._loop.global_step:
@@ -165,11 +171,13 @@ class TrainingSession:
 
     def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
         """Take the planned steps, or fewer if it is interrupted, with checkpoints."""
-        held_out, steps = self._ready.held_out, self._total_steps
-        hooks = [self._history, *callbacks]
+        steps, hooks = self._total_steps, [self._recorder, *callbacks]
         if self._show:
-            sample, done = lambda: sample_of(self._snapshot()), self._loop.global_step
-            hooks.append(ProgressDisplay(steps, self._ready.windows, sample, done))
+            sample, done = lambda: self._recorder.sample, self._loop.global_step
+            figure = "validation" if self._ready.validation else "quick held-out"
+            hooks.append(
+                ProgressDisplay(steps, self._ready.windows, sample, done, figure=figure)
+            )
         try:
             with on_interrupt(self._loop.request_stop) as received:
                 self._checkpoints.write()
@@ -177,7 +185,7 @@ class TrainingSession:
                     raise self._checkpoints.failure
                 self._loop.run(
                     steps,
-                    measure=lambda: held_out.measure(self._snapshot(), briefly=True),
+                    measure=lambda: self._measure(self._snapshot()),
                     callbacks=hooks,
                     after_call=self._checkpoints.write_if_due,
                 )
@@ -185,6 +193,16 @@ class TrainingSession:
         except TrainingError as error:
             raise self._save_last_good(error) from error
         self._interruption = received[0] if received else None
+
+    def _measure(self, model: TrainedModel) -> float | None:
+        """Measure the network as after each epoch, when it also writes a sample."""
+        try:
+            self._recorder.sample = sample_of(model)
+        except ValueError:  # weights that are no numbers any more, which is told soon
+            self._recorder.sample = ""
+        if self._ready.validation is not None:
+            return self._ready.validation.measure(model)
+        return self._ready.held_out.measure(model, briefly=True)
 
     def _save_last_good(self, error: TrainingError) -> TrainingError:
         """Save the model as it was before it went wrong; return what to raise."""
@@ -196,10 +214,12 @@ class TrainingSession:
                 f"{error}; nothing was saved", f"try {lower} or `precision` float32"
             )
         self._loop.restore(good.state)
-        self.save(good, diverged=str(error))
+        row = self._choose_weights(good)
+        self.save(good, row, diverged=str(error))
+        step = row.step if row else good.state.global_step
         return TrainingError(
             f"{error}; {str(self._ready.path)!r} is the model of step "
-            f"{good.state.global_step:,}, when all was well",
+            f"{step:,}, when all was well",
             f"go on from it with `init_from` and a lower rate, or anew with {lower}",
         )
 
@@ -217,39 +237,68 @@ class TrainingSession:
             self._say(
                 "stopped; saving what was learned, which one more Ctrl-C would give up"
             )
-        else:
-            # The figures from before a resume are not known.
-            if ready.checkpoint is None:
-                figures = self._history.history.get("val_loss", [])
-                for line in shorter_is_better(figures):
-                    self._say(line)
+        final = self._checkpoint()
+        row = self._choose_weights(final)
+        if self._interruption is None:
+            for line in self._outcome(final.history):
+                self._say(line)
             try:
                 nats = ready.held_out.measure(self._snapshot())
             except KeyboardInterrupt as interrupt:
                 self._interruption = type(interrupt)
-        final = self._checkpoint()
-        previous = self.save(final, held_out_nats=nats)
+        final = replace(final, seconds=self._seconds())
+        previous = self.save(final, row, held_out_nats=nats)
         if (failure := self._checkpoints.failure) is not None:
             raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {failure}")
-        steps = final.state.global_step
-        return Report(path, previous, steps, final.seconds, nats, self._interruption)
+        return Report(
+            path,
+            previous,
+            steps=final.state.global_step,
+            seconds=final.seconds,
+            held_out_nats=nats,
+            val_loss=row.val_loss if row else None,
+            history=final.history,
+            interruption=self._interruption,
+        )
+
+    def _choose_weights(self, checkpoint: Checkpoint) -> EpochRow | None:
+        """Put the best weights in place, if they are kept; return the row of what is.
+
+        They are in the place of those in training, whose state is not to be taken then.
+        """
+        rows = checkpoint.history
+        if checkpoint.best_weights:
+            self._loop.result.set_weights(checkpoint.best_weights)
+            return best_row(rows)
+        is_last = bool(rows) and rows[-1].step == checkpoint.state.global_step
+        return rows[-1] if is_last else None
+
+    def _outcome(self, rows: Sequence[EpochRow]) -> list[str]:
+        """Say what was chosen, or that an earlier end would have been better."""
+        if lines := outcome(rows, self._config.training):
+            return lines
+        part = "validation" if self._ready.validation else "held-out"
+        figures = [row.val_loss for row in rows if row.val_loss is not None]
+        return shorter_is_better(figures, part)
 
     def save(
         self,
         checkpoint: Checkpoint,
+        row: EpochRow | None,
         *,
         held_out_nats: float | None = None,
         diverged: str | None = None,
     ) -> Path | None:
         """Save the network as it is now; return where the earlier model is, if any.
 
-        The checkpoint is of these weights; the rest is for `metadata_of`.
+        The checkpoint is of its training; the rest is for `metadata_of`.
         """
         metadata = metadata_of(
             checkpoint,
             held_out_nats=held_out_nats,
             interrupted=self._interruption is not None,
             diverged=diverged,
+            row=row,
         )
         model = saved_form(self._loop.result, self._config)
         return save_keeping_previous(model, metadata, self._ready.path)
@@ -267,10 +316,16 @@ class TrainingSession:
             symbols=corpus.vocabulary.symbols,
             total_steps=self._total_steps,
             lengthened_at=self._lengthened_at,
-            seconds=time.monotonic() - self._started_s,
+            seconds=self._seconds(),
             versions=self._versions,
             state=self._loop.state(),
+            history=self._recorder.rows,
+            best_weights=self._recorder.best_weights,
         )
+
+    def _seconds(self) -> float:
+        """Return the wall-clock time spent, over all resumes."""
+        return time.monotonic() - self._started_s
 
     def _snapshot(self) -> TrainedModel:
         """Return the network as it is now, in the form that generates and measures."""
