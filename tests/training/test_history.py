@@ -129,6 +129,10 @@ def test_a_file_that_can_not_be_written_is_told_once_and_made_anew(tmp_path, row
     path.unlink()
     os.mkfifo(path)  # nobody reads it, so that opening it would never end
     file.update(rows)
+    path.unlink()
+    file.update([*rows, rows[0]])
+    epochs = [json.loads(x)["epoch"] for x in path.read_text().splitlines()]
+    assert epochs == [0, 1, 2, 3, 0]
     assert len(said) == 1
 
 
