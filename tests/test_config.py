@@ -28,7 +28,8 @@ PARTS = (ModelConfig, WindowConfig, TrainingConfig, CompletionConfig)
 FIELDS = [(part, field) for part in PARTS for field in fields(part)]
 WHOLE = [(part, f.name) for part, f in FIELDS if f.type.startswith("int")]
 REAL = [(part, f.name) for part, f in FIELDS if f.type.startswith("float")]
-OPTIONAL = {"stride", "epochs", "steps", "minutes", "top_k", "top_p"}
+OPTIONAL = {"stride", "epochs", "steps", "minutes", "patience", "validation", "top_k",
+            "top_p"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("part", "name"), WHOLE + REAL)
@@ -73,6 +74,9 @@ BOUNDS = {  # name: (part, allowed, refused)
     "epochs": (TrainingConfig, (1,), (0,)),
     "minutes": (TrainingConfig, (1e-3,), (0,)),
     "held_out": (TrainingConfig, (0, 0.5), (1, 1.0)),
+    "patience": (TrainingConfig, (None, 1), (0,)),
+    "keep_best": (TrainingConfig, (True, np.bool_(False)), (1, "yes", None)),
+    "validation": (TrainingConfig, (None, 1e-9, 0.5), (0, 0.0, 1)),
     "seed": (TrainingConfig, (0, MAX_SEED), (MAX_SEED + 1,)),
     "length": (CompletionConfig, (1, 100_000_000), (0, 10**15)),
     "temperature": (CompletionConfig, (0, 100), (101,)),

@@ -1,6 +1,6 @@
 """Small recurrent text generators: train on your text, complete a prompt in a second.
 
-    train(corpus, …) -> path                    from a text to one saved .h5 file
+    train(corpus, …) -> TrainingResult          from a text to one saved .h5 file
     load_model(name_or_path) -> TrainedModel    opens it, without TensorFlow
     generate_output(model, prompt, …) -> str    completes a prompt
     stream_output(model, prompt, …)             yields the new characters one by one
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from textgen.saving.model_file import load_model as load_model
     from textgen.saving.model_file import save_model as save_model
     from textgen.training.pipeline import train as train
+    from textgen.training.result import TrainingResult as TrainingResult
 
 __version__ = "0.1.0"
 
@@ -55,6 +56,7 @@ _MODULES = {
     ],
     "textgen.saving.model_file": ["load_model", "save_model"],
     "textgen.training.pipeline": ["train"],
+    "textgen.training.result": ["TrainingResult"],
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

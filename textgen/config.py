@@ -26,8 +26,10 @@ from textgen.system.checks import LARGEST, check_choice, check_number
 
 DEFAULT_CORPUS = "sonnets"
 LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
+CHOOSING = ("patience", "keep_best", "validation")  # all of one validation part
 MAX_SEED = 2**32 - 1
 MOST_MINUTES = 10_000_000
+USUAL_VALIDATION = 0.1  # of the training part, where something is chosen by it
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Setting:
                 name, value, self.lowest, self.highest, whole=kind == "int",
                 above=self.above, below=self.below,
             )  # fmt: skip
+        elif kind == "bool" and not isinstance(value, bool):
+            raise OptionError(f"`{name}` must be True or False, but was {shown(value)}")
         elif kind == "str" and not (isinstance(value, str) and value):
             raise OptionError(
                 f"`{name}` must be at least one character, but was {shown(value)}"
@@ -97,12 +101,11 @@ class WindowConfig(Settings):
 
     seq_length: int = _setting(100, "characters in a training window, or the most of "
         "a line in one", lowest=1, highest=100_000)
-    stride: int | None = _setting(None, "characters between the starts of two "
-        "windows; if it isn't set, a window's length, or 1 for `targets` last",
+    stride: int | None = _setting(None, "characters from window to window; else "
+        "their length, or 1 for `targets` last",
         lowest=1, highest=2**40)
-    targets: str = _setting("all", "what a window predicts: all, the character after "
-        "each of its own (many-to-many), or last, the one after it (many-to-one)",
-        choices=("all", "last"))
+    targets: str = _setting("all", "all: predict each next character; last: the one "
+        "after the window", choices=("all", "last"))
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,8 @@ class TrainingConfig(Settings):
     batch_size: int = _setting(32, "windows of a step",
         lowest=1, highest=65_536)
     learning_rate: float = _setting(3e-3, "peak rate", highest=100, above=True)
-    schedule: str = _setting("cosine", "of the rate after warm-up: cosine, down to a "
-        "hundredth of the peak; constant; or averaged, constant with averaged weights",
+    schedule: str = _setting("cosine", "of the rate: cosine, down to a hundredth; "
+        "constant; or averaged, constant and an average of the weights saved",
         choices=("cosine", "constant", "averaged"))
     warmup_steps: int = _setting(100, "steps of a rising rate at first, a tenth of all "
         "at most")
@@ -137,6 +140,11 @@ class TrainingConfig(Settings):
         choices=("auto", "float32", "bfloat16"))
     held_out: float = _setting(0.1, "share of the text that is only measured, 0 to "
         "train on all of it", below=1)
+    patience: int | None = _setting(None, "end after so many epochs without better "
+        "validation", lowest=1, highest=2**40)
+    keep_best: bool = _setting(False, "save the weights of the best validation")
+    validation: float | None = _setting(None, "share of the training part for it "
+        f"({USUAL_VALIDATION} if needed)", above=True, below=1)
     seed: int = _setting(0, "repeats a training on the same machine",
         highest=MAX_SEED)
 
@@ -144,6 +152,13 @@ class TrainingConfig(Settings):
         super().__post_init__()
         if all(getattr(self, name) is None for name in LENGTHS):
             raise OptionError("a training needs one of `epochs`, `steps`, `minutes`")
+        if self.validation is None and (self.patience or self.keep_best):
+            object.__setattr__(self, "validation", USUAL_VALIDATION)
+
+    @property
+    def trained_share(self) -> float:
+        """The share of the text that is trained on, neither held out nor validation."""
+        return (1 - self.held_out) * (1 - (self.validation or 0))
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,18 @@ def test_an_earlier_model_is_kept_and_that_is_said(train, trained):
     assert Path("models", "letters.previous.h5").read_bytes() == before
 
 
+def test_what_was_chosen_is_told_and_inspect_shows_it_with_the_curve(
+    train, run, letters
+):
+    result = train(*LETTERS, *TINY, "--keep-best")
+    assert "the best validation figure is that of step 2, " in result.err
+    assert "  validation " in result.err
+    assert "\nheld out: " in result.err
+    shown = run("textgen", "inspect", "models/letters.h5").out
+    assert "validation on 10.0% of the training part; the weights are those of" in shown
+    assert re.search(r"curve +loss +▁ +\d.*\n +val_loss +▁ +\d.* at step 2\)", shown)
+
+
 def test_resuming_as_documented(train, letters):
     corpus = (*LETTERS, "--resume")
     kept = (*corpus, "--keep-checkpoint")

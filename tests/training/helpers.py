@@ -1,6 +1,7 @@
 """Tiny trainings as the tests of training run and compare them, and a checkpoint."""
 
 import dataclasses
+import json
 import os
 import signal
 
@@ -15,6 +16,7 @@ from textgen.training.checkpoint import (
     library_versions,
     read_checkpoint,
 )
+from textgen.training.history import EpochRow, history_path
 from textgen.training.setup import TrainingRequest, prepare
 
 PROSE = "Now is the hour; the sea, the hill, and all between, lie still. " * 12
@@ -101,14 +103,41 @@ def assert_same_state(one, other):
     assert one == other
 
 
+def timeless(rows):
+    """Return the rows of a history, as dicts, without what a clock said."""
+    rows = [dict(row) for row in rows]
+    for row in rows:
+        assert row.pop("seconds") > 0
+        assert row.pop("characters_per_s") > 0
+    return rows
+
+
+def written_rows(output):
+    """Return the rows in the file beside a model."""
+    return [json.loads(line) for line in history_path(output).read_text().splitlines()]
+
+
 def assert_same_end(output, reference):
     """Compare how two trainings ended, bit for bit."""
-    assert_same_state(*(read_checkpoint(x)[0].state for x in (output, reference)))
+    ends = [read_checkpoint(x)[0] for x in (output, reference)]
+    assert_same_state(*(end.state for end in ends))
+    assert_same_arrays(*(end.best_weights for end in ends))
+    one, other = (timeless(map(vars, end.history)) for end in ends)
+    assert one == other
+    assert one == timeless(written_rows(output))
     models = [load_model(path) for path in (output, reference)]
     assert_same_arrays(*([model.network.dense_kernel] for model in models))
-    keys = ("steps", "held_out_nats_per_char", "interrupted", "parts", "lengthened_at")
+    keys = ("steps", "weights_of_step", "val_loss", "held_out_nats_per_char",
+            "interrupted", "parts", "lengthened_at")  # fmt: skip
     one, other = (model.metadata["training"] for model in models)
+    assert timeless(one["history"]) == timeless(other["history"])
     assert [one[key] for key in keys] == [other[key] for key in keys]
+
+
+def make_row(epoch, val_loss, **changes):
+    """Return a row at the end of an epoch of ten steps."""
+    figures = {"loss": 2.0, "learning_rate": 0.1, "characters_per_s": 900.0} | changes
+    return EpochRow(epoch, 10 * epoch, float(epoch), val_loss=val_loss, **figures)
 
 
 def make_checkpoint(step=7, **changes):
@@ -132,5 +161,7 @@ def make_checkpoint(step=7, **changes):
         seconds=12.345678901234567,
         versions=library_versions(),
         state=TrainingState(step, 1 / 3, 0.1 + 0.2, 2, losses, variables),
+        history=(make_row(1, 1 / 3), make_row(2, None, sample="naïve\n☃\ud800")),
+        best_weights=variables[:1],
     )
     return dataclasses.replace(made, **changes)

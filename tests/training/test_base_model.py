@@ -56,7 +56,7 @@ def test_a_text_is_compared_with_what_bzip2_makes_of_its_training_part(
 ):
     words = story.read_text()
     story.write_text(words.replace(" ", "\n\n    ") + "\n")  # layout doesn't count
-    corpus, model = load_corpus(story), load_model(prose_model)
+    corpus, model = load_corpus(story, "text"), load_model(prose_model)
     training = story.read_text()[: len(corpus.split(held_out or 0.1).training)]
     text = words[: len(" ".join(training.split()))]
     nats = 8 * math.log(2) * len(bz2.compress(text.encode())) / len(text)

@@ -56,6 +56,18 @@ def test_after_an_epoch_a_small_part_is_measured_and_at_the_end_a_named_text_who
     assert asked == [(10, brief), (10, most)]
 
 
+@pytest.mark.parametrize(
+    ("length", "whole", "extent"),
+    [
+        (200_000, False, ""),
+        (200_001, True, ""),
+        (200_001, False, " (of 200,000 of its 200,001 characters)"),
+    ],
+)
+def test_that_the_final_figure_is_of_a_part_is_told(length, whole, extent):
+    assert HeldOut(np.zeros(length, np.uint8), 0, whole=whole).extent == extent
+
+
 def test_too_little_to_measure_is_no_figure_rather_than_nan(window_model):
     model = load_model(window_model)
     too_short = np.zeros(model.windows.seq_length, np.uint8)
@@ -109,5 +121,6 @@ def test_the_cost_grows_with_what_will_be_measured(model, asked, monkeypatch):
     ],
 )
 def test_a_figure_that_rose_is_told_with_the_epoch_before_it_did(figures, told):
-    lines = shorter_is_better(figures)
+    lines = shorter_is_better(figures, "validation")
     assert told in lines[0] if told else lines == []
+    assert all(line.startswith("the validation part was ") for line in lines)

@@ -39,18 +39,19 @@ from textgen.training.held_out import HeldOut
 from textgen.training.loop import Training, TrainingError
 from textgen.training.pipeline import train
 from textgen.training.step import choose_precision
+from textgen.training.validation import ValidationPart
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 4}
 SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
-SAVED_FILES = ["model.checkpoint", "model.h5"]
+SAVED_FILES = ["model.checkpoint", "model.h5", "model.log.jsonl"]
 
 
 def files_beside(output):
     return sorted(path.name for path in output.parent.iterdir())
 
 
-def tiny(corpus, output, **options):
-    return run(corpus, output, **(TINY | {"steps": 3} | options))
+def tiny(corpus, output, *say, **options):
+    return run(corpus, output, *say, **(TINY | {"steps": 3} | options))
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +116,11 @@ def test_the_record_in_the_file(saved):
     }
     assert training.pop("parts") >= 1
     assert len(training.pop("run")) == 16
+    assert [row["step"] for row in training.pop("history")] == [6]
     assert training == {
         "steps": saved.steps,
+        "weights_of_step": saved.steps,
+        "val_loss": saved.val_loss,
         "seconds": round(saved.seconds, 1),
         "held_out_nats_per_char": saved.held_out_nats,
         "interrupted": False,
@@ -251,14 +255,15 @@ def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
         tiny(prose, output, callbacks=[spoil(0)], learning_rate=100)
     assert "try `learning_rate` 30 or `precision` float32" in str(caught.value)
     assert output.read_bytes() == before
-    assert files_beside(output) == ["model.checkpoint", "model.h5"]
+    assert files_beside(output) == SAVED_FILES[:3]
     assert read_checkpoint(output)[0].state.is_finite
 
 
 # Time, progress, strategies
 
 
-def test_a_budget_of_minutes_is_spent(names, output, monkeypatch):
+@pytest.mark.parametrize("validated", [{}, {"validation": 0.1}])
+def test_a_budget_of_minutes_is_spent(names, output, monkeypatch, validated):
     """On a clock that only steps and measuring move: other work doesn't count."""
     now_s = [0.0]
     step_s, briefly_s, finally_s = 0.1, 0.4, 3.0
@@ -273,11 +278,12 @@ def test_a_budget_of_minutes_is_spent(names, output, monkeypatch):
     monkeypatch.setattr(session.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(Training, "calibrate", lambda self: after(5, step_s))
     monkeypatch.setattr(HeldOut, "measure", measure)
+    monkeypatch.setattr(ValidationPart, "measure", lambda *_: after(briefly_s, 2.0))
     monkeypatch.setattr(HeldOut, "cost_s", lambda *_: finally_s)
-    lines = []
-    report = tiny(names, output, steps=None, minutes=0.5, say=lines.append)
-    other = output.with_name("other.h5")
-    epoch_steps = prepared(names, output=other, **TINY, steps=1).windows.steps_per_epoch
+    lines, other = [], output.with_name("other.h5")
+    report = tiny(names, output, lines.append, steps=None, minutes=0.5, **validated)
+    alike = prepared(names, output=other, **TINY, steps=1, **validated)
+    epoch_steps = alike.windows.steps_per_epoch
     spent_s = report.steps * (step_s + briefly_s / epoch_steps)
     left_s = 30 - (5 + briefly_s) - finally_s - session.SAVING_S
     assert 0.97 * left_s < spent_s <= left_s
@@ -298,7 +304,7 @@ def test_the_least_budget_that_is_named_is_enough(names, output, monkeypatch):
         tiny(names, output, steps=None, minutes=least - 0.01)
 
 
-def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
+def test_a_text_learned_by_heart_is_told_of_also_when_resumed(
     prose, output, monkeypatch
 ):
     figures = iter([2.0, 1.5, 1.6, 1.7, 1.8, 1.4, 1.9])
@@ -316,7 +322,8 @@ def test_a_text_learned_by_heart_is_told_of_but_not_when_resumed(
     lines.clear()
     tiny(prose, output, **steps, epochs=7, resume=True, say=lines.append)
     assert next(figures, None) is None
-    assert not any("shorter training" in line for line in lines)
+    (told,) = (line for line in lines if "shorter training" in line)
+    assert "about epoch 6, 1.400, and at the end less well, 1.900" in told
 
 
 def test_the_library_tells_what_there_is_to_tell_if_it_may_show(prose, output, capsys):

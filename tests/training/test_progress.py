@@ -67,7 +67,7 @@ def test_a_plain_line_says_all_and_a_sample_follows(
     display.on_epoch_end(epoch, {"loss": 2.345678, "val_loss": 2.1})
     display.on_train_end()
     assert written.getvalue() == (
-        f"{at}  loss 2.346  held-out 2.100  150 chars/s  {left} left\na sample\n"
+        f"{at}  loss 2.346  quick held-out 2.100  150 chars/s  {left} left\na sample\n"
     )
 
 
@@ -132,7 +132,7 @@ def test_a_bar_on_a_terminal_comes_and_goes():
     assert re.search(r"\d chars/s", shown)
     assert "━" in shown
     display.on_epoch_end(0, {"loss": 2.4, "val_loss": 2.2})
-    assert "held-out 2.200" in written.getvalue()
+    assert "quick held-out 2.200" in written.getvalue()
     assert "a sample" in written.getvalue()
     assert "\x1b[?25l" in written.getvalue()  # the cursor is hidden
     display.on_train_end()
@@ -143,7 +143,7 @@ def test_a_bar_on_a_terminal_comes_and_goes():
     ("width", "line"),
     [
         (40, "step 5,001/13,586 epoch 11/28 loss 1"),
-        (80, "step 5,001/13,586 epoch 11/28 loss 1.500 held-out 1.525 0:17 left"),
+        (80, "step 5,001/13,586 epoch 11/28 loss 1.500 quick held-out 1.525 0:17 left"),
     ],
 )
 def test_a_narrow_terminal_shows_the_figures_that_matter(clock, width, line):

@@ -337,7 +337,7 @@ def test_a_second_interrupt_while_saving_leaves_the_save_before(
     monkeypatch.setattr(atomic_file, "_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(prose, output, steps=STEPS, interrupt_after=3, **TINY)
-    assert sorted(os.listdir(output.parent)) == ["model.checkpoint"]
+    assert sorted(os.listdir(output.parent)) == ["model.checkpoint", "model.log.jsonl"]
     assert read_checkpoint(output)[0].state.global_step == 0
     monkeypatch.undo()
     run(prose, output, resume=True)
@@ -348,10 +348,13 @@ def test_a_second_interrupt_while_saving_leaves_the_save_before(
 def test_interrupted_while_measuring_at_the_end(
     prose, output, monkeypatch, number, expected, undisturbed
 ):
+    really_measure = preparation.HeldOut.measure
+
     def measure(held_out, model, briefly=False):
-        if not briefly:
-            os.kill(os.getpid(), number)
-            time.sleep(1)
+        if briefly:
+            return really_measure(held_out, model, briefly=True)
+        os.kill(os.getpid(), number)
+        time.sleep(1)
 
     with monkeypatch.context() as patch:
         patch.setattr(preparation.HeldOut, "measure", measure)

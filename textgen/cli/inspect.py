@@ -153,6 +153,11 @@ def _of_training(model: TrainedModel) -> Iterator[str]:
         f"weight decay {training.weight_decay:g}, dropout {network.dropout:g}, input "
         f"dropout {network.input_dropout:g}, {training.precision}, seed {training.seed}"
     )
+    if training.validation:
+        chosen, best = record.get("weights_of_step"), ""
+        if training.keep_best and isinstance(chosen, int):
+            best = f"; the weights are those of step {chosen:,}, its best"
+        yield f"validation on {training.validation:.1%} of the training part{best}"
     versions = record.get("versions")
     libraries = versions.items() if isinstance(versions, Mapping) else ()
     made = [record["date"]] if "date" in record else []

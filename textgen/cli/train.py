@@ -102,7 +102,8 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
         report = training.run()
     if report.held_out_nats is not None:
         remark = seen_remark(preparation.corpus, preparation.texts)
-        say(f"held out: {describe(report.held_out_nats)}{remark}")
+        extent = preparation.held_out.extent
+        say(f"held out: {describe(report.held_out_nats)}{extent}{remark}")
     if report.previous is not None:
         say(f"the earlier model is kept as {str(report.previous)!r}")
     say(f"{schedule.shown_steps(report.steps)} in {report.seconds:,.0f} s; saved:")

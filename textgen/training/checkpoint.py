@@ -5,6 +5,7 @@ It is what `numpy.savez` writes, a zip archive of arrays without pickle:
     record           UTF-8 JSON: what is trained on what, and how far
     epoch_losses     of the steps taken in the current epoch
     variable_0 …     the network's, the optimizer's and the average's
+    best_0 …         the weights of the best epoch, if they are to be kept
 
 and its last 64 bytes, in the place of the archive's comment, are the SHA-256 of all
 before them.
@@ -22,7 +23,7 @@ import json
 import platform
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata as packages
 from pathlib import Path
@@ -35,6 +36,7 @@ from textgen.config import Config
 from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
 from textgen.saving.trained_model import TrainedText
 from textgen.system.files import write_atomically
+from textgen.training.history import EpochRow, out_of_patience
 
 FORMAT_VERSION = 2
 FORMER_FORM = b"textgen checkpoint, format 1"
@@ -80,6 +82,15 @@ class Checkpoint:
     seconds: float  # wall-clock time spent, over all processes
     versions: Mapping[str, str]  # of `library_versions`, when it was written
     state: TrainingState
+    history: tuple[EpochRow, ...] = ()  # of all epochs so far
+    best_weights: tuple[np.ndarray, ...] = ()  # of the best of them, if they are kept
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether all planned steps are taken, or patience ended them earlier."""
+        patience = self.config.training.patience
+        all_taken = self.state.global_step >= self.total_steps
+        return all_taken or out_of_patience(self.history, patience)
 
 
 def library_versions() -> dict[str, str]:
@@ -116,10 +127,13 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     state = vars(checkpoint.state) | {}
     arrays = {EPOCH_LOSSES: state.pop("epoch_losses")}
     arrays |= {f"variable_{n}": x for n, x in enumerate(state.pop("variables"))}
-    record = vars(checkpoint) | {
+    record = dict(vars(checkpoint))
+    arrays |= {f"best_{n}": x for n, x in enumerate(record.pop("best_weights"))}
+    record |= {
         "format": FORMAT_VERSION,
         "config": checkpoint.config.to_dict(),
         "texts": [vars(text) for text in checkpoint.texts],
+        "history": [vars(row) for row in checkpoint.history],
         "state": state,
     }
     text = json.dumps(record, allow_nan=False).encode()
@@ -170,22 +184,31 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
         record = json.loads(arrays.pop(RECORD).tobytes())
         if record.pop("format") != FORMAT_VERSION:
             raise ValueError("another format")
+        losses = arrays.pop(EPOCH_LOSSES)
+        best = tuple(arrays.pop(f"best_{n}") for n in range(_count(arrays, "best_")))
         state = TrainingState(
             **record.pop("state"),
-            epoch_losses=arrays.pop(EPOCH_LOSSES),
+            epoch_losses=losses,
             variables=tuple(arrays[f"variable_{n}"] for n in range(len(arrays))),
         )
         record["config"] = Config.from_dict(record["config"])
         record["texts"] = tuple(TrainedText(**text) for text in record.get("texts", []))
+        # Those of earlier versions have none.
+        rows = record.pop("history", ())
+        record["history"] = tuple(EpochRow(**row) for row in rows)
         for name in ("symbols", "lengthened_at"):
             record[name] = tuple(record[name])
-        return Checkpoint(**record, state=state)
+        return Checkpoint(**record, state=state, best_weights=best)
     except (OSError, ValueError, LookupError, TypeError, OptionError) as error:
         raise CheckpointError(
             f"expected a checkpoint of format {FORMAT_VERSION}, but received another "
             f"({error})",
             "use the version of textgen that wrote it",
         ) from error
+
+
+def _count(names: Iterable[str], beginning: str) -> int:
+    return sum(name.startswith(beginning) for name in names)
 
 
 class CheckpointWriter:

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textgen.config import Config
+from textgen.config import CHOOSING, Config
 from textgen.data.corpus import Corpus
 from textgen.errors import OptionError, shown
 from textgen.evaluation.seen import unseen_share
@@ -63,7 +63,9 @@ def continued_config(
             )
     unseen = unseen_share(start.texts, corpus)
     held_out = _held_out(unseen, overrides.get("held_out"))
-    chars = max(1, round(len(corpus.ids) * (1 - held_out)))
+    choosing = {name: overrides.get(name) for name in CHOOSING}
+    asked = Config().override(held_out=held_out, **choosing)
+    chars = max(1, round(len(corpus.ids) * asked.training.trained_share))
     per_batch = BATCH_SIZE * saved.windows.seq_length
     many_steps = chars >= FEWEST_STEPS_PER_EPOCH * per_batch
     by_rule = Config().override(

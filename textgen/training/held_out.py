@@ -52,6 +52,14 @@ class HeldOut:
         nats = held_out_nats(model, self._ids, max_symbols=most)
         return None if math.isnan(nats) else nats
 
+    @property
+    def extent(self) -> str:
+        """The end of the line with the final figure, if it isn't of all; else ""."""
+        total = len(self._ids)
+        if self._most is None or total <= self._most:
+            return ""
+        return f" (of {self._most:,} of its {total:,} characters)"
+
     def cost_s(self, model: TrainedModel) -> float:
         """Estimate the seconds of the final measuring, from ever larger parts of it."""
         total = min(len(self._ids), self._most or len(self._ids))
@@ -71,13 +79,13 @@ class HeldOut:
         return seconds * total / symbols if symbols else 0.0
 
 
-def shorter_is_better(figures: Sequence[float]) -> list[str]:
-    """Say in one line if ``val_loss`` after each epoch clearly rose again."""
+def shorter_is_better(figures: Sequence[float], part: str) -> list[str]:
+    """Say in one line if a part's figure after each epoch clearly rose again."""
     if not figures or figures[-1] <= RISE_WORTH_TELLING * min(figures):
         return []
     lowest, latest = min(figures), figures[-1]
     return [
-        f"the held-out part was predicted best at about epoch "
+        f"the {part} part was predicted best at about epoch "
         f"{figures.index(lowest) + 1:,}, {lowest:.3f}, and at the end less well, "
         f"{latest:.3f}: a shorter training may serve better"
     ]

@@ -63,6 +63,11 @@ class Training:
         """Shards that a batch is cut into; see `TrainStep.num_shards`."""
         return self._step.num_shards
 
+    @property
+    def learning_rate(self) -> float:
+        """That of the last step, whatever a callback has set for the next ones."""
+        return self._last_rate
+
     def request_stop(self) -> None:
         """Make `run` stop at the end of the current compiled call."""
         self.stop_requested = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -13,6 +12,7 @@ import tensorflow as tf
 from textgen.data.sources import Given
 from textgen.errors import checks_keywords
 from textgen.system.terminal import tell
+from textgen.training.result import TrainingResult
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
 
@@ -38,11 +38,13 @@ def train(
     clip_norm: float | None = None, epochs: int | None = None,
     steps: int | None = None, minutes: float | None = None,
     precision: str | None = None, held_out: float | None = None,
-    seed: int | None = None, tensorboard: str | os.PathLike[str] | None = None,
+    patience: int | None = None, keep_best: bool | None = None,
+    validation: float | None = None, seed: int | None = None,
+    tensorboard: str | os.PathLike[str] | None = None,
     csv: str | os.PathLike[str] | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None, show: bool = False,
-) -> Path:
+) -> TrainingResult:
     """Train a model and save it; the library's form of ``train.py``.
 
     For speed it settles two things for the whole process: TensorFlow's operations
@@ -93,19 +95,26 @@ def train(
         minutes: time for everything; without a preset the network is sized for it.
         precision: ``float32``, ``bfloat16`` or ``auto``.
         held_out: share of the text that is only measured.
+        patience: end after so many epochs without a better validation figure.
+        keep_best: save the weights of the best validation figure, not the last ones.
+        validation: share of the rest that isn't trained on but measured after each
+            epoch, to choose by; None means 0.1 where ``patience`` or ``keep_best``
+            need one.
         seed: repeats a training exactly on the same machine.
         tensorboard: a folder in which TensorBoard finds the figures of each epoch.
         csv: a file of comma-separated values with a row for each epoch.
         callbacks: Keras callbacks, told what ``fit`` tells them, see
             `textgen.training.loop.Training.run`. Logs of an epoch are ``loss`` and
-            ``val_loss``, in nats per character, and ``learning_rate``. Their model is
+            ``val_loss``, in nats per character, and ``learning_rate``; ``val_loss`` is
+            of the validation part or, without one, of the held-out part. Their model is
             the network that is measured and saved; what ``model.save`` writes of it,
             ``.h5`` or ``.keras``, is a model file with its vocabulary.
         strategy: a `tf.distribute.Strategy`; None means the current one.
         show: show progress, samples of text and notes on standard error.
 
     Returns:
-        The path of the saved ``.h5`` file.
+        A `TrainingResult`: the path of the saved ``.h5`` file, with the training's
+        ``history``, its figures and the ``model``.
 
     Raises:
         TextgenError: one line about what the caller can put right.
@@ -128,6 +137,7 @@ def train(
             "optimizer": optimizer, "weight_decay": weight_decay,
             "clip_norm": clip_norm, "epochs": epochs, "steps": steps,
             "minutes": minutes, "precision": precision, "held_out": held_out,
+            "patience": patience, "keep_best": keep_best, "validation": validation,
             "seed": seed,
         },
     )
@@ -136,12 +146,15 @@ def train(
         for note in ready.notes:
             say(note)
         if ready.finished:
-            return ready.path
+            rows = ready.checkpoint.history if ready.checkpoint else ()
+            return TrainingResult.of_file(ready.path, rows)
         session = TrainingSession(
             ready, strategy=strategy, show=show, say=say, started_s=started_s
         )
         report = session.run(callbacks)
     if report.interruption is not None:
         raise report.interruption
-    return report.path
+    return TrainingResult(
+        report.path, report.history, report.val_loss, report.held_out_nats
+    )
 # fmt: on

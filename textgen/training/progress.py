@@ -17,17 +17,17 @@ from textgen.generation.batch import generate_many
 from textgen.generation.streaming import generate_output
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import LossyStream, printable
+from textgen.training.history import characters_per_step
 
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
 SAMPLE_CHARS = 160
 SAMPLE_NAMES = 5
 WIDE_COLUMNS = 100  # of a terminal that has room for the speed beside the bar
-AVERAGED_BATCHES = 16
 
 
 class ProgressDisplay(keras.callbacks.Callback):
-    """Show step, epoch, loss, held-out loss, speed and time left.
+    """Show step, epoch, loss, the figure of ``val_loss``, speed and time left.
 
     On a terminal a bar is kept up to date; elsewhere there is a line at each epoch,
     and in between where an epoch takes long. A sample of text by the network as it is
@@ -43,16 +43,14 @@ class ProgressDisplay(keras.callbacks.Callback):
         sample: Callable[[], str],
         first_step: int = 0,
         console: Console | None = None,
+        *,
+        figure: str = "quick held-out",
     ) -> None:
         super().__init__()
         self._total_steps = total_steps
         self._steps_per_epoch = windows.steps_per_epoch
         self._epochs = -(-total_steps // self._steps_per_epoch)
-        # Batches of lines differ in how many symbols count, so some are averaged.
-        count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
-        stacks = windows.stacked_batches(0, 0, count)
-        counted = sum(float(stack.weights.sum()) for stack in stacks)
-        self._chars_per_step = counted / count
+        self._chars_per_step = characters_per_step(windows)
         self._first_step = first_step
         self._sample = sample
         stderr = cast(TextIO, LossyStream(sys.stderr))
@@ -66,7 +64,8 @@ class ProgressDisplay(keras.callbacks.Callback):
             expand=True,
         )
         self._task = self._bar.add_task("", total=total_steps)
-        self._held_out: float | None = None
+        self._figure = figure
+        self._val_loss: float | None = None
         self._epochs_first_step = 0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -92,7 +91,7 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Print the epoch's figures and a sample of text."""
-        self._held_out = logs.get("val_loss")
+        self._val_loss = logs.get("val_loss")
         now = time.monotonic()
         step = min((epoch + 1) * self._steps_per_epoch, self._total_steps)
         if now - self._last_sample < SAMPLE_INTERVAL_S and step < self._total_steps:
@@ -119,12 +118,14 @@ class ProgressDisplay(keras.callbacks.Callback):
         taken = step - self._first_step
         left = seconds / taken * (self._total_steps - step)
         epoch = -(-step // self._steps_per_epoch)
-        held_out = "" if self._held_out is None else f"  held-out {self._held_out:.3f}"
+        measured = ""
+        if self._val_loss is not None:
+            measured = f"  {self._figure} {self._val_loss:.3f}"
         chars_per_s = taken * self._chars_per_step / seconds
         shown_speed = f"  {chars_per_s:,.0f} chars/s" if speed else ""
         return (
             f"step {step:,}/{self._total_steps:,}  epoch {epoch}/{self._epochs}"
-            f"  loss {loss:.3f}{held_out}{shown_speed}"
+            f"  loss {loss:.3f}{measured}{shown_speed}"
             f"  {int(left) // 60}:{int(left) % 60:02d} left"
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from textgen.config import PRESETS, Config, ModelConfig
+from textgen.config import CHOOSING, PRESETS, Config, ModelConfig
 from textgen.data.corpus import Corpus
 from textgen.errors import OptionError
 from textgen.saving.container import MAX_FLOATS
@@ -66,8 +66,9 @@ def _from_preset(
 ) -> Config:
     minutes = overrides.get("minutes")
     if preset is None and minutes is not None:
-        asked = Config().override(minutes=minutes, held_out=overrides.get("held_out"))
-        trained_on = len(corpus.ids) * (1 - asked.training.held_out)
+        choosing = {name: overrides.get(name) for name in ("held_out", *CHOOSING)}
+        asked = Config().override(minutes=minutes, **choosing)
+        trained_on = len(corpus.ids) * asked.training.trained_share
         sized = size_for(round(trained_on), minutes, relative_speed(), corpus.kind)
         own = sized.override(**overrides)
         rate = peak_rate(own.model.layers, own.model.units, own.training.schedule)
@@ -106,8 +107,9 @@ def checkpoint_bytes(config: Config, symbols: int) -> int:
     model = config.model
     weights = _weights(model, symbols)
     learned = weights if model.embedding else weights - symbols**2
-    # There are Adam's two moments, and the average, if there is one.
+    # There are Adam's two moments, and maybe the average and the best weights.
     more = 3 if config.training.schedule == "averaged" else 2
+    more += config.training.keep_best
     return 4 * (weights + more * learned)
 
 

@@ -1,7 +1,7 @@
 """Whether a checkpoint and what the user asks for now belong to the same training.
 
 Options that are not given are taken from the checkpoint; those that are given must be
-what they were. The length alone may grow.
+what they were. The length alone may grow, and patience.
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ def resumed_config(
     was, wanted = began.flat(), began.override(**overrides).flat()
     for name in was:
         chosen_then = name == "precision" and wanted[name] == "auto"
-        if name not in LENGTHS and wanted[name] != was[name] and not chosen_then:
+        grows = name == "patience" and was[name] and wanted[name] > was[name]
+        may_differ = name in LENGTHS or chosen_then or grows
+        if wanted[name] != was[name] and not may_differ:
             raise _differs(name, was[name], wanted[name])
     if preset is not None:
         check_choice("preset", preset, tuple(PRESETS))
@@ -113,7 +115,8 @@ def resumed_config(
                     f"but `preset` {preset} sets {value}",
                     f"leave `preset` out to go on, or {BEGIN_ANEW}",
                 )
-    return began.override(**{name: overrides.get(name) for name in LENGTHS})
+    may_grow = (*LENGTHS, "patience")
+    return began.override(**{name: overrides.get(name) for name in may_grow})
 
 
 def planned_steps(
@@ -130,7 +133,7 @@ def planned_steps(
     """
     began, asked = checkpoint.config.training, config.training
     planned = checkpoint.total_steps
-    if asked == began:
+    if all(getattr(asked, name) == getattr(began, name) for name in LENGTHS):
         return planned, []
     if asked.minutes is None:
         steps = total_steps(asked, steps_per_epoch)

@@ -12,6 +12,7 @@ from textgen.modeling.model import build_model
 from textgen.saving.container import FORMAT_VERSION
 from textgen.saving.trained_model import TrainedText
 from textgen.training.checkpoint import Checkpoint
+from textgen.training.history import EpochRow, saved_rows
 
 
 def saved_form(trained: keras.Model, config: Config) -> keras.Model:
@@ -34,11 +35,13 @@ def metadata_of(
     interrupted: bool = False,
     diverged: str | None = None,
     snapshot: bool = False,
+    row: EpochRow | None = None,
 ) -> dict[str, Any]:
     """Return the metadata of the model that a checkpoint has the weights of.
 
     ``diverged`` says why the training could not go on from them, if so. A ``snapshot``
-    is of a training that was still going on.
+    is of a training that was still going on. The weights are those of the ``row``, if
+    there is one, and otherwise of the last step.
     """
     config, state = checkpoint.config, checkpoint.state
     own = TrainedText.of_training(checkpoint.corpus, config)
@@ -54,6 +57,8 @@ def metadata_of(
         "training": {
             "run": checkpoint.run,
             "steps": state.global_step,
+            "weights_of_step": row.step if row else state.global_step,
+            "val_loss": row.val_loss if row else None,
             "seconds": round(checkpoint.seconds, 1),
             "held_out_nats_per_char": held_out_nats,
             "interrupted": interrupted,
@@ -65,5 +70,6 @@ def metadata_of(
             "parts": state.num_shards,
             "versions": dict(checkpoint.versions),
             "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "history": saved_rows(checkpoint.history),
         },
     }

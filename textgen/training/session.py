@@ -6,8 +6,8 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -31,16 +31,19 @@ from textgen.training.checkpoint import (
     library_versions,
 )
 from textgen.training.held_out import shorter_is_better
+from textgen.training.history import EpochRow, HistoryFile, best_row, history_path
 from textgen.training.loop import Training
 from textgen.training.output import remove_checkpoints, save_keeping_previous
 from textgen.training.plots import expected_s, picture_beside
 from textgen.training.progress import ProgressDisplay, sample_of
 from textgen.training.recipe import checkpoint_bytes, describe_length
+from textgen.training.recorder import Recorder
 from textgen.training.saved_form import metadata_of, saved_form
 from textgen.training.schedule import steps_in_time
 from textgen.training.setup import Preparation
 from textgen.training.snapshots import ModelOnTheWay, SnapshotWriter
 from textgen.training.step import choose_precision, configure_process
+from textgen.training.validation import outcome
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
 
@@ -54,6 +57,8 @@ class Report:
     steps: int
     seconds: float  # wall-clock time
     held_out_nats: float | None  # per character, if they were measured
+    val_loss: float | None  # of the saved weights, if it was measured of them
+    history: tuple[EpochRow, ...]
     interruption: type[KeyboardInterrupt] | None  # what stopped it early, to be raised
 
 
@@ -86,7 +91,6 @@ class TrainingSession:
         self._lengthened_at = before.lengthened_at if before else ()
         self._total_steps = preparation.total_steps or 0  # until minutes are planned
         self._versions = library_versions()
-        self._history = keras.callbacks.History()
         self._interruption: type[KeyboardInterrupt] | None = None
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
@@ -96,7 +100,7 @@ class TrainingSession:
             callbacks,
             ready.config.training,
             ready.path,
-            measures=not ready.held_out.is_empty,
+            measures=ready.validation is not None or not ready.held_out.is_empty,
         )
         with raised_on_interrupt():
             self.start()
@@ -122,6 +126,8 @@ class TrainingSession:
         self._loop = Training(model, ready.windows, config.training, self._strategy)
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)
+        file = HistoryFile(history_path(ready.path), self._say)
+        self._recorder = Recorder(self._loop, file, self._seconds, ready.checkpoint)
         # Whatever makes a network impossible to save is found now, not at the end.
         before_s = time.monotonic()
         self._on_the_way()
@@ -167,10 +173,10 @@ class TrainingSession:
         per_epoch = ready.windows.steps_per_epoch
         before_s = time.monotonic()
         model = self._snapshot()
-        ready.held_out.measure(model, briefly=True)
+        self._measure(model)
         after_epoch_s = time.monotonic() - before_s
         at_the_end_s = ready.held_out.cost_s(model) + SAVING_S + expected_s()
-        spent_s = time.monotonic() - self._started_s
+        spent_s = self._seconds()
         left_s = training.minutes * 60 - spent_s - at_the_end_s
         step_s *= 1 + MOST_SHARE + self._snapshots.share
         step_s += after_epoch_s / per_epoch
@@ -189,14 +195,17 @@ class TrainingSession:
 
     def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
         """Take the planned steps, or fewer if it is interrupted, with checkpoints."""
-        held_out, steps = self._ready.held_out, self._total_steps
+        steps = self._total_steps
         epoch = self._loop.global_step // self._ready.windows.steps_per_epoch
         writers = log_callbacks(self._ready.logs, epoch, self._say)
-        hooks = [self._history, *callbacks, *writers]
+        hooks = [self._recorder, *callbacks, *writers]
         self._loop.result.save = self._save_for_callback
         if self._show:
-            sample, done = lambda: sample_of(self._snapshot()), self._loop.global_step
-            hooks.append(ProgressDisplay(steps, self._ready.windows, sample, done))
+            sample, done = lambda: self._recorder.sample, self._loop.global_step
+            figure = "validation" if self._ready.validation else "quick held-out"
+            hooks.append(
+                ProgressDisplay(steps, self._ready.windows, sample, done, figure=figure)
+            )
         try:
             with on_interrupt(self._loop.request_stop) as received:
                 self._checkpoints.write()
@@ -204,7 +213,7 @@ class TrainingSession:
                     raise self._checkpoints.failure
                 self._loop.run(
                     steps,
-                    measure=lambda: held_out.measure(self._snapshot(), briefly=True),
+                    measure=lambda: self._measure(self._snapshot()),
                     callbacks=hooks,
                     after_call=self._save_if_due,
                     at_end=self._checkpoints.write,
@@ -217,6 +226,16 @@ class TrainingSession:
         self._checkpoints.write_if_due(epoch_ended)
         self._snapshots.write_if_due()
 
+    def _measure(self, model: TrainedModel) -> float | None:
+        """Measure the network as after each epoch, when it also writes a sample."""
+        try:
+            self._recorder.sample = sample_of(model)
+        except ValueError:  # weights that are no numbers any more, which is told soon
+            self._recorder.sample = ""
+        if self._ready.validation is not None:
+            return self._ready.validation.measure(model)
+        return self._ready.held_out.measure(model, briefly=True)
+
     def _save_last_good(self, error: TrainingError) -> TrainingError:
         """Save the model as it was before it went wrong; return what to raise."""
         good = self._checkpoints.last_good
@@ -227,10 +246,12 @@ class TrainingSession:
                 f"{error}; nothing was saved", f"try {lower} or `precision` float32"
             )
         self._loop.restore(good.state)
-        self.save(good, diverged=str(error))
+        row = self._choose_weights(good)
+        self.save(good, row, diverged=str(error))
+        step = row.step if row else good.state.global_step
         return TrainingError(
             f"{error}; {str(self._ready.path)!r} is the model of step "
-            f"{good.state.global_step:,}, when all was well",
+            f"{step:,}, when all was well",
             f"go on from it with `init_from` and a lower rate, or anew with {lower}",
         )
 
@@ -248,60 +269,86 @@ class TrainingSession:
             self._say(
                 "stopped; saving what was learned, which one more Ctrl-C would give up"
             )
-        else:
-            # The figures from before a resume are not known.
-            if ready.checkpoint is None:
-                figures = self._history.history.get("val_loss", [])
-                for line in shorter_is_better(figures):
-                    self._say(line)
+        final = self._checkpoint()
+        row = self._choose_weights(final)
+        if self._interruption is None:
+            for line in self._outcome(final.history):
+                self._say(line)
             try:
                 nats = ready.held_out.measure(self._snapshot())
             except KeyboardInterrupt as interrupt:
                 self._interruption = type(interrupt)
-        final = self._checkpoint()
-        previous = self.save(final, held_out_nats=nats)
-        model = ready.config.model
-        title = f"{ready.corpus.title}: {model.layers}×{model.units} LSTM"
-        for line in picture_beside(path, self._epoch_rows(), title):
-            self._say(line)
+        final = replace(final, seconds=self._seconds())
+        previous = self.save(final, row, held_out_nats=nats)
+        self._draw(final.history)
         finished, keep = self._interruption is None, ready.keep_checkpoint
         if (failure := self._checkpoints.failure) and (keep or not finished):
             raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {failure}")
         if finished:
             remove_checkpoints(path, keep_newest=keep)
-        steps = final.state.global_step
-        return Report(path, previous, steps, final.seconds, nats, self._interruption)
+        return Report(
+            path,
+            previous,
+            steps=final.state.global_step,
+            seconds=final.seconds,
+            held_out_nats=nats,
+            val_loss=row.val_loss if row else None,
+            history=final.history,
+            interruption=self._interruption,
+        )
+
+    def _choose_weights(self, checkpoint: Checkpoint) -> EpochRow | None:
+        """Put the best weights in place, if they are kept; return the row of what is.
+
+        They are in the place of those in training, whose state is not to be taken then.
+        """
+        rows = checkpoint.history
+        if checkpoint.best_weights:
+            self._loop.result.set_weights(checkpoint.best_weights)
+            return best_row(rows)
+        is_last = bool(rows) and rows[-1].step == checkpoint.state.global_step
+        return rows[-1] if is_last else None
+
+    def _outcome(self, rows: Sequence[EpochRow]) -> list[str]:
+        """Say what was chosen, or that an earlier end would have been better."""
+        if lines := outcome(rows, self._config.training):
+            return lines
+        part = "validation" if self._ready.validation else "held-out"
+        figures = [row.val_loss for row in rows if row.val_loss is not None]
+        return shorter_is_better(figures, part)
+
+    def _draw(self, rows: Sequence[EpochRow]) -> None:
+        """Draw the learning curve beside the model, where that can be done."""
+        ready, model = self._ready, self._ready.config.model
+        title = f"{ready.corpus.title}: {model.layers}×{model.units} LSTM"
+        part = "validation" if ready.validation else "held out"
+        for line in picture_beside(
+            ready.path, [vars(row) for row in rows], title, part
+        ):
+            self._say(line)
 
     def save(
         self,
         checkpoint: Checkpoint,
+        row: EpochRow | None,
         *,
         held_out_nats: float | None = None,
         diverged: str | None = None,
     ) -> Path | None:
         """Save the network as it is now; return where the earlier model is, if any.
 
-        The checkpoint is of these weights; the rest is for `metadata_of`.
+        The checkpoint is of its training; the rest is for `metadata_of`.
         """
         metadata = metadata_of(
             checkpoint,
             held_out_nats=held_out_nats,
             interrupted=self._interruption is not None,
             diverged=diverged,
+            row=row,
         )
         model = saved_form(self._loop.result, self._config)
         with hang_up_ignored():
             return save_keeping_previous(model, metadata, self._ready.path)
-
-    def _epoch_rows(self) -> list[dict[str, float]]:
-        """Return step and figures of each epoch of this process."""
-        per_epoch = self._ready.windows.steps_per_epoch
-        figures = self._history.history
-        return [
-            {"step": min((epoch + 1) * per_epoch, self._total_steps)}
-            | {name: values[n] for name, values in figures.items()}
-            for n, epoch in enumerate(self._history.epoch)
-        ]
 
     def _save_for_callback(
         self, filepath: str | os.PathLike[str], overwrite: bool = True
@@ -329,9 +376,11 @@ class TrainingSession:
             symbols=corpus.vocabulary.symbols,
             total_steps=self._total_steps,
             lengthened_at=self._lengthened_at,
-            seconds=time.monotonic() - self._started_s,
+            seconds=self._seconds(),
             versions=self._versions,
             state=self._loop.state(),
+            history=self._recorder.rows,
+            best_weights=self._recorder.best_weights,
         )
 
     def _on_the_way(self) -> ModelOnTheWay:
@@ -340,6 +389,10 @@ class TrainingSession:
         model = saved_form(self._loop.result, self._config)
         data = serialize(model, metadata_of(checkpoint, snapshot=True))
         return ModelOnTheWay(checkpoint.state.global_step, data)
+
+    def _seconds(self) -> float:
+        """Return the wall-clock time spent, over all resumes."""
+        return time.monotonic() - self._started_s
 
     def _snapshot(self) -> TrainedModel:
         """Return the network as it is now, in the form that generates and measures."""

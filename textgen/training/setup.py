@@ -28,6 +28,7 @@ from textgen.training.base_model import base_model_for, predicts
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.training.continuation import epochs_worth
 from textgen.training.held_out import HeldOut
+from textgen.training.history import out_of_patience
 from textgen.training.logs import NO_LOGS, Logs, check_logs
 from textgen.training.output import check_room, is_model_of, locked, prepare_output
 from textgen.training.recipe import checkpoint_bytes, choose_config
@@ -40,6 +41,7 @@ from textgen.training.resume import (
 )
 from textgen.training.schedule import shown_steps, total_steps
 from textgen.training.snapshots import snapshot_names
+from textgen.training.validation import ValidationPart, cut_validation
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Preparation:
     config: Config
     windows: Windows  # of the training part
     held_out: HeldOut
+    validation: ValidationPart | None
     path: Path  # the file to write; its folder exists and can be written
     total_steps: int | None  # None: how many fit into the minutes is yet to be measured
     most_epochs: int  # that the text is worth, if neither epochs nor steps are given
@@ -179,7 +182,7 @@ def _new_training(request: TrainingRequest) -> Preparation:
                 "predicts this text well (`from_scratch` trains anew)"
             )
     config = choose_config(corpus, request.preset, start, request.overrides)
-    windows, held_out = _cut(corpus, config)
+    windows, held_out, validation = _cut(corpus, config)
     path = prepare_output(request.output, corpus.name)
     texts = start.texts if start is not None else ()
     most_epochs = epochs_worth(windows.symbols, texts)
@@ -196,8 +199,8 @@ def _new_training(request: TrainingRequest) -> Preparation:
                 "(unless `steps` or `epochs` say otherwise)"
             )
     return Preparation(
-        corpus, config, windows, held_out, path, steps, most_epochs, texts, start,
-        notes=tuple(notes),
+        corpus, config, windows, held_out, validation, path, steps, most_epochs, texts,
+        start, notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -256,12 +259,14 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     corpus = read_corpus(source, kind, symbols)
     check_corpus(checkpoint, corpus, request.kind)
     corpus = replace(corpus, kind_reason="as before")
-    windows, held_out = _cut(corpus, config)
+    windows, held_out, validation = _cut(corpus, config)
     most_epochs = epochs_worth(windows.symbols, checkpoint.texts)
     per_epoch = windows.steps_per_epoch
     steps, more = planned_steps(checkpoint, config, per_epoch, most_epochs)
     done = checkpoint.state.global_step
-    finished = done == steps and (gone or is_model_of(path, checkpoint.run, done))
+    no_better = out_of_patience(checkpoint.history, config.training.patience)
+    is_saved = gone or is_model_of(path, checkpoint.run, done)
+    finished = is_saved and (done == steps or no_better)
     end = f"this training is finished, all its {done:,} steps are in {str(path)!r}"
     if gone and not finished:
         raise CheckpointError(
@@ -271,11 +276,17 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
         )
     if finished and gone:
         more.append(f"{end}: for more go on from it with `init_from`")
+    elif finished and no_better:
+        more.append(
+            f"this training is finished, it is in {str(path)!r}: none of its last "
+            f"{config.training.patience:,} epochs was better than before; for more "
+            "give a greater `patience`"
+        )
     elif finished:
         more.append(f"{end}: for more give a greater length, `steps` {2 * done} say")
     return Preparation(
-        corpus, config, windows, held_out, path, steps, most_epochs, checkpoint.texts,
-        checkpoint=checkpoint, finished=finished,
+        corpus, config, windows, held_out, validation, path, steps, most_epochs,
+        checkpoint.texts, checkpoint=checkpoint, finished=finished,
         notes=(*notes, *more, *version_notes(checkpoint)),
     )  # fmt: skip
 
@@ -286,7 +297,7 @@ def _unfinished(path: Path) -> list[str]:
         checkpoint, _ = read_checkpoint(path)
     except CheckpointError as error:
         return [f"a checkpoint is about to be replaced that can't be used: {error}"]
-    if checkpoint is None or checkpoint.state.global_step >= checkpoint.total_steps:
+    if checkpoint is None or checkpoint.is_ended:
         return []
     return [
         f"an unfinished training, {checkpoint.state.global_step:,} of "
@@ -296,11 +307,14 @@ def _unfinished(path: Path) -> list[str]:
     ]
 
 
-def _cut(corpus: Corpus, config: Config) -> tuple[Windows, HeldOut]:
-    """Split the held-out part off and cut the rest into windows."""
+def _cut(
+    corpus: Corpus, config: Config
+) -> tuple[Windows, HeldOut, ValidationPart | None]:
+    """Split off what is held out and what validates; cut the rest into windows."""
     split = corpus.split(config.training.held_out)
+    training, validation = cut_validation(corpus, split.training, config)
     windows = make_windows(
-        split.training,
+        training,
         corpus.kind,
         config.windows,
         config.training.batch_size,
@@ -309,4 +323,5 @@ def _cut(corpus: Corpus, config: Config) -> tuple[Windows, HeldOut]:
     )
     # All of a named text is measured, so that figures compare; not within a budget.
     whole = corpus.named and config.training.minutes is None
-    return windows, HeldOut(split.held_out, len(split.training), whole=whole)
+    held_out = HeldOut(split.held_out, len(training), whole=whole)
+    return windows, held_out, validation

@@ -1,0 +1,146 @@
+"""The history of a training: a row at the end of each epoch, kept wherever it goes on.
+
+The rows are part of the checkpoint, so that a training that was killed and resumed has
+those of the undisturbed one, times apart. They are written as JSON lines beside the
+model, ``NAME.log.jsonl``, and without samples into its file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textgen.data.windows import Windows
+from textgen.errors import shown_path
+
+MOST_SAVED_ROWS = 1000  # in a model file, about 200 bytes each
+AVERAGED_BATCHES = 16
+MOST = 1e300  # of any number in a row
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """Where a training was at the end of an epoch, or where its last one was cut short.
+
+    Both losses are nats per character.
+    """
+
+    epoch: int  # from 1 on
+    step: int  # optimizer steps taken by then
+    seconds: float  # wall-clock time by then, over all resumes
+    loss: float  # mean of the steps of this epoch
+    val_loss: float | None  # of the validation part or, without one, of the held-out
+    learning_rate: float  # of the last step
+    characters_per_s: float  # trained on, measuring included, since the row before
+    sample: str = ""  # a text by the network as it was
+
+    def __post_init__(self) -> None:
+        numbers = dict(vars(self))
+        is_text = isinstance(numbers.pop("sample"), str)
+        if self.val_loss is None:
+            del numbers["val_loss"]
+        if not is_text or not all(
+            isinstance(x, int | float) and abs(x) < MOST for x in numbers.values()
+        ):
+            raise ValueError("a row of another form")
+
+
+def best_row(rows: Sequence[EpochRow]) -> EpochRow | None:
+    """Return the first row of the lowest ``val_loss``; None if none was measured."""
+    measured = [row for row in rows if row.val_loss is not None]
+    return min(measured, key=lambda row: row.val_loss or 0.0, default=None)
+
+
+def out_of_patience(rows: Sequence[EpochRow], patience: int | None) -> bool:
+    """Tell whether the last ``patience`` rows have all not been better than before."""
+    if patience is None or (best := best_row(rows)) is None:
+        return False
+    return len(rows) - 1 - rows.index(best) >= patience
+
+
+def saved_rows(rows: Sequence[EpochRow]) -> list[dict[str, Any]]:
+    """Return what a model file tells of the rows: all but samples, in limited number.
+
+    Of more than `MOST_SAVED_ROWS` there are every second, third … one, counted from
+    the last, and the best.
+    """
+    every = -(-len(rows) // (MOST_SAVED_ROWS - 1))
+    best = best_row(rows)
+    left = [
+        row
+        for after, row in zip(range(len(rows) - 1, -1, -1), rows, strict=True)
+        if after % every == 0 or row is best
+    ]
+    return [
+        {name: value for name, value in vars(row).items() if name != "sample"}
+        for row in left
+    ]
+
+
+def read_rows(record: Mapping[str, Any]) -> tuple[EpochRow, ...]:
+    """Return the rows in a model file's record, in which anybody may write anything.
+
+    What has another form is left out.
+    """
+    entries, rows = record.get("history"), []
+    for entry in entries if isinstance(entries, list) else []:
+        with contextlib.suppress(TypeError, ValueError):
+            rows.append(EpochRow(**entry))
+    return tuple(rows)
+
+
+def characters_per_step(windows: Windows) -> float:
+    """Return about how many characters count in a step; batches of lines differ."""
+    count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
+    stacks = windows.stacked_batches(0, 0, count)
+    return sum(float(stack.weights.sum()) for stack in stacks) / count
+
+
+def finite(figure: float | None) -> float | None:
+    """Return a figure that can be compared and written as JSON, or None."""
+    return figure if figure is not None and math.isfinite(figure) else None
+
+
+def history_path(output: Path) -> Path:
+    """Return where the rows of a model file's training are written."""
+    return output.with_suffix(".log.jsonl")
+
+
+class HistoryFile:
+    """The file that the rows of a training are written to, a line each.
+
+    A file that can't be written ends no training: it is told once, and tried again with
+    each further row.
+    """
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self._path = path
+        self._say = say
+        self._written = 0  # rows in the file; at 0 it is made anew
+        self._failed = False
+
+    def update(self, rows: Sequence[EpochRow]) -> None:
+        """Write the rows that are not in the file yet; at first it is made anew.
+
+        So a resumed training leaves out what was written after its checkpoint.
+        """
+        lines = "".join(json.dumps(vars(row)) + "\n" for row in rows[self._written :])
+        try:
+            if self._path.exists() and not self._path.is_file():
+                raise OSError("it is no ordinary file")
+            with open(self._path, "a" if self._written else "w") as file:
+                file.write(lines)
+            self._written = len(rows)
+        except OSError as error:
+            self._written = 0  # a part of a line may be in it
+            if not self._failed:
+                self._failed = True
+                self._say(
+                    f"expected to write {shown_path(self._path)}, but "
+                    f"{error.strerror or error}; training goes on without it"
+                )
