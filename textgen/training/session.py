@@ -128,8 +128,9 @@ class TrainingSession:
         self._loop.restore(state)
         if self._loop.num_shards != before:
             self._say(
-                f"batches aren't cut into as many shards as before, {before}, on a "
-                "GPU: the training goes on, but not bit for bit as it would have"
+                f"batches can't be cut into as many shards as before, {before}, by "
+                "these devices: the training goes on, but not bit for bit as it would "
+                "have"
             )
         elif before != usual:
             self._say(

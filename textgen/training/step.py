@@ -1,6 +1,7 @@
 """The compiled training step: several optimizer steps in one call, on any strategy.
 
-Under a `tf.distribute` strategy each replica computes its own rows of the batch.
+Under a `tf.distribute` strategy each replica computes its own rows of the batch. Their
+losses and gradients are added up; then each clips and applies the same sum.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ class TrainStep:
     ) -> None:
         self._model = self.result = model
         self._strategy = strategy or tf.distribute.get_strategy()
+        self.replicas = self._strategy.num_replicas_in_sync
         with self._strategy.scope():
             model.optimizer = make_optimizer(config, model.trainable_variables)
             if config.schedule == "averaged":
                 self.result = keras.models.clone_model(model)
                 self.result.set_weights(model.get_weights())
-        self.replicas = self._strategy.num_replicas_in_sync
         if batch_size % self.replicas:
             raise OptionError(
                 f"`batch_size` must be a multiple of the {self.replicas} replicas, "
@@ -104,8 +105,8 @@ class TrainStep:
         if _on_gpu():
             self._gradients = LayerGradients(model)
         else:
-            num_shards = _usual_shards(self._rows, self.replicas)
-            self._gradients = ShardedGradients(model, config.precision, num_shards)
+            shards = _usual_shards(self._rows, self.replicas)
+            self._gradients = ShardedGradients(model, config.precision, shards)
         (word,) = np.random.SeedSequence(config.seed).generate_state(1)
         self._seed_word = int(word >> 1)
         self._compiled: dict[tuple[int, ...], Callable] = {}
@@ -123,14 +124,19 @@ class TrainStep:
 
     @property
     def num_shards(self) -> int:
-        """Shards that a replica's rows are cut into; see `ShardedGradients`."""
-        return self._gradients.num_shards
+        """Shards that a batch is cut into, by all replicas; see `ShardedGradients`."""
+        return self.replicas * self._gradients.num_shards
 
     @num_shards.setter
     def num_shards(self, count: int) -> None:
-        """Cut batches as another process did; on a GPU they are never cut."""
-        if isinstance(self._gradients, ShardedGradients):
-            self._gradients.num_shards = count
+        """Cut batches as another process did, if these replicas can share the shards.
+
+        They are then drawn the same dropout. On a GPU a replica's rows are never cut.
+        """
+        each, left = divmod(count, self.replicas)
+        fits = self.replicas == 1 or (not left and each and self._rows % each == 0)
+        if isinstance(self._gradients, ShardedGradients) and fits:
+            self._gradients.num_shards = each
 
     def __call__(
         self,
@@ -185,7 +191,7 @@ class TrainStep:
             replica_losses = self._strategy.run(
                 self._replica_step, (batch, learning_rates[k], first_step + k)
             )
-            loss = self._strategy.reduce("SUM", replica_losses, axis=None)
+            loss, *_ = self._strategy.experimental_local_results(replica_losses)
             losses = losses.write(k, loss)
             if self.result is not self._model and factors[k] > 0:
                 self._move_average(factors[k])
@@ -195,16 +201,19 @@ class TrainStep:
     def _replica_step(
         self, batch: WindowBatch, learning_rate: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
-        """Compute the gradients of this replica's rows and apply them."""
+        """Compute the gradients of this replica's rows and apply those of all."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         counted = tf.maximum(tf.reduce_sum(batch.weights), 1.0)
         batch = batch._replace(weights=batch.weights / counted)
         if self.replicas > 1:
             first = replica * self._rows
             batch = WindowBatch(*(x[first:][: self._rows] for x in batch))
-        first_shard = replica * self.num_shards
+        first_shard = replica * self._gradients.num_shards
         seed = tf.stack([self._seed_word + first_shard * SEEDS_PER_SHARD, step])
         loss, gradients = self._gradients(batch, seed)
+        if self.replicas > 1:
+            context = tf.distribute.get_replica_context()
+            loss, *gradients = context.all_reduce("SUM", [loss, *gradients])
         optimizer = self._model.optimizer
         optimizer.learning_rate.assign(learning_rate)
         optimizer.apply(gradients, self._model.trainable_variables)
