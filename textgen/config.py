@@ -96,11 +96,11 @@ class WindowConfig(Settings):
 
     seq_length: int = _setting(100, "characters in a training window, or the most of "
         "a line in one", lowest=1, highest=100_000)
-    stride: int | None = _setting(None, "characters between the starts of two "
-        "windows; if it isn't set, a window's length, or 1 for `targets` last",
+    stride: int | None = _setting(None, "characters between windows' starts; unset, "
+        "a window's, or 1 for `targets` last",
         lowest=1, highest=2**40)
-    targets: str = _setting("all", "what a window predicts: all, the character after "
-        "each of its own (many-to-many), or last, the one after it (many-to-one)",
+    targets: str = _setting("all", "what is predicted: what follows each character, "
+        "all, or a window, last",
         choices=("all", "last"))
 
 
@@ -115,9 +115,8 @@ class TrainingConfig(Settings):
     batch_size: int = _setting(32, "windows of a step",
         lowest=1, highest=65_536)
     learning_rate: float = _setting(3e-3, "peak rate", highest=100, above=True)
-    schedule: str = _setting("cosine", "of the learning rate after its warm-up: "
-        "cosine, down to a hundredth of the peak; constant; or averaged, constant and "
-        "with a running average of the weights saved",
+    schedule: str = _setting("cosine", "of the learning rate: cosine, to a hundredth; "
+        "constant; or averaged, constant with a running average of the weights saved",
         choices=("cosine", "constant", "averaged"))
     warmup_steps: int = _setting(100, "steps of a rising rate at first, a tenth of all "
         "at most")

@@ -42,13 +42,15 @@ def run(corpus, output, say=lambda line: None, callbacks=(), strategy=None, show
 
     After so many steps this process gets a signal, as by Ctrl-C.
     """
+    from textgen.training.distributed import Peers
     from textgen.training.session import TrainingSession
 
     if interrupt_after is not None:
         callbacks = [*callbacks, press_after(interrupt_after, number)]
     with prepare(request_of(corpus, output, **options)) as preparation:
         assert not preparation.finished
-        session = TrainingSession(preparation, strategy=strategy, show=show, say=say)
+        peers = Peers(strategy)
+        session = TrainingSession(preparation, peers=peers, show=show, say=say)
         return session.run(callbacks)
 
 

@@ -206,6 +206,14 @@ def test_replicas_share_a_batch_evenly(monkeypatch, cores, batch_size, shards):
             of_three_replicas(network(), batch_size)
 
 
+def test_shards_as_before_are_shared_by_other_replicas_if_they_can(monkeypatch):
+    monkeypatch.setattr(module, "available_cores", lambda: 2)
+    step = of_three_replicas(network(), 24)
+    for wanted, cut in ((12, 12), (3, 3), (2, 3), (9, 3), (0, 3)):
+        step.num_shards = wanted
+        assert step.num_shards == cut
+
+
 def test_the_shards_of_all_replicas_draw_masks_of_their_own(monkeypatch, data):
     gradients = Mock(num_shards=2, return_value=(tf.constant(0.0), [tf.zeros(1)]))
     model = network()

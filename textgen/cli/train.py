@@ -14,8 +14,9 @@ from textgen.data.corpus import Corpus
 from textgen.errors import OptionError
 from textgen.evaluation.nats import describe
 from textgen.system.process import import_quietly
-from textgen.system.terminal import Parser, say, writer
+from textgen.system.terminal import Parser, number, say, writer
 from textgen.training import schedule
+from textgen.training.cluster import PEER_TIMEOUT_S
 from textgen.training.continuation import seen_remark
 from textgen.training.setup import TrainingRequest, prepare
 
@@ -60,6 +61,10 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "weights")
     add("--resume", action="store_true", help="go on with a training, options as they "
         "were")
+    add("--distribute", metavar="HOW", help="mirrored or multiworker: "
+        "docs/distributed.md")
+    add("--peer-timeout", metavar="S", type=number, default=PEER_TIMEOUT_S,
+        help="seconds a machine may be silent (default: %(default)g)")
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_intermixed_args(arguments))
@@ -79,18 +84,30 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     The process began at ``started_s`` of `time.monotonic`.
     """
     request = parse_arguments(arguments, prog)
+    cluster = request.cluster
+    if cluster is not None and not cluster.is_chief:
+        say(
+            f"{cluster.name(cluster.index)} of {len(cluster.tasks)}, led by "
+            f"{cluster.name(0)}"
+        )
+        worker = import_quietly("textgen.training.worker")
+        if (interruption := worker.follow(request, cluster)) is not None:
+            raise interruption
+        return
     if (size := request.source.size_bytes) > LONG_BYTES:
         say(f"reading {size / 1e6:,.0f} MB of text …")
     with prepare(request) as preparation:
         for note in preparation.notes:
             say(note)
-        if preparation.finished:
+        if preparation.finished and cluster is None:
             writer(sys.stdout)(f"{preparation.path}\n")
             return
         say("starting TensorFlow …")
         session = import_quietly("textgen.training.session")
+        together = import_quietly("textgen.training.distributed")
+        peers = together.peers_of(request.distribute, cluster, request.peer_timeout)
         training = session.TrainingSession(
-            preparation, show=True, say=say, started_s=started_s
+            preparation, peers=peers, show=True, say=say, started_s=started_s
         )
         report = training.run()
     if report.held_out_nats is not None:
@@ -103,9 +120,14 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     if report.interruption is not None:
         say(
             f"to go on from here: {prog} {_to_go_on(request, preparation.corpus)} "
-            f"--output {shlex.quote(str(report.path))} --resume"
+            f"--output {shlex.quote(str(report.path))} --resume{_devices(request)}"
         )
         raise report.interruption
+
+
+def _devices(request: TrainingRequest) -> str:
+    """Return the end of that command, which every machine is given."""
+    return f" --distribute {request.distribute}" if request.distribute else ""
 
 
 def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:

@@ -14,8 +14,11 @@ import tensorflow as tf
 from textgen.data.sources import Given
 from textgen.errors import checks_keywords
 from textgen.system.terminal import one_line
+from textgen.training.cluster import PEER_TIMEOUT_S
+from textgen.training.distributed import peers_of
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
+from textgen.training.worker import follow
 
 
 # fmt: off
@@ -38,7 +41,9 @@ def train(
     clip_norm: float | None = None, epochs: int | None = None,
     steps: int | None = None, minutes: float | None = None,
     precision: str | None = None, held_out: float | None = None,
-    seed: int | None = None, callbacks: Iterable[keras.callbacks.Callback] = (),
+    seed: int | None = None, distribute: str | None = None,
+    peer_timeout: float = PEER_TIMEOUT_S,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
     strategy: tf.distribute.Strategy | None = None, show: bool = False,
 ) -> Path:
     """Train a model and save it; the library's form of ``train.py``.
@@ -88,13 +93,21 @@ def train(
         precision: ``float32``, ``bfloat16`` or ``auto``.
         held_out: share of the text that is only measured.
         seed: repeats a training exactly on the same machine.
+        distribute: ``mirrored``, over all devices of this machine, or ``multiworker``,
+            over the machines that the environment variable ``TF_CONFIG`` names, each
+            of which calls this; see docs/distributed.md. None means one device.
+        peer_timeout: seconds that another machine may be silent before it counts as
+            lost.
         callbacks: Keras callbacks; see `textgen.training.loop.Training.run`. The logs
-            of an epoch hold ``loss`` and ``val_loss``, in nats per character.
-        strategy: a `tf.distribute.Strategy`; None means the current one.
+            of an epoch hold ``loss`` and ``val_loss``, in nats per character. Of
+            several machines only the chief calls them.
+        strategy: a `tf.distribute.Strategy` of this machine's devices, in place of
+            ``distribute``; None means the current one.
         show: show progress, samples of text and notes on standard error.
 
     Returns:
-        The path of the saved ``.h5`` file.
+        The path of the saved ``.h5`` file; on several machines, only the chief's is
+        written.
 
     Raises:
         TextgenError: one line about what the caller can put right.
@@ -106,6 +119,7 @@ def train(
         corpus=corpus, texts=texts, column=column, encoding=encoding, kind=kind,
         preset=preset, output=output, init_from=init_from,
         vocabulary_from=vocabulary_from, from_scratch=from_scratch, resume=resume,
+        distribute=distribute, peer_timeout=peer_timeout,
         overrides={
             "layers": layers, "units": units, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,
@@ -119,13 +133,20 @@ def train(
         },
     )
     say = _say if show else lambda line: None
+    cluster = request.cluster
+    if cluster is not None and not cluster.is_chief:
+        interruption = follow(request, cluster)
+        if interruption is not None:
+            raise interruption
+        return Path(output or Path("models", f"{request.source.name}.h5"))
     with prepare(request) as ready:
         for note in ready.notes:
             say(note)
-        if ready.finished:
+        if ready.finished and cluster is None:
             return ready.path
+        peers = peers_of(distribute, cluster, peer_timeout, strategy)
         session = TrainingSession(
-            ready, strategy=strategy, show=show, say=say, started_s=started_s
+            ready, peers=peers, show=show, say=say, started_s=started_s
         )
         report = session.run(callbacks)
     if report.interruption is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import tensorflow as tf
+import numpy as np
 
 from textgen.errors import OptionError, OutputError, TrainingError
 from textgen.modeling.model import build_model, network_of, set_network
@@ -22,8 +22,10 @@ from textgen.training.checkpoint import (
     Checkpoint,
     CheckpointWriter,
     TrainingState,
+    encode_checkpoint,
     library_versions,
 )
+from textgen.training.distributed import Peers
 from textgen.training.held_out import shorter_is_better
 from textgen.training.loop import Training
 from textgen.training.output import save_keeping_previous
@@ -35,6 +37,7 @@ from textgen.training.setup import Preparation
 from textgen.training.step import choose_precision, configure_process
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
+NOTHING_YET = TrainingState(0, 1.0, 0.0, 1, np.zeros(0, np.float32), ())
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,21 @@ class TrainingSession:
 
     Each line worth telling goes to ``say``, and with ``show`` there are progress and
     samples of text on standard error. A budget in minutes is counted from ``started_s``
-    of `time.monotonic`; None means now.
+    of `time.monotonic`; None means now. Of ``peers`` that train together this is the
+    chief; the others follow it, see `textgen.training.worker`.
     """
 
     def __init__(
         self,
         preparation: Preparation,
         *,
-        strategy: tf.distribute.Strategy | None = None,
+        peers: Peers | None = None,
         show: bool = False,
         say: Callable[[str], None] = lambda line: None,
         started_s: float | None = None,
     ) -> None:
         self._ready = preparation
-        self._strategy = strategy or tf.distribute.get_strategy()
+        self._peers = peers or Peers()
         self._show = show
         self._say = say
         self._started_s = time.monotonic() if started_s is None else started_s
@@ -83,7 +87,7 @@ class TrainingSession:
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
         """Train from start to finish; raises as `textgen.train` does."""
-        with raised_on_interrupt():
+        with self._peers.taking_part(), raised_on_interrupt():
             self.start()
             self.train(callbacks)
             return self.finish()
@@ -99,20 +103,25 @@ class TrainingSession:
         precision = choose_precision(ready.config.training.precision)
         self._config = config = ready.config.override(precision=precision)
         seed = config.training.seed
-        with self._strategy.scope():
-            model = build_model(config.model, len(vocabulary), seed=seed)
+        self._peers.tell(lambda: encode_checkpoint(self._checkpoint(NOTHING_YET)))
+        self._peers.all_ready()
+        model = self._peers.build(
+            lambda: build_model(config.model, len(vocabulary), seed=seed)
+        )
         if ready.start is not None:
             source = ready.start.vocabulary.ids_like(vocabulary.symbols)
             set_network(model, ready.start.network, source)
-        self._loop = Training(model, ready.windows, config.training, self._strategy)
+        self._loop = Training(model, ready.windows, config.training, self._peers)
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)
+        self._peers.tell(lambda: encode_checkpoint(self._checkpoint()))
         # Whatever makes a network impossible to save is found now, not at the end.
         as_saved = saved_form(self._loop.result, config)
         serialize(as_saved, metadata_of(self._checkpoint()))
         step_s = self._loop.calibrate()
         if ready.total_steps is None:
             self._total_steps = self._steps_in_minutes(step_s)
+        self._peers.from_chief(self._total_steps)
         steps, done = self._total_steps, self._loop.global_step
         if ready.checkpoint is not None and steps != ready.checkpoint.total_steps:
             self._lengthened_at = (*self._lengthened_at, done)
@@ -185,7 +194,7 @@ class TrainingSession:
                 self._checkpoints.write()
         except TrainingError as error:
             raise self._save_last_good(error) from error
-        self._interruption = received[0] if received else None
+        self._interruption = self._peers.interruption(received)
 
     def _save_last_good(self, error: TrainingError) -> TrainingError:
         """Save the model as it was before it went wrong; return what to raise."""
@@ -232,6 +241,7 @@ class TrainingSession:
         previous = self.save(final, held_out_nats=nats)
         if (failure := self._checkpoints.failure) is not None:
             raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {failure}")
+        self._peers.meet()
         steps = final.state.global_step
         return Report(path, previous, steps, final.seconds, nats, self._interruption)
 
@@ -257,8 +267,8 @@ class TrainingSession:
 
     # Where it is
 
-    def _checkpoint(self) -> Checkpoint:
-        """Return the checkpoint of where the training is."""
+    def _checkpoint(self, state: TrainingState | None = None) -> Checkpoint:
+        """Return the checkpoint of where the training is, or of another state."""
         corpus = self._ready.corpus
         return Checkpoint(
             run=self._run_name,
@@ -270,7 +280,7 @@ class TrainingSession:
             lengthened_at=self._lengthened_at,
             seconds=time.monotonic() - self._started_s,
             versions=self._versions,
-            state=self._loop.state(),
+            state=state or self._loop.state(),
         )
 
     def _snapshot(self) -> TrainedModel:
