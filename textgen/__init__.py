@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from textgen.errors import ModelFileError as ModelFileError
     from textgen.errors import OptionError as OptionError
     from textgen.errors import OutputError as OutputError
+    from textgen.errors import PeerError as PeerError
     from textgen.errors import TextgenError as TextgenError
     from textgen.errors import TrainingError as TrainingError
     from textgen.errors import VocabularyError as VocabularyError
@@ -48,6 +49,7 @@ _MODULES = {
     "textgen.errors": [
         *("TextgenError", "OptionError", "CorpusError", "VocabularyError"),
         *("ModelFileError", "OutputError", "CheckpointError", "TrainingError"),
+        "PeerError",
     ],
     "textgen.evaluation.judging": ["evaluate"],
     "textgen.generation.batch": ["generate_many"],

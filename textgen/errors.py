@@ -140,3 +140,7 @@ class CheckpointError(TextgenError):
 
 class TrainingError(TextgenError):
     """A training can't go on in a way that is worth anything."""
+
+
+class PeerError(TextgenError):
+    """Another process is lost of those that train together, or never came."""

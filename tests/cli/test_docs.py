@@ -11,10 +11,14 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 from keras_fixtures import keras_2_lstm, mapped, write_archive
+from training.together import tf_config
+
+from textgen.cli.train import parse_arguments
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -155,6 +159,37 @@ def test_every_option_in_readme_and_guide_exists(tmp_path):
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README + GUIDE))
     assert len(named) > 20
     assert named <= known
+
+
+DISTRIBUTED = DOCUMENTS["docs/distributed.md"]
+STUBS = """
+scontrol() { printf 'node1\\nnode2\\n'; }
+srun() { export SLURM_PROCID=1 HOSTS; "$@"; }
+textgen() { echo "$TF_CONFIG"; echo "$*"; }
+exec() { "$@"; }
+export -f textgen
+JOB=job SERVICE=svc WORKERS=2 JOB_COMPLETION_INDEX=1
+"""
+
+
+@pytest.mark.parametrize(
+    "block",
+    re.findall(r"(?s)```(?:sh|bash)\n(.*?)```", DISTRIBUTED),
+    ids=lambda block: block.split()[0],
+)
+def test_commands_for_several_machines_are_understood(block, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    script = f"{STUBS}{textwrap.dedent(block)}"
+    if "textgen train" not in block:
+        script += "textgen train story.txt --distribute multiworker"
+    if "TF_CONFIG" not in block:
+        monkeypatch.setenv("TF_CONFIG", tf_config(["here:1", "there:1"], 1))
+    said = subprocess.check_output(["bash", "-c", script], text=True)
+    config, command = said.split("\ntrain ")
+    monkeypatch.setenv("TF_CONFIG", config)
+    request = parse_arguments(shlex.split(command), "textgen train")
+    assert request.distribute == "multiworker"
+    assert len(request.cluster.addresses) == 2
 
 
 BENCHMARKS = re.findall(r"python\s+-m\s+(benchmarks\.[^`]*)`", EVERYTHING)

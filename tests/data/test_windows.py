@@ -10,6 +10,7 @@ import pytest
 from textgen.config import WindowConfig
 from textgen.data import windows as module
 from textgen.data.windows import (
+    WindowBatch,
     Windows,
     make_windows,
     padded_length,
@@ -322,3 +323,26 @@ def test_memory_is_a_batch_beyond_the_ids(kind, targets):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < most
+
+
+@pytest.mark.parametrize("targets", ["all", "last"])
+@pytest.mark.parametrize("kind", ["text", "lines"])
+def test_shares_of_a_batch_are_the_whole_batch_by_what_counts_in_it(kind, targets):
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 4, 90).astype(np.uint8)
+    ids[[0, -1]] = 0
+    config = WindowConfig(seq_length=5, stride=3, targets=targets)
+    windows = make_windows(ids, kind, config, 6, seed=1, end_id=0)
+    count = windows.steps_per_epoch  # with the last, which is filled up
+    whole = list(windows.stacked_batches(0, 0, count))
+    shares = [
+        windows.stacked_batches(0, 0, count, rows)
+        for rows in (slice(0, 2), slice(2, 6))
+    ]
+    for batches, *parts in zip(whole, *shares, strict=True):
+        pairs = zip(*parts, strict=True)
+        together = WindowBatch(*(np.concatenate(x, axis=1) for x in pairs))
+        np.testing.assert_array_equal(together.inputs, batches.inputs)
+        np.testing.assert_array_equal(together.targets, batches.targets)
+        counted = batches.weights.sum(axis=(1, 2), keepdims=True)
+        np.testing.assert_array_equal(together.weights, batches.weights / counted)

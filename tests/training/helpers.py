@@ -46,13 +46,15 @@ def run(corpus, output, say=lambda line: None, callbacks=(), strategy=None, show
     kept, for tests to look at, unless ``keep_checkpoint`` is given.
     """
     options = {"keep_checkpoint": True} | options
+    from textgen.training.distributed import Peers
     from textgen.training.session import TrainingSession
 
     if interrupt_after is not None:
         callbacks = [*callbacks, press_after(interrupt_after, number)]
     with prepare(request_of(corpus, output, **options)) as preparation:
         assert not preparation.finished
-        session = TrainingSession(preparation, strategy=strategy, show=show, say=say)
+        peers = Peers(strategy)
+        session = TrainingSession(preparation, peers=peers, show=show, say=say)
         return session.run(callbacks)
 
 

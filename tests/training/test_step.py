@@ -28,6 +28,7 @@ CONFIG = TrainingConfig(
 )
 UNCLIPPED = replace(CONFIG, clip_norm=0)
 AVERAGED = replace(UNCLIPPED, schedule="averaged")
+CLIPPED_AND_AVERAGED = replace(CONFIG, schedule="averaged")
 
 
 @pytest.fixture(scope="module")
@@ -154,30 +155,35 @@ tf.config.set_logical_device_configuration(
     cpu, [tf.config.LogicalDeviceConfiguration()] * 2
 )
 sys.path.insert(0, sys.argv[1])
-from training.test_step import AVERAGED, B, network
+from training.test_step import B, CLIPPED_AND_AVERAGED, network
 from textgen.data.windows import WindowBatch
 from textgen.training.step import TrainStep
 *batches, rates = np.load(sys.argv[2]).values()
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
-    model = network()
-step = TrainStep(model, AVERAGED, B, strategy)
+    model = network(dropout=0.4)
+step = TrainStep(model, CLIPPED_AND_AVERAGED, B, strategy)
 assert step.replicas == 2
+step.num_shards = int(sys.argv[4])
 losses = step([WindowBatch(*batches)], rates, 0, np.array([1, 0, 1], np.float32))
 np.savez(sys.argv[3], losses, *model.get_weights(), *step.result.get_weights())
 """
 
 
 @pytest.mark.slow
-def test_two_replicas_agree_with_one(data, tmp_path):
+@pytest.mark.parametrize("shards", [2, 4])
+def test_two_replicas_agree_with_one_though_their_rows_differ(data, tmp_path, shards):
     # Two logical devices must be set before TensorFlow starts: another process.
     before, after = tmp_path / "before.npz", tmp_path / "after.npz"
-    np.savez(before, *data[0], data[1])
+    batches, rates = data
+    weights = batches.weights.copy()
+    weights[:, B // 2 :] *= 0.2  # so that each half's gradient has another norm
+    batches = batches._replace(weights=weights)
+    np.savez(before, *batches, rates)
     here = Path(__file__).parents[1]
-    command = [sys.executable, "-c", TWO_REPLICAS, here, before, after]
+    command = [sys.executable, "-c", TWO_REPLICAS, here, before, after, f"{shards}"]
     subprocess.run(command, check=True, capture_output=True)
-    # Not clipped: each replica clips the gradient of its own rows.
-    losses, weights = run(data, config=UNCLIPPED)
+    losses, weights = run((batches, rates), shards=shards, dropout=0.4)
     results = list(np.load(after).values())
     # After a last factor of 1 the average is the weights.
     assert_close(results, [losses, *weights, *weights], 1e-5)
@@ -189,7 +195,7 @@ def of_three_replicas(model, batch_size):
 
 @pytest.mark.parametrize(
     ("cores", "batch_size", "shards"),
-    [(2, 24, 2), (2, 33, 1), (4, 51, 1), (4, 45, 3), (4, 48, 4), (4, 6, 1), (2, 8, 0)],
+    [(2, 24, 6), (2, 33, 3), (4, 51, 3), (4, 45, 9), (4, 48, 12), (4, 6, 3), (2, 8, 0)],
 )
 def test_replicas_share_a_batch_evenly(monkeypatch, cores, batch_size, shards):
     monkeypatch.setattr(module, "available_cores", lambda: cores)
@@ -200,8 +206,16 @@ def test_replicas_share_a_batch_evenly(monkeypatch, cores, batch_size, shards):
             of_three_replicas(network(), batch_size)
 
 
+def test_shards_as_before_are_shared_by_other_replicas_if_they_can(monkeypatch):
+    monkeypatch.setattr(module, "available_cores", lambda: 2)
+    step = of_three_replicas(network(), 24)
+    for wanted, cut in ((12, 12), (3, 3), (2, 3), (9, 3), (0, 3)):
+        step.num_shards = wanted
+        assert step.num_shards == cut
+
+
 def test_the_shards_of_all_replicas_draw_masks_of_their_own(monkeypatch, data):
-    gradients = Mock(num_shards=2, return_value=(tf.constant(0.0), []))
+    gradients = Mock(num_shards=2, return_value=(tf.constant(0.0), [tf.zeros(1)]))
     model = network()
     step = of_three_replicas(model, 6)
     step._gradients = gradients
@@ -209,6 +223,7 @@ def test_the_shards_of_all_replicas_draw_masks_of_their_own(monkeypatch, data):
     batch = WindowBatch(*(x[0, :6] for x in data[0]))
     for replica in range(3):
         context = Mock(replica_id_in_sync_group=tf.constant(replica))
+        context.all_reduce = lambda how, values: values
         get = Mock(return_value=context)
         monkeypatch.setattr(tf.distribute, "get_replica_context", get)
         step._replica_step(batch, tf.constant(0.1), tf.constant(5))

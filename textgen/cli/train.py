@@ -15,6 +15,7 @@ from textgen.evaluation.nats import describe
 from textgen.system.process import import_quietly
 from textgen.system.terminal import Parser, number, print_result, say, say_warnings
 from textgen.training import schedule
+from textgen.training.cluster import PEER_TIMEOUT_S
 from textgen.training.continuation import seen_remark
 from textgen.training.setup import TrainingRequest, prepare
 
@@ -66,6 +67,10 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     add("--tensorboard", metavar="DIR", help="write each epoch's figures there for "
         "TensorBoard")
     add("--csv", metavar="FILE", help="write each epoch's figures there, a row each")
+    add("--distribute", metavar="HOW", help="mirrored or multiworker: "
+        "docs/distributed.md")
+    add("--peer-timeout", metavar="S", type=number, default=PEER_TIMEOUT_S,
+        help="seconds a machine may be silent (default: %(default)g)")
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_intermixed_args(arguments))
@@ -86,18 +91,30 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     """
     request = parse_arguments(arguments, prog)
     say_warnings()
+    cluster = request.cluster
+    if cluster is not None and not cluster.is_chief:
+        say(
+            f"{cluster.name(cluster.index)} of {len(cluster.tasks)}, led by "
+            f"{cluster.name(0)}"
+        )
+        worker = import_quietly("textgen.training.worker")
+        if (interruption := worker.follow(request, cluster)) is not None:
+            raise interruption
+        return
     if (size := request.source.size_bytes) > LONG_BYTES:
         say(f"reading {size / 1e6:,.0f} MB of text …")
     with prepare(request) as preparation:
         for note in preparation.notes:
             say(note)
-        if preparation.finished:
+        if preparation.finished and cluster is None:
             print_result(str(preparation.path))
             return
         say("starting TensorFlow …")
         session = import_quietly("textgen.training.session")
+        together = import_quietly("textgen.training.distributed")
+        peers = together.peers_of(request.distribute, cluster, request.peer_timeout)
         training = session.TrainingSession(
-            preparation, show=True, say=say, started_s=started_s
+            preparation, peers=peers, show=True, say=say, started_s=started_s
         )
         report = training.run()
     if report.held_out_nats is not None:
@@ -111,9 +128,15 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     if report.interruption is not None:
         say(
             f"to go on from here: {prog} {_to_go_on(request, preparation.corpus)} "
-            f"--output {shlex.quote(str(report.path))} --resume{_anew(request)}"
+            f"--output {shlex.quote(str(report.path))} --resume"
+            f"{_anew(request)}{_devices(request)}"
         )
         raise report.interruption
+
+
+def _devices(request: TrainingRequest) -> str:
+    """Return the end of that command, which every machine is given."""
+    return f" --distribute {request.distribute}" if request.distribute else ""
 
 
 def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:

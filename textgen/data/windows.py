@@ -95,7 +95,7 @@ class Windows(ABC):
         return WindowBatch(*(x[:, :length] for x in together))
 
     def stacked_batches(
-        self, epoch: int, first_step: int, count: int
+        self, epoch: int, first_step: int, count: int, rows: slice | None = None
     ) -> Iterator[WindowBatch]:
         """Yield ``count`` batches, neighbours of one length stacked to (K, B, T).
 
@@ -103,15 +103,20 @@ class Windows(ABC):
         weight 0, to the next of few lengths: the longest window, half of it, a quarter
         and so on. A training step is compiled once for each length, and dropout depends
         on it, so the length follows from the batch alone and not from its neighbours.
+
+        With ``rows`` only these are gathered of each batch, for one of several
+        processes. Their weights are divided by the number of targets that count in the
+        whole batch, which a process doesn't see.
         """
-        lengths, together = self._gather(epoch, first_step, count)
+        lengths, together = self._gather(epoch, first_step, count, rows=rows)
+        size = len(together.inputs) // count
         padded = [padded_length(length, self.longest) for length in lengths]
         first = 0
         for length, same in itertools.groupby(padded):
-            shape = (len(list(same)), self.batch_size, length)
-            rows = slice(first, first + shape[0] * self.batch_size)
-            yield WindowBatch(*(x[rows, :length].reshape(shape) for x in together))
-            first = rows.stop
+            shape = (len(list(same)), size, length)
+            these = slice(first, first + shape[0] * size)
+            yield WindowBatch(*(x[these, :length].reshape(shape) for x in together))
+            first = these.stop
 
     def arrays(self, epoch: int = 0) -> WindowBatch:
         """Return all windows of an epoch at once, as `keras.Model.fit` takes them.
@@ -130,11 +135,17 @@ class Windows(ABC):
         return WindowBatch(*(x[: self.windows_per_epoch] for x in together))
 
     def _gather(
-        self, epoch: int, first_step: int, count: int, width: int | None = None
+        self,
+        epoch: int,
+        first_step: int,
+        count: int,
+        width: int | None = None,
+        rows: slice | None = None,
     ) -> tuple[list[int], WindowBatch]:
         """Return the length of each of ``count`` batches, and all of them as one.
 
-        They are padded to ``width``; None means the next length of `stacked_batches`.
+        They are padded to ``width``; None means the next length of `stacked_batches`,
+        where ``rows`` are explained.
         """
         last_step = first_step + count - 1
         if epoch < 0 or not 0 <= first_step <= last_step < self.steps_per_epoch:
@@ -149,6 +160,15 @@ class Windows(ABC):
         windows = permute(places, self.windows_per_epoch, randoms[1:])
         starts, lengths, lead = self._locate(windows, int(randoms[0]))
         width = width or padded_length(int(lengths.max()), self.longest)
+        longest = lengths.reshape(count, size).max(axis=1).tolist()
+        counted = None
+        if rows is not None:
+            targets = 1 if self._config.targets == "last" else lengths - lead
+            targets = np.where(fillers, 0, targets).reshape(count, size)
+            counted = np.maximum(targets.sum(axis=1), 1).astype(np.float32)
+            mine = np.arange(count * size).reshape(count, size)[:, rows].ravel()
+            starts, lengths, fillers = starts[mine], lengths[mine], fillers[mine]
+            lead = np.broadcast_to(lead, count * size)[mine]
         offsets = starts[:, None] + np.arange(width + 1)
         symbols = self._ids.take(offsets, mode="clip").astype(np.int32)
         inputs, targets = symbols[:, :-1].copy(), symbols[:, 1:].copy()
@@ -158,12 +178,13 @@ class Windows(ABC):
         targets[padding] = self._padding_id
         last = steps == lengths[:, None] - 1
         if self._config.targets == "last":
-            counted = last
+            counts = last
         else:
-            counted = ~padding & (steps >= np.reshape(lead, (-1, 1)))
-        weights = counted.astype(np.float32)
+            counts = ~padding & (steps >= np.reshape(lead, (-1, 1)))
+        weights = counts.astype(np.float32)
         weights[fillers] = 0
-        longest = lengths.reshape(count, size).max(axis=1).tolist()
+        if counted is not None:
+            weights /= np.repeat(counted, len(weights) // count)[:, None]
         return longest, WindowBatch(inputs, targets, weights)
 
 

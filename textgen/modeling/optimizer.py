@@ -21,8 +21,19 @@ from textgen.config import TrainingConfig
 BETA_2 = 0.99  # of AdamW: short trainings need a shorter memory than Keras' 0.999
 
 
-class _FastAdam(keras.optimizers.Adam):
-    """Keras' Adam with another update, which works where it `finds_moments`."""
+class SummedAdam(keras.optimizers.Adam):
+    """Keras' Adam for gradients that are those of the whole batch on every replica.
+
+    Keras clips before it adds up the replicas' gradients, and so each by the norm of
+    its own rows. Here whoever calls ``apply`` has added them up already.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
+        return grads_and_vars
+
+
+class _FastAdam(SummedAdam):
+    """Adam with another update, which works where it `finds_moments`."""
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
@@ -63,13 +74,16 @@ class _FastAdam(keras.optimizers.Adam):
 def make_optimizer(
     config: TrainingConfig, variables: list[keras.Variable]
 ) -> keras.optimizers.Optimizer:
-    """Build the Keras optimizer of the variables; biases are never decayed."""
+    """Build the Keras optimizer of the variables; biases are never decayed.
+
+    The gradients that it applies must be added up over the replicas.
+    """
     optimizer = _make(_FastAdam, config, variables)
     if optimizer.finds_moments(variables):
         return optimizer
     unknown = "this version of Keras is not known to textgen"
     warnings.warn(f"{unknown}: training is a little slower", stacklevel=2)
-    return _make(keras.optimizers.Adam, config, variables)
+    return _make(SummedAdam, config, variables)
 
 
 def _make(

@@ -6,19 +6,21 @@ runs several steps in one compiled call, and works on every `tf.distribute` stra
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from textgen.config import TrainingConfig
 from textgen.data.windows import WindowBatch, Windows
 from textgen.errors import CheckpointError, TrainingError
 from textgen.training.checkpoint import TrainingState
+from textgen.training.distributed import Peers
 from textgen.training.schedule import EACH_STEP_UNTIL, averaging_factors, learning_rates
 from textgen.training.step import TrainStep
 
@@ -31,7 +33,9 @@ EXPLODED = 10.0  # times ln V, the loss of a uniform guess: nothing learns from 
 class Training:
     """Train a many-to-many network of `textgen.modeling.model` on windows; see `run`.
 
-    Network, configuration and strategy are as for `TrainStep`.
+    Network and configuration are as for `TrainStep`. Where ``peers`` are several
+    processes, each makes its own `Training` and calls the same methods in turn; only
+    the chief has callbacks and measures.
 
     Attributes:
         result: the network to measure and save, see `TrainStep`.
@@ -44,12 +48,16 @@ class Training:
         model: keras.Model,
         windows: Windows,
         config: TrainingConfig,
-        strategy: tf.distribute.Strategy | None = None,
+        peers: Peers | None = None,
     ) -> None:
         self.model = model
         self.windows = windows
         self.config = config
-        self._step = TrainStep(model, config, windows.batch_size, strategy)
+        self._peers = peers = peers or Peers()
+        make = functools.partial(TrainStep, process=peers.index, cores=peers.cores)
+        self._step = peers.call(
+            lambda: make(model, config, windows.batch_size, peers.strategy)
+        )
         self.result = self._step.result
         self.global_step = 0
         self.stop_requested = self.result.stop_training = False
@@ -83,17 +91,18 @@ class Training:
         # One step of each length that batches are padded to compiles the step for it.
         by_length = {
             stack.inputs.shape[2]: WindowBatch(*(x[:1] for x in stack))
-            for stack in self.windows.stacked_batches(0, 0, most)
+            for stack in self._stacks(0, 0, most)
         }
-        self._step(by_length.values(), np.zeros(len(by_length)), 0)
+        self._take(by_length.values(), np.zeros(len(by_length)), 0)
         # The first steps would take longer, since each of them updates the average.
         factors = averaging_factors(self.config, EACH_STEP_UNTIL, most)
         count, step_s = 1, []
         for _ in range(1 + TIMED_CALLS):
-            stacks = self.windows.stacked_batches(0, 0, count)
+            stacks = self._stacks(0, 0, count)
             started_s = time.perf_counter()
-            self._step(stacks, np.zeros(count), 0, factors[:count])
-            step_s.append((time.perf_counter() - started_s) / count)
+            self._take(stacks, np.zeros(count), 0, factors[:count])
+            taken_s = (time.perf_counter() - started_s) / count
+            step_s.append(self._peers.from_chief(taken_s))
             count = min(max(1, int(CALL_SECONDS / step_s[0])), most)
         self._steps_per_call = count
         self.restore(before)
@@ -180,7 +189,7 @@ class Training:
         logs: dict[str, float] = {}
         try:
             begun_epoch = None
-            while self.global_step < total_steps and not (
+            while self.global_step < total_steps and not self._peers.any(
                 self.stop_requested or self.result.stop_training
             ):
                 epoch, at = divmod(self.global_step, per_epoch)
@@ -217,14 +226,22 @@ class Training:
             self._rate_scale *= current / self._last_rate
         rates = learning_rates(self.config, total_steps, self.global_step, count)
         factors = averaging_factors(self.config, self.global_step, count)
-        stacks = self.windows.stacked_batches(epoch, at, count)
+        stacks = self._stacks(epoch, at, count)
         rates *= self._rate_scale
-        losses = self._step(stacks, rates, self.global_step, factors)
+        losses = self._take(stacks, rates, self.global_step, factors)
         self._last_rate = self._step.learning_rate
         self._check(losses)
         self.global_step += count
         self._epoch_losses.extend(losses)
         hooks.on_train_batch_end(at + count - 1, {"loss": float(losses[-1])})
+
+    def _stacks(self, epoch: int, first_step: int, count: int) -> Iterator[WindowBatch]:
+        """Return this process' rows of some batches."""
+        return self.windows.stacked_batches(epoch, first_step, count, self._step.rows)
+
+    def _take(self, *arguments: Any) -> np.ndarray:
+        """Take steps, as `TrainStep` does, together with the other processes."""
+        return self._peers.call(lambda: self._step(*arguments))
 
     def _check(self, losses: np.ndarray) -> None:
         """Raise if losses (K,), from step ``global_step`` on, aren't sound."""

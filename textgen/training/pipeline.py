@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -12,9 +13,12 @@ import tensorflow as tf
 from textgen.data.sources import Given
 from textgen.errors import checks_keywords
 from textgen.system.terminal import tell
+from textgen.training.cluster import PEER_TIMEOUT_S
+from textgen.training.distributed import peers_of
 from textgen.training.result import TrainingResult
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
+from textgen.training.worker import follow
 
 
 # fmt: off
@@ -40,6 +44,7 @@ def train(
     precision: str | None = None, held_out: float | None = None,
     patience: int | None = None, keep_best: bool | None = None,
     validation: float | None = None, seed: int | None = None,
+    distribute: str | None = None, peer_timeout: float = PEER_TIMEOUT_S,
     tensorboard: str | os.PathLike[str] | None = None,
     csv: str | os.PathLike[str] | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
@@ -103,18 +108,26 @@ def train(
         seed: repeats a training exactly on the same machine.
         tensorboard: a folder in which TensorBoard finds the figures of each epoch.
         csv: a file of comma-separated values with a row for each epoch.
+        distribute: ``mirrored``, over all devices of this machine, or ``multiworker``,
+            over the machines that the environment variable ``TF_CONFIG`` names, each
+            of which calls this; see docs/distributed.md. None means one device.
+        peer_timeout: seconds that another machine may be silent before it counts as
+            lost.
         callbacks: Keras callbacks, told what ``fit`` tells them, see
             `textgen.training.loop.Training.run`. Logs of an epoch are ``loss`` and
             ``val_loss``, in nats per character, and ``learning_rate``; ``val_loss`` is
             of the validation part or, without one, of the held-out part. Their model is
             the network that is measured and saved; what ``model.save`` writes of it,
-            ``.h5`` or ``.keras``, is a model file with its vocabulary.
-        strategy: a `tf.distribute.Strategy`; None means the current one.
+            ``.h5`` or ``.keras``, is a model file with its vocabulary. Of
+            several machines only the chief calls them.
+        strategy: a `tf.distribute.Strategy` of this machine's devices, in place of
+            ``distribute``; None means the current one.
         show: show progress, samples of text and notes on standard error.
 
     Returns:
         A `TrainingResult`: the path of the saved ``.h5`` file, with the training's
-        ``history``, its figures and the ``model``.
+        ``history``, its figures and the ``model``; on several machines only the
+        chief's is written.
 
     Raises:
         TextgenError: one line about what the caller can put right.
@@ -128,6 +141,7 @@ def train(
         vocabulary_from=vocabulary_from, from_scratch=from_scratch, resume=resume,
         save_every=save_every, keep_checkpoint=keep_checkpoint,
         tensorboard=tensorboard, csv=csv,
+        distribute=distribute, peer_timeout=peer_timeout,
         overrides={
             "layers": layers, "units": units, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,
@@ -142,14 +156,22 @@ def train(
         },
     )
     say = tell if show else lambda line: None
+    cluster = request.cluster
+    if cluster is not None and not cluster.is_chief:
+        interruption = follow(request, cluster)
+        if interruption is not None:
+            raise interruption
+        path = Path(output or Path("models", f"{request.source.name}.h5"))
+        return TrainingResult(path, (), None, None)
     with prepare(request) as ready:
         for note in ready.notes:
             say(note)
-        if ready.finished:
+        if ready.finished and cluster is None:
             rows = ready.checkpoint.history if ready.checkpoint else ()
             return TrainingResult.of_file(ready.path, rows)
+        peers = peers_of(distribute, cluster, peer_timeout, strategy)
         session = TrainingSession(
-            ready, strategy=strategy, show=show, say=say, started_s=started_s
+            ready, peers=peers, show=show, say=say, started_s=started_s
         )
         report = session.run(callbacks)
     if report.interruption is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
-import tensorflow as tf
+import numpy as np
 
 from textgen.errors import OptionError, OutputError, TrainingError, shown_path
 from textgen.modeling.model import build_model, network_of, set_network
@@ -28,8 +28,10 @@ from textgen.training.checkpoint import (
     Checkpoint,
     CheckpointWriter,
     TrainingState,
+    encode_checkpoint,
     library_versions,
 )
+from textgen.training.distributed import Peers
 from textgen.training.held_out import shorter_is_better
 from textgen.training.history import EpochRow, HistoryFile, best_row, history_path
 from textgen.training.loop import Training
@@ -46,6 +48,7 @@ from textgen.training.step import choose_precision, configure_process
 from textgen.training.validation import outcome
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
+NOTHING_YET = TrainingState(0, 1.0, 0.0, 1, np.zeros(0, np.float32), ())
 
 
 @dataclass(frozen=True)
@@ -67,20 +70,21 @@ class TrainingSession:
 
     Each line worth telling goes to ``say``, and with ``show`` there are progress and
     samples of text on standard error. A budget in minutes is counted from ``started_s``
-    of `time.monotonic`; None means now.
+    of `time.monotonic`; None means now. Of ``peers`` that train together this is the
+    chief; the others follow it, see `textgen.training.worker`.
     """
 
     def __init__(
         self,
         preparation: Preparation,
         *,
-        strategy: tf.distribute.Strategy | None = None,
+        peers: Peers | None = None,
         show: bool = False,
         say: Callable[[str], None] = lambda line: None,
         started_s: float | None = None,
     ) -> None:
         self._ready = preparation
-        self._strategy = strategy or tf.distribute.get_strategy()
+        self._peers = peers or Peers()
         self._show = show
         self._say = say
         self._started_s = time.monotonic() if started_s is None else started_s
@@ -102,7 +106,7 @@ class TrainingSession:
             ready.path,
             measures=ready.validation is not None or not ready.held_out.is_empty,
         )
-        with raised_on_interrupt():
+        with self._peers.taking_part(), raised_on_interrupt():
             self.start()
             self.train(callbacks)
             return self.finish()
@@ -118,16 +122,20 @@ class TrainingSession:
         precision = choose_precision(ready.config.training.precision)
         self._config = config = ready.config.override(precision=precision)
         seed = config.training.seed
-        with self._strategy.scope():
-            model = build_model(config.model, len(vocabulary), seed=seed)
+        self._peers.tell(lambda: encode_checkpoint(self._plan(NOTHING_YET)))
+        self._peers.all_ready()
+        model = self._peers.build(
+            lambda: build_model(config.model, len(vocabulary), seed=seed)
+        )
         if ready.start is not None:
             source = ready.start.vocabulary.ids_like(vocabulary.symbols)
             set_network(model, ready.start.network, source)
-        self._loop = Training(model, ready.windows, config.training, self._strategy)
+        self._loop = Training(model, ready.windows, config.training, self._peers)
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)
         file = HistoryFile(history_path(ready.path), self._say)
         self._recorder = Recorder(self._loop, file, self._seconds, ready.checkpoint)
+        self._peers.tell(lambda: encode_checkpoint(self._checkpoint()))
         # Whatever makes a network impossible to save is found now, not at the end.
         before_s = time.monotonic()
         self._on_the_way()
@@ -142,6 +150,7 @@ class TrainingSession:
         step_s = self._loop.calibrate()
         if ready.total_steps is None:
             self._total_steps = self._steps_in_minutes(step_s)
+        self._peers.from_chief(self._total_steps)
         steps, done = self._total_steps, self._loop.global_step
         if ready.checkpoint is not None and steps != ready.checkpoint.total_steps:
             self._lengthened_at = (*self._lengthened_at, done)
@@ -157,8 +166,9 @@ class TrainingSession:
         self._loop.restore(state)
         if self._loop.num_shards != before:
             self._say(
-                f"batches aren't cut into as many shards as before, {before}, on a "
-                "GPU: the training goes on, but not bit for bit as it would have"
+                f"batches can't be cut into as many shards as before, {before}, by "
+                "these devices: the training goes on, but not bit for bit as it would "
+                "have"
             )
         elif before != usual:
             self._say(
@@ -220,7 +230,7 @@ class TrainingSession:
                 )
         except TrainingError as error:
             raise self._save_last_good(error) from error
-        self._interruption = received[0] if received else None
+        self._interruption = self._peers.interruption(received)
 
     def _save_if_due(self, epoch_ended: bool) -> None:
         self._checkpoints.write_if_due(epoch_ended)
@@ -286,6 +296,7 @@ class TrainingSession:
             raise OutputError(f"{str(path)!r} is saved, but no checkpoint: {failure}")
         if finished:
             remove_checkpoints(path, keep_newest=keep)
+        self._peers.meet()
         return Report(
             path,
             previous,
@@ -367,6 +378,14 @@ class TrainingSession:
 
     def _checkpoint(self) -> Checkpoint:
         """Return the checkpoint of where the training is."""
+        return replace(
+            self._plan(self._loop.state()),
+            history=self._recorder.rows,
+            best_weights=self._recorder.best_weights,
+        )
+
+    def _plan(self, state: TrainingState) -> Checkpoint:
+        """Return a checkpoint of a state, without what was found on the way to it."""
         corpus = self._ready.corpus
         return Checkpoint(
             run=self._run_name,
@@ -378,9 +397,7 @@ class TrainingSession:
             lengthened_at=self._lengthened_at,
             seconds=self._seconds(),
             versions=self._versions,
-            state=self._loop.state(),
-            history=self._recorder.rows,
-            best_weights=self._recorder.best_weights,
+            state=state,
         )
 
     def _on_the_way(self) -> ModelOnTheWay:

@@ -26,6 +26,7 @@ from textgen.system.checks import check_number
 from textgen.system.files import remove_leftovers
 from textgen.training.base_model import base_model_for, predicts
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
+from textgen.training.cluster import PEER_TIMEOUT_S, Cluster, cluster_of
 from textgen.training.continuation import epochs_worth
 from textgen.training.held_out import HeldOut
 from textgen.training.history import out_of_patience
@@ -66,12 +67,19 @@ class TrainingRequest:
     keep_checkpoint: bool = False
     tensorboard: str | os.PathLike[str] | None = None
     csv: str | os.PathLike[str] | None = None
+    distribute: str | None = None
+    peer_timeout: float = PEER_TIMEOUT_S
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names_a_text(self) -> bool:
         """Whether a text was asked for, be it an empty one."""
         return self.corpus is not None or self.texts is not None
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """The machines that train together, if they were asked for."""
+        return cluster_of(self.distribute, self.peer_timeout, os.environ)
 
     @property
     def source(self) -> CorpusSource:
@@ -254,11 +262,7 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
         note = f"there is no checkpoint {str(checkpoint_paths(path)[0])!r} yet"
         return replace(new, notes=(f"{note}: starting afresh", *new.notes))
     config = resumed_config(checkpoint, request.preset, request.overrides)
-    kind, symbols = checkpoint.corpus["kind"], Vocabulary(checkpoint.symbols)
-    source = _as_before(request.source, checkpoint.corpus)
-    corpus = read_corpus(source, kind, symbols)
-    check_corpus(checkpoint, corpus, request.kind)
-    corpus = replace(corpus, kind_reason="as before")
+    corpus = _corpus_of(checkpoint, request)
     windows, held_out, validation = _cut(corpus, config)
     most_epochs = epochs_worth(windows.symbols, checkpoint.texts)
     per_epoch = windows.steps_per_epoch
@@ -289,6 +293,28 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
         checkpoint.texts, checkpoint=checkpoint, finished=finished,
         notes=(*notes, *more, *version_notes(checkpoint)),
     )  # fmt: skip
+
+
+def _corpus_of(checkpoint: Checkpoint, request: TrainingRequest) -> Corpus:
+    """Read the text asked for, which must be that of a training that has begun."""
+    kind, symbols = checkpoint.corpus["kind"], Vocabulary(checkpoint.symbols)
+    source = _as_before(request.source, checkpoint.corpus)
+    corpus = read_corpus(source, kind, symbols)
+    check_corpus(checkpoint, corpus, request.kind)
+    return replace(corpus, kind_reason="as before")
+
+
+def windows_as_told(request: TrainingRequest, plan: Checkpoint) -> Windows:
+    """Return the windows of a training whose chief has told its plan.
+
+    The text is read from where this machine was told to; all else is the chief's.
+    """
+    try:
+        corpus = _corpus_of(plan, request)
+    except CheckpointError as error:
+        advice = "give every worker the text and kind of the chief"
+        raise CheckpointError(error.problem, advice) from error
+    return _cut(corpus, plan.config)[0]
 
 
 def _unfinished(path: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The compiled training step: several optimizer steps in one call, on any strategy.
 
-Under a `tf.distribute` strategy each replica computes its own rows of the batch.
+Under a `tf.distribute` strategy each replica computes its own rows of the batch. Their
+losses and gradients are added up; then each clips and applies the same sum.
 """
 
 from __future__ import annotations
@@ -26,17 +27,19 @@ from textgen.system.process import keep_freed_memory
 MIN_SHARD_ROWS = 4  # with fewer, a shard costs more than another core gives
 
 
-def configure_process() -> None:
+def configure_process(cores: int | None = None) -> None:
     """Settle threads and memory of a process that trains.
 
     Each operation uses one thread, and as many operations run as there are cores:
     the shards of a batch then run side by side. TensorFlow takes these settings only
-    before its first operation in a process; later they are left as they are.
+    before its first operation in a process; later they are left as they are. None
+    means all the cores that the process may use.
     """
     keep_freed_memory()
     try:
         tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(available_cores())
+        threads = cores or available_cores()
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
         pass
 
@@ -69,9 +72,11 @@ class TrainStep:
     The network was made in the strategy's scope. The ``optimizer`` of it and of its
     average is set here, where Keras callbacks look for it. The configuration names the
     precision, ``auto`` no longer. Dropout depends on the seed, the step, the shard and
-    the layer.
+    the layer. Of several processes that train together, ``process`` is the number of
+    this one, and it has ``cores``; None means all that it may use.
 
     Attributes:
+        rows: of each batch, that this process is to be given; None means all.
         result: the network to measure and save, and that of callbacks: the one in
             training, or one whose weights are its running averages.
 
@@ -85,28 +90,40 @@ class TrainStep:
         config: TrainingConfig,
         batch_size: int,
         strategy: tf.distribute.Strategy | None = None,
+        *,
+        process: int = 0,
+        cores: int | None = None,
     ) -> None:
         self._model = self.result = model
         self._strategy = strategy or tf.distribute.get_strategy()
+        self.replicas = self._strategy.num_replicas_in_sync
         with self._strategy.scope():
             model.optimizer = make_optimizer(config, model.trainable_variables)
             if config.schedule == "averaged":
                 self.result = keras.models.clone_model(model)
                 self.result.set_weights(model.get_weights())
                 self.result.optimizer = model.optimizer
-        self.replicas = self._strategy.num_replicas_in_sync
         if batch_size % self.replicas:
             raise OptionError(
                 f"`batch_size` must be a multiple of the {self.replicas} replicas, "
                 f"but was {batch_size} (a small text has smaller batches)"
             )
         self._rows = batch_size // self.replicas
+        # Replicas are numbered through all processes.
+        self._first_replica, self.rows = 0, None
+        here = self.replicas
+        if self.replicas > 1:
+            here = len(self._strategy.extended.worker_devices)
+        if here < self.replicas:
+            self._first_replica = process * here
+            first = self._first_replica * self._rows
+            self.rows = slice(first, first + here * self._rows)
         self._gradients: ShardedGradients | LayerGradients
         if _on_gpu():
             self._gradients = LayerGradients(model)
         else:
-            num_shards = _usual_shards(self._rows, self.replicas)
-            self._gradients = ShardedGradients(model, config.precision, num_shards)
+            shards = _usual_shards(self._rows, self.replicas, cores)
+            self._gradients = ShardedGradients(model, config.precision, shards)
         (word,) = np.random.SeedSequence(config.seed).generate_state(1)
         self._seed_word = int(word >> 1)
         self._compiled: dict[tuple[int, ...], Callable] = {}
@@ -124,14 +141,19 @@ class TrainStep:
 
     @property
     def num_shards(self) -> int:
-        """Shards that a replica's rows are cut into; see `ShardedGradients`."""
-        return self._gradients.num_shards
+        """Shards that a batch is cut into, by all replicas; see `ShardedGradients`."""
+        return self.replicas * self._gradients.num_shards
 
     @num_shards.setter
     def num_shards(self, count: int) -> None:
-        """Cut batches as another process did; on a GPU they are never cut."""
-        if isinstance(self._gradients, ShardedGradients):
-            self._gradients.num_shards = count
+        """Cut batches as another process did, if these replicas can share the shards.
+
+        They are then drawn the same dropout. On a GPU a replica's rows are never cut.
+        """
+        each, left = divmod(count, self.replicas)
+        fits = self.replicas == 1 or (not left and each and self._rows % each == 0)
+        if isinstance(self._gradients, ShardedGradients) and fits:
+            self._gradients.num_shards = each
 
     def __call__(
         self,
@@ -142,10 +164,11 @@ class TrainStep:
     ) -> np.ndarray:
         """Take K optimizer steps, one a batch: rates (K,) → losses (K,) float32.
 
-        Those of a stack, (k, B, T), are taken in one compiled call; T may be another in
-        each. The losses are nats per counted target, means of each batch. The first
-        step is number 0. After each step the average moves by a factor (K,) of its
-        distance to the weights; None means 0.
+        The batches are of `Windows.stacked_batches`, with ``rows``. Those of a stack,
+        (k, B, T), are taken in one compiled call; T may be another in each. The losses
+        are nats per counted target, means of each batch. The first step is number 0.
+        After each step the average moves by a factor (K,) of its distance to the
+        weights; None means 0.
         """
         rates = learning_rates.astype(np.float32)
         factors = np.zeros_like(rates)
@@ -186,7 +209,7 @@ class TrainStep:
             replica_losses = self._strategy.run(
                 self._replica_step, (batch, learning_rates[k], first_step + k)
             )
-            loss = self._strategy.reduce("SUM", replica_losses, axis=None)
+            loss, *_ = self._strategy.experimental_local_results(replica_losses)
             losses = losses.write(k, loss)
             if self.result is not self._model and factors[k] > 0:
                 self._move_average(factors[k])
@@ -196,16 +219,21 @@ class TrainStep:
     def _replica_step(
         self, batch: WindowBatch, learning_rate: tf.Tensor, step: tf.Tensor
     ) -> tf.Tensor:
-        """Compute the gradients of this replica's rows and apply them."""
+        """Compute the gradients of this replica's rows and apply those of all."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        counted = tf.maximum(tf.reduce_sum(batch.weights), 1.0)
-        batch = batch._replace(weights=batch.weights / counted)
+        if self.rows is None:  # otherwise the whole batch's weights are not here
+            counted = tf.maximum(tf.reduce_sum(batch.weights), 1.0)
+            batch = batch._replace(weights=batch.weights / counted)
         if self.replicas > 1:
-            first = replica * self._rows
+            first = (replica - self._first_replica) * self._rows
             batch = WindowBatch(*(x[first:][: self._rows] for x in batch))
-        first_shard = replica * self.num_shards
+        first_shard = replica * self._gradients.num_shards
         seed = tf.stack([self._seed_word + first_shard * SEEDS_PER_SHARD, step])
         loss, gradients = self._gradients(batch, seed)
+        if self.replicas > 1:
+            # Callbacks may have changed the rate where the first replica is.
+            rate = tf.where(replica == 0, learning_rate, 0.0)
+            loss, learning_rate, *gradients = _summed([loss, rate, *gradients])
         optimizer = self._model.optimizer
         optimizer.learning_rate.assign(learning_rate)
         optimizer.apply(gradients, self._model.trainable_variables)
@@ -223,12 +251,20 @@ class TrainStep:
             )
 
 
-def _usual_shards(rows: int, replicas: int) -> int:
+def _summed(arrays: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Add float32 arrays up over all replicas, in one message."""
+    flat = tf.concat([tf.reshape(x, [-1]) for x in arrays], axis=0)
+    flat = tf.distribute.get_replica_context().all_reduce("SUM", flat)
+    parts = tf.split(flat, [x.shape.num_elements() for x in arrays])
+    return [tf.reshape(part, x.shape) for part, x in zip(parts, arrays, strict=True)]
+
+
+def _usual_shards(rows: int, replicas: int, cores: int | None) -> int:
     """Return how many shards a replica's rows are cut into, one for each core.
 
     Several replicas take equal ones, so that there is a single shape to compile.
     """
-    most = max(1, min(available_cores(), rows // MIN_SHARD_ROWS))
+    most = max(1, min(cores or available_cores(), rows // MIN_SHARD_ROWS))
     if replicas == 1:
         return most
     return max(shards for shards in range(1, most + 1) if rows % shards == 0)
