@@ -77,6 +77,7 @@ def test_early_stopping_saves_the_weights_that_were_measured_best(
     np.testing.assert_array_equal(recorder.weights[1][-2], measured[1])
     np.testing.assert_array_equal(measured[-1], measured[1])  # what the report tells
     assert_same_arrays(weights_of(output), recorder.weights[1])
+    assert report.val_loss is None  # the last epoch's was of other weights
     # A resume goes on from where the training was, and not from those weights.
     plain = tmp_path / "plain.h5"
     measured.clear()

@@ -23,6 +23,7 @@ from textgen.training.checkpoint import (
     TrainingState,
     library_versions,
 )
+from textgen.training.history import read_rows
 from textgen.training.schedule import total_steps
 
 SHOWN_DIGITS = 12  # of a SHA-256
@@ -54,6 +55,7 @@ def finished_training(output: Path) -> Checkpoint | None:
         seconds=0.0,
         versions={},
         state=TrainingState(steps, 1.0, 0.0, 1, np.zeros(0, np.float32), ()),
+        history=read_rows(model.record),
     )
 
 

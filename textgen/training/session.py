@@ -96,6 +96,7 @@ class TrainingSession:
         self._total_steps = preparation.total_steps or 0  # until minutes are planned
         self._versions = library_versions()
         self._interruption: type[KeyboardInterrupt] | None = None
+        self._last_weights: list[np.ndarray] | None = None  # before callbacks' last
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
         """Train from start to finish; raises as `textgen.train` does."""
@@ -226,11 +227,16 @@ class TrainingSession:
                     measure=lambda: self._measure(self._snapshot()),
                     callbacks=hooks,
                     after_call=self._save_if_due,
-                    at_end=self._checkpoints.write,
+                    at_end=self._end,
                 )
         except TrainingError as error:
             raise self._save_last_good(error) from error
         self._interruption = self._peers.interruption(received)
+
+    def _end(self) -> None:
+        """Write the last checkpoint, before callbacks may set other weights."""
+        self._last_weights = self._loop.result.get_weights()
+        self._checkpoints.write()
 
     def _save_if_due(self, epoch_ended: bool) -> None:
         self._checkpoints.write_if_due(epoch_ended)
@@ -313,12 +319,14 @@ class TrainingSession:
 
         They are in the place of those in training, whose state is not to be taken then.
         """
-        rows = checkpoint.history
         if checkpoint.best_weights:
             self._loop.result.set_weights(checkpoint.best_weights)
-            return best_row(rows)
-        is_last = bool(rows) and rows[-1].step == checkpoint.state.global_step
-        return rows[-1] if is_last else None
+            return best_row(checkpoint.history)
+        if self._last_weights is not None:
+            now = self._loop.result.get_weights()
+            if not all(map(np.array_equal, now, self._last_weights)):
+                return None  # those that a callback restored
+        return _row_of(checkpoint)
 
     def _outcome(self, rows: Sequence[EpochRow]) -> list[str]:
         """Say what was chosen, or that an earlier end would have been better."""
@@ -372,7 +380,8 @@ class TrainingSession:
         if not overwrite and path.exists():
             raise OutputError(f"{shown_path(path)} exists, and was not to be replaced")
         model = saved_form(self._loop.result, self._config)
-        save_model(model, metadata_of(self._checkpoint()), path)
+        checkpoint = self._checkpoint()
+        save_model(model, metadata_of(checkpoint, row=_row_of(checkpoint)), path)
 
     # Where it is
 
@@ -417,3 +426,10 @@ class TrainingSession:
         return TrainedModel(
             network, corpus.vocabulary, corpus.kind, self._config, {}, path=None
         )
+
+
+def _row_of(checkpoint: Checkpoint) -> EpochRow | None:
+    """Return the row of the weights in training, if an epoch ended with them."""
+    rows = checkpoint.history
+    is_last = bool(rows) and rows[-1].step == checkpoint.state.global_step
+    return rows[-1] if is_last else None
