@@ -86,21 +86,19 @@ class ModelConfig(Settings):
     """Shape of the network: input, stacked LSTM layers, dense softmax."""
 
     layers: int = _setting(2, "number of LSTM layers", lowest=1, highest=16)
-    units: int = _setting(256, "units of each LSTM layer", lowest=1, highest=8192)
+    units: int = _setting(256, "of each layer", lowest=1, highest=8192)
     embedding: int = _setting(64, "size of a character's trained embedding, 0 for "
         "one-hot input", highest=8192)
     dropout: float = _setting(0.0, "share of each layer's outputs dropped while "
         "training", below=1)
-    input_dropout: float = _setting(0.0, "share of the input characters hidden while "
-        "training", below=1)
+    input_dropout: float = _setting(0.0, "share of characters hidden", below=1)
 
 
 @dataclass(frozen=True)
 class WindowConfig(Settings):
     """How a corpus is cut into training windows."""
 
-    seq_length: int = _setting(100, "characters in a training window, or the most of "
-        "a line in one", lowest=1, highest=100_000)
+    seq_length: int = _setting(100, "characters of a window", lowest=1, highest=100_000)
     stride: int | None = _setting(None, "characters from window to window; else "
         "their length, or 1 for `targets` last",
         lowest=1, highest=2**40)
@@ -119,16 +117,14 @@ class TrainingConfig(Settings):
     batch_size: int = _setting(32, "windows of a step",
         lowest=1, highest=65_536)
     learning_rate: float = _setting(3e-3, "peak rate", highest=100, above=True)
-    schedule: str = _setting("cosine", "of the rate: cosine, down to a hundredth; "
-        "constant; or averaged, constant and an average of the weights saved",
+    schedule: str = _setting("cosine", "cosine, constant, or averaged, constant with "
+        "averaged weights",
         choices=("cosine", "constant", "averaged"))
-    warmup_steps: int = _setting(100, "steps of a rising rate at first, a tenth of all "
-        "at most")
+    warmup_steps: int = _setting(100, "steps in which the rate rises")
     optimizer: str = _setting("adamw", "adamw or adam", choices=("adamw", "adam"))
     weight_decay: float = _setting(0.01, "decoupled weight decay of adamw", highest=100)
-    clip_norm: float = _setting(1.0, "largest global norm of a step's gradient, 0 for "
-        "no clipping")
-    epochs: int | None = _setting(10, "times to see every window", lowest=1,
+    clip_norm: float = _setting(1.0, "largest gradient norm, 0: any")
+    epochs: int | None = _setting(10, "epochs to take", lowest=1,
         highest=2**40)
     steps: int | None = _setting(None, "optimizer steps to take", lowest=1,
         highest=2**40)
@@ -138,8 +134,7 @@ class TrainingConfig(Settings):
     precision: str = _setting("auto", "of matrix products: float32, bfloat16, or auto, "
         "bfloat16 where the processor has it",
         choices=("auto", "float32", "bfloat16"))
-    held_out: float = _setting(0.1, "share of the text that is only measured, 0 to "
-        "train on all of it", below=1)
+    held_out: float = _setting(0.1, "share of the text that is only measured", below=1)
     patience: int | None = _setting(None, "end after so many epochs without better "
         "validation", lowest=1, highest=2**40)
     keep_best: bool = _setting(False, "save the weights of the best validation")

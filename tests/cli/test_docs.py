@@ -80,6 +80,8 @@ def workplace(tmp_path):
 def shortened(command: str) -> list[str]:
     """Cut a training to two steps, and to few units where it starts afresh."""
     words = shlex.split(command)[1:]
+    if "--resume" in words:  # another training's model would be in its place
+        words += ["--output", "models/short.h5"]
     for option in (*LENGTHS, "--units"):
         if option in words:
             at = words.index(option)

@@ -45,9 +45,12 @@ def leave_unwritten(file):
 
 
 def at_step(step, act):
+    """Act after so many steps of the first epoch."""
+    acts = [act]
+
     def after_batch(batch, logs):
-        if batch + 1 == step:
-            act()
+        if batch + 1 == step and acts:
+            acts.pop()()
 
     return keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)
 

@@ -183,7 +183,7 @@ def test_one_that_a_callback_stopped_is_finished_and_leaves_no_checkpoint(
         prose, output, callbacks=[stop], keep_checkpoint=False, steps=STEPS, **TINY
     )
     assert report.steps == 44  # when the loss of a second epoch was no greater
-    assert os.listdir(output.parent) == ["model.h5"]
+    assert sorted(os.listdir(output.parent)) == ["model.h5", "model.log.jsonl"]
     ready = prepared(prose, output, resume=True)
     assert ready.finished
     assert "all its 44 steps are in" in ready.notes[0]
@@ -306,7 +306,7 @@ def test_a_last_checkpoint_that_would_be_removed_need_not_be_written(
     monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e-9)
     disk_full_at(2)
     assert run(prose, output, keep_checkpoint=False, steps=3, **TINY).steps == 3
-    assert os.listdir(output.parent) == ["model.h5"]
+    assert sorted(os.listdir(output.parent)) == ["model.h5", "model.log.jsonl"]
 
 
 def test_a_disk_that_is_full_for_a_while_is_told_and_training_goes_on(

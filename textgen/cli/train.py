@@ -29,9 +29,8 @@ Train a text generator and save it as one .h5 file.
   %(prog)s sonnets --resume             goes on exactly where it stopped
 
 Ctrl-C saves what was learned so far. Progress goes to standard error, the path of the
-saved model to standard output; that nobody reads them ends no training. Exit status: 0
-saved, 2 for an error that one line explains, 130 after Ctrl-C, 143 after SIGTERM, 129
-after the terminal's end. Presets differ: first comes the default of most, then others.
+saved model to standard output. Exit status: 0 saved, 2 an error, 130 after Ctrl-C, 143
+SIGTERM, 129 the terminal's end. Where presets differ, the default of most comes first.
 """
 
 
@@ -48,8 +47,6 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--kind", metavar="KIND", help="lines, each one example, or text (default: "
         "guessed)")
-    add("--output", metavar="FILE", help="the .h5 file to write (default: "
-        "models/NAME.h5); one that exists is kept as NAME.previous.h5")
     add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: the "
         "text's)")
     add("--init-from", metavar="MODEL", help="a saved model to go on from: a file, or "
@@ -60,6 +57,13 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "weights")
     add("--resume", action="store_true", help="go on with a training, options as they "
         "were")
+    add("--distribute", metavar="HOW", help="mirrored or multiworker: "
+        "docs/distributed.md")
+    add("--peer-timeout", metavar="S", type=number, default=PEER_TIMEOUT_S,
+        help="seconds a machine may be silent (default: %(default)g)")
+    add = parser.add_argument_group("what is written").add_argument
+    add("--output", metavar="FILE", help="the .h5 file to write (default: "
+        "models/NAME.h5); one that exists is kept as NAME.previous.h5")
     add("--save-every", metavar="MINUTES", type=number, help="so often save a model "
         "NAME.step-N.h5; all are kept")
     add("--keep-checkpoint", action="store_true", help="when finished, for --resume "
@@ -67,10 +71,6 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     add("--tensorboard", metavar="DIR", help="write each epoch's figures there for "
         "TensorBoard")
     add("--csv", metavar="FILE", help="write each epoch's figures there, a row each")
-    add("--distribute", metavar="HOW", help="mirrored or multiworker: "
-        "docs/distributed.md")
-    add("--peer-timeout", metavar="S", type=number, default=PEER_TIMEOUT_S,
-        help="seconds a machine may be silent (default: %(default)g)")
     # fmt: on
     add_config_options(parser)
     options = vars(parser.parse_intermixed_args(arguments))

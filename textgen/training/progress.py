@@ -98,11 +98,8 @@ class ProgressDisplay(keras.callbacks.Callback):
             return
         self._last_sample = now
         self._print_line(self._status(step, logs["loss"]))
-        try:
-            sample = self._sample()
-        except Exception as error:  # no reason to end a training for
-            sample = f"(there is no sample: {error})"
-        self._console.print(Text(printable(sample), style="dim"), soft_wrap=True)
+        sample = Text(printable(self._sample()), style="dim")
+        self._console.print(sample, soft_wrap=True)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Take the bar away."""

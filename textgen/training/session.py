@@ -246,8 +246,8 @@ class TrainingSession:
         """Measure the network as after each epoch, when it also writes a sample."""
         try:
             self._recorder.sample = sample_of(model)
-        except ValueError:  # weights that are no numbers any more, which is told soon
-            self._recorder.sample = ""
+        except Exception as error:  # no reason to end a training for
+            self._recorder.sample = f"(there is no sample: {error})"
         if self._ready.validation is not None:
             return self._ready.validation.measure(model)
         return self._ready.held_out.measure(model, briefly=True)
