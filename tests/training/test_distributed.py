@@ -102,7 +102,8 @@ def test_the_processes_weights_are_the_same_and_only_the_chief_writes(undisturbe
     assert role.startswith("worker 1 (127.0.0.1:")
     assert role.count("\n") == 1
     names = {path.name for path in output.parent.iterdir()}
-    assert names == {"whole.h5", "whole.checkpoint", "whole.previous.checkpoint"}
+    names.discard("whole.png")  # where matplotlib is installed
+    assert names == {"whole.h5", "whole.checkpoint", "whole.log.jsonl"}
 
 
 def test_after_a_signal_or_a_silence_nothing_is_lost(undisturbed, start, tmp_path):
