@@ -48,10 +48,11 @@ def leave_unwritten(file):
 
 def at_step(step, act):
     def after_batch(batch, logs):
-        if batch + 1 == step:
+        if int(callback.model.optimizer.iterations) == step:
             act()
 
-    return keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)
+    return callback
 
 
 def assert_finished(report, output):
