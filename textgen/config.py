@@ -111,7 +111,7 @@ class TrainingConfig(Settings):
     """How long and how hard to train.
 
     The length is the first of ``minutes``, ``steps``, ``epochs`` that is set. (For
-    ``minutes`` and presets `textgen.training.schedule.most_steps` is a limit, too.)
+    ``minutes`` and presets `textgen.training.continuation.epochs_worth` is a limit.)
     """
 
     batch_size: int = _setting(32, "windows of a step",

@@ -96,7 +96,7 @@ def test_stopped_it_saves_says_so_and_goes_on(start, tmp_path):
     for number, options in (
         (signal.SIGINT, ()),
         (signal.SIGTERM, ("--resume",)),
-        (signal.SIGINT, ("--resume",)),
+        (signal.SIGINT, ("--resume", "--csv", "my log.csv", "--save-every", "5")),
     ):
         with long_training(start, tmp_path, *options) as (process, said):
             if options:
@@ -112,6 +112,8 @@ def test_stopped_it_saves_says_so_and_goes_on(start, tmp_path):
         assert process.returncode == 128 + number
         assert out == b"models/sonnets.h5\n"
         command = "train.py sonnets --output models/sonnets.h5 --resume"
+        if "--csv" in options:
+            command += " --save-every 5.0 --csv 'my log.csv'"
         hint = f"to go on from here: {command}"
         assert err.decode().splitlines()[-2:] == [hint, "interrupted"]
         record = load_model(tmp_path / "models" / "sonnets.h5").metadata["training"]
@@ -161,8 +163,9 @@ def test_resuming_as_documented(train, letters):
 
 
 def listed() -> list[str]:
-    names = sorted(path.name for path in Path("models").iterdir())
-    return [name for name in names if name != "letters.log.jsonl"]
+    others = (".log.jsonl", ".png")
+    names = (path.name for path in Path("models").iterdir())
+    return sorted(name for name in names if not name.endswith(others))
 
 
 def test_a_finished_training_without_checkpoint_says_so(train, trained):

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -78,6 +79,7 @@ def test_early_stopping_saves_the_weights_that_were_measured_best(
     np.testing.assert_array_equal(measured[-1], measured[1])  # what the report tells
     assert_same_arrays(weights_of(output), recorder.weights[1])
     assert report.val_loss is None  # the last epoch's was of other weights
+    assert load_model(output).record["weights_of_step"] is None
     # A resume goes on from where the training was, and not from those weights.
     plain = tmp_path / "plain.h5"
     measured.clear()
@@ -268,6 +270,7 @@ def test_a_log_that_can_not_be_written_ends_only_itself(
     [
         ("csv", "hour.txt", "`csv` must be a new file, or a log .*'hour.txt'"),
         ("csv", "hour.txt/log.csv", "can't be written .it is a file"),
+        ("csv", "epochs.txt", "can't be that"),
         ("csv", ".", "can't be that"),
         ("csv", "a\0b", "can't be written"),
         ("csv", "deep/" + "long" * 70, "can't be written"),
@@ -279,10 +282,17 @@ def test_bad_places_for_logs_are_refused_before_the_text_is_read(
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(logs, "is_installed", lambda name: True)
+    Path("epochs.txt").write_text("epoch, thou epoch of the sea")
     before = prose.read_text()
     with pytest.raises(OutputError, match=expected):
         run("no such text.txt", None, **SMALL, **{option: place})
     assert prose.read_text() == before
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".log.jsonl", ".checkpoint"])
+def test_a_log_is_none_of_the_trainings_own_files(prose, output, suffix):
+    with pytest.raises(OptionError, match="`csv` must be another file than"):
+        run(prose, output, csv=output.with_suffix(suffix), **SMALL)
 
 
 def test_a_missing_tensorboard_is_said_before_the_text_is_read(monkeypatch):

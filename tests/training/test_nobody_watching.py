@@ -4,14 +4,16 @@ import contextlib
 import io
 import os
 import select
+import signal
 
 import keras
 import pytest
 from training.helpers import run
 
 from textgen.saving.model_file import load_model
-from textgen.system.terminal import say
-from textgen.training import progress
+from textgen.system.signals import HANG_UP
+from textgen.system.terminal import HungUp, say
+from textgen.training import progress, session
 from textgen.training.loop import Training
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 8, "steps": 50}
@@ -45,14 +47,12 @@ def leave_unwritten(file):
 
 
 def at_step(step, act):
-    """Act after so many steps of the first epoch."""
-    acts = [act]
-
     def after_batch(batch, logs):
-        if batch + 1 == step and acts:
-            acts.pop()()
+        if int(callback.model.optimizer.iterations) == step:
+            act()
 
-    return keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)
+    callback = keras.callbacks.LambdaCallback(on_train_batch_end=after_batch)
+    return callback
 
 
 def assert_finished(report, output):
@@ -119,3 +119,22 @@ def test_a_sample_that_can_not_be_made(prose, output, capsys, monkeypatch):
     report = run(prose, output, say, show=True, **TINY)
     assert_finished(report, output)
     assert "(there is no sample: expected finite logits)" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(HANG_UP is None, reason="needs SIGHUP")
+def test_a_terminal_that_goes_away_twice_is_one_end(prose, output, monkeypatch):
+    form, signals = session.saved_form, []
+
+    def hang_up_again(*given):
+        if signals:
+            signal.raise_signal(HANG_UP)
+        return form(*given)
+
+    def hang_up():
+        signals.append(HANG_UP)
+        signal.raise_signal(HANG_UP)
+
+    monkeypatch.setattr(session, "saved_form", hang_up_again)
+    report = run(prose, output, callbacks=[at_step(9, hang_up)], **TINY)
+    assert report.interruption is HungUp
+    assert load_model(output).record["interrupted"]

@@ -19,8 +19,8 @@ from textgen.data.corpus import load_corpus
 from textgen.errors import CheckpointError, OptionError
 from textgen.evaluation.nats import held_out_nats
 from textgen.saving.model_file import load_model
-from textgen.training import recipe, validation
-from textgen.training.checkpoint import read_checkpoint
+from textgen.training import recipe, snapshots, validation
+from textgen.training.checkpoint import checkpoint_paths, read_checkpoint
 from textgen.training.loop import Training
 from textgen.training.validation import ValidationPart, cut_validation
 
@@ -157,14 +157,18 @@ def test_patience_ends_a_training_whose_figure_rises(
     assert prepared(prose, output, epochs=2, **TINY).notes == ()
     figures(2.1, 2.2)
     assert run(prose, output, resume=True, patience=4).steps == 120
+    for path in checkpoint_paths(output):
+        path.unlink(missing_ok=True)
+    assert prepared(prose, output, resume=True).finished
+    with pytest.raises(CheckpointError, match="its checkpoint is gone"):
+        prepared(prose, output, resume=True, patience=9)
 
 
-def test_the_best_weights_are_kept(prose, output, figures, weights_seen):
+def test_the_best_weights_are_kept(prose, output, figures, weights_seen, monkeypatch):
+    monkeypatch.setattr(snapshots, "MOST_SHARE", 1e9)
     figures(3.0, 2.0, 2.5, 2.4)
-    lines = []
-    report = run(
-        prose, output, lines.append, [weights_seen], steps=70, keep_best=True, **TINY
-    )
+    lines, options = [], TINY | {"keep_best": True, "save_every": 1e-9}
+    report = run(prose, output, lines.append, [weights_seen], steps=70, **options)
     assert (report.steps, report.val_loss) == (70, 2.0)
     assert "the best validation figure is that of step 40, 2.000, whose" in lines[-1]
     assert_same_arrays(weights_of(output), weights_seen.seen[1])
@@ -175,6 +179,10 @@ def test_the_best_weights_are_kept(prose, output, figures, weights_seen):
     )  # fmt: skip
     held_out = load_corpus(prose).split(0.1).held_out
     assert report.held_out_nats == held_out_nats(model, held_out)
+    # So has a snapshot that was made last.
+    snapshot = load_model(sorted(output.parent.glob("*.step-70.h5"))[0])
+    assert (snapshot.record["weights_of_step"], snapshot.record["val_loss"]) == (40, 2)
+    assert_same_arrays(weights_of(snapshot.path), weights_seen.seen[1])
     # What goes on is the training as it was, not the weights that were saved.
     state = read_checkpoint(output)[0].state
     last = weights_seen.seen[3]

@@ -106,7 +106,10 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     with prepare(request) as preparation:
         for note in preparation.notes:
             say(note)
-        if preparation.finished and cluster is None:
+        if preparation.finished:
+            if cluster is not None:
+                together = import_quietly("textgen.training.distributed")
+                together.dismiss(cluster, request.peer_timeout)
             print_result(str(preparation.path))
             return
         say("starting TensorFlow …")
@@ -129,14 +132,9 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
         say(
             f"to go on from here: {prog} {_to_go_on(request, preparation.corpus)} "
             f"--output {shlex.quote(str(report.path))} --resume"
-            f"{_anew(request)}{_devices(request)}"
+            f"{_anew(request)}"
         )
         raise report.interruption
-
-
-def _devices(request: TrainingRequest) -> str:
-    """Return the end of that command, which every machine is given."""
-    return f" --distribute {request.distribute}" if request.distribute else ""
 
 
 def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:
@@ -150,6 +148,11 @@ def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:
 
 def _anew(request: TrainingRequest) -> str:
     """Return the options that a training doesn't keep when it goes on."""
-    every = request.save_every
-    options = "" if every is None else f" --save-every {every:g}"
-    return options + " --keep-checkpoint" * request.keep_checkpoint
+    values = {
+        "save-every": request.save_every,
+        "tensorboard": request.tensorboard,
+        "csv": request.csv,
+        "distribute": request.distribute,
+    }
+    options = [f" --{x} {shlex.quote(str(y))}" for x, y in values.items() if y]
+    return "".join(options) + " --keep-checkpoint" * request.keep_checkpoint

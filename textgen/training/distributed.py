@@ -27,16 +27,12 @@ import tensorflow as tf
 
 from textgen.errors import OptionError, PeerError
 from textgen.system.signals import SIGNALS
-from textgen.system.terminal import (
-    INTERRUPTED,
-    TERMINATED,
-    USER_ERROR,
-    Terminated,
-)
+from textgen.system.terminal import INTERRUPTED, STOPPED, USER_ERROR
 from textgen.training.cluster import PEER_TIMEOUT_S, VARIABLE, Cluster
 from textgen.training.meeting import meet
 from textgen.training.step import configure_process
 
+FINISHED = b"finished"  # what the chief tells in place of a plan
 BLOCK_WORDS = 1 << 22  # of two bytes, sent together by `Team.tell`
 LONGEST_PING_S = 10.0
 PATIENCE = 10  # timeouts that workers which answer may take for what others wait for
@@ -300,6 +296,14 @@ def join(cluster: Cluster, timeout_s: float) -> Peers:
     return team
 
 
+def dismiss(cluster: Cluster, timeout_s: float) -> None:
+    """As the chief, tell the others that the training is finished; raises as `join`."""
+    peers = join(cluster, timeout_s)
+    with peers.taking_part():
+        peers.tell(lambda: FINISHED)
+        peers.meet()
+
+
 def peers_of(
     distribute: str | None,
     cluster: Cluster | None,
@@ -368,8 +372,7 @@ def _leaving_at_once() -> Iterator[None]:
     except BaseException as error:
         status = USER_ERROR
         if isinstance(error, KeyboardInterrupt):
-            terminated = isinstance(error, Terminated)
-            status = TERMINATED if terminated else INTERRUPTED
+            status = STOPPED.get(type(error), INTERRUPTED)
 
         def leave() -> None:
             sys.stdout.flush()

@@ -19,7 +19,7 @@ from textgen.system.files import write_atomically
 from textgen.system.process import is_installed
 
 INSTALL_TENSORBOARD = "install it with: pip install 'textgen-lstm[tensorboard]'"
-CSV_HEAD = "epoch,"  # that each such file begins with
+LONGEST_HEAD = 1000  # of such a file, in characters
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,17 @@ class Logs:
 
 
 NO_LOGS = Logs()
+
+
+def check_apart(logs: Logs, *files: Path) -> None:
+    """Raise `OptionError` if a log would be one of the training's own files."""
+    others = [os.path.realpath(file) for file in files]
+    if logs.csv is not None and os.path.realpath(logs.csv) in others:
+        raise OptionError(
+            f"`csv` must be another file than the training's own, but was "
+            f"{shown_path(logs.csv)}",
+            "choose another name",
+        )
 
 
 def check_logs(
@@ -93,10 +104,11 @@ def _is_log(path: Path) -> bool:
     """Tell whether a file is a log of a training, or empty."""
     try:
         with open(path, "r+", encoding="utf-8", newline="") as file:
-            head = file.read(len(CSV_HEAD))
+            head = file.readline(LONGEST_HEAD)
     except (OSError, ValueError):  # ValueError: no UTF-8
         return False
-    return head in ("", CSV_HEAD)
+    first, *others = head.split(",")
+    return not head or (first == "epoch" and "loss" in others)
 
 
 def keep_rows_before(path: Path, epoch: int) -> None:

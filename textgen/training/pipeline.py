@@ -14,7 +14,7 @@ from textgen.data.sources import Given
 from textgen.errors import checks_keywords
 from textgen.system.terminal import tell
 from textgen.training.cluster import PEER_TIMEOUT_S
-from textgen.training.distributed import peers_of
+from textgen.training.distributed import dismiss, peers_of
 from textgen.training.result import TrainingResult
 from textgen.training.session import TrainingSession
 from textgen.training.setup import TrainingRequest, prepare
@@ -166,7 +166,9 @@ def train(
     with prepare(request) as ready:
         for note in ready.notes:
             say(note)
-        if ready.finished and cluster is None:
+        if ready.finished:
+            if cluster is not None:
+                dismiss(cluster, peer_timeout)
             rows = ready.checkpoint.history if ready.checkpoint else ()
             return TrainingResult.of_file(ready.path, rows)
         peers = peers_of(distribute, cluster, peer_timeout, strategy)

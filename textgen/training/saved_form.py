@@ -36,14 +36,16 @@ def metadata_of(
     diverged: str | None = None,
     snapshot: bool = False,
     row: EpochRow | None = None,
+    restored: bool = False,
 ) -> dict[str, Any]:
     """Return the metadata of the model that a checkpoint has the weights of.
 
     ``diverged`` says why the training could not go on from them, if so. A ``snapshot``
     is of a training that was still going on. The weights are those of the ``row``, if
-    there is one, and otherwise of the last step.
+    there is one, and otherwise of the last step, unless a callback ``restored`` others.
     """
     config, state = checkpoint.config, checkpoint.state
+    steps = state.global_step
     own = TrainedText.of_training(checkpoint.corpus, config)
     # Training on in the same way is no other text.
     texts = [text for text in checkpoint.texts if text != own] + [own]
@@ -56,8 +58,8 @@ def metadata_of(
         "texts": [vars(text) for text in texts],
         "training": {
             "run": checkpoint.run,
-            "steps": state.global_step,
-            "weights_of_step": row.step if row else state.global_step,
+            "steps": steps,
+            "weights_of_step": None if restored else row.step if row else steps,
             "val_loss": row.val_loss if row else None,
             "seconds": round(checkpoint.seconds, 1),
             "held_out_nats_per_char": held_out_nats,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import secrets
@@ -97,6 +98,7 @@ class TrainingSession:
         self._versions = library_versions()
         self._interruption: type[KeyboardInterrupt] | None = None
         self._last_weights: list[np.ndarray] | None = None  # before callbacks' last
+        self._restored = False  # whether callbacks put others in their place
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
         """Train from start to finish; raises as `textgen.train` does."""
@@ -110,7 +112,10 @@ class TrainingSession:
         with self._peers.taking_part(), raised_on_interrupt():
             self.start()
             self.train(callbacks)
-            return self.finish()
+            # Of a terminal that goes away several signals may come.
+            stopped = self._interruption is not None
+            with hang_up_ignored() if stopped else contextlib.nullcontext():
+                return self.finish()
 
     # Start
 
@@ -325,13 +330,16 @@ class TrainingSession:
         if self._last_weights is not None:
             now = self._loop.result.get_weights()
             if not all(map(np.array_equal, now, self._last_weights)):
-                return None  # those that a callback restored
+                self._restored = True
+                return None
         return _row_of(checkpoint)
 
     def _outcome(self, rows: Sequence[EpochRow]) -> list[str]:
         """Say what was chosen, or that an earlier end would have been better."""
         if lines := outcome(rows, self._config.training):
             return lines
+        if self._restored:
+            return []
         part = "validation" if self._ready.validation else "held-out"
         figures = [row.val_loss for row in rows if row.val_loss is not None]
         return shorter_is_better(figures, part)
@@ -340,7 +348,7 @@ class TrainingSession:
         """Draw the learning curve beside the model, where that can be done."""
         ready, model = self._ready, self._ready.config.model
         title = f"{ready.corpus.title}: {model.layers}×{model.units} LSTM"
-        part = "validation" if ready.validation else "held out"
+        part = "validation" if ready.validation else "quick held-out"
         for line in picture_beside(
             ready.path, [vars(row) for row in rows], title, part
         ):
@@ -364,6 +372,7 @@ class TrainingSession:
             interrupted=self._interruption is not None,
             diverged=diverged,
             row=row,
+            restored=self._restored,
         )
         model = saved_form(self._loop.result, self._config)
         with hang_up_ignored():
@@ -412,8 +421,11 @@ class TrainingSession:
     def _on_the_way(self) -> ModelOnTheWay:
         """Return the model file that would be saved now, marked as a snapshot."""
         checkpoint = self._checkpoint()
-        model = saved_form(self._loop.result, self._config)
-        data = serialize(model, metadata_of(checkpoint, snapshot=True))
+        model, row = saved_form(self._loop.result, self._config), _row_of(checkpoint)
+        if checkpoint.best_weights:
+            model.set_weights(checkpoint.best_weights)
+            row = best_row(checkpoint.history)
+        data = serialize(model, metadata_of(checkpoint, snapshot=True, row=row))
         return ModelOnTheWay(checkpoint.state.global_step, data)
 
     def _seconds(self) -> float:

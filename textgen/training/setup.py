@@ -29,8 +29,8 @@ from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_check
 from textgen.training.cluster import PEER_TIMEOUT_S, Cluster, cluster_of
 from textgen.training.continuation import epochs_worth
 from textgen.training.held_out import HeldOut
-from textgen.training.history import out_of_patience
-from textgen.training.logs import NO_LOGS, Logs, check_logs
+from textgen.training.history import history_path, out_of_patience
+from textgen.training.logs import NO_LOGS, Logs, check_apart, check_logs
 from textgen.training.output import check_room, is_model_of, locked, prepare_output
 from textgen.training.recipe import checkpoint_bytes, choose_config
 from textgen.training.resume import (
@@ -142,6 +142,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
     else:
         preparation = _new_training(request)
         path = preparation.path
+    check_apart(logs, path, history_path(path), *checkpoint_paths(path))
     with locked(path) as notes:
         if request.resume:
             preparation = _resumed(request, path)
@@ -272,7 +273,8 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     is_saved = gone or is_model_of(path, checkpoint.run, done)
     finished = is_saved and (done == steps or no_better)
     end = f"this training is finished, all its {done:,} steps are in {str(path)!r}"
-    if gone and not finished:
+    patience = checkpoint.config.training.patience
+    if gone and (not finished or config.training.patience != patience):
         raise CheckpointError(
             f"{end}, and its checkpoint is gone",
             "go on from the model with `init_from`; a training with `keep_checkpoint` "

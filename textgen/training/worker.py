@@ -6,12 +6,18 @@ it at each of the same calls of `Peers`, in the same order.
 
 from __future__ import annotations
 
+import contextlib
+
 from textgen.errors import TextgenError, TrainingError
 from textgen.modeling.model import build_model
-from textgen.system.signals import on_interrupt, raised_on_interrupt
-from textgen.training.checkpoint import decode_checkpoint
+from textgen.system.signals import (
+    hang_up_ignored,
+    on_interrupt,
+    raised_on_interrupt,
+)
+from textgen.training.checkpoint import Checkpoint, decode_checkpoint
 from textgen.training.cluster import Cluster
-from textgen.training.distributed import Peers, join
+from textgen.training.distributed import FINISHED, Peers, join
 from textgen.training.loop import Training
 from textgen.training.setup import TrainingRequest, windows_as_told
 
@@ -27,19 +33,25 @@ def follow(
     """
     peers = join(cluster, request.peer_timeout)
     with peers.taking_part(), raised_on_interrupt():
-        loop, total_steps = _start(request, peers)
+        told = peers.told()
+        if told == FINISHED:
+            peers.meet()
+            return None
+        loop, total_steps = _start(request, peers, decode_checkpoint(told))
         with on_interrupt(loop.request_stop) as received:
             loop.run(total_steps)
         interruption = peers.interruption(received)
         if not loop.global_step:
             raise interruption or TrainingError("the chief took no step")
-        peers.meet()  # when the model is saved
+        with hang_up_ignored() if interruption else contextlib.nullcontext():
+            peers.meet()  # when the model is saved
     return interruption
 
 
-def _start(request: TrainingRequest, peers: Peers) -> tuple[Training, int]:
+def _start(
+    request: TrainingRequest, peers: Peers, plan: Checkpoint
+) -> tuple[Training, int]:
     """Make what the chief tells to; return how many steps are planned, too."""
-    plan = decode_checkpoint(peers.told())
     try:
         windows = windows_as_told(request, plan)
     except TextgenError:
