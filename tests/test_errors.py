@@ -3,6 +3,7 @@
 import functools
 import pickle
 
+import numpy as np
 import pytest
 
 from textgen.errors import (
@@ -60,6 +61,7 @@ def test_a_function_says_which_of_its_keywords_was_meant():
 
 def test_what_is_received_is_shown_escaped_and_shortened():
     assert shown("a\x1b\n\u202e") == r"'a\x1b\n\u202e'"
+    assert shown(np.zeros((2, 1))) == "array([[0.], [0.]])"
     assert shown("x" * 10_000) == f"'{'x' * 75} ..."
     assert "digits" in shown(10**5000)
     nested = functools.reduce(lambda inner, _: [inner], range(100_000), [])

@@ -39,6 +39,8 @@ def shown(value: Any) -> str:
         text = "a number of thousands of digits"
     except RecursionError:  # JSON was read with more of the stack left
         text = "lists within lists without end"
+    if "\n" in text:  # as of an array or a data frame
+        text = " ".join(text.split())
     return shortened(text, SHOWN_CHARS)
 
 

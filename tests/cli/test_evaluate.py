@@ -242,7 +242,9 @@ def test_what_makes_no_sense_is_one_line(run, line, expected):
         own = {"name": "own", "kind": "text", "sha256": of}
         trained = {"held_out": 0.0, "learning_rate": 1e-3, "schedule": "cosine"}
         write_own_file(Path(name), SYMBOLS, corpus=own, texts=[own | trained])
-    run("evaluate", *line.split()).assert_refused(expected)
+    refused = run("evaluate", *line.split())
+    refused.assert_refused(expected)
+    assert "--kind" not in refused.err
 
 
 # How far it is

@@ -72,7 +72,7 @@ def test_each_form_of_text_is_taken(train, arguments, name, parts):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [(["table.csv"], "'table.csv' looks like CSV with the columns 'id', 'date', 'text'"
-      ": name the one to train on by --column"),
+      ": name the one to read by --column"),
      (["table.txt"], "CSV with the columns 'id', 'date', 'text'"),
      (["rows.jsonl"], "JSON lines with the columns 'id', 'text'"),
      (["list.json"], "JSON with the columns 'id', 'text'"),

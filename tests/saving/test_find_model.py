@@ -46,6 +46,10 @@ def test_the_users_own_models_come_first(shipped):
     Path("models/dinos.h5").touch()
     with pytest.raises(ModelFileError, match=r"^.*'odes\\n'.*'dinos', 'sonnets':.*\Z"):
         find_models("odes\n")
+    for number in range(20):
+        Path(f"models/a{number:02}.h5").touch()
+    with pytest.raises(ModelFileError, match=r"those for 'sonnets', 'a00',.* 12 m"):
+        find_models("sonets")
 
 
 def test_a_file_is_found_once_where_two_folders_are_one(shipped, monkeypatch):

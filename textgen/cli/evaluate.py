@@ -15,7 +15,8 @@ from typing import Any
 from textgen.cli.options import add_model, positional
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
-from textgen.errors import OptionError
+from textgen.data.rows import AS_IT_IS
+from textgen.errors import CorpusError, OptionError
 from textgen.evaluation.judging import Evaluation, evaluate_corpus
 from textgen.evaluation.nats import bits_per_char, perplexity
 from textgen.evaluation.seen import own_corpus, seen_remark
@@ -94,7 +95,11 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
 
 def _corpus(model: TrainedModel, text: str, options: argparse.Namespace) -> Corpus:
     source = CorpusSource(text, None, options.column, options.encoding)
-    return read_corpus(source, None, model.vocabulary, usual_kind=model.kind)
+    try:
+        return read_corpus(source, None, model.vocabulary, usual_kind=model.kind)
+    except CorpusError as error:
+        error.advice = error.advice.removesuffix(AS_IT_IS)  # there is no --kind here
+        raise
 
 
 def _judged(

@@ -34,7 +34,8 @@ MOST_FIELD_CHARS = 1 << 24  # more means that a quotation mark is never closed
 SHOWN_COLUMNS_CHARS = 240
 ROWS_AT_ONCE = 4096
 INSTALL_PYARROW = "install it with: pip install 'textgen-lstm[parquet]'"
-NAME_IT = "name the one to train on by `column`"
+NAME_IT = "name the one to read by `column`"
+AS_IT_IS = "; or give `kind` to train on the file as it is"
 NAME_ANOTHER = "name another `column`"
 
 Placed = Iterator[tuple[str, Any]]  # values of a column, and where each stands
@@ -64,7 +65,7 @@ def refuse_table(source: Source) -> None:
     if table.form == CSV:
         advice += ", or its number, from 1 on, where they have no names"
     if table.form != PARQUET:
-        advice += "; or give `kind` to train on the file as it is"
+        advice += AS_IT_IS
     problem = f"expected a text, but {shown_file(source.path)} looks like {table}"
     raise CorpusError(problem, advice)
 

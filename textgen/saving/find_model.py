@@ -17,6 +17,8 @@ UNFINISHED = (b'"interrupted": true', b'"diverged": "', b'"snapshot": true')
 # The metadata are at a file's end; where they take less than 2 KiB, HDF5 may put them
 # beside another small array, that of the first layer or of the last.
 END_BYTES = 1 << 20
+MOST_NAMES = 10  # that a message lists, those like the one asked for first
+MOST_NAME_CHARS = 80  # of the one asked for, to find what is like it
 
 
 def is_model_name(model: str | os.PathLike[str]) -> bool:
@@ -46,7 +48,13 @@ def find_models(corpus: str, keyword: str = "model") -> list[Path]:
         return present
     files = [file for folder in (own, shipped) for file in folder.glob("*.h5")]
     names = sorted({file.stem.removesuffix(PRETRAINED) for file in files})
-    listed = ", ".join(map(repr, names[:10]))
+    import difflib  # only now: a command's start shouldn't wait for it
+
+    like = difflib.get_close_matches(name[:MOST_NAME_CHARS], names)
+    names = [*like, *(other for other in names if other not in like)]
+    listed = ", ".join(map(repr, names[:MOST_NAMES]))
+    if len(names) > MOST_NAMES:
+        listed += f" and {len(names) - MOST_NAMES:,} more"
     found = f"those for {listed}" if listed else "no model at all"
     wanted = f"a model for {shown_path(corpus)} at {shown_path(candidates[0])}"
     problem = f"expected {wanted}, but found {found}"
