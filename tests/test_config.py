@@ -175,7 +175,7 @@ def test_every_field_has_an_option_and_every_option_a_field():
     parser = Parser("")
     add_config_options(parser)
     text = " ".join(parser.format_help().split())
-    assert "units of each LSTM layer (default: 128, sonnets 224, dinos 256)" in text
+    assert "of each layer (default: 128, sonnets 224, dinos 256)" in text
     assert "peak rate (default: 0.02, lines 0.006, course 0.001)" in text
     assert "--window N" in text
     options = vars(parser.parse_args([]))

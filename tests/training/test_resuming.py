@@ -396,5 +396,5 @@ def test_shards_are_what_they_were_where_that_can_be(prose, output, monkeypatch)
     monkeypatch.setattr(train_step, "_on_gpu", lambda: True)
     run(prose, output, lines.append, resume=True, steps=5)
     (line,) = [line for line in lines if "shards as before" in line]
-    assert line.startswith("batches aren't cut into as many shards as before, 2,")
+    assert line.startswith("batches can't be cut into as many shards as before, 2,")
     assert read_checkpoint(output)[0].state.num_shards == 1

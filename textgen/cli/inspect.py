@@ -148,9 +148,10 @@ def _of_training(model: TrainedModel) -> Iterator[str]:
         f"{length}{training.batch_size:,} windows of {windows.seq_length:,} "
         f"characters, targets {windows.targets}{time}"
     )
+    decay = f"weight decay {training.weight_decay:g}, "
     yield (
         f"{training.optimizer}, rate {training.learning_rate:g} ({training.schedule}), "
-        f"weight decay {training.weight_decay:g}, dropout {network.dropout:g}, input "
+        f"{decay * (training.optimizer == 'adamw')}dropout {network.dropout:g}, input "
         f"dropout {network.input_dropout:g}, {training.precision}, seed {training.seed}"
     )
     if training.validation:
