@@ -63,6 +63,7 @@ EARLIER = "an earlier model, but was .*another name"
         *((x, r"end in \.h5, but") for x in ("m", "m.keras", "m.h5.txt", "", ".h5")),
         ("a\x1b[31m\nb", r"\\x1b\[31m"),
         ("sonnets-pretrained.h5", PRETRAINED),
+        ("story.step-12.h5", "a snapshot model"),
         ("link.h5", PRETRAINED),
         (None, PRETRAINED),
         ("mine.previous.h5", EARLIER),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -54,8 +55,13 @@ def prepare_output(output: str | os.PathLike[str] | None, corpus_name: str) -> P
 
 
 def _check_replaceable(path: Path) -> None:
-    for ending, what in ("-pretrained", "a pretrained"), (".previous", "an earlier"):
-        if path.stem.endswith(ending):
+    reserved = {
+        "-pretrained": "a pretrained",
+        r"\.previous": "an earlier",
+        r"\.step-\d+": "a snapshot",
+    }
+    for ending, what in reserved.items():
+        if re.search(f"{ending}$", path.stem):
             raise OutputError(
                 f"`output` must not be {what} model, but was {shown_path(path)}",
                 "choose another name",

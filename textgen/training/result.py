@@ -29,7 +29,8 @@ class TrainingResult(os.PathLike[str]):
             ``characters_per_s``, and ``sample``, a short text. ``pandas.DataFrame``
             takes it as it is.
         val_loss: nats per character of the saved weights on the validation part or,
-            without one, on a sample of the held-out part; None if neither was measured.
+            without one, on a sample of the held-out part; None if neither was measured,
+            or a callback restored other weights.
         held_out_nats_per_char: the final figure, of the held-out part; None if nothing
             is held out.
     """
