@@ -1,5 +1,7 @@
 """Texts to train on and a place for the model, for the tests of training."""
 
+import math
+
 import pytest
 from training.helpers import NAMES, PROSE
 
@@ -23,3 +25,14 @@ def names(tmp_path):
 @pytest.fixture
 def output(tmp_path):
     return tmp_path / "out" / "model.h5"
+
+
+@pytest.fixture
+def one_step_a_call(monkeypatch):
+    """A callback then hits any step, not the end of a call of some length."""
+    from textgen.training import checkpoint
+    from textgen.training.loop import Training
+
+    monkeypatch.setattr(Training, "calibrate", lambda loop: 0.001)
+    # Some tests count saves: none is to come because a machine is slow.
+    monkeypatch.setattr(checkpoint, "INTERVAL_S", math.inf)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import errno
-import math
 import os
 import signal
 import time
@@ -32,7 +31,6 @@ from textgen.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from textgen.training.loop import Training
 from textgen.training.session import TrainingSession
 from textgen.training.setup import prepare
 
@@ -40,17 +38,10 @@ TINY = {
     "layers": 1, "units": 8, "seq_length": 4, "batch_size": 8, "dropout": 0.3,
     "schedule": "averaged",
 }  # fmt: skip
+pytestmark = pytest.mark.usefixtures("one_step_a_call")
 STEPS = 50  # two epochs of 22 steps and a bit
 needs_hang_up = pytest.mark.skipif(HANG_UP is None, reason="POSIX only")
 EACH_SIGNAL = pytest.mark.parametrize(("number", "expected"), SIGNALS.items())
-
-
-@pytest.fixture(autouse=True)
-def one_step_a_call(monkeypatch):
-    """A callback then hits any step, not the end of a call of some length."""
-    monkeypatch.setattr(Training, "calibrate", lambda loop: 0.001)
-    # Some tests count saves: none is to come because a machine is slow.
-    monkeypatch.setattr(checkpoint, "INTERVAL_S", math.inf)
 
 
 @pytest.fixture

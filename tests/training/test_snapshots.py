@@ -18,16 +18,11 @@ from textgen.training import checkpoint, snapshots
 from textgen.training.loop import Training
 from textgen.training.snapshots import ModelOnTheWay, SnapshotWriter, snapshot_path
 
+pytestmark = pytest.mark.usefixtures("one_step_a_call")
 TINY = {
     "layers": 1, "units": 8, "seq_length": 4, "batch_size": 8, "dropout": 0.3,
     "schedule": "averaged", "learning_rate": 0.05, "warmup_steps": 0, "steps": 50,
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def one_step_a_call(monkeypatch):
-    monkeypatch.setattr(Training, "calibrate", lambda loop: 0.001)
-    monkeypatch.setattr(checkpoint, "INTERVAL_S", math.inf)
 
 
 @pytest.fixture
