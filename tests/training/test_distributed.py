@@ -116,7 +116,11 @@ def test_after_a_signal_or_a_silence_nothing_is_lost(undisturbed, start, tmp_pat
     done = read_checkpoint(output)[0].state.global_step
     assert 0 < done < TRAINING["steps"]
     assert load_model(output).metadata["training"]["steps"] == done
-    assert workers.messages[0][1].endswith("--distribute multiworker\ninterrupted\n")
+    to_go_on, last = workers.messages[0][1].splitlines()[-2:]
+    assert ("--resume --distribute multiworker" in to_go_on, last) == (
+        True,
+        "interrupted",
+    )
     # One falls silent: the other says so in time.
     workers = start(output, "--resume", call_s=0.1)
     safe = workers.wait_for_step(output, done)
