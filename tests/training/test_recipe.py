@@ -262,6 +262,9 @@ def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):
         ({"layers": 2, "learning_rate": 0.5}, 0.5),
     ],
 )
-def test_a_budgets_rate_is_that_of_the_network_that_is_asked_for(own, rate):
+def test_a_budgets_rate_is_that_of_the_network_that_is_asked_for(
+    own, rate, monkeypatch
+):
+    monkeypatch.setattr(recipe, "relative_speed", lambda: 1.0)
     config = choose_config(corpus(), None, None, {"minutes": 3, **own})
     assert config.training.learning_rate == rate
