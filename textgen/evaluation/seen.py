@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
 from textgen.data.sources import named_corpora
+from textgen.data.vocabulary import Vocabulary
 from textgen.errors import CorpusError, OptionError, shown
 from textgen.saving.trained_model import TrainedModel, TrainedText
 
@@ -62,17 +64,31 @@ def own_corpus(model: TrainedModel) -> Corpus:
         problem = "the text that this model was trained on isn't known"
         raise OptionError(problem, "give a text, without `held_out`")
     how = model.metadata.get("corpus", {})
-    for path in (own.name, f"{own.name}.txt"):
-        if path in named_corpora() or os.path.isfile(path):
-            with contextlib.suppress(CorpusError, OptionError):
-                source = CorpusSource(
-                    path, None, how.get("column"), how.get("encoding")
-                )
-                corpus = read_corpus(source, model.kind, model.vocabulary)
-                if corpus.sha256 == own.sha256:
-                    return corpus
+    began = {**how, "name": own.name, "sha256": own.sha256}
+    corpus = read_again(began, model.kind, model.vocabulary)
+    if corpus is not None:
+        return corpus
     raise OptionError(
         f"the model's own text, {shown(own.name)}, is neither a named corpus nor, "
         "unchanged, a file in this folder",
         "give its path as `text`",
     )
+
+
+def read_again(
+    began: Mapping[str, Any], kind: str, vocabulary: Vocabulary
+) -> Corpus | None:
+    """Read the text of such a `Corpus.identity`; None if it isn't found unchanged.
+
+    It is a named corpus, or a file of that name in the current folder.
+    """
+    for path in (began["name"], f"{began['name']}.txt"):
+        if path in named_corpora() or os.path.isfile(path):
+            with contextlib.suppress(CorpusError, OptionError):
+                source = CorpusSource(
+                    path, None, began.get("column"), began.get("encoding")
+                )
+                corpus = read_corpus(source, kind, vocabulary)
+                if corpus.sha256 == began["sha256"]:
+                    return corpus
+    return None

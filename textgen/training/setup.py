@@ -16,10 +16,11 @@ from typing import Any
 from textgen.config import DEFAULT_CORPUS, LENGTHS, MOST_MINUTES, Config
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
-from textgen.data.sources import Given, named_corpora
+from textgen.data.sources import Given
 from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import Windows, make_windows
-from textgen.errors import CheckpointError, CorpusError, OptionError, shown
+from textgen.errors import CheckpointError, OptionError, shown
+from textgen.evaluation.seen import read_again
 from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.checks import check_number
@@ -217,22 +218,18 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
     """Read the text asked for or, if there is none, the one of the saved model."""
     reason = "given" if request.kind is not None else "as the saved model's"
     if request.names_a_text:
-        corpus = read_corpus(
+        given = read_corpus(
             request.source, request.kind, start.vocabulary, usual_kind=start.kind
         )
-        return replace(corpus, kind_reason=reason)
+        return replace(given, kind_reason=reason)
     if not start.metadata:
         raise OptionError(
             "`corpus` must be given with `init_from` for a model of another program"
         )
     began, kind = start.metadata["corpus"], request.kind or start.kind
-    for path in (f"{began['name']}", f"{began['name']}.txt"):
-        if path in named_corpora() or os.path.isfile(path):
-            with contextlib.suppress(CorpusError, OptionError):
-                source = _as_before(CorpusSource(path), began)
-                corpus = read_corpus(source, kind, start.vocabulary)
-                if corpus.sha256 == began["sha256"]:
-                    return replace(corpus, kind_reason=reason)
+    corpus = read_again(began, kind, start.vocabulary)
+    if corpus is not None:
+        return replace(corpus, kind_reason=reason)
     raise OptionError(
         f"`corpus` must be given with `init_from`: the saved model's own text, "
         f"{shown(began['name'])}, is neither a named corpus nor, unchanged, a file in "
