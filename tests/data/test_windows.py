@@ -227,6 +227,14 @@ def test_fillers_widen_no_batch():
     assert {last.shape for last in lasts} == {(2, 2), (2, 10)}
 
 
+def test_the_characters_of_a_step_are_those_that_count():
+    lines = make(line_ids([[1] * 3, [2] * 4, [1] * 2, [2] * 3, [1]]), "lines", 9)
+    # 13 symbols and an end symbol each, in steps of 2, 2 and 1 lines.
+    windows = make(line_ids([[1] * 3, [2] * 4, [1] * 2, [2] * 3, [1]]), "lines", 9,
+                   batch_size=2)  # fmt: skip
+    assert (lines.characters_per_step, windows.characters_per_step) == (18, 6)
+
+
 @pytest.mark.parametrize(
     "place", [(0, 1, 3), (0, 0, 0), (0, -1, 2), (0, 3, 1), (-1, 0, 1)]
 )

@@ -23,6 +23,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,7 @@ from textgen.data.permutation import ROUNDS, permute
 from textgen.errors import CorpusError
 
 BLOCK_IDS = 1 << 20  # searched together by `places_of`
+AVERAGED_BATCHES = 16  # for the characters of a step
 BLOCK_LINES = 1 << 18  # cut together by `with_bounds_between`
 
 
@@ -76,6 +78,13 @@ class Windows(ABC):
         self.batch_size = min(batch_size, count)  # B of every batch
         self.steps_per_epoch = -(-count // self.batch_size)  # the last is filled up
         self.longest = longest  # symbols in the longest window, the most that T can be
+
+    @cached_property
+    def characters_per_step(self) -> float:
+        """About how many characters count in a step; batches of lines differ."""
+        count = min(AVERAGED_BATCHES, self.steps_per_epoch)
+        stacks = self.stacked_batches(0, 0, count)
+        return sum(float(stack.weights.sum()) for stack in stacks) / count
 
     @abstractmethod
     def _locate(self, windows: np.ndarray, random: int) -> Located:

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from textgen.data.windows import Windows
 from textgen.errors import shown_path
 
 MOST_SAVED_ROWS = 1000  # in a model file, about 200 bytes each
-AVERAGED_BATCHES = 16
 MOST = 1e300  # of any number in a row
 
 
@@ -92,13 +90,6 @@ def read_rows(record: Mapping[str, Any]) -> tuple[EpochRow, ...]:
         with contextlib.suppress(TypeError, ValueError):
             rows.append(EpochRow(**entry))
     return tuple(rows)
-
-
-def characters_per_step(windows: Windows) -> float:
-    """Return about how many characters count in a step; batches of lines differ."""
-    count = min(AVERAGED_BATCHES, windows.steps_per_epoch)
-    stacks = windows.stacked_batches(0, 0, count)
-    return sum(float(stack.weights.sum()) for stack in stacks) / count
 
 
 def finite(figure: float | None) -> float | None:

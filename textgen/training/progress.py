@@ -17,7 +17,6 @@ from textgen.generation.batch import generate_many
 from textgen.generation.streaming import generate_output
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import LossyStream, printable
-from textgen.training.history import characters_per_step
 
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
@@ -50,7 +49,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._total_steps = total_steps
         self._steps_per_epoch = windows.steps_per_epoch
         self._epochs = -(-total_steps // self._steps_per_epoch)
-        self._chars_per_step = characters_per_step(windows)
+        self._chars_per_step = windows.characters_per_step
         self._first_step = first_step
         self._sample = sample
         stderr = cast(TextIO, LossyStream(sys.stderr))

@@ -13,7 +13,6 @@ from textgen.training.history import (
     EpochRow,
     HistoryFile,
     best_row,
-    characters_per_step,
     finite,
     out_of_patience,
 )
@@ -45,7 +44,7 @@ class Recorder(keras.callbacks.Callback):
         self._loop = loop
         self._file = file
         self._seconds = seconds
-        self._characters_per_step = characters_per_step(loop.windows)
+        self._characters_per_step = loop.windows.characters_per_step
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Begin the file; a training that had ended when it was killed ends again."""
