@@ -23,6 +23,7 @@ from textgen.training import logs, loop
 from textgen.training.checkpoint import read_checkpoint
 from textgen.training.held_out import HeldOut
 from textgen.training.loop import TrainingError
+from textgen.training.validation import EpochMeasure
 
 PER_EPOCH = 6
 SMALL = {
@@ -31,6 +32,9 @@ SMALL = {
     "epochs": 6, "seed": 1,
 }  # fmt: skip
 SAVED_KINDS = ["constant", "averaged"]
+
+
+TOLD = ("loss", "learning_rate", "val_loss", "val_accuracy")
 
 
 class Recorder(keras.callbacks.Callback):
@@ -50,11 +54,17 @@ def measured(monkeypatch):
     """Each epoch's held-out loss is the next of these; the second is the lowest."""
     kernels, losses = [], [3.0, 2.0, 2.5, 2.6, 2.7, 2.8]
 
-    def measure(self, model, *, briefly=False):
+    def measure(self, model):
         kernels.append(model.network.dense_kernel)
-        return losses[len(kernels) - 1] if briefly else 1.0
+        loss = losses[len(kernels) - 1]
+        return {"val_loss": loss, "val_accuracy": 1 / loss}
 
-    monkeypatch.setattr(HeldOut, "measure", measure)
+    def measure_at_end(self, model):
+        kernels.append(model.network.dense_kernel)
+        return 1.0
+
+    monkeypatch.setattr(EpochMeasure, "__call__", measure)
+    monkeypatch.setattr(HeldOut, "measure", measure_at_end)
     return kernels
 
 
@@ -184,7 +194,27 @@ def test_one_callback_or_none_needs_no_list(prose, output):
     recorder = Recorder()
     for callbacks in (None, recorder):
         run(prose, output, callbacks=callbacks, **SMALL | {"epochs": 1})
-    assert set(recorder.logs[0]) == {"epoch", "loss", "val_loss", "learning_rate"}
+    assert set(recorder.logs[0]) == {"epoch", *TOLD}
+
+
+@pytest.mark.parametrize("kind", ["EarlyStopping", "ModelCheckpoint"])
+def test_the_accuracy_is_watched_as_the_greater_the_better(
+    prose, output, tmp_path, measured, kind
+):
+    watched = {"monitor": "val_accuracy"}
+    if kind == "EarlyStopping":
+        callback = keras.callbacks.EarlyStopping(
+            patience=2, restore_best_weights=True, **watched
+        )
+        saved = output
+    else:
+        saved = tmp_path / "best.h5"
+        callback = keras.callbacks.ModelCheckpoint(
+            saved, save_best_only=True, **watched
+        )
+    train(prose, output, callback)
+    np.testing.assert_array_equal(load_model(saved).network.dense_kernel, measured[1])
+    assert load_model(saved).is_unfinished is (kind == "ModelCheckpoint")
 
 
 def checkpoint_at(name):
@@ -203,7 +233,7 @@ def made(kind, *arguments, **options):
         (lambda _: keras.callbacks.EarlyStopping, {}, "must be Keras callbacks, but"),
         (lambda _: print, {}, "must be Keras callbacks, but"),
         (lambda _: [made("History")(_), None], {}, "one was None"),
-        (made("EarlyStopping", "val_accuracy"), {}, "only loss, learning_rate, val_lo"),
+        (made("EarlyStopping", "accuracy"), {}, "only loss, learning_rate, val_lo"),
         (made("EarlyStopping"), {"held_out": 0}, "learning_rate; nothing is held out"),
         (made("ReduceLROnPlateau", "learning_rate"), {}, "`mode` max or min"),
         (made("LearningRateScheduler", print), {}, "`warmup_steps` 0"),
@@ -214,7 +244,7 @@ def made(kind, *arguments, **options):
         ),
         (checkpoint_at("out/model.h5"), {}, "another file than `output`"),
         (checkpoint_at("hour.txt/best.h5"), {}, r"hour.txt' can't be written \(it is"),
-        (checkpoint_at("{epoch}-{val_accuracy}.h5"), {}, "by val_accuracy, but can"),
+        (checkpoint_at("{epoch}-{accuracy}.h5"), {}, "by accuracy, but can"),
         (checkpoint_at("{batch}.h5"), {}, "only by epoch, loss, learning_rate, val_lo"),
         (made("TensorBoard", "logs"), {}, r"textgen-lstm\[tensorboard\]"),
     ],
@@ -321,7 +351,7 @@ def test_tensorboard_finds_the_figures_of_each_epoch(prose, output, tmp_path, th
         run(prose, output, callbacks=hooks, **options | more)
     for part, names in {
         "train": {"epoch_loss": "loss", "epoch_learning_rate": "learning_rate"},
-        "validation": {"epoch_loss": "val_loss"},
+        "validation": {"epoch_loss": "val_loss", "epoch_accuracy": "val_accuracy"},
     }.items():
         for tag, name in names.items():
             found = scalars(folder / part, tag)

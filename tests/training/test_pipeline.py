@@ -39,7 +39,7 @@ from textgen.training.held_out import HeldOut
 from textgen.training.loop import Training, TrainingError
 from textgen.training.pipeline import train
 from textgen.training.step import choose_precision
-from textgen.training.validation import ValidationPart
+from textgen.training.validation import EpochMeasure
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 4}
 SAVED = {"seed": 9, "precision": "float32", "dropout": 0.5, "steps": 6, "batch_size": 8}
@@ -272,13 +272,10 @@ def test_a_budget_of_minutes_is_spent(names, output, monkeypatch, validated):
         now_s[0] += seconds
         return result
 
-    def measure(held_out, model, briefly=False):
-        return after(briefly_s if briefly else finally_s, None)
-
     monkeypatch.setattr(session.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(Training, "calibrate", lambda self: after(5, step_s))
-    monkeypatch.setattr(HeldOut, "measure", measure)
-    monkeypatch.setattr(ValidationPart, "measure", lambda *_: after(briefly_s, 2.0))
+    monkeypatch.setattr(HeldOut, "measure", lambda *_: after(finally_s, None))
+    monkeypatch.setattr(EpochMeasure, "__call__", lambda *_: after(briefly_s, {}))
     monkeypatch.setattr(HeldOut, "cost_s", lambda *_: finally_s)
     lines, other = [], output.with_name("other.h5")
     report = tiny(names, output, lines.append, steps=None, minutes=0.5, **validated)
@@ -308,22 +305,19 @@ def test_a_text_learned_by_heart_is_told_of_also_when_resumed(
     prose, output, monkeypatch
 ):
     figures = iter([2.0, 1.5, 1.6, 1.7, 1.8, 1.4, 1.9])
-    measure = HeldOut.measure
-
-    def figure(held_out, model, briefly=False):
-        return next(figures) if briefly else measure(held_out, model)
-
-    monkeypatch.setattr(HeldOut, "measure", figure)
+    monkeypatch.setattr(
+        EpochMeasure, "__call__", lambda *_: {"val_loss": next(figures)}
+    )
     lines = []
     steps = {"steps": None, "batch_size": 64}
     tiny(prose, output, **steps, epochs=4, say=lines.append)
     (told,) = (line for line in lines if "shorter training" in line)
-    assert "about epoch 2, 1.500, and at the end less well, 1.700" in told
+    assert "lowest at epoch 2, 1.500, and higher at the end, 1.700" in told
     lines.clear()
     tiny(prose, output, **steps, epochs=7, resume=True, say=lines.append)
     assert next(figures, None) is None
     (told,) = (line for line in lines if "shorter training" in line)
-    assert "about epoch 6, 1.400, and at the end less well, 1.900" in told
+    assert "lowest at epoch 6, 1.400, and higher at the end, 1.900" in told
 
 
 def test_the_library_tells_what_there_is_to_tell_if_it_may_show(prose, output, capsys):

@@ -8,6 +8,8 @@ from training.helpers import (
     PROSE,
     assert_same_arrays,
     assert_same_end,
+    make_checkpoint,
+    make_row,
     prepared,
     run,
     weights_of,
@@ -17,12 +19,17 @@ from training.helpers import (
 from textgen.config import Config, TrainingConfig
 from textgen.data.corpus import load_corpus
 from textgen.errors import CheckpointError, OptionError
-from textgen.evaluation.nats import held_out_nats
+from textgen.evaluation.nats import held_out_nats, total_losses
 from textgen.saving.model_file import load_model
-from textgen.training import recipe, snapshots, validation
+from textgen.training import recipe, snapshots
 from textgen.training.checkpoint import checkpoint_paths, read_checkpoint
 from textgen.training.loop import Training
-from textgen.training.validation import ValidationPart, cut_validation
+from textgen.training.validation import (
+    RISE_WORTH_TELLING,
+    EpochMeasure,
+    cut_validation,
+    outcome,
+)
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 8, "dropout": 0.3,
         "schedule": "constant"}  # fmt: skip
@@ -32,8 +39,7 @@ def cut(corpus, **training):
     """Return training, validation and held-out part of a corpus as strings."""
     config = Config().override(**training)
     split = corpus.split(config.training.held_out)
-    ids, part = cut_validation(corpus, split.training, config)
-    parts = (ids, part._ids if part else ids[:0], split.held_out)
+    parts = (*cut_validation(corpus, split.training, config), split.held_out)
     return [corpus.vocabulary.decode(x) for x in parts]
 
 
@@ -79,17 +85,54 @@ def test_a_share_is_usual_where_something_is_chosen():
     assert TrainingConfig(held_out=0.5, validation=0.25).trained_share == 0.375
 
 
-def test_the_same_sample_is_measured_after_each_epoch(prose_model, monkeypatch):
+def test_the_same_sample_is_measured_after_each_epoch(prose_model):
     model = load_model(prose_model)
     ids = np.random.default_rng(0).integers(0, len(model.vocabulary), 6000)
-    assert ValidationPart(ids, 0).measure(model) == held_out_nats(model, ids, 4000)
-    asked = []
-    monkeypatch.setattr(
-        validation, "held_out_nats", lambda *_, max_symbols: asked.append(max_symbols)
-    )
-    for symbols in (10**3, 10**6, 10**9):
-        ValidationPart(ids, symbols).measure(model)
-    assert asked == [4000, 10_000, 100_000]
+    measured = EpochMeasure.of(ids, ids[:0], 0)(model)
+    assert measured["val_loss"] == held_out_nats(model, ids, 4000)
+    total = total_losses(model, ids, 4000)
+    assert measured["val_accuracy"] == total.right / total.symbols
+    assert EpochMeasure.of(ids[:0], ids[:0], 0)(model) == {}
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "validation", "held_out"),
+    [(10**3, 4000, 1000), (10**6, 10_000, 2000), (10**9, 100_000, 200_000)],
+)
+def test_the_sample_grows_with_what_is_trained_on(trained_on, validation, held_out):
+    some, none = np.zeros(9), np.zeros(0)
+    measure = EpochMeasure.of(some, some, trained_on)
+    assert (measure.name, measure.max_symbols) == ("validation", validation)
+    measure = EpochMeasure.of(none, some, trained_on)
+    assert (measure.name, measure.max_symbols) == ("quick held-out", held_out)
+
+
+def test_too_little_to_measure_is_no_figure_rather_than_nan(window_model):
+    model, none = load_model(window_model), np.zeros(0, np.uint8)
+    window = np.zeros(model.windows.seq_length, np.uint8)
+    assert EpochMeasure.of(none, window, 100)(model) == {}
+
+
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [
+        ([2.0, 1.5, 1.6, 1.7], "lowest at epoch 2, 1.500, and higher at the end, 1.7"),
+        ([1.5, 1.8, 1.6], "lowest at epoch 1, 1.500, and higher at the end, 1.600"),
+        ([1.5, 1.501 * RISE_WORTH_TELLING], "higher at the end"),
+        ([1.5, 1.499 * RISE_WORTH_TELLING], None),
+        ([2.0, 1.5], None),
+        ([2.0], None),
+        ([], None),
+    ],
+)
+def test_a_figure_that_rose_is_told_with_the_epoch_before_it_did(figures, told):
+    rows = tuple(make_row(epoch, figure) for epoch, figure in enumerate(figures, 1))
+    end = make_checkpoint(history=rows, config=Config())
+    saved = rows[-1] if rows else None
+    lines = outcome(end, saved, "quick held-out")
+    assert told in lines[0] if told else lines == []
+    assert all(line.startswith("the quick held-out figure ") for line in lines)
+    assert outcome(end, None, "quick held-out") == []  # a callback restored others
 
 
 def test_a_budget_knows_what_is_not_trained_on(monkeypatch, prose):
@@ -113,10 +156,10 @@ def figures(monkeypatch):
 
     def set_figures(*values):
         def measure(part, model):
-            return next(given)
+            return {"val_loss": next(given)}
 
         given = iter(values)
-        monkeypatch.setattr(ValidationPart, "measure", measure)
+        monkeypatch.setattr(EpochMeasure, "__call__", measure)
 
     return set_figures
 

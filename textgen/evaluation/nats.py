@@ -58,6 +58,16 @@ class Losses(NamedTuple):
     symbols: int
     right: int  # how many of them the model thought the likeliest
 
+    @property
+    def nats_per_char(self) -> float:
+        """The mean cross-entropy; NaN of no symbols."""
+        return self.nats / self.symbols if self.symbols else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        """The share that the model thought the likeliest; NaN of no symbols."""
+        return self.right / self.symbols if self.symbols else math.nan
+
 
 def held_out_nats(
     model: TrainedModel,
@@ -68,17 +78,28 @@ def held_out_nats(
 ) -> float:
     """Return the mean cross-entropy of a text's ids (N,), in nats per counted symbol.
 
+    The arguments are those of `total_losses`. Of no counted symbol the mean is NaN.
+    """
+    total = total_losses(model, ids, max_symbols, after_chars=after_chars)
+    return total.nats_per_char
+
+
+def total_losses(
+    model: TrainedModel,
+    ids: np.ndarray,
+    max_symbols: int | None = None,
+    *,
+    after_chars: int = 0,
+) -> Losses:
+    """Return the losses of a text's ids (N,), summed over its counted symbols.
+
     Of ``lines``, only whole lines are read, from one end symbol to the next. About
     ``max_symbols`` are counted, evenly spread over the text (segments with a short
     lead, windows or whole lines), or all; and only those with ``after_chars`` before
-    them in the text or, of ``lines``, in the line with its leading end symbol. If there
-    is none, the mean is NaN.
+    them in the text or, of ``lines``, in the line with its leading end symbol.
     """
-    nats, symbols = 0.0, 0
-    for part in losses(model, ids, max_symbols, after_chars=after_chars):
-        nats += part.nats
-        symbols += part.symbols
-    return nats / symbols if symbols else math.nan
+    parts = list(losses(model, ids, max_symbols, after_chars=after_chars))
+    return Losses(*map(sum, zip(*parts, strict=True))) if parts else Losses(0.0, 0, 0)
 
 
 def losses(
@@ -90,7 +111,7 @@ def losses(
 ) -> Iterator[Losses]:
     """Yield the losses of a text part by part, as they are measured.
 
-    The arguments are those of `held_out_nats`.
+    The arguments are those of `total_losses`.
     """
     if model.kind == "lines":
         read = _line_readings

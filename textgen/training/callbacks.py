@@ -43,7 +43,7 @@ def checked_callbacks(
 ) -> list[keras.callbacks.Callback]:
     """Return the callbacks, one or none as a list, if all of them can work.
 
-    Whether there will be a ``val_loss`` is told by ``measures``.
+    Whether there will be ``val_loss`` and ``val_accuracy`` is told by ``measures``.
 
     Raises:
         OptionError: for what is no callback, or can't work.
@@ -57,7 +57,7 @@ def checked_callbacks(
             raise OptionError(
                 f"`callbacks` must be Keras callbacks, but one was {shown(callback)}"
             )
-    told = [*ALWAYS_TOLD, *["val_loss"] * measures]
+    told = [*ALWAYS_TOLD, *["val_loss", "val_accuracy"] * measures]
     may_add = any(_may_add_logs(callback) for callback in given)
     for callback in given:
         _check_kind(callback, config)
@@ -107,12 +107,14 @@ def _check_monitor(
             f"{', '.join(told)}{held_out if 'val_loss' not in told else ''}",
             "give it another `monitor`",
         )
-    is_loss = monitor.removeprefix("val_") == "loss"
-    if getattr(callback, "mode", None) == "auto" and not is_loss:
+    if getattr(callback, "mode", None) != "auto" or monitor in ("loss", "val_loss"):
+        return
+    if monitor != "val_accuracy":
         raise OptionError(
             f"{name} can't know whether a high or a low {monitor!r} is better",
             "give it the `mode` max or min",
         )
+    callback.mode = "max"  # Keras would look for the metric in the compiled model
 
 
 def _check_place(callback: keras.callbacks.ModelCheckpoint, output: Path) -> None:

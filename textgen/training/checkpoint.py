@@ -36,7 +36,7 @@ from textgen.config import Config
 from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
 from textgen.saving.trained_model import TrainedText
 from textgen.system.files import write_atomically
-from textgen.training.history import EpochRow, out_of_patience
+from textgen.training.history import EpochRow, best_row, out_of_patience
 
 FORMAT_VERSION = 2
 FORMER_FORM = b"textgen checkpoint, format 1"
@@ -91,6 +91,17 @@ class Checkpoint:
         patience = self.config.training.patience
         all_taken = self.state.global_step >= self.total_steps
         return all_taken or out_of_patience(self.history, patience)
+
+    @property
+    def last_row(self) -> EpochRow | None:
+        """The row of the weights in training, if an epoch ended with them."""
+        rows = self.history
+        return rows[-1] if rows and rows[-1].step == self.state.global_step else None
+
+    @property
+    def chosen_row(self) -> EpochRow | None:
+        """The row of the weights that are saved: the best, or those in training."""
+        return best_row(self.history) if self.best_weights else self.last_row
 
 
 def library_versions() -> dict[str, str]:

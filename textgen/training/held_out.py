@@ -1,10 +1,9 @@
-"""The held-out text during and after a training: measured, and nothing else."""
+"""The held-out text after a training: measured, and nothing else."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,44 +11,32 @@ from textgen.evaluation.nats import MAX_SEGMENTS, SEGMENT_CHARS, held_out_nats
 from textgen.saving.trained_model import TrainedModel
 
 MAX_MEASURED_SYMBOLS = 200_000
-MIN_MEASURED_SYMBOLS = 1_000
 FIRST_TIMED_SYMBOLS = 500
 # A smaller sample takes as long as this one, of all the segments that are read at once.
 FIRST_SAMPLED_SYMBOLS = MAX_SEGMENTS * SEGMENT_CHARS
 TIMED_S = 0.2  # a part that takes so long tells how long the whole takes
-RISE_WORTH_TELLING = 1.03  # of the held-out loss, above its lowest
-MEASURED_SHARE = 0.002  # symbols measured after an epoch, per symbol trained on in it
 
 
 class HeldOut:
     """Measures a model on ids (M,) that it is never trained on; there may be none.
 
-    After each epoch a five hundredth as many symbols are measured as were trained on
-    in it, since that goes symbol by symbol. At the end all are if ``whole`` says so, a
-    text as one stream; otherwise at most `MAX_MEASURED_SYMBOLS` spread over the ids.
+    All of them are measured if ``whole`` says so, a text as one stream; otherwise at
+    most `MAX_MEASURED_SYMBOLS`, spread over the ids.
     """
 
-    def __init__(self, ids: np.ndarray, training_symbols: int, *, whole: bool) -> None:
+    def __init__(self, ids: np.ndarray, *, whole: bool) -> None:
         self._ids = ids
         self._most = None if whole else MAX_MEASURED_SYMBOLS
-        share = int(training_symbols * MEASURED_SHARE)
-        self._brief = min(max(share, MIN_MEASURED_SYMBOLS), MAX_MEASURED_SYMBOLS)
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is held out."""
-        return not len(self._ids)
-
-    def measure(self, model: TrainedModel, *, briefly: bool = False) -> float | None:
-        """Return the mean nats per character, ``briefly`` as after each epoch.
+    def measure(self, model: TrainedModel) -> float | None:
+        """Return the mean nats per character.
 
         None if too little is held out: nothing, or for targets ``last`` less than a
         window and the symbol after it.
         """
         if not len(self._ids):
             return None
-        most = self._brief if briefly else self._most
-        nats = held_out_nats(model, self._ids, max_symbols=most)
+        nats = held_out_nats(model, self._ids, max_symbols=self._most)
         return None if math.isnan(nats) else nats
 
     @property
@@ -77,15 +64,3 @@ class HeldOut:
                 held_out_nats(model, self._ids, max_symbols=symbols)
             seconds = time.perf_counter() - started
         return seconds * total / symbols if symbols else 0.0
-
-
-def shorter_is_better(figures: Sequence[float], part: str) -> list[str]:
-    """Say in one line if a part's figure after each epoch clearly rose again."""
-    if not figures or figures[-1] <= RISE_WORTH_TELLING * min(figures):
-        return []
-    lowest, latest = min(figures), figures[-1]
-    return [
-        f"the {part} part was predicted best at about epoch "
-        f"{figures.index(lowest) + 1:,}, {lowest:.3f}, and at the end less well, "
-        f"{latest:.3f}: a shorter training may serve better"
-    ]

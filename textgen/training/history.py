@@ -36,12 +36,14 @@ class EpochRow:
     learning_rate: float  # of the last step
     characters_per_s: float  # trained on, measuring included, since the row before
     sample: str = ""  # a text by the network as it was
+    val_accuracy: float | None = None  # share of symbols thought the likeliest
 
     def __post_init__(self) -> None:
         numbers = dict(vars(self))
         is_text = isinstance(numbers.pop("sample"), str)
-        if self.val_loss is None:
-            del numbers["val_loss"]
+        for name in ("val_loss", "val_accuracy"):
+            if numbers[name] is None:
+                del numbers[name]
         if not is_text or not all(
             isinstance(x, int | float) and abs(x) < MOST for x in numbers.values()
         ):

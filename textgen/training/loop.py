@@ -10,7 +10,7 @@ import functools
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -147,7 +147,7 @@ class Training:
         self,
         total_steps: int,
         *,
-        measure: Callable[[], float | None] = lambda: None,
+        measure: Callable[[], Mapping[str, float]] = lambda: {},
         callbacks: Iterable[keras.callbacks.Callback] = (),
         after_call: Callable[[bool], None] = lambda epoch_ended: None,
         at_end: Callable[[], None] = lambda: None,
@@ -159,15 +159,16 @@ class Training:
 
         Args:
             total_steps: length of the schedule.
-            measure: called at the end of each epoch; what it returns is ``val_loss`` in
-                the logs, unless it is None.
+            measure: called at the end of each epoch; what it returns, ``val_loss`` and
+                ``val_accuracy``, goes into the logs.
             callbacks: Keras callbacks, told what `fit` tells them. Their model is
                 `result`, the network that is measured and saved, with the optimizer in
                 use; ``params`` are epochs, steps of an epoch and verbose, 0. Batches
                 are numbered within their epoch, and their hooks fire once per compiled
                 call, with the number of its first step before it, and of its last one
                 and the loss of that after it. Logs of an epoch are ``loss``, the mean
-                of its steps, ``learning_rate`` of the last of them, and ``val_loss``.
+                of its steps, ``learning_rate`` of the last of them, and what
+                ``measure`` returns.
                 A training that is resumed inside an epoch begins that epoch again, at
                 the batch where it stopped; its loss is of all its steps nevertheless.
                 A rate that callbacks set scales all later ones; set to 0, it stays
@@ -204,9 +205,8 @@ class Training:
                     logs = {
                         "loss": float(np.mean(self._epoch_losses)),
                         "learning_rate": self._last_rate,
+                        **measure(),
                     }
-                    if (val_loss := measure()) is not None:
-                        logs["val_loss"] = val_loss
                     hooks.on_epoch_end(epoch, logs)
                 after_call(ended)
             at_end()

@@ -115,11 +115,11 @@ def train(
             lost.
         callbacks: Keras callbacks, told what ``fit`` tells them, see
             `textgen.training.loop.Training.run`. Logs of an epoch are ``loss`` and
-            ``val_loss``, in nats per character, and ``learning_rate``; ``val_loss`` is
-            of the validation part or, without one, of the held-out part. Their model is
-            the network that is measured and saved; what ``model.save`` writes of it,
-            ``.h5`` or ``.keras``, is a model file with its vocabulary. Of
-            several machines only the chief calls them.
+            ``val_loss``, in nats per character, ``val_accuracy`` and ``learning_rate``;
+            what begins with ``val_`` is of the validation part or, without one, of the
+            held-out part. Their model is the network that is measured and saved; what
+            ``model.save`` writes of it, ``.h5`` or ``.keras``, is a model file with its
+            vocabulary. Of several machines only the chief calls them.
         strategy: a `tf.distribute.Strategy` of this machine's devices, in place of
             ``distribute``; None means the current one.
         show: show progress, samples of text and notes on standard error.

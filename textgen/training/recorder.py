@@ -64,6 +64,7 @@ class Recorder(keras.callbacks.Callback):
             seconds=round(self._seconds(), 1),
             loss=logs["loss"],
             val_loss=finite(logs.get("val_loss")),
+            val_accuracy=logs.get("val_accuracy"),
             learning_rate=float(f"{self._loop.learning_rate:.6g}"),
             characters_per_s=round(characters / max(now - last, 1e-6)),
             sample=self.sample,

@@ -26,8 +26,8 @@ class TrainingResult(os.PathLike[str]):
         history: a dict for each epoch, with its ``epoch`` from 1 on, ``step``,
             ``seconds`` over all resumes, ``loss`` and ``val_loss`` in nats per
             character (None if it wasn't measured), ``learning_rate``,
-            ``characters_per_s``, and ``sample``, a short text. ``pandas.DataFrame``
-            takes it as it is.
+            ``characters_per_s``, ``sample``, a short text, and ``val_accuracy``.
+            ``pandas.DataFrame`` takes it as it is.
         val_loss: nats per character of the saved weights on the validation part or,
             without one, on a sample of the held-out part; None if neither was measured,
             or a callback restored other weights.

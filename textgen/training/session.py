@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,9 +13,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from textgen.errors import OptionError, OutputError, TrainingError, shown_path
-from textgen.modeling.model import build_model, network_of, set_network
-from textgen.saving.model_file import save_model, serialize
+from textgen.errors import OptionError, OutputError, TrainingError
+from textgen.modeling.model import build_model, set_network
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.signals import (
     hang_up_ignored,
@@ -33,18 +31,17 @@ from textgen.training.checkpoint import (
     library_versions,
 )
 from textgen.training.distributed import Peers
-from textgen.training.held_out import shorter_is_better
-from textgen.training.history import EpochRow, HistoryFile, best_row, history_path
+from textgen.training.history import EpochRow, HistoryFile, history_path
 from textgen.training.loop import Training
-from textgen.training.output import remove_checkpoints, save_keeping_previous
+from textgen.training.output import remove_checkpoints
 from textgen.training.plots import expected_s, picture_beside
 from textgen.training.progress import ProgressDisplay, sample_of
 from textgen.training.recipe import checkpoint_bytes, describe_length
 from textgen.training.recorder import Recorder
-from textgen.training.saved_form import metadata_of, saved_form
+from textgen.training.saver import ModelSaver
 from textgen.training.schedule import steps_in_time
 from textgen.training.setup import Preparation
-from textgen.training.snapshots import ModelOnTheWay, SnapshotWriter
+from textgen.training.snapshots import SnapshotWriter
 from textgen.training.step import choose_precision, configure_process
 from textgen.training.validation import outcome
 
@@ -97,8 +94,6 @@ class TrainingSession:
         self._total_steps = preparation.total_steps or 0  # until minutes are planned
         self._versions = library_versions()
         self._interruption: type[KeyboardInterrupt] | None = None
-        self._last_weights: list[np.ndarray] | None = None  # before callbacks' last
-        self._restored = False  # whether callbacks put others in their place
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
         """Train from start to finish; raises as `textgen.train` does."""
@@ -107,7 +102,7 @@ class TrainingSession:
             callbacks,
             ready.config.training,
             ready.path,
-            measures=ready.validation is not None or not ready.held_out.is_empty,
+            measures=len(ready.epoch_measure.ids) > 0,
         )
         with self._peers.taking_part(), raised_on_interrupt():
             self.start()
@@ -142,11 +137,14 @@ class TrainingSession:
         file = HistoryFile(history_path(ready.path), self._say)
         self._recorder = Recorder(self._loop, file, self._seconds, ready.checkpoint)
         self._peers.tell(lambda: encode_checkpoint(self._checkpoint()))
+        self._saver = ModelSaver(
+            self._loop.result, config, ready.corpus, self._checkpoint
+        )
         # Whatever makes a network impossible to save is found now, not at the end.
         before_s = time.monotonic()
-        self._on_the_way()
+        self._saver.on_the_way()
         self._snapshots = SnapshotWriter(
-            self._on_the_way,
+            self._saver.on_the_way,
             ready.path,
             ready.save_every,
             self._say,
@@ -188,7 +186,7 @@ class TrainingSession:
         assert training.minutes is not None
         per_epoch = ready.windows.steps_per_epoch
         before_s = time.monotonic()
-        model = self._snapshot()
+        model = self._saver.current()
         self._measure(model)
         after_epoch_s = time.monotonic() - before_s
         at_the_end_s = ready.held_out.cost_s(model) + SAVING_S + expected_s()
@@ -215,10 +213,10 @@ class TrainingSession:
         epoch = self._loop.global_step // self._ready.windows.steps_per_epoch
         writers = log_callbacks(self._ready.logs, epoch, self._say)
         hooks = [self._recorder, *callbacks, *writers]
-        self._loop.result.save = self._save_for_callback
+        self._loop.result.save = self._saver.save_for_callback
         if self._show:
             sample, done = lambda: self._recorder.sample, self._loop.global_step
-            figure = "validation" if self._ready.validation else "quick held-out"
+            figure = self._ready.epoch_measure.name
             hooks.append(
                 ProgressDisplay(steps, self._ready.windows, sample, done, figure=figure)
             )
@@ -229,7 +227,7 @@ class TrainingSession:
                     raise self._checkpoints.failure
                 self._loop.run(
                     steps,
-                    measure=lambda: self._measure(self._snapshot()),
+                    measure=lambda: self._measure(self._saver.current()),
                     callbacks=hooks,
                     after_call=self._save_if_due,
                     at_end=self._end,
@@ -240,22 +238,20 @@ class TrainingSession:
 
     def _end(self) -> None:
         """Write the last checkpoint, before callbacks may set other weights."""
-        self._last_weights = self._loop.result.get_weights()
+        self._saver.remember_weights()
         self._checkpoints.write()
 
     def _save_if_due(self, epoch_ended: bool) -> None:
         self._checkpoints.write_if_due(epoch_ended)
         self._snapshots.write_if_due()
 
-    def _measure(self, model: TrainedModel) -> float | None:
+    def _measure(self, model: TrainedModel) -> dict[str, float]:
         """Measure the network as after each epoch, when it also writes a sample."""
         try:
             self._recorder.sample = sample_of(model)
         except Exception as error:  # no reason to end a training for
             self._recorder.sample = f"(there is no sample: {error})"
-        if self._ready.validation is not None:
-            return self._ready.validation.measure(model)
-        return self._ready.held_out.measure(model, briefly=True)
+        return self._ready.epoch_measure(model)
 
     def _save_last_good(self, error: TrainingError) -> TrainingError:
         """Save the model as it was before it went wrong; return what to raise."""
@@ -267,8 +263,9 @@ class TrainingSession:
                 f"{error}; nothing was saved", f"try {lower} or `precision` float32"
             )
         self._loop.restore(good.state)
-        row = self._choose_weights(good)
-        self.save(good, row, diverged=str(error))
+        row = self._saver.choose_weights(good)
+        self._saver.save(good, self._ready.path, row, diverged=str(error))
+        self._draw(good.history)
         step = row.step if row else good.state.global_step
         return TrainingError(
             f"{error}; {str(self._ready.path)!r} is the model of step "
@@ -291,16 +288,19 @@ class TrainingSession:
                 "stopped; saving what was learned, which one more Ctrl-C would give up"
             )
         final = self._checkpoint()
-        row = self._choose_weights(final)
+        row = self._saver.choose_weights(final)
         if self._interruption is None:
-            for line in self._outcome(final.history):
+            for line in outcome(final, row, ready.epoch_measure.name):
                 self._say(line)
             try:
-                nats = ready.held_out.measure(self._snapshot())
+                nats = ready.held_out.measure(self._saver.current())
             except KeyboardInterrupt as interrupt:
                 self._interruption = type(interrupt)
         final = replace(final, seconds=self._seconds())
-        previous = self.save(final, row, held_out_nats=nats)
+        interrupted = self._interruption is not None
+        previous = self._saver.save(
+            final, path, row, held_out_nats=nats, interrupted=interrupted
+        )
         self._draw(final.history)
         finished, keep = self._interruption is None, ready.keep_checkpoint
         if (failure := self._checkpoints.failure) and (keep or not finished):
@@ -319,78 +319,13 @@ class TrainingSession:
             interruption=self._interruption,
         )
 
-    def _choose_weights(self, checkpoint: Checkpoint) -> EpochRow | None:
-        """Put the best weights in place, if they are kept; return the row of what is.
-
-        They are in the place of those in training, whose state is not to be taken then.
-        """
-        if checkpoint.best_weights:
-            self._loop.result.set_weights(checkpoint.best_weights)
-            return best_row(checkpoint.history)
-        if self._last_weights is not None:
-            now = self._loop.result.get_weights()
-            if not all(map(np.array_equal, now, self._last_weights)):
-                self._restored = True
-                return None
-        return _row_of(checkpoint)
-
-    def _outcome(self, rows: Sequence[EpochRow]) -> list[str]:
-        """Say what was chosen, or that an earlier end would have been better."""
-        if lines := outcome(rows, self._config.training):
-            return lines
-        if self._restored:
-            return []
-        part = "validation" if self._ready.validation else "held-out"
-        figures = [row.val_loss for row in rows if row.val_loss is not None]
-        return shorter_is_better(figures, part)
-
     def _draw(self, rows: Sequence[EpochRow]) -> None:
         """Draw the learning curve beside the model, where that can be done."""
         ready, model = self._ready, self._ready.config.model
         title = f"{ready.corpus.title}: {model.layers}×{model.units} LSTM"
-        part = "validation" if ready.validation else "quick held-out"
-        for line in picture_beside(
-            ready.path, [vars(row) for row in rows], title, part
-        ):
+        curve, figure = [vars(row) for row in rows], ready.epoch_measure.name
+        for line in picture_beside(ready.path, curve, title, figure):
             self._say(line)
-
-    def save(
-        self,
-        checkpoint: Checkpoint,
-        row: EpochRow | None,
-        *,
-        held_out_nats: float | None = None,
-        diverged: str | None = None,
-    ) -> Path | None:
-        """Save the network as it is now; return where the earlier model is, if any.
-
-        The checkpoint is of its training; the rest is for `metadata_of`.
-        """
-        metadata = metadata_of(
-            checkpoint,
-            held_out_nats=held_out_nats,
-            interrupted=self._interruption is not None,
-            diverged=diverged,
-            row=row,
-            restored=self._restored,
-        )
-        model = saved_form(self._loop.result, self._config)
-        with hang_up_ignored():
-            return save_keeping_previous(model, metadata, self._ready.path)
-
-    def _save_for_callback(
-        self, filepath: str | os.PathLike[str], overwrite: bool = True
-    ) -> None:
-        """Save the network as it is now; a callback does so by ``model.save``.
-
-        Unlike Keras' own, the file has the vocabulary and is written atomically.
-        """
-        path = Path(filepath)
-        if not overwrite and path.exists():
-            raise OutputError(f"{shown_path(path)} exists, and was not to be replaced")
-        model = saved_form(self._loop.result, self._config)
-        checkpoint = self._checkpoint()
-        save_model(model, metadata_of(checkpoint, row=_row_of(checkpoint)), path)
 
     # Where it is
 
@@ -418,30 +353,6 @@ class TrainingSession:
             state=state,
         )
 
-    def _on_the_way(self) -> ModelOnTheWay:
-        """Return the model file that would be saved now, marked as a snapshot."""
-        checkpoint = self._checkpoint()
-        model, row = saved_form(self._loop.result, self._config), _row_of(checkpoint)
-        if checkpoint.best_weights:
-            model.set_weights(checkpoint.best_weights)
-            row = best_row(checkpoint.history)
-        data = serialize(model, metadata_of(checkpoint, snapshot=True, row=row))
-        return ModelOnTheWay(checkpoint.state.global_step, data)
-
     def _seconds(self) -> float:
         """Return the wall-clock time spent, over all resumes."""
         return time.monotonic() - self._started_s
-
-    def _snapshot(self) -> TrainedModel:
-        """Return the network as it is now, in the form that generates and measures."""
-        network, corpus = network_of(self._loop.result), self._ready.corpus
-        return TrainedModel(
-            network, corpus.vocabulary, corpus.kind, self._config, {}, path=None
-        )
-
-
-def _row_of(checkpoint: Checkpoint) -> EpochRow | None:
-    """Return the row of the weights in training, if an epoch ended with them."""
-    rows = checkpoint.history
-    is_last = bool(rows) and rows[-1].step == checkpoint.state.global_step
-    return rows[-1] if is_last else None

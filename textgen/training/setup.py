@@ -43,7 +43,7 @@ from textgen.training.resume import (
 )
 from textgen.training.schedule import shown_steps, total_steps
 from textgen.training.snapshots import snapshot_names
-from textgen.training.validation import ValidationPart, cut_validation
+from textgen.training.validation import EpochMeasure, cut_validation
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class Preparation:
     corpus: Corpus
     config: Config
     windows: Windows  # of the training part
-    held_out: HeldOut
-    validation: ValidationPart | None
+    held_out: HeldOut  # for the figure at the end
+    epoch_measure: EpochMeasure
     path: Path  # the file to write; its folder exists and can be written
     total_steps: int | None  # None: how many fit into the minutes is yet to be measured
     most_epochs: int  # that the text is worth, if neither epochs nor steps are given
@@ -192,7 +192,7 @@ def _new_training(request: TrainingRequest) -> Preparation:
                 "predicts this text well (`from_scratch` trains anew)"
             )
     config = choose_config(corpus, request.preset, start, request.overrides)
-    windows, held_out, validation = _cut(corpus, config)
+    windows, held_out, epoch_measure = _cut(corpus, config)
     path = prepare_output(request.output, corpus.name)
     texts = start.texts if start is not None else ()
     most_epochs = epochs_worth(windows.symbols, texts)
@@ -209,8 +209,8 @@ def _new_training(request: TrainingRequest) -> Preparation:
                 "(unless `steps` or `epochs` say otherwise)"
             )
     return Preparation(
-        corpus, config, windows, held_out, validation, path, steps, most_epochs, texts,
-        start, notes=tuple(notes),
+        corpus, config, windows, held_out, epoch_measure, path, steps, most_epochs,
+        texts, start, notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -261,7 +261,7 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
         return replace(new, notes=(f"{note}: starting afresh", *new.notes))
     config = resumed_config(checkpoint, request.preset, request.overrides)
     corpus = _corpus_of(checkpoint, request)
-    windows, held_out, validation = _cut(corpus, config)
+    windows, held_out, epoch_measure = _cut(corpus, config)
     most_epochs = epochs_worth(windows.symbols, checkpoint.texts)
     per_epoch = windows.steps_per_epoch
     steps, more = planned_steps(checkpoint, config, per_epoch, most_epochs)
@@ -288,7 +288,7 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     elif finished:
         more.append(f"{end}: for more give a greater length, `steps` {2 * done} say")
     return Preparation(
-        corpus, config, windows, held_out, validation, path, steps, most_epochs,
+        corpus, config, windows, held_out, epoch_measure, path, steps, most_epochs,
         checkpoint.texts, checkpoint=checkpoint, finished=finished,
         notes=(*notes, *more, *version_notes(checkpoint)),
     )  # fmt: skip
@@ -332,9 +332,7 @@ def _unfinished(path: Path) -> list[str]:
     ]
 
 
-def _cut(
-    corpus: Corpus, config: Config
-) -> tuple[Windows, HeldOut, ValidationPart | None]:
+def _cut(corpus: Corpus, config: Config) -> tuple[Windows, HeldOut, EpochMeasure]:
     """Split off what is held out and what validates; cut the rest into windows."""
     split = corpus.split(config.training.held_out)
     training, validation = cut_validation(corpus, split.training, config)
@@ -348,5 +346,6 @@ def _cut(
     )
     # All of a named text is measured, so that figures compare; not within a budget.
     whole = corpus.named and config.training.minutes is None
-    held_out = HeldOut(split.held_out, len(training), whole=whole)
-    return windows, held_out, validation
+    held_out = HeldOut(split.held_out, whole=whole)
+    measure = EpochMeasure.of(validation, split.held_out, len(training))
+    return windows, held_out, measure
