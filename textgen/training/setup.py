@@ -19,8 +19,8 @@ from textgen.data.documents import CorpusSource
 from textgen.data.sources import Given
 from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import Windows, make_windows
-from textgen.errors import CheckpointError, OptionError, shown
-from textgen.evaluation.seen import read_again
+from textgen.errors import CheckpointError, OptionError
+from textgen.evaluation.seen import not_found, read_again
 from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.checks import check_number
@@ -226,14 +226,12 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
         raise OptionError(
             "`corpus` must be given with `init_from` for a model of another program"
         )
-    began, kind = start.metadata["corpus"], request.kind or start.kind
-    corpus = read_again(began, kind, start.vocabulary)
+    corpus = read_again(start, request.kind or start.kind)
     if corpus is not None:
         return replace(corpus, kind_reason=reason)
     raise OptionError(
-        f"`corpus` must be given with `init_from`: the saved model's own text, "
-        f"{shown(began['name'])}, is neither a named corpus nor, unchanged, a file in "
-        "this folder"
+        "`corpus` must be given with `init_from`: the saved model's own text, "
+        f"{not_found(start)}"
     )
 
 
