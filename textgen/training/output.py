@@ -171,13 +171,6 @@ def _is_worth_nothing(new: dict[str, Any], path: Path) -> bool:
     )
 
 
-def is_model_of(path: Path, run: str, steps: int) -> bool:
-    """Return whether a file is what the training named ``run`` ended with."""
-    record = _record_of(path)
-    its_end = (record.get("run"), record.get("steps")) == (run, steps)
-    return its_end and not is_unfinished(record)
-
-
 def remove_checkpoints(output: Path, *, keep_newest: bool = False) -> None:
     """Remove the checkpoints of a model file whose training is finished.
 

@@ -32,11 +32,19 @@ from textgen.training.continuation import epochs_worth
 from textgen.training.held_out import HeldOut
 from textgen.training.history import history_path, out_of_patience
 from textgen.training.logs import NO_LOGS, Logs, check_apart, check_logs
-from textgen.training.output import check_room, is_model_of, locked, prepare_output
+from textgen.training.output import (
+    check_room,
+    locked,
+    prepare_output,
+    remove_checkpoints,
+)
 from textgen.training.recipe import checkpoint_bytes, choose_config
 from textgen.training.resume import (
     check_corpus,
+    end_of,
+    finished_note,
     finished_training,
+    holds,
     planned_steps,
     resumed_config,
     version_notes,
@@ -250,9 +258,10 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     A finished one has left a model, and mostly no checkpoint.
     """
     checkpoint, notes = read_checkpoint(path)
-    gone = checkpoint is None
-    if gone and path.exists():
-        checkpoint = finished_training(path)
+    saved = finished_training(path)
+    outdated = checkpoint is not None and holds(saved, checkpoint, more=True)
+    if checkpoint is None or (outdated and not request.keep_checkpoint):
+        checkpoint = saved
     if checkpoint is None:
         new = _new_training(request)
         note = f"there is no checkpoint {str(checkpoint_paths(path)[0])!r} yet"
@@ -263,28 +272,24 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     most_epochs = epochs_worth(windows.symbols, checkpoint.texts)
     per_epoch = windows.steps_per_epoch
     steps, more = planned_steps(checkpoint, config, per_epoch, most_epochs)
-    done = checkpoint.state.global_step
     no_better = out_of_patience(checkpoint.history, config.training.patience)
-    is_saved = gone or is_model_of(path, checkpoint.run, done)
-    finished = is_saved and (done == steps or no_better)
-    end = f"this training is finished, all its {done:,} steps are in {str(path)!r}"
-    patience = checkpoint.config.training.patience
-    if gone and (not finished or config.training.patience != patience):
+    all_taken = checkpoint.state.global_step == steps
+    finished = holds(saved, checkpoint) and (all_taken or no_better)
+    gone = checkpoint is saved
+    grown = config.training.patience != checkpoint.config.training.patience
+    if gone and (grown or not finished):
         raise CheckpointError(
-            f"{end}, and its checkpoint is gone",
+            f"{end_of(checkpoint, path)}, and its checkpoint is gone",
             "go on from the model with `init_from`; a training with `keep_checkpoint` "
             "can be made longer",
         )
-    if finished and gone:
-        more.append(f"{end}: for more go on from it with `init_from`")
-    elif finished and no_better:
-        more.append(
-            f"this training is finished, it is in {str(path)!r}: none of its last "
-            f"{config.training.patience:,} epochs was better than before; for more "
-            "give a greater `patience`"
-        )
-    elif finished:
-        more.append(f"{end}: for more give a greater length, `steps` {2 * done} say")
+    if finished:
+        if not request.keep_checkpoint and checkpoint_paths(path)[1].exists():
+            # It was killed once it had saved its model, and has left two of them.
+            gone = True
+        if gone:
+            remove_checkpoints(path)
+        more.append(finished_note(checkpoint, path, no_better=no_better, gone=gone))
     return Preparation(
         corpus, config, windows, held_out, validation, path, steps, most_epochs,
         checkpoint.texts, checkpoint=checkpoint, finished=finished,
@@ -321,6 +326,8 @@ def _unfinished(path: Path) -> list[str]:
     except CheckpointError as error:
         return [f"a checkpoint is about to be replaced that can't be used: {error}"]
     if checkpoint is None or checkpoint.is_ended:
+        return []
+    if holds(finished_training(path), checkpoint):  # killed before it was removed
         return []
     return [
         f"an unfinished training, {checkpoint.state.global_step:,} of "
