@@ -25,10 +25,10 @@ from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.checks import check_number
 from textgen.system.files import remove_leftovers
-from textgen.training.base_model import base_model_for, predicts
+from textgen.training.base_model import base_model_for, why_not
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.training.cluster import PEER_TIMEOUT_S, Cluster, cluster_of
-from textgen.training.continuation import epochs_worth
+from textgen.training.continuation import epochs_worth, validation_remark
 from textgen.training.held_out import HeldOut
 from textgen.training.history import history_path, out_of_patience
 from textgen.training.logs import NO_LOGS, Logs, check_apart, check_logs
@@ -183,7 +183,7 @@ def _new_training(request: TrainingRequest) -> Preparation:
         notes.append(f"going on from {str(start.path)!r}")
         share = request.overrides.get("held_out")
         both_texts = start.kind == corpus.kind == "text"
-        if both_texts and not predicts(start, corpus, share):
+        if both_texts and why_not(start, corpus, share):
             notes.append(
                 "the saved model predicts this text poorly as it is, next to how far "
                 "bzip2 compresses it: in the end, training without `init_from` may "
@@ -192,17 +192,15 @@ def _new_training(request: TrainingRequest) -> Preparation:
     else:
         corpus = read_corpus(request.source, request.kind)
         if not request.from_scratch and request.preset is None:
-            start = base_model_for(corpus, request.overrides)
+            start, notes = base_model_for(corpus, request.overrides)
         if start is not None:
             corpus = corpus.in_ids_of(start.vocabulary)
-            notes.append(
-                f"going on from the model of English, {str(start.path)!r}, which "
-                "predicts this text well (`from_scratch` trains anew)"
-            )
     config = choose_config(corpus, request.preset, start, request.overrides)
     windows, held_out, validation = _cut(corpus, config)
     path = prepare_output(request.output, corpus.name)
     texts = start.texts if start is not None else ()
+    if start is not None:
+        notes += validation_remark(start, corpus, config.training)
     most_epochs = epochs_worth(windows.symbols, texts)
     steps = None
     # Minutes are limited to what a short text is worth when they are planned.
