@@ -1,13 +1,16 @@
 """Keras' own callbacks, one by one, and the logs that they write for the commands."""
 
+import contextlib
 import csv
 import errno
 import os
+from collections import Counter
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from training.helpers import (
     assert_same_arrays,
     assert_same_state,
@@ -251,6 +254,16 @@ def test_the_log_of_a_resumed_training_has_each_epoch_once(
     assert len(rows_of(path)) == 1  # a new training begins it anew
 
 
+def test_a_log_has_columns_for_what_there_is(prose, output, tmp_path):
+    path = tmp_path / "log.csv"
+    options = SMALL | {"epochs": 2, "csv": path, "held_out": 0}
+    run(prose, output, interrupt_after=PER_EPOCH, **options)
+    run(prose, output, resume=True, **options)
+    assert path.read_text().splitlines()[0] == "epoch,learning_rate,loss"
+    assert [len(row) for row in rows_of(path)] == [3, 3]
+    assert "NA" not in path.read_text()
+
+
 def test_a_log_that_can_not_be_written_ends_only_itself(
     prose, output, tmp_path, monkeypatch
 ):
@@ -327,6 +340,52 @@ def test_tensorboard_finds_the_figures_of_each_epoch(prose, output, tmp_path, th
             found = scalars(folder / part, tag)
             expected = {logs["epoch"]: logs[name] for logs in recorder.logs}
             assert found == pytest.approx(expected)
+
+
+@has_tensorboard
+def test_what_tensorboard_finds_of_a_resumed_training_has_each_epoch_once(
+    prose, output, tmp_path
+):
+    """Though it was killed after its checkpoint, and in the middle of an event."""
+    folder, recorder = tmp_path / "board", Recorder()
+    options = SMALL | {"epochs": 4, "tensorboard": folder}
+    run(prose, output, interrupt_after=2 * PER_EPOCH, **options)
+    for part in ("train", "validation"):
+        with tf.summary.create_file_writer(str(folder / part)).as_default():
+            for epoch in (2, 3):
+                tf.summary.scalar("epoch_loss", 9.0, epoch)
+        *_, last = sorted((folder / part).iterdir(), key=os.path.getmtime)
+        with open(last, "ab") as file:
+            file.write(last.read_bytes()[:30])
+    others = [folder / "other" / last.name, folder / "train" / f"{last.name}.odd"]
+    others[0].parent.mkdir()
+    others[0].write_bytes(last.read_bytes())
+    others[1].write_bytes(b"\x02" + bytes(11) + b"\xff" * 99)  # no event
+    before = [path.read_bytes() for path in others]
+    run(prose, output, resume=True, callbacks=[recorder], **options)
+    assert [path.read_bytes() for path in others] == before
+    for part, name in (("train", "loss"), ("validation", "val_loss")):
+        told = Counter(
+            event.step
+            for event in events_of(folder / part)
+            for value in event.summary.value
+            if value.tag == "epoch_loss"
+        )
+        assert told == {0: 1, 1: 1, 2: 1, 3: 1}
+        assert events_of(folder / part)[0].file_version == "brain.Event:2"
+        expected = {logs["epoch"]: logs[name] for logs in recorder.logs}
+        found = scalars(folder / part, "epoch_loss")
+        assert {step: found[step] for step in expected} == pytest.approx(expected)
+        assert set(expected) == {2, 3}
+
+
+def events_of(folder):
+    """Return all whole events of a folder's files."""
+    events = []
+    for file in folder.iterdir():
+        with contextlib.suppress(tf.errors.DataLossError):
+            events.extend(tf.compat.v1.train.summary_iterator(str(file)))
+    return events
 
 
 def scalars(folder, tag):

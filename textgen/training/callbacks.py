@@ -20,6 +20,7 @@ from textgen.config import TrainingConfig
 from textgen.errors import OptionError, shown, shown_path
 from textgen.training.logs import (
     Logs,
+    keep_events_before,
     keep_rows_before,
     make_writable,
     need_tensorboard,
@@ -160,13 +161,26 @@ def log_callbacks(
     if logs.csv is not None:
         if first_epoch:
             keep_rows_before(logs.csv, first_epoch)
-        writer = keras.callbacks.CSVLogger(logs.csv, append=first_epoch > 0)
+        writer = _CSVLogger(logs.csv, append=first_epoch > 0)
         writers.append(_Forgiving(writer, f"the log {shown_path(logs.csv)}", say))
     if logs.tensorboard is not None:
+        if first_epoch:
+            keep_events_before(logs.tensorboard, first_epoch)
         writer = keras.callbacks.TensorBoard(logs.tensorboard)
         what = f"the log for TensorBoard in {shown_path(logs.tensorboard)}"
         writers.append(_Forgiving(writer, what, say))
     return writers
+
+
+class _CSVLogger(keras.callbacks.CSVLogger):
+    """Has columns for what is told; Keras' adds others where there is no validation."""
+
+    keys: list[str] | None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.keys is None:
+            self.keys = sorted(logs)
+        super().on_epoch_end(epoch, logs)
 
 
 class _Forgiving(keras.callbacks.Callback):

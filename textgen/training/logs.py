@@ -7,10 +7,12 @@ training is resumed.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from textgen.system.process import is_installed
 
 INSTALL_TENSORBOARD = "install it with: pip install 'textgen-lstm[tensorboard]'"
 LONGEST_HEAD = 1000  # of such a file, in characters
+RECORD_BYTES = 16  # of TensorBoard's files, besides the event
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def _is_log(path: Path) -> bool:
             head = file.readline(LONGEST_HEAD)
     except (OSError, ValueError):  # ValueError: no UTF-8
         return False
-    first, *others = head.split(",")
+    first, *others = head.strip().split(",")
     return not head or (first == "epoch" and "loss" in others)
 
 
@@ -121,3 +124,41 @@ def keep_rows_before(path: Path, epoch: int) -> None:
     written = io.StringIO()
     csv.writer(written).writerows([head, *kept] if head else [])
     write_atomically(written.getvalue().encode(), path)
+
+
+def keep_events_before(folder: Path, epoch: int) -> None:
+    """Leave events of epochs out of TensorBoard's files that begin again.
+
+    They are what a training wrote there after the checkpoint that it is resumed from,
+    and what a killed one had only begun to write. A file that can't be read or written
+    so stays as it is.
+    """
+    from google.protobuf.message import DecodeError
+
+    for part in ("train", "validation"):
+        for file in (folder / part).glob("events.out.tfevents.*"):
+            with contextlib.suppress(OSError, OutputError, DecodeError):
+                data = file.read_bytes()
+                kept = b"".join(_events_before(data, epoch))
+                if kept != data:
+                    write_atomically(kept, file)
+
+
+def _events_before(data: bytes, epoch: int) -> Iterator[bytes]:
+    """Yield the records of a file but those with figures from an epoch on.
+
+    A record is the length of an event in eight bytes, a checksum of four, the event,
+    and another checksum.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    begin = 0
+    while begin + RECORD_BYTES <= len(data):
+        length = int.from_bytes(data[begin : begin + 8], "little")
+        end = begin + RECORD_BYTES + length
+        if end > len(data):
+            return
+        event = Event.FromString(data[begin + 12 : end - 4])
+        if event.step < epoch or not event.HasField("summary"):
+            yield data[begin:end]
+        begin = end
