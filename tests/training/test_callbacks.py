@@ -109,9 +109,25 @@ def test_a_checkpoint_of_keras_opens_with_its_vocabulary(
     assert model.record["steps"] * 3 == load_model(output).record["steps"] * 2
     np.testing.assert_array_equal(model.network.dense_kernel, measured[1])
     assert generate_output(path, "the ", length=5, seed=1).startswith("the ")
+    assert "a snapshot, written while it was trained" in model.remark
     theirs = keras.models.load_model(path)
     assert_same_arrays(theirs.get_weights(), recorder.weights[1])
     assert len(theirs.output_shape) == (3 if targets == "all" else 2)
+
+
+def test_what_a_callback_saves_is_marked_unless_the_training_has_ended(
+    prose, output, tmp_path
+):
+    each = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.h5")
+    last = keras.callbacks.LambdaCallback(
+        on_train_end=lambda logs: last.model.save(tmp_path / "end.h5")
+    )
+    train(prose, output, each, last, epochs=2)
+    unfinished = {
+        name: load_model(tmp_path / f"{name}.h5").is_unfinished for name in ("1", "2")
+    }
+    assert unfinished == {"1": True, "2": False}
+    assert not load_model(tmp_path / "end.h5").is_unfinished
 
 
 def test_a_checkpoint_of_weights_alone_fits_the_saved_model(prose, output, tmp_path):

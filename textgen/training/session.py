@@ -269,6 +269,7 @@ class TrainingSession:
         self._loop.restore(good.state)
         row = self._choose_weights(good)
         self.save(good, row, diverged=str(error))
+        self._draw(good.history)
         step = row.step if row else good.state.global_step
         return TrainingError(
             f"{error}; {str(self._ready.path)!r} is the model of step "
@@ -390,7 +391,8 @@ class TrainingSession:
             raise OutputError(f"{shown_path(path)} exists, and was not to be replaced")
         model = saved_form(self._loop.result, self._config)
         checkpoint = self._checkpoint()
-        save_model(model, metadata_of(checkpoint, row=_row_of(checkpoint)), path)
+        row, going_on = _row_of(checkpoint), not checkpoint.is_ended
+        save_model(model, metadata_of(checkpoint, snapshot=going_on, row=row), path)
 
     # Where it is
 
