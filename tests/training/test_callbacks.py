@@ -33,6 +33,10 @@ SMALL = {
     "learning_rate": 0.05, "schedule": "averaged", "precision": "float32",
     "epochs": 6, "seed": 1,
 }  # fmt: skip
+OWN_FILES = [
+    "model.h5", "model.previous.h5", "model.checkpoint", "model.previous.checkpoint",
+    "model.log.jsonl", "model.png",
+]  # fmt: skip
 SAVED_KINDS = ["constant", "averaged"]
 
 
@@ -231,7 +235,11 @@ def made(kind, *arguments, **options):
             {"schedule": "cosine", "warmup_steps": 0},
             "`schedule` was cosine",
         ),
-        (checkpoint_at("out/model.h5"), {}, "another file than `output`"),
+        *(
+            (checkpoint_at(f"out/{name}"), {}, "another file than the training's own")
+            for name in OWN_FILES
+            if name.endswith(".h5")
+        ),
         (checkpoint_at("hour.txt/best.h5"), {}, r"hour.txt' can't be written \(it is"),
         (checkpoint_at("{epoch}-{val_accuracy}.h5"), {}, "by val_accuracy, but can"),
         (checkpoint_at("{batch}.h5"), {}, "only by epoch, loss, learning_rate, val_lo"),
@@ -318,10 +326,10 @@ def test_bad_places_for_logs_are_refused_before_the_text_is_read(
     assert prose.read_text() == before
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".log.jsonl", ".checkpoint"])
-def test_a_log_is_none_of_the_trainings_own_files(prose, output, suffix):
-    with pytest.raises(OptionError, match="`csv` must be another file than"):
-        run(prose, output, csv=output.with_suffix(suffix), **SMALL)
+@pytest.mark.parametrize("name", OWN_FILES)
+def test_a_log_is_none_of_the_trainings_own_files(prose, output, name):
+    with pytest.raises(OptionError, match="`csv` must write another file than"):
+        run(prose, output, csv=output.with_name(name), **SMALL)
 
 
 def test_a_missing_tensorboard_is_said_before_the_text_is_read(monkeypatch):

@@ -18,13 +18,15 @@ import tensorflow as tf
 
 from textgen.config import TrainingConfig
 from textgen.errors import OptionError, shown, shown_path
+from textgen.system.files import make_writable
 from textgen.training.logs import (
+    ANOTHER_PLACE,
     Logs,
     keep_events_before,
     keep_rows_before,
-    make_writable,
     need_tensorboard,
 )
+from textgen.training.output import check_apart
 
 # Of Keras' own: why not, and what to do.
 REFUSED = {
@@ -119,15 +121,10 @@ def _check_monitor(
 def _check_place(callback: keras.callbacks.ModelCheckpoint, output: Path) -> None:
     """Refuse a file that the training itself writes, or a folder that can't be used."""
     path = os.fspath(callback.filepath)
-    if os.path.realpath(path) == os.path.realpath(output):
-        raise OptionError(
-            f"ModelCheckpoint must write another file than `output`, but both were "
-            f"{shown_path(path)}",
-            "choose another name",
-        )
+    check_apart(path, "ModelCheckpoint", output)
     folder, name = os.path.split(path)
     if "{" not in folder:
-        make_writable(Path(folder), "ModelCheckpoint", name)
+        make_writable(Path(folder), "ModelCheckpoint", name, ANOTHER_PLACE)
 
 
 def _check_fields(

@@ -11,16 +11,16 @@ import contextlib
 import csv
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from textgen.errors import OptionError, OutputError, shown_path
-from textgen.system.files import write_atomically
+from textgen.system.files import make_writable, write_atomically
 from textgen.system.process import is_installed
 
 INSTALL_TENSORBOARD = "install it with: pip install 'textgen-lstm[tensorboard]'"
+ANOTHER_PLACE = "choose another place"
 LONGEST_HEAD = 1000  # of such a file, in characters
 RECORD_BYTES = 16  # of TensorBoard's files, besides the event
 
@@ -36,17 +36,6 @@ class Logs:
 NO_LOGS = Logs()
 
 
-def check_apart(logs: Logs, *files: Path) -> None:
-    """Raise `OptionError` if a log would be one of the training's own files."""
-    others = [os.path.realpath(file) for file in files]
-    if logs.csv is not None and os.path.realpath(logs.csv) in others:
-        raise OptionError(
-            f"`csv` must be another file than the training's own, but was "
-            f"{shown_path(logs.csv)}",
-            "choose another name",
-        )
-
-
 def check_logs(
     tensorboard: str | os.PathLike[str] | None, csv: str | os.PathLike[str] | None
 ) -> Logs:
@@ -59,10 +48,10 @@ def check_logs(
     folder = None if tensorboard is None else Path(tensorboard).expanduser()
     if folder is not None:
         need_tensorboard("`tensorboard`")
-        make_writable(folder, "`tensorboard`", "train")
+        make_writable(folder, "`tensorboard`", "train", ANOTHER_PLACE)
     file = None if csv is None else Path(csv).expanduser()
     if file is not None:
-        make_writable(file.parent, "`csv`", file.name)
+        make_writable(file.parent, "`csv`", file.name, ANOTHER_PLACE)
         if file.exists() and not _is_log(file):
             raise OutputError(
                 f"`csv` must be a new file, or a log that it continues or replaces, "
@@ -82,25 +71,6 @@ def need_tensorboard(asker: str) -> None:
             f"{asker} needs the package tensorboard, which isn't installed",
             INSTALL_TENSORBOARD,
         )
-
-
-def make_writable(folder: Path, option: str, name: str) -> None:
-    """Make a folder, with those above it, in which ``option`` is to write ``name``.
-
-    If no file of such a name can be made there, that is an `OutputError`.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}."):
-            pass
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        is_file = isinstance(error, FileExistsError | NotADirectoryError)
-        reason = "it is a file" if is_file else getattr(error, "strerror", None)
-        raise OutputError(
-            f"{option} needs a folder to write to, but {shown_path(folder)} can't be "
-            f"written ({reason or error})",
-            "choose another place",
-        ) from error
 
 
 def _is_log(path: Path) -> bool:

@@ -30,9 +30,10 @@ from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_check
 from textgen.training.cluster import PEER_TIMEOUT_S, Cluster, cluster_of
 from textgen.training.continuation import epochs_worth, validation_remark
 from textgen.training.held_out import HeldOut
-from textgen.training.history import history_path, out_of_patience
-from textgen.training.logs import NO_LOGS, Logs, check_apart, check_logs
+from textgen.training.history import out_of_patience
+from textgen.training.logs import NO_LOGS, Logs, check_logs
 from textgen.training.output import (
+    check_apart,
     check_room,
     locked,
     prepare_output,
@@ -151,7 +152,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
     else:
         preparation = _new_training(request)
         path = preparation.path
-    check_apart(logs, path, history_path(path), *checkpoint_paths(path))
+    check_apart(logs.csv, "`csv`", path)
     with locked(path) as notes:
         if request.resume:
             preparation = _resumed(request, path)
