@@ -96,7 +96,18 @@ def test_stopped_it_saves_says_so_and_goes_on(start, tmp_path):
     for number, options in (
         (signal.SIGINT, ()),
         (signal.SIGTERM, ("--resume",)),
-        (signal.SIGINT, ("--resume", "--csv", "my log.csv", "--save-every", "5")),
+        (
+            signal.SIGINT,
+            (
+                "--resume",
+                "--csv",
+                "my log.csv",
+                "--save-every",
+                "5",
+                "--peer-timeout",
+                "7.5",
+            ),
+        ),
     ):
         with long_training(start, tmp_path, *options) as (process, said):
             if options:
@@ -113,7 +124,7 @@ def test_stopped_it_saves_says_so_and_goes_on(start, tmp_path):
         assert out == b"models/sonnets.h5\n"
         command = "train.py sonnets --output models/sonnets.h5 --resume"
         if "--csv" in options:
-            command += " --save-every 5.0 --csv 'my log.csv'"
+            command += " --save-every 5.0 --csv 'my log.csv' --peer-timeout 7.5"
         hint = f"to go on from here: {command}"
         assert err.decode().splitlines()[-2:] == [hint, "interrupted"]
         record = load_model(tmp_path / "models" / "sonnets.h5").metadata["training"]

@@ -104,6 +104,10 @@ def test_a_compressed_table(table):
      ("x.csv", "text\nx\n\ny\n", "text", ["x", "y"]),
      ("x.csv", "\ufeffid, text \r\n1,x\r\n", "text", ["x"]),
      ("x.csv", "1,x\n2,y\n", "2", ["x", "y"]), ("x.csv", "1,2\n3,4\n", "2", ["4"]),
+     ("x.csv", "ham,Ok lar\nspam,Free!\nham,So so.\n", "2",
+      ["Ok lar", "Free!", "So so."]),
+     ("x.csv", "Ada\nBob\nEve\n", "1", ["Ada", "Bob", "Eve"]),
+     ("x.csv", "Ada,Ada\nBob,1\n", "2", ["Ada", "1"]), ("x.csv", "text", "1", ["text"]),
      ("x.csv", "a,b\nx\n,y\n", "a", ["x", ""]), ("x.csv", "a,b", "b", []),
      ("x.tsv", 'a\tb\n1\t"Hi," he said.\n2\ty\n', "b", ['"Hi," he said.', "y"]),
      ("x.tsv", 'a\tb\n1\t"two\nlines"\n', "b", ["two\nlines"]),
@@ -115,6 +119,24 @@ def test_a_compressed_table(table):
 )  # fmt: skip
 def test_forms_that_people_have(written, name, content, column, expected):
     assert list(rows(source(written(content, name)), column)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "column", "heading"),
+    [("x.csv", "id,text\n1,x\n2,y\n", "2", "text"),
+     ("x.csv", "v1,v2\n1,x\n2,y\n", "2", "v2"),
+     ("x.csv", ",words\n0,x\n1,y\n", "2", "words"),
+     ("x.csv", "Name\nx\ny\n", "1", "Name"), ("x.csv", "t,Text\nx\ny\n", "1", "t"),
+     ("x.csv", 'words\n"x"\n"y"\n:-)\n;-)\n8-)\n', "1", "words"),
+     ("x.txt", "label;words\na;x\na;y\n1;:)\n2;:)\n3;:)\n", "2", "words"),
+     ("x.tsv", "title\ttext\nA\tx\nB\ty\n", "2", "text")],
+)  # fmt: skip
+def test_a_number_stands_for_a_column_with_a_name_which_is_told(
+    written, name, content, column, heading
+):
+    with pytest.warns(UserWarning, match=f"column {column} is '{heading}'"):
+        found = list(rows(source(written(content, name)), column))
+    assert found[:2] == ["x", "y"]
 
 
 @pytest.mark.parametrize(

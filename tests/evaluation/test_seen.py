@@ -1,8 +1,10 @@
 """What of a text a model was trained on, by hand-made memories."""
 
+import gzip
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from textgen.data.corpus import load_corpus
@@ -17,12 +19,21 @@ from textgen.evaluation.seen import (
 from textgen.saving.trained_model import UNKNOWN_TEXT, TrainedText
 
 VERSE = TrainedText("verse", "text", "a" * 64, 0.02, 1e-3, "cosine")
+LETTERS = Vocabulary(("\n", "a", "b"))
 NAMES = TrainedText("names", "lines", "b" * 64, 0.1, 1e-3, "cosine")
 
 
-def model_of(*texts, kind="text"):
-    symbols = Vocabulary(("\n", "a", "b"))
-    return SimpleNamespace(texts=texts, kind=kind, vocabulary=symbols, metadata={})
+def model_of(*texts, kind="text", vocabulary=LETTERS, **metadata):
+    return SimpleNamespace(
+        texts=texts, kind=kind, vocabulary=vocabulary, metadata=metadata
+    )
+
+
+def trained_on(corpus):
+    """Return what is asked of a model that was trained on a corpus."""
+    own = TrainedText(corpus.name, corpus.kind, corpus.sha256, 0.1, None, "cosine")
+    identity, vocabulary = corpus.identity, corpus.vocabulary
+    return model_of(own, kind=corpus.kind, vocabulary=vocabulary, corpus=identity)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +100,105 @@ def test_the_models_own_text_is_a_named_corpus_or_an_unchanged_file_here(
     (tmp_path / "names.txt").write_text("ada\nbob\neve\n")
     for texts, expected in [
         ([own, mine], "'names'"),
-        ([replace(own, sha256="d" * 64)], "unchanged"),
+        ([replace(own, sha256="d" * 64)], "unchanged.*give its path as `text`"),
         ([own, UNKNOWN_TEXT], "isn't known"),
     ]:
         with pytest.raises(OptionError, match=expected):
             own_corpus(model_of(*texts))
+
+
+GIVEN = [
+    ("notes.txt", {}),
+    ("tales/a.txt", {}),
+    ("tales/c.txt.gz", {}),
+    ("tales/latin.txt", {"encoding": "latin-1"}),
+    ("tales", {"encoding": "latin-1"}),
+    ("tales/*.txt", {"encoding": "latin-1", "kind": "lines"}),
+    (["tales/a.txt", "notes.txt"], {}),
+    ("alone", {}),
+    ("rows.csv", {"column": "text"}),
+    ("rows.csv", {"column": "2", "kind": "text"}),
+    (["rows.csv", "more.jsonl"], {"column": "text"}),
+]
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """The current folder, with texts of many forms, among others."""
+    for name, content in {
+        "notes.txt": b"some notes\nof mine\n",
+        "tales/a.txt": b"a tale, \nand its end",
+        "tales/c.txt.gz": gzip.compress(b"another tale\n"),
+        "tales/latin.txt": "na\xefve\n".encode("latin-1"),
+        "alone/only.txt": b"the only one",
+        "rows.csv": b'id,text\n1,"one,\ntwo"\n2,three\n',
+        "more.jsonl": b'{"text": "four"}\n',
+        "picture.png": b"\xff\xfe\xfd",
+        "tales.txt": b"no tales",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.filterwarnings("ignore:the first row")
+@pytest.mark.parametrize(("given", "options"), GIVEN)
+def test_the_models_own_text_is_found_in_whatever_form_it_has(tree, given, options):
+    corpus = load_corpus(given, **options)
+    found = own_corpus(trained_on(corpus))
+    assert found.identity == corpus.identity
+    np.testing.assert_array_equal(found.ids, corpus.ids)
+
+
+@pytest.mark.filterwarnings("ignore:the first row")
+@pytest.mark.parametrize(("given", "options"), GIVEN)
+def test_a_text_that_has_moved_is_found_in_the_current_folder(
+    tree, monkeypatch, given, options
+):
+    """Its folder's contents, or itself with the folder."""
+    corpus = load_corpus(given, **options)
+    monkeypatch.chdir(tree.parent)
+    folder = tree if "/" not in str(given) else tree / "tales"
+    if given == "tales" or isinstance(given, list):
+        folder = tree
+    with pytest.raises(OptionError, match="neither a named corpus nor, unchanged"):
+        own_corpus(trained_on(corpus))
+    monkeypatch.chdir(folder)
+    assert own_corpus(trained_on(corpus)).sha256 == corpus.sha256
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "expected"),
+    [
+        ("tales/c.txt.gz", {}, r"in this folder as 'tales/c.txt.gz': give its path"),
+        (["rows.csv", "more.jsonl"], {"column": "text"},
+         r"'more\+rows' \('more.jsonl', 'rows.csv'\), is .* read with `column` 'text': "
+         "give a folder or a quoted pattern of just these files as `text`"),
+        ("tales", {"encoding": "latin-1"}, r"'latin.txt'\).* `encoding` 'latin-1'"),
+    ],
+)  # fmt: skip
+def test_a_text_that_is_not_found_again_is_told_with_how_it_was_read(
+    tree, given, options, expected
+):
+    model = trained_on(load_corpus(given, **options))
+    for file in tree.rglob("*.*"):
+        file.write_bytes(b"changed")
+    with pytest.raises(OptionError, match=expected) as refused:
+        own_corpus(model)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [{"path": 5, "parts": 5}, {"parts": [5, {}, {"name": 5}, {"name": "a\0\ud800"}]},
+     {"path": "/", "column": 5}, {"path": "a\0", "encoding": ["x"]},
+     {"path": "..", "parts": [{"name": "../x"}]}],
+)  # fmt: skip
+def test_what_a_file_says_of_its_text_may_be_anything(tree, monkeypatch, identity):
+    (tree / "x").write_text("x")
+    monkeypatch.chdir("tales")
+    text = replace(NAMES, name=f"some\0\ud800{'x' * 9999}")
+    with pytest.raises(OptionError, match=r"give (its path|a folder)") as refused:
+        own_corpus(model_of(text, corpus=identity))
+    assert "\n" not in str(refused.value)

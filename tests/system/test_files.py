@@ -9,7 +9,7 @@ import pytest
 
 from textgen.errors import OutputError
 from textgen.system import files
-from textgen.system.files import remove_leftovers, write_atomically
+from textgen.system.files import make_writable, remove_leftovers, write_atomically
 
 
 class Killed(BaseException):
@@ -134,3 +134,27 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
         Path(tmp_path, name).write_text("")
     remove_leftovers(tmp_path / "mine")
     assert sorted(os.listdir(tmp_path)) == sorted(kept)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "reason"),
+    [
+        ("file", "x", "it is a file"),
+        ("file/deep", "x", "it is a file"),
+        ("a\0b", "x", "null"),
+        ("new", "x" * 300, "File name too long"),
+        ("\ud800", "x", "surrogates"),
+    ],
+)
+def test_a_place_that_can_not_be_written_is_told_before_the_work(
+    tmp_path, folder, name, reason
+):
+    (tmp_path / "file").write_text("")
+    make_writable(tmp_path / "deep" / "er", "`csv`", "x", "elsewhere")
+    assert contents(tmp_path / "deep" / "er") == {}
+    with pytest.raises(OutputError) as refused:
+        make_writable(tmp_path / folder, "`csv`", name, "elsewhere")
+    message = str(refused.value)
+    assert message.startswith("`csv` needs a folder to write to, but ")
+    assert reason in message
+    assert message.endswith("): elsewhere")

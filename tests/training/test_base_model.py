@@ -3,6 +3,7 @@
 import bz2
 import math
 import random
+import re
 import shutil
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from textgen.data.corpus import load_corpus
 from textgen.saving import find_model
 from textgen.saving.model_file import load_model
 from textgen.training import base_model
-from textgen.training.base_model import base_model_for, predicts
+from textgen.training.base_model import base_model_for, why_not
 
+NOT_TRIED = (None, [])
 WORDS = ("sea", "hill", "lies", "still", "between", "quiet", "hour", "the", "and")
 
 
@@ -62,27 +64,33 @@ def test_a_text_is_compared_with_what_bzip2_makes_of_its_training_part(
     nats = 8 * math.log(2) * len(bz2.compress(text.encode())) / len(text)
     limit = base_model.MOST_OF_BZIP2 * nats
     measured = predicting(monkeypatch, limit - 1e-9)
-    assert predicts(model, corpus, held_out)
+    assert not why_not(model, corpus, held_out)
     assert model.vocabulary.decode(measured[0]) == text
     predicting(monkeypatch, limit + 1e-9)
-    assert not predicts(model, corpus, held_out)
+    poorly = f"{limit:.2f} nats per character where bzip2 needs {nats:.2f}"
+    assert poorly in why_not(model, corpus, held_out)
 
 
 def test_an_unknown_alphabet_is_not_even_measured(story, prose_model, monkeypatch):
     text = story.read_text()
     story.write_text(text.translate(str.maketrans("aeiou", "αειου")))
     measured = predicting(monkeypatch, 0.0)
-    assert not predicts(load_model(prose_model), load_corpus(story), None)
+    reason = why_not(load_model(prose_model), load_corpus(story), None)
+    share = 1 - sum(map(text.count, "aeiou")) / len(text)
+    told = int(re.fullmatch(r"knows only (\d+)% of this text's characters", reason)[1])
+    assert told == pytest.approx(100 * share, abs=1)
     assert not measured
     # Symbols for which another one stands are known.
     story.write_text(text.translate(str.maketrans("aeiou ", "äéîöù\u00a0")))
-    assert predicts(load_model(prose_model), load_corpus(story), None)
+    assert not why_not(load_model(prose_model), load_corpus(story), None)
     np.testing.assert_array_equal(
         measured[0], load_model(prose_model).vocabulary.encode(text[: len(measured[0])])
     )
     # Of a text that is all layout there is nothing to measure.
     story.write_text(" \n" * 2000)
-    assert not predicts(load_model(prose_model), load_corpus(story, "text"), None)
+    assert "no words" in why_not(
+        load_model(prose_model), load_corpus(story, "text"), None
+    )
 
 
 @pytest.mark.parametrize(
@@ -95,8 +103,8 @@ def test_an_unknown_alphabet_is_not_even_measured(story, prose_model, monkeypatc
 def test_who_asks_for_another_network_gets_it(shipped, story, monkeypatch, option):
     predicting(monkeypatch, 0.0)
     corpus = load_corpus(story)
-    assert base_model_for(corpus, dict.fromkeys(option)) is not None
-    assert base_model_for(corpus, option) is None
+    assert base_model_for(corpus, dict.fromkeys(option))[0] is not None
+    assert base_model_for(corpus, option) == NOT_TRIED
 
 
 def test_named_corpora_lines_and_clones_without_the_model_begin_afresh(
@@ -104,11 +112,26 @@ def test_named_corpora_lines_and_clones_without_the_model_begin_afresh(
 ):
     predicting(monkeypatch, 0.0)
     corpus = load_corpus(story)
-    assert base_model_for(corpus, {}).path.parent == shipped
-    assert base_model_for(replace(corpus, named=True), {}) is None
-    assert base_model_for(load_corpus(story, "lines"), {}) is None
+    assert base_model_for(corpus, {})[0].path.parent == shipped
+    assert base_model_for(replace(corpus, named=True), {}) == NOT_TRIED
+    assert base_model_for(load_corpus(story, "lines"), {}) == NOT_TRIED
     (shipped / "english-pretrained.h5").unlink()
-    assert base_model_for(corpus, {}) is None
+    assert base_model_for(corpus, {}) == NOT_TRIED
+
+
+def test_that_it_was_tried_and_is_not_used_is_said(shipped, story, output, monkeypatch):
+    predicting(monkeypatch, 9.0)
+    ready = prepared(story, output)
+    assert ready.start is None
+    (told,) = (note for note in ready.notes if "the model of English" in note)
+    assert re.fullmatch(
+        r"beginning with new weights: the model of English predicts this text poorly, "
+        r"with 9\.00 nats per character where bzip2 needs \d\.\d\d",
+        told,
+    )
+    for options in ({"from_scratch": True}, {"units": 8}, {"kind": "lines"}):
+        notes = prepared(story, output, **options).notes
+        assert not any("the model of English" in note for note in notes)
 
 
 def test_a_training_goes_on_from_it_and_says_so(shipped, story, output, monkeypatch):

@@ -1,13 +1,16 @@
 """Keras' own callbacks, one by one, and the logs that they write for the commands."""
 
+import contextlib
 import csv
 import errno
 import os
+from collections import Counter
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from training.helpers import (
     assert_same_arrays,
     assert_same_state,
@@ -31,6 +34,10 @@ SMALL = {
     "learning_rate": 0.05, "schedule": "averaged", "precision": "float32",
     "epochs": 6, "seed": 1,
 }  # fmt: skip
+OWN_FILES = [
+    "model.h5", "model.previous.h5", "model.checkpoint", "model.previous.checkpoint",
+    "model.log.jsonl", "model.png",
+]  # fmt: skip
 SAVED_KINDS = ["constant", "averaged"]
 
 
@@ -116,9 +123,25 @@ def test_a_checkpoint_of_keras_opens_with_its_vocabulary(
     assert model.record["steps"] * 3 == load_model(output).record["steps"] * 2
     np.testing.assert_array_equal(model.network.dense_kernel, measured[1])
     assert generate_output(path, "the ", length=5, seed=1).startswith("the ")
+    assert "a snapshot, written while it was trained" in model.remark
     theirs = keras.models.load_model(path)
     assert_same_arrays(theirs.get_weights(), recorder.weights[1])
     assert len(theirs.output_shape) == (3 if targets == "all" else 2)
+
+
+def test_what_a_callback_saves_is_marked_unless_the_training_has_ended(
+    prose, output, tmp_path
+):
+    each = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.h5")
+    last = keras.callbacks.LambdaCallback(
+        on_train_end=lambda logs: last.model.save(tmp_path / "end.h5")
+    )
+    train(prose, output, each, last, epochs=2)
+    unfinished = {
+        name: load_model(tmp_path / f"{name}.h5").is_unfinished for name in ("1", "2")
+    }
+    assert unfinished == {"1": True, "2": False}
+    assert not load_model(tmp_path / "end.h5").is_unfinished
 
 
 def test_a_checkpoint_of_weights_alone_fits_the_saved_model(prose, output, tmp_path):
@@ -242,7 +265,11 @@ def made(kind, *arguments, **options):
             {"schedule": "cosine", "warmup_steps": 0},
             "`schedule` was cosine",
         ),
-        (checkpoint_at("out/model.h5"), {}, "another file than `output`"),
+        *(
+            (checkpoint_at(f"out/{name}"), {}, "another file than the training's own")
+            for name in OWN_FILES
+            if name.endswith(".h5")
+        ),
         (checkpoint_at("hour.txt/best.h5"), {}, r"hour.txt' can't be written \(it is"),
         (checkpoint_at("{epoch}-{accuracy}.h5"), {}, "by accuracy, but can"),
         (checkpoint_at("{batch}.h5"), {}, "only by epoch, loss, learning_rate, val_lo"),
@@ -279,6 +306,16 @@ def test_the_log_of_a_resumed_training_has_each_epoch_once(
     assert {k: float(v) for k, v in rows[2].items()} == pytest.approx(recorder.logs[0])
     run(prose, output, **options | {"epochs": 1})
     assert len(rows_of(path)) == 1  # a new training begins it anew
+
+
+def test_a_log_has_columns_for_what_there_is(prose, output, tmp_path):
+    path = tmp_path / "log.csv"
+    options = SMALL | {"epochs": 2, "csv": path, "held_out": 0}
+    run(prose, output, interrupt_after=PER_EPOCH, **options)
+    run(prose, output, resume=True, **options)
+    assert path.read_text().splitlines()[0] == "epoch,learning_rate,loss"
+    assert [len(row) for row in rows_of(path)] == [3, 3]
+    assert "NA" not in path.read_text()
 
 
 def test_a_log_that_can_not_be_written_ends_only_itself(
@@ -319,10 +356,10 @@ def test_bad_places_for_logs_are_refused_before_the_text_is_read(
     assert prose.read_text() == before
 
 
-@pytest.mark.parametrize("suffix", [".h5", ".log.jsonl", ".checkpoint"])
-def test_a_log_is_none_of_the_trainings_own_files(prose, output, suffix):
-    with pytest.raises(OptionError, match="`csv` must be another file than"):
-        run(prose, output, csv=output.with_suffix(suffix), **SMALL)
+@pytest.mark.parametrize("name", OWN_FILES)
+def test_a_log_is_none_of_the_trainings_own_files(prose, output, name):
+    with pytest.raises(OptionError, match="`csv` must write another file than"):
+        run(prose, output, csv=output.with_name(name), **SMALL)
 
 
 def test_a_missing_tensorboard_is_said_before_the_text_is_read(monkeypatch):
@@ -357,6 +394,52 @@ def test_tensorboard_finds_the_figures_of_each_epoch(prose, output, tmp_path, th
             found = scalars(folder / part, tag)
             expected = {logs["epoch"]: logs[name] for logs in recorder.logs}
             assert found == pytest.approx(expected)
+
+
+@has_tensorboard
+def test_what_tensorboard_finds_of_a_resumed_training_has_each_epoch_once(
+    prose, output, tmp_path
+):
+    """Though it was killed after its checkpoint, and in the middle of an event."""
+    folder, recorder = tmp_path / "board", Recorder()
+    options = SMALL | {"epochs": 4, "tensorboard": folder}
+    run(prose, output, interrupt_after=2 * PER_EPOCH, **options)
+    for part in ("train", "validation"):
+        with tf.summary.create_file_writer(str(folder / part)).as_default():
+            for epoch in (2, 3):
+                tf.summary.scalar("epoch_loss", 9.0, epoch)
+        *_, last = sorted((folder / part).iterdir(), key=os.path.getmtime)
+        with open(last, "ab") as file:
+            file.write(last.read_bytes()[:30])
+    others = [folder / "other" / last.name, folder / "train" / f"{last.name}.odd"]
+    others[0].parent.mkdir()
+    others[0].write_bytes(last.read_bytes())
+    others[1].write_bytes(b"\x02" + bytes(11) + b"\xff" * 99)  # no event
+    before = [path.read_bytes() for path in others]
+    run(prose, output, resume=True, callbacks=[recorder], **options)
+    assert [path.read_bytes() for path in others] == before
+    for part, name in (("train", "loss"), ("validation", "val_loss")):
+        told = Counter(
+            event.step
+            for event in events_of(folder / part)
+            for value in event.summary.value
+            if value.tag == "epoch_loss"
+        )
+        assert told == {0: 1, 1: 1, 2: 1, 3: 1}
+        assert events_of(folder / part)[0].file_version == "brain.Event:2"
+        expected = {logs["epoch"]: logs[name] for logs in recorder.logs}
+        found = scalars(folder / part, "epoch_loss")
+        assert {step: found[step] for step in expected} == pytest.approx(expected)
+        assert set(expected) == {2, 3}
+
+
+def events_of(folder):
+    """Return all whole events of a folder's files."""
+    events = []
+    for file in folder.iterdir():
+        with contextlib.suppress(tf.errors.DataLossError):
+            events.extend(tf.compat.v1.train.summary_iterator(str(file)))
+    return events
 
 
 def scalars(folder, tag):

@@ -8,6 +8,7 @@ from training.helpers import prepared, run
 
 from textgen.config import Config
 from textgen.data.corpus import Corpus
+from textgen.data.documents import Part
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
 from textgen.saving.model_file import load_model
@@ -16,9 +17,11 @@ from textgen.training.continuation import (
     continued_config,
     epochs_worth,
     seen_remark,
+    validation_remark,
 )
 
 SEEN, NEW = "5" * 64, "4" * 64
+OTHER = TrainedText("tales", "text", "7" * 64, 0.01, 4e-3, "cosine")
 FIRST = TrainedText("novels", "text", SEEN, 0.01, 4e-3, "cosine")
 
 
@@ -143,6 +146,44 @@ def test_a_figure_that_may_be_of_text_seen_before_says_so():
     assert "isn't known" in seen_remark(corpus(), (UNKNOWN_TEXT, FIRST))
     assert "other contents" in seen_remark(corpus(name="novels"), (FIRST,))
     assert seen_remark(corpus(name="novels", sha256=SEEN), (FIRST,)) == ""
+
+
+@pytest.mark.parametrize(
+    ("texts", "before", "now", "kind", "seen"),
+    [
+        ((FIRST,), {}, {"validation": 0.1}, "text", True),
+        ((FIRST,), {"validation": 0.1}, {"validation": 0.1}, "text", False),
+        ((FIRST,), {"validation": 0.2}, {"validation": 0.1}, "text", False),
+        ((FIRST,), {"validation": 0.1}, {"validation": 0.2}, "text", True),
+        ((FIRST,), {"validation": 0.1}, {"patience": 3}, "text", False),
+        ((FIRST,), {"validation": 0.1}, {"validation": 0.1}, "lines", True),
+        ((FIRST, OTHER), {"validation": 0.1}, {"validation": 0.1}, "text", True),
+        ((FIRST, OTHER, FIRST), {"validation": 0.1}, {"validation": 0.1}, "text", True),
+        ((OTHER,), {}, {"validation": 0.1}, "text", False),
+        ((UNKNOWN_TEXT,), {}, {"validation": 0.1}, "text", False),
+        ((FIRST,), {}, {}, "text", False),
+    ],
+)
+def test_a_validation_part_that_the_saved_model_was_trained_on_is_told(
+    saved, texts, before, now, kind, seen
+):
+    start = replace(saved, texts=texts, config=saved.config.override(**before))
+    text = corpus(sha256=SEEN, kind=kind)
+    training = saved.config.override(**now).training
+    remark = validation_remark(start, text, training)
+    assert remark == [] or "trained on what is now the validation part" in remark[0]
+    assert bool(remark) == seen
+    alone = replace(text, parts=(Part("a", SEEN, 5), Part("b", NEW, 5)), sha256=NEW)
+    given = now and FIRST in texts
+    assert bool(validation_remark(start, alone, training)) == bool(given)
+
+
+def test_a_training_says_that_its_validation_part_is_known(prose, tmp_path):
+    tiny = {"layers": 1, "units": 4, "embedding": 4, "seq_length": 8, "steps": 2}
+    before = tmp_path / "before.h5"
+    run(prose, before, **tiny)
+    notes = prepared(prose, tmp_path / "m.h5", init_from=before, patience=1).notes
+    assert sum("is now the validation part" in note for note in notes) == 1
 
 
 def test_a_model_remembers_the_texts_of_all_its_ancestors(prose, names, tmp_path):

@@ -7,10 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from training.helpers import run
+from training.helpers import run, spoil
 
+from textgen.errors import TrainingError
 from textgen.system.process import is_installed
-from textgen.training import plots
+from textgen.training import checkpoint, plots
 from textgen.training.plots import picture_beside, write_curve
 
 OPTIONS = {"layers": 1, "units": 4, "seq_length": 16, "batch_size": 8, "epochs": 3}
@@ -158,6 +159,18 @@ def test_a_training_draws_its_curve_without_a_display(
     assert pyplot is None or not pyplot.get_fignums()
     (line,) = (line for line in lines if "curve" in line)
     assert "model.png" in line
+
+
+@needs_matplotlib
+def test_a_training_that_went_wrong_draws_what_it_has(
+    prose, output, monkeypatch, one_step_a_call
+):
+    monkeypatch.setattr(checkpoint, "MOST_SHARE", 1e9)  # one after each epoch
+    lines = []
+    with pytest.raises(TrainingError, match="is the model of step 12"):
+        run(prose, output, lines.append, callbacks=[spoil(13)], **OPTIONS)
+    assert output.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert sum("the learning curve is drawn" in line for line in lines) == 1
 
 
 def test_without_matplotlib_nothing_is_drawn_or_said(prose, output, monkeypatch):

@@ -5,6 +5,7 @@ import errno
 import os
 import signal
 import time
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -23,7 +24,7 @@ from textgen.saving.model_file import load_model
 from textgen.system import files as atomic_file
 from textgen.system.signals import HANG_UP, SIGNALS
 from textgen.system.terminal import HungUp, Terminated
-from textgen.training import checkpoint, schedule
+from textgen.training import checkpoint, schedule, session
 from textgen.training import setup as preparation
 from textgen.training import step as train_step
 from textgen.training.checkpoint import (
@@ -180,6 +181,44 @@ def test_one_that_a_callback_stopped_is_finished_and_leaves_no_checkpoint(
     assert "all its 44 steps are in" in ready.notes[0]
     with pytest.raises(CheckpointError, match="its checkpoint is gone"):
         prepared(prose, output, resume=True, steps=STEPS + 1)
+
+
+@pytest.mark.parametrize("writes_last", [True, False])
+def test_one_that_was_killed_after_it_was_saved_is_finished(
+    prose, output, monkeypatch, disk_full_at, writes_last
+):
+    """Its checkpoints are there still, the last of them if it could be written."""
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "MOST_SHARE", 1e-9)
+        patch.setattr(session, "remove_checkpoints", Mock(side_effect=SystemExit))
+        if not writes_last:
+            disk_full_at(2)
+        with pytest.raises(SystemExit):
+            run(prose, output, keep_checkpoint=False, steps=3, **TINY)
+    assert read_checkpoint(output)[0].state.global_step == 3 * writes_last
+    model = output.read_bytes()
+    assert not any("unfinished" in x for x in prepared(prose, output, **TINY).notes)
+    if writes_last:
+        longer = prepared(prose, output, resume=True, steps=4)
+        assert (longer.finished, longer.checkpoint.state.global_step) == (False, 3)
+        kept = prepared(prose, output, resume=True, keep_checkpoint=True)
+        assert (kept.finished, read_checkpoint(output)[0] is None) == (True, False)
+    ready = prepared(prose, output, resume=True)
+    assert ready.finished
+    assert "all its 3 steps are in" in ready.notes[0]
+    assert ready.notes[0].endswith("for more go on from it with `init_from`")
+    assert sorted(os.listdir(output.parent)) == ["model.h5", "model.log.jsonl"]
+    assert output.read_bytes() == model
+
+
+def test_a_kept_checkpoint_stays_where_it_is_asked_if_there_is_more(prose, output):
+    run(prose, output, steps=3, **TINY)
+    for _ in range(2):
+        ready = prepared(prose, output, resume=True)
+        assert ready.finished
+        assert ready.notes[0].endswith("for more give a greater length, `steps` 6 say")
+    assert read_checkpoint(output)[0].state.global_step == 3
 
 
 # What is refused

@@ -202,7 +202,11 @@ def test_patience_ends_a_training_whose_figure_rises(
     assert run(prose, output, resume=True, patience=4).steps == 120
     for path in checkpoint_paths(output):
         path.unlink(missing_ok=True)
-    assert prepared(prose, output, resume=True).finished
+    for more in ({}, {"epochs": 11}):  # which would have ended here, too
+        ready = prepared(prose, output, resume=True, **more)
+        assert ready.finished
+        assert "none of its last 4 epochs was better than before" in ready.notes[-1]
+        assert ready.notes[-1].endswith("for more go on from it with `init_from`")
     with pytest.raises(CheckpointError, match="its checkpoint is gone"):
         prepared(prose, output, resume=True, patience=9)
 

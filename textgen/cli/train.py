@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import fields
+from typing import Any
 
 from textgen.cli.options import add_config_options
 from textgen.config import DEFAULT_CORPUS, PRESETS
@@ -148,11 +149,13 @@ def _to_go_on(request: TrainingRequest, corpus: Corpus) -> str:
 
 def _anew(request: TrainingRequest) -> str:
     """Return the options that a training doesn't keep when it goes on."""
-    values = {
+    values: dict[str, Any] = {
         "save-every": request.save_every,
         "tensorboard": request.tensorboard,
         "csv": request.csv,
         "distribute": request.distribute,
     }
+    if request.peer_timeout != PEER_TIMEOUT_S:
+        values["peer-timeout"] = f"{request.peer_timeout:g}"
     options = [f" --{x} {shlex.quote(str(y))}" for x, y in values.items() if y]
     return "".join(options) + " --keep-checkpoint" * request.keep_checkpoint

@@ -55,7 +55,7 @@ class Split:
 class Corpus:
     """A text made ready for training; see `load_corpus`."""
 
-    name: str  # of a named corpus, or the file's name without its suffix
+    name: str  # of a named corpus or, as told by `find_sources`, of files
     kind: str  # ``lines`` or ``text``
     sha256: str  # of the normalised text as UTF-8; of several parts, of their SHA-256s
     vocabulary: Vocabulary  # symbols of the whole text, held-out part included
@@ -65,6 +65,7 @@ class Corpus:
     parts: tuple[Part, ...] = ()  # what it was read from
     column: str | None = None  # that was asked for, as was
     encoding: str | None = None
+    path: str | None = None  # of its file or folder, from the current folder
 
     @property
     def title(self) -> str:
@@ -79,7 +80,7 @@ class Corpus:
         Of more than `MOST_PARTS` parts, neighbours are told together.
         """
         known = {"name": self.name, "kind": self.kind, "sha256": self.sha256}
-        for name in ("column", "encoding"):
+        for name in ("path", "column", "encoding"):
             if (value := getattr(self, name)) is not None:
                 known[name] = value
         if len(self.parts) < 2:
@@ -251,6 +252,7 @@ def read_corpus(
         parts=parts,
         column=source.column,
         encoding=source.encoding,
+        path=source.files.path if source.texts is None else None,
     )
 
 

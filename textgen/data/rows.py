@@ -4,15 +4,18 @@
     rows           yields the strings of one column
 
 CSV and TSV begin with a line of the columns' names; a column of a file without one is
-given by its number. JSON is a list of objects, or has an object on each line.
+given by its number, which may also stand for a name. JSON is a list of objects, or has
+an object on each line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import re
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
@@ -28,6 +31,12 @@ JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 LIST_OF_OBJECTS = re.compile(r'\s*\[\s*\{\s*["}]')
 # What heads a column, in a file whose name doesn't say that it is a table.
 COLUMN_NAME = re.compile(r"[^\W\d_][\w#@$%()/.+-]*( [\w#@$%()/.+-]+){0,4}")
+# Of those, the ones by which a row of names is known though all below are like names.
+USUAL_NAME = re.compile(
+    "author|body|comment|content|date|description|id|label|language|message|name|number|"
+    "quote|response|review|sentence|source|subject|summary|target|text|title|tweet|word",
+    re.IGNORECASE,
+)
 LOOKED_AT_OBJECTS, FEWEST_ROWS = 50, 3
 QUOTED_IN_TSV = re.compile(r'(^|\t)"', re.MULTILINE)
 MOST_FIELD_CHARS = 1 << 24  # more means that a quotation mark is never closed
@@ -49,6 +58,7 @@ class Table:
     columns: tuple[str, ...]  # of JSON those that its first rows have
     delimiter: str = ","
     quoted: bool = True
+    is_headed: bool = False  # of CSV: whether the first row surely names the columns
 
     def __str__(self) -> str:
         named = shortened(", ".join(map(shown, self.columns)), SHOWN_COLUMNS_CHARS)
@@ -95,7 +105,15 @@ def _strings(values: Placed, column: str, file: str) -> Iterator[str]:
 def _values(source: Source, table: Table, column: str) -> Placed:
     by_number = column not in table.columns and column.isdecimal()
     if table.form == CSV and by_number and 0 < int(column) <= len(table.columns):
-        return _csv_values(source, table, int(column) - 1)
+        values = _csv_values(source, table, int(column) - 1)
+        if not table.is_headed:
+            return values
+        warnings.warn(
+            f"the first row of {shown_file(source.path)} is taken for the columns' "
+            f"names: column {column} is {shown(table.columns[int(column) - 1])}",
+            stacklevel=2,
+        )
+        return islice(values, 1, None)
     if column not in table.columns and (table.columns or table.form == CSV):
         file, meant = shown_file(source.path), did_you_mean(column, table.columns)
         problem = f"expected a column {shown(column)}, but {file} is {table}{meant}"
@@ -128,8 +146,12 @@ def _table_of(source: Source, *, expected: bool = False) -> Table | None:
     if is_named:  # its rows differ in length, or it has one column
         header = beginning.lstrip("\n").partition("\n")[0]
         delimiter = max(delimiters, key=header.count)
-        names = next(csv.reader([header], delimiter=delimiter), [])
-        return Table(CSV, tuple(name.strip() for name in names), delimiter)
+        found = []
+        with contextlib.suppress(csv.Error):
+            found.extend(
+                csv.reader(_lines([beginning.lstrip("\n")]), delimiter=delimiter)
+            )
+        return _csv_table(list(filter(None, found)), delimiter, quoted=True)
     return None
 
 
@@ -218,9 +240,35 @@ def _csv_tables(
                     continue
             columns_of_rows = set(map(len, found))
             if len(columns_of_rows) == 1 and columns_of_rows != {1}:
-                columns = tuple(name.strip() for name in found[0])
-                yield Table(CSV, columns, delimiter, quoted), found
+                yield _csv_table(found, delimiter, quoted), found
                 break
+
+
+def _csv_table(found: Sequence[list[str]], delimiter: str, quoted: bool) -> Table:
+    """Return the table of which these are the first rows."""
+    columns = tuple(name.strip() for name in found[0]) if found else ()
+    return Table(CSV, columns, delimiter, quoted, _are_names(columns, found[1:]))
+
+
+def _are_names(columns: Sequence[str], others: Sequence[list[str]]) -> bool:
+    """Tell whether the first row of a table names its columns.
+
+    It must look like names, none of which comes again below it; and either one of them
+    is a usual name, or most of a column below is not like a name. The first may be
+    empty, over the index of a data frame.
+    """
+    likely = columns[1:] if columns and not columns[0] else columns
+    if not likely or not all(map(COLUMN_NAME.fullmatch, likely)):
+        return False
+    values = list(zip(*others, strict=False))
+    if not values or len(set(columns)) < len(columns):
+        return False
+    if any(name in below for name, below in zip(columns, values, strict=False)):
+        return False
+    if any(map(USUAL_NAME.fullmatch, likely)):
+        return True
+    like = (sum(map(bool, map(COLUMN_NAME.fullmatch, below))) for below in values)
+    return any(2 * count < len(others) for count in like)
 
 
 def _is_surely_csv(table: Table, found: list[list[str]]) -> bool:

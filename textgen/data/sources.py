@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from textgen.errors import CorpusError, shown, shown_path
 
 Given = str | os.PathLike[str]
 OF_STANDARD_INPUT = "stdin"  # the name of a corpus that comes from there
+MOST_JOINED, JOINED_CHARS, HASH_CHARS = 3, 60, 6  # of the name of several files
 PARQUET_SUFFIX, PARQUET_MAGIC = ".parquet", b"PAR1"
 STRINGS_ARE_TEXTS = "name a corpus or a file, or give strings as `texts`"
 
@@ -72,6 +74,9 @@ class Sources:
     name: str
     files: tuple[Source, ...]
     named: bool = False  # a named corpus, not a file that happens to be called so
+    path: str | None = (
+        None  # of the file, or the folder of all, from the current folder
+    )
 
 
 def data_folder(kind: str) -> Path:
@@ -97,12 +102,22 @@ def find_sources(
     if not isinstance(given, Sequence) or isinstance(given, bytes) or not given:
         problem = f"`corpus` must be a name or a path, but was {shown(corpus)}"
         raise CorpusError(problem, STRINGS_ARE_TEXTS)
-    found = itertools.chain.from_iterable(map(_files_of, given))
-    paths = list({os.path.realpath(path): path for path in found}.values())
-    paths.sort(key=lambda path: Path(os.path.abspath(path)).parts)
-    name, names = _names(given, paths)
-    files = (Source(*each, encoding) for each in zip(paths, names, strict=True))
-    return Sources(name, tuple(files), named=len(given) == 1 and _is_named(given[0]))
+    titles: dict[str, str] = {}
+    found: dict[str, Path] = {}
+    for each in given:
+        files = _files_of(each)
+        found |= {os.path.realpath(path): path for path in files}
+        titles |= _titles(each, files)
+    paths = sorted(found.values(), key=lambda path: Path(os.path.abspath(path)).parts)
+    folder, names = _common_folder(paths)
+    sources = (Source(*each, encoding) for each in zip(paths, names, strict=True))
+    named = len(given) == 1 and _is_named(given[0])
+    path = None
+    if folder is not None and not named:
+        is_file = len(paths) == 1 and not os.path.isdir(os.path.expanduser(given[0]))
+        path = _from_here(os.path.join(folder, names[0]) if is_file else folder)
+    name = _name(sorted(titles.values()), folder, names)
+    return Sources(name, tuple(sources), named, path)
 
 
 def _is_named(given: Given) -> bool:
@@ -156,32 +171,56 @@ def _files_below(folder: str) -> list[Path]:
     return list(filter(None, files))
 
 
-def _names(given: Sequence[Given], paths: list[Path]) -> tuple[str, list[str]]:
-    """Return what a corpus is called, and each of its files.
+def _titles(given: Given, files: list[Path]) -> dict[str, str]:
+    """Return what is named: a folder, or the files by their names without suffixes."""
+    folder = os.path.expanduser(given)
+    if os.path.isdir(folder) and not _is_named(given):
+        name = os.path.basename(os.path.abspath(folder)) or files[0].stem
+        return {os.path.realpath(folder): name}
+    return {os.path.realpath(file): _title(file) for file in files}
 
-    One file gives its name without suffixes; several give that of the folder that
-    holds them all, and each is called by its path from there.
-    """
-    expanded = os.path.expanduser(given[0])
-    if len(given) == 1 and os.path.isdir(expanded) and not _is_named(given[0]):
-        folder = os.path.abspath(expanded)
-    elif paths == [STANDARD_INPUT]:
-        return OF_STANDARD_INPUT, [OF_STANDARD_INPUT]
-    elif len(paths) == 1:
-        return Path(_uncompressed(paths[0].name)).stem, [paths[0].name]
-    else:
-        files = [os.path.abspath(path) for path in paths if path != STANDARD_INPUT]
-        try:
-            folder = os.path.commonpath([os.path.dirname(file) for file in files])
-        except ValueError:  # on several drives of Windows
-            return paths[0].stem, [path.as_posix() for path in paths]
+
+def _title(file: Path) -> str:
+    if file == STANDARD_INPUT:
+        return OF_STANDARD_INPUT
+    return Path(_uncompressed(file.name)).stem
+
+
+def _common_folder(paths: list[Path]) -> tuple[str | None, list[str]]:
+    """Return the folder that holds all files, if one does, and their paths from it."""
+    files = [os.path.abspath(path) for path in paths if path != STANDARD_INPUT]
+    folder = None
+    with contextlib.suppress(ValueError):  # none, or on several drives of Windows
+        folder = os.path.commonpath([os.path.dirname(file) for file in files])
     names = [
         OF_STANDARD_INPUT
         if path == STANDARD_INPUT
-        else Path(os.path.relpath(path, folder)).as_posix()
+        else Path(path if folder is None else os.path.relpath(path, folder)).as_posix()
         for path in paths
     ]
-    return Path(folder).name or paths[0].stem, names
+    return folder, names
+
+
+def _name(titles: list[str], folder: str | None, names: list[str]) -> str:
+    """Return what a corpus is called: as what is named, a few of it joined.
+
+    Of more, it is the folder that holds all of it, with a hash of the files' names, so
+    that other files there are another corpus.
+    """
+    joined = "+".join(titles)
+    if len(titles) == 1 or (len(titles) <= MOST_JOINED and len(joined) <= JOINED_CHARS):
+        return joined
+    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape"))
+    return f"{Path(folder or '').name or titles[0]}-{digest.hexdigest()[:HASH_CHARS]}"
+
+
+def _from_here(path: str) -> str:
+    """Return a path from the current folder or, of one elsewhere, its last name."""
+    with contextlib.suppress(ValueError):  # on another drive of Windows
+        from_here = Path(os.path.relpath(path))
+        if from_here.parts[:1] != ("..",):
+            return from_here.as_posix()
+    return os.path.basename(path)
 
 
 def _uncompressed(name: str) -> str:

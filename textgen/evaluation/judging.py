@@ -70,8 +70,8 @@ def evaluate(
         text: what to predict: all but its first character; by a model of lines, each
             line with its end; by one of several documents, all with its end; by one
             that was trained on targets ``last``, each character after a full window.
-            None means the part of its own text that the
-            model never saw, if that is a named corpus or lies in the current folder.
+            None means the part of its own text that the model never saw, if that is a
+            named corpus or found again in the current folder.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
         progress: is called with how many symbols are measured, and of how many.

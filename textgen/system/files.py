@@ -8,7 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
-from textgen.errors import OutputError
+from textgen.errors import OutputError, shown_path
 
 
 def write_atomically(
@@ -46,6 +46,28 @@ def write_atomically(
         _discard(temporary)
         _discard(second_name)
     _flush_folder(target.parent)
+
+
+def make_writable(folder: Path, asker: str, name: str, advice: str) -> None:
+    """Make a folder, with those above it, in which ``asker`` is to write ``name``.
+
+    If no file of such a name can be made there, an `OutputError` says so, and ends with
+    the ``advice``.
+    """
+    import tempfile  # only now: a command that generates doesn't need it
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}."):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "it is a file" if is_file else getattr(error, "strerror", None)
+        raise OutputError(
+            f"{asker} needs a folder to write to, but {shown_path(folder)} can't be "
+            f"written ({reason or error})",
+            advice,
+        ) from error
 
 
 def _temporary_name(target: Path) -> Path:

@@ -33,29 +33,47 @@ LEAST_KNOWN = 0.9  # share of the characters that the model, or a like symbol, k
 OF_ANOTHER_NETWORK = ("layers", "units", "embedding", "targets", "seq_length", "stride")
 
 
-def base_model_for(corpus: Corpus, overrides: Mapping[str, Any]) -> TrainedModel | None:
-    """Return the model to go on from, or None if the text is better trained afresh."""
+def base_model_for(
+    corpus: Corpus, overrides: Mapping[str, Any]
+) -> tuple[TrainedModel | None, list[str]]:
+    """Return the model to go on from, or None if the text is better trained afresh.
+
+    A line says which of the two, where the model was tried.
+    """
     path = pretrained(BASE_MODEL)
     asked = any(overrides.get(name) is not None for name in OF_ANOTHER_NETWORK)
     if asked or corpus.named or corpus.kind != "text" or not os.path.isfile(path):
-        return None
+        return None, []
     base = load_trainable(path)
-    return base if predicts(base, corpus, overrides.get("held_out")) else None
+    if reason := why_not(base, corpus, overrides.get("held_out")):
+        return None, [f"beginning with new weights: the model of English {reason}"]
+    return base, [
+        f"going on from the model of English, {str(path)!r}, which predicts this text "
+        "well (`from_scratch` trains anew)"
+    ]
 
 
-def predicts(model: TrainedModel, corpus: Corpus, held_out: float | None) -> bool:
-    """Tell whether a model predicts the training part well enough to go on from it."""
+def why_not(model: TrainedModel, corpus: Corpus, held_out: float | None) -> str:
+    """Say why a model isn't worth going on from for a text; nothing if it is.
+
+    It is if it predicts the training part well enough.
+    """
     held_out = Config().training.held_out if held_out is None else held_out
     training = corpus.split(held_out).training[:SAMPLED_CHARS]
     text = " ".join(corpus.vocabulary.decode(training).split())
     if not text:
-        return False
+        return "finds no words in this text"
     first = text[:COMPRESSED_CHARS]
     by_bzip2 = 8 * math.log(2) * len(bz2.compress(first.encode())) / len(first)
     vocabulary = Vocabulary.from_text(text)
     ids = model.vocabulary.ids_like(vocabulary.symbols)[vocabulary.encode(text)]
     known = ids[ids >= 0]
     if len(known) < LEAST_KNOWN * len(ids):
-        return False
+        return f"knows only {len(known) / len(ids):.0%} of this text's characters"
     nats = held_out_nats(model, known, max_symbols=MEASURED_CHARS)
-    return nats <= MOST_OF_BZIP2 * by_bzip2
+    if nats <= MOST_OF_BZIP2 * by_bzip2:
+        return ""
+    return (
+        f"predicts this text poorly, with {nats:.2f} nats per character where bzip2 "
+        f"needs {by_bzip2:.2f}"
+    )

@@ -18,12 +18,15 @@ import tensorflow as tf
 
 from textgen.config import TrainingConfig
 from textgen.errors import OptionError, shown, shown_path
+from textgen.system.files import make_writable
 from textgen.training.logs import (
+    ANOTHER_PLACE,
     Logs,
+    keep_events_before,
     keep_rows_before,
-    make_writable,
     need_tensorboard,
 )
+from textgen.training.output import check_apart
 
 # Of Keras' own: why not, and what to do.
 REFUSED = {
@@ -120,15 +123,10 @@ def _check_monitor(
 def _check_place(callback: keras.callbacks.ModelCheckpoint, output: Path) -> None:
     """Refuse a file that the training itself writes, or a folder that can't be used."""
     path = os.fspath(callback.filepath)
-    if os.path.realpath(path) == os.path.realpath(output):
-        raise OptionError(
-            f"ModelCheckpoint must write another file than `output`, but both were "
-            f"{shown_path(path)}",
-            "choose another name",
-        )
+    check_apart(path, "ModelCheckpoint", output)
     folder, name = os.path.split(path)
     if "{" not in folder:
-        make_writable(Path(folder), "ModelCheckpoint", name)
+        make_writable(Path(folder), "ModelCheckpoint", name, ANOTHER_PLACE)
 
 
 def _check_fields(
@@ -162,13 +160,26 @@ def log_callbacks(
     if logs.csv is not None:
         if first_epoch:
             keep_rows_before(logs.csv, first_epoch)
-        writer = keras.callbacks.CSVLogger(logs.csv, append=first_epoch > 0)
+        writer = _CSVLogger(logs.csv, append=first_epoch > 0)
         writers.append(_Forgiving(writer, f"the log {shown_path(logs.csv)}", say))
     if logs.tensorboard is not None:
+        if first_epoch:
+            keep_events_before(logs.tensorboard, first_epoch)
         writer = keras.callbacks.TensorBoard(logs.tensorboard)
         what = f"the log for TensorBoard in {shown_path(logs.tensorboard)}"
         writers.append(_Forgiving(writer, what, say))
     return writers
+
+
+class _CSVLogger(keras.callbacks.CSVLogger):
+    """Has columns for what is told; Keras' adds others where there is no validation."""
+
+    keys: list[str] | None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        if self.keys is None:
+            self.keys = sorted(logs)
+        super().on_epoch_end(epoch, logs)
 
 
 class _Forgiving(keras.callbacks.Callback):

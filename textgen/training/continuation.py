@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from textgen.config import CHOOSING, Config
+from textgen.config import CHOOSING, Config, TrainingConfig
 from textgen.data.corpus import Corpus
 from textgen.errors import OptionError, shown
 from textgen.evaluation.seen import unseen_share
@@ -108,15 +108,42 @@ def first_rate(start: TrainedModel) -> float:
 
 def seen_remark(corpus: Corpus, texts: Sequence[TrainedText]) -> str:
     """Return what the line with the held-out figure must add; mostly nothing."""
-    known = {text.sha256 for text in texts}
-    several = corpus.parts if len(corpus.parts) > 1 else ()
-    if seen := [part.name for part in several if part.sha256 in known]:
+    if seen := _seen_parts(corpus, texts):
         return f" (a part of it was trained on before: {shown(seen[0])})"
     if any(text.sha256 is None for text in texts):
         return " (perhaps trained on before: the saved model's own text isn't known)"
     if any(t.name == corpus.name and t.sha256 != corpus.sha256 for t in texts):
         return f" (perhaps trained on before: {corpus.name} was, with other contents)"
     return ""
+
+
+def _seen_parts(corpus: Corpus, texts: Sequence[TrainedText]) -> list[str]:
+    """Return the names of a corpus' files that were trained on by themselves."""
+    known = {text.sha256 for text in texts}
+    several = corpus.parts if len(corpus.parts) > 1 else ()
+    return [part.name for part in several if part.sha256 in known]
+
+
+def validation_remark(
+    start: TrainedModel, corpus: Corpus, training: TrainingConfig
+) -> list[str]:
+    """Say in one line if the validation part was trained on by the saved model.
+
+    It wasn't if that had one training on this text, which left the same part out.
+    """
+    if training.validation is None:
+        return []
+    same = [text for text in start.texts if text.sha256 == corpus.sha256]
+    if not same and not _seen_parts(corpus, start.texts):
+        return []
+    before = start.config.training
+    only_time = same == [start.texts[-1]] and start.kind == corpus.kind
+    if only_time and training.trained_share >= before.trained_share:
+        return []
+    return [
+        "the saved model was trained on what is now the validation part: its figures "
+        "are better than they would be of new text, and choose less well"
+    ]
 
 
 def _held_out(unseen: float | None, asked: float | None) -> float:

@@ -7,19 +7,22 @@ training is resumed.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
-import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from textgen.errors import OptionError, OutputError, shown_path
-from textgen.system.files import write_atomically
+from textgen.system.files import make_writable, write_atomically
 from textgen.system.process import is_installed
 
 INSTALL_TENSORBOARD = "install it with: pip install 'textgen-lstm[tensorboard]'"
+ANOTHER_PLACE = "choose another place"
 LONGEST_HEAD = 1000  # of such a file, in characters
+RECORD_BYTES = 16  # of TensorBoard's files, besides the event
 
 
 @dataclass(frozen=True)
@@ -31,17 +34,6 @@ class Logs:
 
 
 NO_LOGS = Logs()
-
-
-def check_apart(logs: Logs, *files: Path) -> None:
-    """Raise `OptionError` if a log would be one of the training's own files."""
-    others = [os.path.realpath(file) for file in files]
-    if logs.csv is not None and os.path.realpath(logs.csv) in others:
-        raise OptionError(
-            f"`csv` must be another file than the training's own, but was "
-            f"{shown_path(logs.csv)}",
-            "choose another name",
-        )
 
 
 def check_logs(
@@ -56,10 +48,10 @@ def check_logs(
     folder = None if tensorboard is None else Path(tensorboard).expanduser()
     if folder is not None:
         need_tensorboard("`tensorboard`")
-        make_writable(folder, "`tensorboard`", "train")
+        make_writable(folder, "`tensorboard`", "train", ANOTHER_PLACE)
     file = None if csv is None else Path(csv).expanduser()
     if file is not None:
-        make_writable(file.parent, "`csv`", file.name)
+        make_writable(file.parent, "`csv`", file.name, ANOTHER_PLACE)
         if file.exists() and not _is_log(file):
             raise OutputError(
                 f"`csv` must be a new file, or a log that it continues or replaces, "
@@ -81,25 +73,6 @@ def need_tensorboard(asker: str) -> None:
         )
 
 
-def make_writable(folder: Path, option: str, name: str) -> None:
-    """Make a folder, with those above it, in which ``option`` is to write ``name``.
-
-    If no file of such a name can be made there, that is an `OutputError`.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}."):
-            pass
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        is_file = isinstance(error, FileExistsError | NotADirectoryError)
-        reason = "it is a file" if is_file else getattr(error, "strerror", None)
-        raise OutputError(
-            f"{option} needs a folder to write to, but {shown_path(folder)} can't be "
-            f"written ({reason or error})",
-            "choose another place",
-        ) from error
-
-
 def _is_log(path: Path) -> bool:
     """Tell whether a file is a log of a training, or empty."""
     try:
@@ -107,7 +80,7 @@ def _is_log(path: Path) -> bool:
             head = file.readline(LONGEST_HEAD)
     except (OSError, ValueError):  # ValueError: no UTF-8
         return False
-    first, *others = head.split(",")
+    first, *others = head.strip().split(",")
     return not head or (first == "epoch" and "loss" in others)
 
 
@@ -121,3 +94,41 @@ def keep_rows_before(path: Path, epoch: int) -> None:
     written = io.StringIO()
     csv.writer(written).writerows([head, *kept] if head else [])
     write_atomically(written.getvalue().encode(), path)
+
+
+def keep_events_before(folder: Path, epoch: int) -> None:
+    """Leave events of epochs out of TensorBoard's files that begin again.
+
+    They are what a training wrote there after the checkpoint that it is resumed from,
+    and what a killed one had only begun to write. A file that can't be read or written
+    so stays as it is.
+    """
+    from google.protobuf.message import DecodeError
+
+    for part in ("train", "validation"):
+        for file in (folder / part).glob("events.out.tfevents.*"):
+            with contextlib.suppress(OSError, OutputError, DecodeError):
+                data = file.read_bytes()
+                kept = b"".join(_events_before(data, epoch))
+                if kept != data:
+                    write_atomically(kept, file)
+
+
+def _events_before(data: bytes, epoch: int) -> Iterator[bytes]:
+    """Yield the records of a file but those with figures from an epoch on.
+
+    A record is the length of an event in eight bytes, a checksum of four, the event,
+    and another checksum.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    begin = 0
+    while begin + RECORD_BYTES <= len(data):
+        length = int.from_bytes(data[begin : begin + 8], "little")
+        end = begin + RECORD_BYTES + length
+        if end > len(data):
+            return
+        event = Event.FromString(data[begin + 12 : end - 4])
+        if event.step < epoch or not event.HasField("summary"):
+            yield data[begin:end]
+        begin = end

@@ -7,22 +7,28 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from textgen.errors import ModelFileError, OutputError, shown_path
+from textgen.errors import ModelFileError, OptionError, OutputError, shown_path
 from textgen.saving.model_file import load_model, save_model
 from textgen.saving.trained_model import is_unfinished
-from textgen.system.files import output_error
+from textgen.system.files import make_writable, output_error
 from textgen.training.checkpoint import checkpoint_paths
+from textgen.training.history import history_path
+from textgen.training.plots import picture_path
 
 # What the system says of a disk on which no file can be locked.
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 ANOTHER = "choose another `output`"
+RESERVED = {  # for other models
+    "-pretrained": "a pretrained",
+    r"\.previous": "an earlier",
+    r"\.step-\d+": "a snapshot",
+}
 
 
 def prepare_output(output: str | os.PathLike[str] | None, corpus_name: str) -> Path:
@@ -33,39 +39,16 @@ def prepare_output(output: str | os.PathLike[str] | None, corpus_name: str) -> P
     path = Path("models", f"{corpus_name}.h5") if output is None else Path(output)
     if path.suffix != ".h5":
         raise OutputError(f"`output` must end in .h5, but was {shown_path(path)}")
-    try:
-        if path.is_symlink():
-            path = Path(os.path.realpath(path))
-        _check_replaceable(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A name at least as long as any that will be written.
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".previous.h5"
-        ):
-            pass
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        is_file = isinstance(error, FileExistsError)
-        reason = "it is a file" if is_file else getattr(error, "strerror", None)
-        raise OutputError(
-            f"expected a folder to write the model to, but {shown_path(path.parent)} "
-            f"can't be written ({reason or error})",
-            ANOTHER,
-        ) from error
-    return path
-
-
-def _check_replaceable(path: Path) -> None:
-    reserved = {
-        "-pretrained": "a pretrained",
-        r"\.previous": "an earlier",
-        r"\.step-\d+": "a snapshot",
-    }
-    for ending, what in reserved.items():
+    if os.path.islink(path):
+        path = Path(os.path.realpath(path))
+    for ending, what in RESERVED.items():
         if re.search(f"{ending}$", path.stem):
             raise OutputError(
                 f"`output` must not be {what} model, but was {shown_path(path)}",
                 "choose another name",
             )
+    longest = checkpoint_paths(path)[1].name  # of what will be written
+    make_writable(path.parent, "`output`", longest, ANOTHER)
     for file in (path, _previous(path), *checkpoint_paths(path)):
         if file.exists() and not file.is_file():
             raise OutputError(
@@ -73,6 +56,21 @@ def _check_replaceable(path: Path) -> None:
                 "device",
                 ANOTHER,
             )
+    return path
+
+
+def check_apart(path: str | os.PathLike[str] | None, asker: str, output: Path) -> None:
+    """Raise `OptionError` if ``asker`` would write a file that the training writes."""
+    own = (
+        output, _previous(output), *checkpoint_paths(output), history_path(output),
+        picture_path(output),
+    )  # fmt: skip
+    if path is not None and os.path.realpath(path) in map(os.path.realpath, own):
+        raise OptionError(
+            f"{asker} must write another file than the training's own, but was "
+            f"{shown_path(path)}",
+            "choose another name",
+        )
 
 
 @contextlib.contextmanager
@@ -169,13 +167,6 @@ def _is_worth_nothing(new: dict[str, Any], path: Path) -> bool:
         and previous.exists()
         and not is_unfinished(_record_of(previous))
     )
-
-
-def is_model_of(path: Path, run: str, steps: int) -> bool:
-    """Return whether a file is what the training named ``run`` ended with."""
-    record = _record_of(path)
-    its_end = (record.get("run"), record.get("steps")) == (run, steps)
-    return its_end and not is_unfinished(record)
 
 
 def remove_checkpoints(output: Path, *, keep_newest: bool = False) -> None:

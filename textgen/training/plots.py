@@ -45,6 +45,11 @@ def expected_s() -> float:
     return DRAWING_S if can_draw() else 0.0
 
 
+def picture_path(model: Path) -> Path:
+    """Return where the picture of a model file's training is."""
+    return model.with_suffix(".png")
+
+
 def picture_beside(
     model: Path,
     rows: Sequence[Mapping[str, Any]],
@@ -57,7 +62,7 @@ def picture_beside(
     no line, and no picture of an earlier training any more. A picture of something
     else is left alone.
     """
-    path = model.with_suffix(".png")
+    path = picture_path(model)
     if not can_draw():
         return []
     try:

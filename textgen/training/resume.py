@@ -59,6 +59,41 @@ def finished_training(output: Path) -> Checkpoint | None:
     )
 
 
+def holds(
+    saved: Checkpoint | None, checkpoint: Checkpoint, *, more: bool = False
+) -> bool:
+    """Tell whether a finished training has all steps of a checkpoint, or ``more``."""
+    if saved is None or saved.run != checkpoint.run:
+        return False
+    ahead = saved.state.global_step - checkpoint.state.global_step
+    return ahead > 0 if more else ahead >= 0
+
+
+def end_of(checkpoint: Checkpoint, path: Path) -> str:
+    """Say that a training is finished, at the step of its checkpoint."""
+    done = checkpoint.state.global_step
+    return f"this training is finished, all its {done:,} steps are in {str(path)!r}"
+
+
+def finished_note(
+    checkpoint: Checkpoint, path: Path, *, no_better: bool, gone: bool
+) -> str:
+    """Say that nothing is left to do, and how there may be more.
+
+    It is out of patience if there was ``no_better`` epoch. Where the checkpoint is
+    ``gone``, only the model can be gone on from.
+    """
+    end = f"{end_of(checkpoint, path)}: "
+    more = f"give a greater length, `steps` {2 * checkpoint.state.global_step} say"
+    if no_better:
+        end = (
+            f"this training is finished, it is in {str(path)!r}: none of its last "
+            f"{checkpoint.config.training.patience:,} epochs was better than before; "
+        )
+        more = "give a greater `patience`"
+    return f"{end}for more {'go on from it with `init_from`' if gone else more}"
+
+
 def check_corpus(checkpoint: Checkpoint, corpus: Corpus, kind: str | None) -> None:
     """Raise `CheckpointError` unless text and kind are what the training began with."""
     began = checkpoint.corpus

@@ -19,24 +19,33 @@ from textgen.data.documents import CorpusSource
 from textgen.data.sources import Given
 from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import Windows, make_windows
-from textgen.errors import CheckpointError, OptionError, shown
-from textgen.evaluation.seen import read_again
+from textgen.errors import CheckpointError, OptionError
+from textgen.evaluation.seen import not_found, read_again
 from textgen.saving.model_file import load_trainable
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.checks import check_number
 from textgen.system.files import remove_leftovers
-from textgen.training.base_model import base_model_for, predicts
+from textgen.training.base_model import base_model_for, why_not
 from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
 from textgen.training.cluster import PEER_TIMEOUT_S, Cluster, cluster_of
-from textgen.training.continuation import epochs_worth
+from textgen.training.continuation import epochs_worth, validation_remark
 from textgen.training.held_out import HeldOut
-from textgen.training.history import history_path, out_of_patience
-from textgen.training.logs import NO_LOGS, Logs, check_apart, check_logs
-from textgen.training.output import check_room, is_model_of, locked, prepare_output
+from textgen.training.history import out_of_patience
+from textgen.training.logs import NO_LOGS, Logs, check_logs
+from textgen.training.output import (
+    check_apart,
+    check_room,
+    locked,
+    prepare_output,
+    remove_checkpoints,
+)
 from textgen.training.recipe import checkpoint_bytes, choose_config
 from textgen.training.resume import (
     check_corpus,
+    end_of,
+    finished_note,
     finished_training,
+    holds,
     planned_steps,
     resumed_config,
     version_notes,
@@ -143,7 +152,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
     else:
         preparation = _new_training(request)
         path = preparation.path
-    check_apart(logs, path, history_path(path), *checkpoint_paths(path))
+    check_apart(logs.csv, "`csv`", path)
     with locked(path) as notes:
         if request.resume:
             preparation = _resumed(request, path)
@@ -175,7 +184,7 @@ def _new_training(request: TrainingRequest) -> Preparation:
         notes.append(f"going on from {str(start.path)!r}")
         share = request.overrides.get("held_out")
         both_texts = start.kind == corpus.kind == "text"
-        if both_texts and not predicts(start, corpus, share):
+        if both_texts and why_not(start, corpus, share):
             notes.append(
                 "the saved model predicts this text poorly as it is, next to how far "
                 "bzip2 compresses it: in the end, training without `init_from` may "
@@ -184,17 +193,15 @@ def _new_training(request: TrainingRequest) -> Preparation:
     else:
         corpus = read_corpus(request.source, request.kind)
         if not request.from_scratch and request.preset is None:
-            start = base_model_for(corpus, request.overrides)
+            start, notes = base_model_for(corpus, request.overrides)
         if start is not None:
             corpus = corpus.in_ids_of(start.vocabulary)
-            notes.append(
-                f"going on from the model of English, {str(start.path)!r}, which "
-                "predicts this text well (`from_scratch` trains anew)"
-            )
     config = choose_config(corpus, request.preset, start, request.overrides)
     windows, held_out, epoch_measure = _cut(corpus, config)
     path = prepare_output(request.output, corpus.name)
     texts = start.texts if start is not None else ()
+    if start is not None:
+        notes += validation_remark(start, corpus, config.training)
     most_epochs = epochs_worth(windows.symbols, texts)
     steps = None
     # Minutes are limited to what a short text is worth when they are planned.
@@ -226,14 +233,12 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
         raise OptionError(
             "`corpus` must be given with `init_from` for a model of another program"
         )
-    began, kind = start.metadata["corpus"], request.kind or start.kind
-    corpus = read_again(began, kind, start.vocabulary)
+    corpus = read_again(start, request.kind or start.kind)
     if corpus is not None:
         return replace(corpus, kind_reason=reason)
     raise OptionError(
-        f"`corpus` must be given with `init_from`: the saved model's own text, "
-        f"{shown(began['name'])}, is neither a named corpus nor, unchanged, a file in "
-        "this folder"
+        "`corpus` must be given with `init_from`: the saved model's own text, "
+        f"{not_found(start)}"
     )
 
 
@@ -252,9 +257,10 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     A finished one has left a model, and mostly no checkpoint.
     """
     checkpoint, notes = read_checkpoint(path)
-    gone = checkpoint is None
-    if gone and path.exists():
-        checkpoint = finished_training(path)
+    saved = finished_training(path)
+    outdated = checkpoint is not None and holds(saved, checkpoint, more=True)
+    if checkpoint is None or (outdated and not request.keep_checkpoint):
+        checkpoint = saved
     if checkpoint is None:
         new = _new_training(request)
         note = f"there is no checkpoint {str(checkpoint_paths(path)[0])!r} yet"
@@ -265,28 +271,24 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     most_epochs = epochs_worth(windows.symbols, checkpoint.texts)
     per_epoch = windows.steps_per_epoch
     steps, more = planned_steps(checkpoint, config, per_epoch, most_epochs)
-    done = checkpoint.state.global_step
     no_better = out_of_patience(checkpoint.history, config.training.patience)
-    is_saved = gone or is_model_of(path, checkpoint.run, done)
-    finished = is_saved and (done == steps or no_better)
-    end = f"this training is finished, all its {done:,} steps are in {str(path)!r}"
-    patience = checkpoint.config.training.patience
-    if gone and (not finished or config.training.patience != patience):
+    all_taken = checkpoint.state.global_step == steps
+    finished = holds(saved, checkpoint) and (all_taken or no_better)
+    gone = checkpoint is saved
+    grown = config.training.patience != checkpoint.config.training.patience
+    if gone and (grown or not finished):
         raise CheckpointError(
-            f"{end}, and its checkpoint is gone",
+            f"{end_of(checkpoint, path)}, and its checkpoint is gone",
             "go on from the model with `init_from`; a training with `keep_checkpoint` "
             "can be made longer",
         )
-    if finished and gone:
-        more.append(f"{end}: for more go on from it with `init_from`")
-    elif finished and no_better:
-        more.append(
-            f"this training is finished, it is in {str(path)!r}: none of its last "
-            f"{config.training.patience:,} epochs was better than before; for more "
-            "give a greater `patience`"
-        )
-    elif finished:
-        more.append(f"{end}: for more give a greater length, `steps` {2 * done} say")
+    if finished:
+        if not request.keep_checkpoint and checkpoint_paths(path)[1].exists():
+            # It was killed once it had saved its model, and has left two of them.
+            gone = True
+        if gone:
+            remove_checkpoints(path)
+        more.append(finished_note(checkpoint, path, no_better=no_better, gone=gone))
     return Preparation(
         corpus, config, windows, held_out, epoch_measure, path, steps, most_epochs,
         checkpoint.texts, checkpoint=checkpoint, finished=finished,
@@ -323,6 +325,8 @@ def _unfinished(path: Path) -> list[str]:
     except CheckpointError as error:
         return [f"a checkpoint is about to be replaced that can't be used: {error}"]
     if checkpoint is None or checkpoint.is_ended:
+        return []
+    if holds(finished_training(path), checkpoint):  # killed before it was removed
         return []
     return [
         f"an unfinished training, {checkpoint.state.global_step:,} of "
