@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 
 from textgen.cli.chat import Conversation
 from textgen.cli.options import add_options
 from textgen.cli.printing import Printer
-from textgen.config import DEFAULT_CORPUS, CompletionConfig
+from textgen.config import DEFAULT_CORPUS, CompletionConfig, options_of
 from textgen.errors import OptionError
 from textgen.generation.batch import check_count
 from textgen.generation.streaming import check_seed, fresh_seed
@@ -61,7 +60,7 @@ def parse_arguments(
         check_seed(options.seed)
     if options.count is not None:
         check_count(options.count)
-    names = [field.name for field in fields(CompletionConfig)]
+    names = [field.name for field in options_of(CompletionConfig)]
     return options, CompletionConfig(**{name: getattr(options, name) for name in names})
 
 

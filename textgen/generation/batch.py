@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
+from typing import Any
 
 import numpy as np
 
@@ -67,9 +68,14 @@ def generate_many(
     prompts_or_count: Sequence[str] | int,
     *,
     length: int = CompletionConfig.length,
-    temperature: float = CompletionConfig.temperature,
+    temperature: float | Sequence[float] = CompletionConfig.temperature,
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
+    min_p: float | None = CompletionConfig.min_p,
+    typical_p: float | None = CompletionConfig.typical_p,
+    repetition_penalty: float | None = CompletionConfig.repetition_penalty,
+    no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    sampler: Any = CompletionConfig.sampler,
     seed: int | Sequence[int] | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
@@ -89,7 +95,11 @@ def generate_many(
         The completions, in the order of the prompts.
     """
     model = as_model(model)
-    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
+    config = CompletionConfig(
+        length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        typical_p=typical_p, repetition_penalty=repetition_penalty,
+        no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+    )  # fmt: skip
     if isinstance(prompts_or_count, str):
         raise OptionError("`prompts_or_count` must be a list or a number, but was text")
     if isinstance(prompts_or_count, Sequence):

@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -44,9 +44,14 @@ def generate_output(
     prompt: str | None = None,
     *,
     length: int = CompletionConfig.length,
-    temperature: float = CompletionConfig.temperature,
+    temperature: float | Sequence[float] = CompletionConfig.temperature,
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
+    min_p: float | None = CompletionConfig.min_p,
+    typical_p: float | None = CompletionConfig.typical_p,
+    repetition_penalty: float | None = CompletionConfig.repetition_penalty,
+    no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    sampler: Any = CompletionConfig.sampler,
     seed: int | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
@@ -64,8 +69,17 @@ def generate_output(
         length: new characters; fewer only where ``stop`` occurs, or where a line ends
             for a model of lines, or the text for one of several documents.
         temperature: logits are divided by it; 0 means the likeliest symbol always.
+            Several numbers serve in turn, a symbol each.
         top_k: draw among the k likeliest symbols only.
         top_p: draw among the likeliest symbols that together reach this probability.
+        min_p: leave out symbols less probable than this share of the likeliest.
+        typical_p: draw among the symbols of nearest to the expected surprisal only that
+            together reach this probability.
+        repetition_penalty: divides a symbol's odds for each symbol beyond 8 of the
+            repetition that it would lengthen.
+        no_repeat_ngram: no run of so many symbols comes twice.
+        sampler: in place of these options from ``temperature`` on: a sampler, or a list
+            of them in the order of their application; see `textgen.TopP` and others.
         seed: the same seed gives the same text; None means a fresh one.
         stop: the completion ends before the first occurrence of this text in it.
         strict: refuse symbols that the model has never seen, rather than fold or skip
@@ -83,7 +97,11 @@ def generate_output(
     Warns:
         UnknownSymbolsWarning: names the symbols that were folded or skipped.
     """
-    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
+    config = CompletionConfig(
+        length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        typical_p=typical_p, repetition_penalty=repetition_penalty,
+        no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+    )  # fmt: skip
     model = as_model(model)
     if prompt is None:
         stream = stream or sys.stdout
@@ -110,9 +128,14 @@ def stream_output(
     prompt: str,
     *,
     length: int = CompletionConfig.length,
-    temperature: float = CompletionConfig.temperature,
+    temperature: float | Sequence[float] = CompletionConfig.temperature,
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
+    min_p: float | None = CompletionConfig.min_p,
+    typical_p: float | None = CompletionConfig.typical_p,
+    repetition_penalty: float | None = CompletionConfig.repetition_penalty,
+    no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    sampler: Any = CompletionConfig.sampler,
     seed: int | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
@@ -123,7 +146,11 @@ def stream_output(
     by the call, not by the first character. Characters that may be the beginning of
     ``stop`` are held back until that is settled.
     """
-    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
+    config = CompletionConfig(
+        length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        typical_p=typical_p, repetition_penalty=repetition_penalty,
+        no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+    )  # fmt: skip
     return stream_completion(as_model(model), prompt, config, seed)
 
 
@@ -232,8 +259,15 @@ def _symbols(
         current[0] = symbol_id
         decoder.step(current)
     current[0] = prompt_ids[-1]
+    text = None
+    if not config.is_plain:
+        # Imported only now, since the first character shouldn't wait for it.
+        from textgen.generation.samplers import OneText, chain_of
+
+        text = OneText(chain_of(config), prompt_ids)
     for _ in range(config.length):
-        drawn = sample(decoder.step(current)[0], rng, config)
+        logits = decoder.step(current)
+        drawn = text.draw(logits, rng) if text else sample(logits[0], rng, config)
         if drawn == end_id:
             return
         yield symbols[drawn]
