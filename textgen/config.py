@@ -30,6 +30,7 @@ CHOOSING = ("patience", "keep_best", "validation")  # all of one validation part
 MAX_SEED = 2**32 - 1
 DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 SEARCHING = ("repetition_penalty", "no_repeat_ngram")
+MAX_CONSTRAINED = 10_000  # characters of a text that must fit something
 MOST_MINUTES = 10_000_000
 USUAL_VALIDATION = 0.1  # of the training part, where something is chosen by it
 
@@ -226,6 +227,44 @@ class CompletionConfig(Settings):
             if getattr(self, other) != getattr(CompletionConfig, other):
                 problem = f"`{name}` takes the place of `{other}`"
                 raise OptionError(problem, "give one of the two")
+
+
+@dataclass(frozen=True)
+class ConstraintConfig(Settings):
+    """What a text must be like, with its prompt if it is a line."""
+
+    starts_with: str | None = _setting(None, "what it begins with; a `prompt` is read "
+        "before that, and of a line both must agree")
+    ends_with: str | None = _setting(None, "what it ends with")
+    contains: str | None = _setting(None, "what stands in it")
+    matching: str | None = _setting(None, "a regular expression for the whole of it")
+    min_length: int | None = _setting(None, "characters of a line at the least",
+        lowest=1, highest=MAX_CONSTRAINED)
+    max_length: int | None = _setting(None, "and at the most",
+        lowest=1, highest=MAX_CONSTRAINED)
+    novel: bool = _setting(False, "leave out lines that the model's own text has, and "
+        "texts with 40 characters running from it")
+    distinct: bool = _setting(False, "leave out repetitions, as of lines always")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.min_length or 0) > (self.max_length or MAX_CONSTRAINED):
+            raise OptionError(
+                f"`min_length` must be at most `max_length`, {self.max_length}, but "
+                f"was {self.min_length}"
+            )
+
+    @property
+    def chooses(self) -> bool:
+        """Whether some texts are left out once they are drawn."""
+        return self.novel or self.distinct
+
+    @property
+    def told(self) -> str:
+        """What must fit, as an error names it; "" if nothing must."""
+        return " and ".join(
+            f"`{name}` {shown(value)}" for name, value in vars(self).items()
+            if value is not None and not isinstance(value, bool))
 # fmt: on
 
 
