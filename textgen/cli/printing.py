@@ -21,6 +21,7 @@ from textgen.generation.batch import (
     complete_many,
     completion_seeds,
     distinct_lines,
+    is_search,
 )
 from textgen.generation.streaming import stream_completion
 from textgen.saving.trained_model import TrainedModel
@@ -72,7 +73,7 @@ class Printer:
         """
         model, config = self._model, self._config
         separator = "" if self._jsonl or model.makes_lines else "\n"
-        if model.kind == "lines":
+        if model.kind == "lines" or is_search(config):
             completions = distinct_lines(model, prompt, count, seed, config)
         else:
             prompts, seeds = repeat(prompt, count), completion_seeds(seed)

@@ -75,6 +75,7 @@ def generate_many(
     typical_p: float | None = CompletionConfig.typical_p,
     repetition_penalty: float | None = CompletionConfig.repetition_penalty,
     no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    beam: int | None = CompletionConfig.beam,
     sampler: Any = CompletionConfig.sampler,
     seed: int | Sequence[int] | None = None,
     stop: str | None = CompletionConfig.stop,
@@ -97,7 +98,7 @@ def generate_many(
     model = as_model(model)
     config = CompletionConfig(
         length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-        typical_p=typical_p, repetition_penalty=repetition_penalty,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
         no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
     )  # fmt: skip
     if isinstance(prompts_or_count, str):
@@ -106,7 +107,7 @@ def generate_many(
         prompts = prompts_or_count
     else:
         prompts = [""] * check_count(prompts_or_count)
-        if model.kind == "lines":
+        if model.kind == "lines" or is_search(config):
             (first,) = _seeds(seed, 1)
             return list(distinct_lines(model, "", len(prompts), first, config))
     seeds = _seeds(seed, len(prompts))
@@ -168,6 +169,10 @@ def _complete(
     batch_size: int,
 ) -> Iterator[Ended]:
     """Yield the requests in the order in which they end, with the ids drawn."""
+    if is_search(config):
+        for request in requests:
+            yield request, _search(model, request.prompt_ids, config)[0]
+        return
     threads = threads_for(batch_size)
     closed = threading.Event()
     prompts = PromptReader(model, closed)
@@ -238,9 +243,15 @@ def distinct_lines(
     """Yield ``count`` completions of a prompt that all differ, and no empty line.
 
     They are fewer if `FRUITLESS_DRAWS` draws in a row give no new one. The draws have
-    the `completion_seeds` of ``seed``.
+    the `completion_seeds` of ``seed``. A beam search gives its likeliest texts instead.
     """
     check_count(count)
+    if is_search(config):
+        ids = ids_to_read(model, check_prompt(prompt), config.strict)
+        found = [model.vocabulary.decode(e) for e in _search(model, ids, config, count)]
+        lines = [text for text in dict.fromkeys(found) if prompt + text]
+        yield from (Completion(prompt, text, seed) for text in lines[:count])
+        return
     seeds = completion_seeds(seed)
     draws = complete_many(model, repeat(prompt), seeds, config, batch_size=count)
     seen, fruitless = {""}, 0
@@ -254,6 +265,33 @@ def distinct_lines(
             yield completion
             if len(seen) > count:
                 return
+
+
+def is_search(config: CompletionConfig) -> bool:
+    """Tell whether completions are searched for, and not drawn."""
+    if config.is_plain:
+        return False
+    from textgen.generation.chains import parts_of  # only where it is needed
+
+    return parts_of(config)[1] is not None
+
+
+def _search(
+    model: TrainedModel,
+    prompt_ids: np.ndarray,
+    config: CompletionConfig,
+    count: int = 1,
+) -> list[np.ndarray]:
+    """Return the likeliest completions' ids, as many as a beam search keeps."""
+    from textgen.generation.beam import search
+    from textgen.generation.chains import parts_of
+
+    samplers, beam = parts_of(config)
+    assert beam is not None
+    if count > beam.width:
+        problem = f"`count` must be at most `beam`, {beam.width}, but was {count}"
+        raise OptionError(problem, "a search finds no more texts than it keeps")
+    return search(model, prompt_ids, config, samplers, beam)
 
 
 def check_count(count: int) -> int:
