@@ -29,8 +29,8 @@ FIELDS = [(part, field) for part in PARTS for field in fields(part)]
 WHOLE = [(part, f.name) for part, f in FIELDS if f.type.startswith("int")]
 REAL = [(part, f.name) for part, f in FIELDS if f.type.startswith("float")]
 OPTIONAL = {"stride", "epochs", "steps", "minutes", "patience", "validation", "top_k",
-            "top_p", "min_p", "typical_p", "repetition_penalty",
-            "no_repeat_ngram"}  # fmt: skip
+            "top_p", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram",
+            "beam"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("part", "name"), WHOLE + REAL)
@@ -90,6 +90,7 @@ BOUNDS = {  # name: (part, allowed, refused)
     "typical_p": (CompletionConfig, (None, 1e-9, 1), (0, 1.5)),
     "repetition_penalty": (CompletionConfig, (None, 1, 1.2), (0.9,)),
     "no_repeat_ngram": (CompletionConfig, (None, 1), (0,)),
+    "beam": (CompletionConfig, (None, 1, 1024), (0, 1025)),
 }
 
 

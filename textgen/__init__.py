@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from textgen.errors import VocabularyError as VocabularyError
     from textgen.evaluation.judging import evaluate as evaluate
     from textgen.generation.batch import generate_many as generate_many
+    from textgen.generation.beam import BeamSearch as BeamSearch
     from textgen.generation.samplers import Greedy as Greedy
     from textgen.generation.samplers import MinP as MinP
     from textgen.generation.samplers import NoRepeatNgram as NoRepeatNgram
@@ -64,6 +65,7 @@ _MODULES = {
     ],
     "textgen.evaluation.judging": ["evaluate"],
     "textgen.generation.batch": ["generate_many"],
+    "textgen.generation.beam": ["BeamSearch"],
     "textgen.generation.samplers": [
         *("Greedy", "MinP", "NoRepeatNgram", "RepetitionPenalty", "Sampler"),
         *("Temperature", "TemperatureSchedule", "Texts", "TopK", "TopP", "TypicalP"),

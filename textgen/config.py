@@ -29,7 +29,7 @@ LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
 CHOOSING = ("patience", "keep_best", "validation")  # all of one validation part
 MAX_SEED = 2**32 - 1
 DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
-SEARCHING = ("repetition_penalty", "no_repeat_ngram")
+SEARCHING = ("repetition_penalty", "no_repeat_ngram", "beam")
 MAX_CONSTRAINED = 10_000  # characters of a text that must fit something
 MOST_MINUTES = 10_000_000
 USUAL_VALIDATION = 0.1  # of the training part, where something is chosen by it
@@ -178,22 +178,24 @@ class CompletionConfig(Settings):
     length: int = _setting(400, "new characters, exactly; fewer only at `stop`, or "
         "where a line ends, or one of several documents", lowest=1, highest=100_000_000)
     temperature: float | Sequence[float] = _setting(0.7, "logits are divided by it: "
-        "lower is safer, 0 always takes the likeliest character; several, 0.4,0.8,1, "
-        "serve in turn, a character each", highest=100, many=True)
+        "lower is safer, 0 always takes the likeliest character; several, 0.4,0.8, "
+        "take turns", highest=100, many=True)
     top_k: int | None = _setting(None, "draw among so many likeliest characters only",
         lowest=1, highest=2**31)
     top_p: float | None = _setting(None, "draw among the likeliest characters only "
         "that together reach this probability", highest=1, above=True)
     min_p: float | None = _setting(None, "leave out characters less probable than this "
-        "share of the likeliest one's probability", highest=1, above=True)
-    typical_p: float | None = _setting(None, "draw among the characters only whose "
-        "surprisal is nearest to the expected one and that reach this probability",
+        "share of the likeliest one", highest=1, above=True)
+    typical_p: float | None = _setting(None, "draw among the characters only that are "
+        "nearest to the expected surprisal and reach this probability",
         highest=1, above=True)
-    repetition_penalty: float | None = _setting(None, "divide the odds of a character "
-        "by it for each character beyond 8 of the repetition that it would lengthen",
+    repetition_penalty: float | None = _setting(None, "divide a character's odds by it "
+        "for each character beyond 8 of the repetition that it would lengthen",
         lowest=1, highest=1e6)
-    no_repeat_ngram: int | None = _setting(None, "never write the same run of so many "
-        "characters twice", lowest=1, highest=2**31)
+    no_repeat_ngram: int | None = _setting(None, "no run of so many characters comes "
+        "twice", lowest=1, highest=2**31)
+    beam: int | None = _setting(None, "search for the likeliest text, keeping so many "
+        "at each character, instead of drawing one", lowest=1, highest=1024)
     stop: str | None = _setting(None, "end before this text, if it comes")
     strict: bool = _setting(False, "refuse characters that are new to the model")
     # In Python only, and in place of the options of drawing: what turns logits into
@@ -206,17 +208,14 @@ class CompletionConfig(Settings):
             is_one = not isinstance(self.sampler, list | tuple)
             chain = (self.sampler,) if is_one else tuple(self.sampler)
             object.__setattr__(self, "sampler", chain)
-            for each in chain:
-                if not callable(each) or isinstance(each, type):
-                    expected = "a sampler or a list of them, such as TopP(0.9)"
-                    problem = f"`sampler` must be {expected}, but was {shown(each)}"
-                    raise OptionError(problem)
             self._refuse_beside("sampler", *DRAWING, *SEARCHING)
+        if self.beam is not None:
+            self._refuse_beside("beam", *DRAWING)
 
     @property
     def is_plain(self) -> bool:
         """Whether one temperature, `top_k` and `top_p` are all that shapes a draw."""
-        others = (self.sampler, self.min_p, self.typical_p,
+        others = (self.sampler, self.min_p, self.typical_p, self.beam,
             self.repetition_penalty, self.no_repeat_ngram)
         return all(each is None for each in others) and not isinstance(
             self.temperature, tuple)

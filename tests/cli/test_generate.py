@@ -58,6 +58,32 @@ def test_it_says_what_the_library_says(complete, prose_model):
     assert result.out == expected + "\n"
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"min_p": 0.1, "typical_p": 0.9}, {"temperature": (0.4, 0.8, 1)}, {"beam": 3},
+     {"repetition_penalty": 1.5, "no_repeat_ngram": 4, "temperature": 0.1}],
+)  # fmt: skip
+def test_samplers_of_the_command_are_those_of_the_library(
+    complete, prose_model, options
+):
+    flags = []
+    for keyword, value in options.items():
+        values = value if isinstance(value, tuple) else [value]
+        flags += [f"--{keyword.replace('_', '-')}", ",".join(map(str, values))]
+    result = complete("--prompt", "a b", "--seed=4", "--length=60", *flags)
+    expected = generate_output(prose_model, "a b", seed=4, length=60, **options)
+    assert result.out == expected + "\n"
+
+
+def test_a_search_gives_a_count_of_the_likeliest(complete, names_model):
+    options = {"length": 8, "beam": 30}
+    flags = ("--length", 8, "--beam", 30, "--count", 12)
+    names = generate_many(names_model, 12, **options)
+    result = complete(*flags, model=names_model)
+    assert result.out.splitlines() == [name.text for name in names]
+    assert len(set(names)) == 12
+
+
 @pytest.mark.parametrize(("end", "parted"), [("\n", "\n"), ("\0", "\n\n")])
 def test_examples_that_may_hold_newlines_are_parted_by_empty_lines(end, parted, capsys):
     model = whimsical_model(f"{end}abc", kind="lines")

@@ -16,7 +16,7 @@ from textgen.generation.batch import (
     Completion,
     complete_many,
     completion_seeds,
-    distinct_texts,
+    distinct_lines,
     generate_many,
     threads_for,
 )
@@ -214,12 +214,12 @@ def test_completion_seeds_begin_with_the_seed_and_do_not_overlap():
     assert all(0 <= seed < 2**32 for seed in first)
 
 
-def test_distinct_texts_are_distinct_and_repeat():
+def test_distinct_lines_are_distinct_and_repeat():
     model = whimsical_model("\nabc", kind="lines")
     config = CompletionConfig(length=20, temperature=1)
 
     def lines(prompt, count, seed):
-        found = distinct_texts(model, prompt, count, seed, config)
+        found = distinct_lines(model, prompt, count, seed, config)
         return [prompt + completion.text for completion in found]
 
     names = lines("", 40, 0)
@@ -244,17 +244,17 @@ def test_only_fruitless_draws_in_a_row_end_the_search(monkeypatch):
             break
         wanted += [line] * (fruitless == 0)
     assert lines.index(wanted[-1]) - len(wanted) > 60  # fruitless draws in all
-    found = distinct_texts(model, "", 1000, 0, config)
+    found = distinct_lines(model, "", 1000, 0, config)
     assert [completion.text for completion in found] == wanted
 
 
-def test_distinct_texts_end_when_no_more_are_found(monkeypatch):
+def test_distinct_lines_end_when_no_more_are_found(monkeypatch):
     monkeypatch.setattr(batch, "FRUITLESS_DRAWS", 50)
     config = CompletionConfig(temperature=0)
     model = alphabet_model(kind="lines")
-    found = list(distinct_texts(model, "", 20, 0, config))
+    found = list(distinct_lines(model, "", 20, 0, config))
     assert [completion.text for completion in found] == ["abcdef"]
     silent = FakeModel("\na", lambda read: certain(0, 2), kind="lines")
-    assert list(distinct_texts(silent, "", 20, 0, config)) == []
+    assert list(distinct_lines(silent, "", 20, 0, config)) == []
     with pytest.raises(OptionError, match="count"):
-        next(distinct_texts(model, "", 0, 0, config))
+        next(distinct_lines(model, "", 0, 0, config))

@@ -14,7 +14,7 @@ from textgen.data.corpus import load_corpus
 from textgen.data.sources import named_corpora
 from textgen.errors import OptionError
 from textgen.generation import batch, fitting, novel
-from textgen.generation.batch import distinct_texts, generate_many
+from textgen.generation.batch import distinct_lines, generate_many
 from textgen.generation.constraints import Constraint
 from textgen.generation.samplers import Texts
 
@@ -171,6 +171,7 @@ def test_of_an_endless_text_what_is_drawn_fits(wish, expression, monkeypatch):
      ("lines", {"contains": ""}, "at least one"),
      ("lines", {"min_length": 0}, "at least 1"),
      ("lines", {"contains": "a", "stop": "b"}, "`stop` can't"),
+     ("lines", {"contains": "a", "beam": 3}, "`beam` can.t"),
      ("lines", {"contains": "a", "length": 20_000}, "at most 10,000"),
      ("lines", {"matching": "a(?!b).*"}, "knows"),
      ("text", {"matching": "a{3}", "length": 4}, "nothing"),
@@ -200,7 +201,7 @@ def test_what_few_things_fit_ends_the_search(monkeypatch):
     monkeypatch.setattr(batch, "FRUITLESS_LONG_DRAWS", 20)
     model, config = whimsical_model(SYMBOLS, kind="lines"), CompletionConfig()
     wanted = ConstraintConfig(matching="ab|cd|da")
-    found = distinct_texts(model, "", 9, 1, config, wanted)
+    found = distinct_lines(model, "", 9, 1, config, wanted)
     assert {line.text for line in found} <= {"ab", "cd", "da"}
 
 

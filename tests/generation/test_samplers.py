@@ -11,6 +11,7 @@ from textgen.config import CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation import sampling
 from textgen.generation.batch import generate_many
+from textgen.generation.chains import chain_of, draw, with_first
 from textgen.generation.samplers import (
     Greedy,
     MinP,
@@ -23,10 +24,7 @@ from textgen.generation.samplers import (
     TopP,
     TypicalP,
     apply,
-    chain_of,
-    draw,
     repetitions,
-    with_first,
 )
 from textgen.generation.streaming import generate_output, stream_output
 

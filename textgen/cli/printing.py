@@ -23,7 +23,8 @@ from textgen.generation.batch import (
     complete_many,
     completion_seeds,
     constraint_of,
-    distinct_texts,
+    distinct_lines,
+    is_search,
 )
 from textgen.generation.streaming import stream_completion
 from textgen.saving.trained_model import TrainedModel
@@ -99,8 +100,9 @@ class Printer:
         """
         model, config = self._model, self._config
         separator = "" if self._jsonl or model.makes_lines else "\n"
-        if model.kind == "lines" or self._wanted.chooses:
-            completions = distinct_texts(
+        chooses = self._wanted.chooses or is_search(config)
+        if model.kind == "lines" or chooses:
+            completions = distinct_lines(
                 model, prompt, count, seed, config, self._wanted
             )
         else:

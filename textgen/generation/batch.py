@@ -2,7 +2,7 @@
 
     generate_many    completes each of a list of prompts, or makes a number of texts
     complete_many    yields the completions as they come; the prompts may be endless
-    distinct_texts   yields different lines (names), or texts that are wanted
+    distinct_lines   yields different lines (names), or texts that are wanted
 
 Each completion is the one that `generate_output` makes of its prompt and seed.
 """
@@ -80,6 +80,7 @@ def generate_many(
     typical_p: float | None = CompletionConfig.typical_p,
     repetition_penalty: float | None = CompletionConfig.repetition_penalty,
     no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    beam: int | None = CompletionConfig.beam,
     sampler: Any = CompletionConfig.sampler,
     seed: int | Sequence[int] | None = None,
     stop: str | None = CompletionConfig.stop,
@@ -117,7 +118,7 @@ def generate_many(
     model = as_model(model)
     config = CompletionConfig(
         length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-        typical_p=typical_p, repetition_penalty=repetition_penalty,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
         no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
     )  # fmt: skip
     wanted = ConstraintConfig(
@@ -133,9 +134,9 @@ def generate_many(
             raise OptionError(f"{problem}, but there were prompts", "leave them out")
     else:
         prompts = [""] * check_count(prompts_or_count)
-        if model.kind == "lines" or wanted.chooses:
+        if model.kind == "lines" or wanted.chooses or is_search(config):
             (first,) = _seeds(seed, 1)
-            chosen = distinct_texts(model, "", len(prompts), first, config, wanted)
+            chosen = distinct_lines(model, "", len(prompts), first, config, wanted)
             return list(chosen)
     seeds = _seeds(seed, len(prompts))
     constraint = constraint_of(model, wanted, config)
@@ -153,6 +154,10 @@ def constraint_of(
     """Return what a model's texts have to fit; None if anything does."""
     if not wanted.told:
         return None
+    if is_search(config):
+        raise OptionError(
+            f"a search with `beam` can't go with {wanted.told}", "leave one out"
+        )
     from textgen.generation.constraints import Constraint
 
     return Constraint(model, wanted, config)
@@ -222,6 +227,10 @@ def _complete(
     batch_size: int,
 ) -> Iterator[Ended]:
     """Yield the requests in the order in which they end, with the ids drawn."""
+    if is_search(config):
+        for request in requests:
+            yield request, _search(model, request.prompt_ids, config)[0]
+        return
     threads = threads_for(batch_size)
     closed = threading.Event()
     prompts = PromptReader(model, closed)
@@ -262,8 +271,8 @@ def _complete_fitting(
     constraint: Constraint,
 ) -> Iterator[Ended]:
     """Yield the requests as `_complete` does, with ids that fit."""
+    from textgen.generation.chains import with_first
     from textgen.generation.fitting import fitting_lines
-    from textgen.generation.samplers import with_first
 
     if model.end_id is not None:
         return fitting_lines(model, requests, config, constraint, batch_size)
@@ -302,7 +311,7 @@ def _split(requests: Iterator[Request], parts: int) -> list[Iterator[Request]]:
     return [part(own) for own in waiting]
 
 
-def distinct_texts(
+def distinct_lines(
     model: TrainedModel,
     prompt: str,
     count: int,
@@ -314,10 +323,20 @@ def distinct_texts(
 
     No line is empty. They are fewer if too many draws in a row give no new one:
     `FRUITLESS_DRAWS` of free lines, and of what takes longer `FRUITLESS_LONG_DRAWS`.
-    The draws have the `completion_seeds` of ``seed``.
+    The draws have the `completion_seeds` of ``seed``. A beam search gives its likeliest
+    texts instead.
     """
     check_count(count)
     constraint = constraint_of(model, wanted, config)
+    if is_search(config):
+        if wanted.chooses:
+            problem = "a search with `beam` can't go with `novel` or `distinct`"
+            raise OptionError(problem, "leave one out")
+        ids = ids_to_read(model, check_prompt(prompt), config.strict)
+        texts = [model.vocabulary.decode(e) for e in _search(model, ids, config, count)]
+        lines = [text for text in dict.fromkeys(texts) if prompt + text]
+        yield from (Completion(prompt, text, seed) for text in lines[:count])
+        return
     is_known = _known_to(model) if wanted.novel else None
     seeds = completion_seeds(seed)
     draws = complete_many(
@@ -346,6 +365,33 @@ def _known_to(model: TrainedModel) -> Callable[[str], bool]:
     from textgen.generation.novel import known_to
 
     return known_to(model)
+
+
+def is_search(config: CompletionConfig) -> bool:
+    """Tell whether completions are searched for, and not drawn."""
+    if config.is_plain:
+        return False
+    from textgen.generation.chains import parts_of  # only where it is needed
+
+    return parts_of(config)[1] is not None
+
+
+def _search(
+    model: TrainedModel,
+    prompt_ids: np.ndarray,
+    config: CompletionConfig,
+    count: int = 1,
+) -> list[np.ndarray]:
+    """Return the likeliest completions' ids, as many as a beam search keeps."""
+    from textgen.generation.beam import search
+    from textgen.generation.chains import parts_of
+
+    samplers, beam = parts_of(config)
+    assert beam is not None
+    if count > beam.width:
+        problem = f"`count` must be at most `beam`, {beam.width}, but was {count}"
+        raise OptionError(problem, "a search finds no more texts than it keeps")
+    return search(model, prompt_ids, config, samplers, beam)
 
 
 def check_count(count: int) -> int:

@@ -97,7 +97,7 @@ class BatchDecoder:
         self._prompt_lengths = np.zeros(batch_size, np.int64)
         self._read = np.zeros(batch_size, np.int64)  # how many ids have been read
         self._uniforms = np.zeros((batch_size, UNIFORMS_AHEAD))
-        self._chain: tuple[Sampler, ...] = ()  # of samplers, once there is a draw
+        self._samplers: list[Sampler] = []  # of the config, once they are needed
 
     def fill(self, requests: Iterator[Request]) -> bool:
         """Give each free slot a request if there is one; tell if `step` has work."""
@@ -158,13 +158,14 @@ class BatchDecoder:
         self, logits: np.ndarray, uniforms: np.ndarray, rows: np.ndarray
     ) -> np.ndarray:
         """Draw by a config's samplers for the slots ``rows``, and leave others 0."""
-        from textgen.generation.samplers import Texts, apply, chain_of, draw
+        from textgen.generation.chains import draw, parts_of
+        from textgen.generation.samplers import Texts, apply
 
-        self._chain = self._chain or chain_of(self._config)
+        self._samplers = self._samplers or parts_of(self._config)[0]
         own = self._ids[rows], self._prompt_lengths[rows], self._read[rows]
         drawn = np.zeros(len(logits), np.int64)
         drawn[rows] = draw(
-            apply(self._chain, logits[rows], Texts(*own)), uniforms[rows]
+            apply(self._samplers, logits[rows], Texts(*own)), uniforms[rows]
         )
         return drawn
 

@@ -17,14 +17,9 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.generation.batch_decoder import Ended, Request
+from textgen.generation.chains import draw, parts_of
 from textgen.generation.constraints import Constraint
-from textgen.generation.samplers import (
-    Texts,
-    apply,
-    chain_of,
-    draw,
-    log_probabilities,
-)
+from textgen.generation.samplers import Texts, apply, log_probabilities
 from textgen.saving.trained_model import TrainedModel
 
 CANDIDATES = 16  # for each line
@@ -74,7 +69,7 @@ class _Candidates:
         self._choices = [generator.random() for generator in self._generators]
         self._decoder = model.decoder(rows)
         self._end_id, self._length = model.end_id, config.length
-        self._constraint, self._chain = constraint, chain_of(config)
+        self._constraint, self._samplers = constraint, parts_of(config)[0]
         self._read = 0  # ids of each row
         self._is_alive = np.ones(rows, bool)
         self._weights = np.zeros(rows)  # logarithms
@@ -93,7 +88,7 @@ class _Candidates:
         texts = Texts(*own)
         outlook = self._constraint.outlook(texts)
         scale = self._constraint.scale
-        bound = apply(self._chain, logits + scale * outlook, texts)
+        bound = apply(self._samplers, logits + scale * outlook, texts)
         uniforms = np.empty((len(self._generators), CANDIDATES))
         for number in np.unique(rows // CANDIDATES).tolist():  # no other line's
             self._generators[number].random(out=uniforms[number])

@@ -10,7 +10,9 @@
     NoRepeatNgram         excludes repetitions of a length
 
 The samplers of a list are applied in its order, and one id is drawn from the softmax
-of what comes out. A sampler of your own is any function of logits and `Texts`::
+of what comes out. `textgen.generation.beam.BeamSearch`, as the last of a list, searches
+for the likeliest text instead. A sampler of your own is any function of logits and
+`Texts`::
 
     def no_e(logits, texts):
         logits[:, model.vocabulary.encode("e")] = -np.inf
@@ -23,26 +25,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from textgen.config import DRAWING, SEARCHING, CompletionConfig
+from textgen.config import CompletionConfig
 from textgen.errors import OptionError, shown
 from textgen.generation.sampling import (
     ROUNDING_SHARE,
     keep_first,
     keep_likeliest,
-    sample_batch,
 )
 from textgen.system.checks import check_number
 
-UNCHANGED = CompletionConfig(temperature=1)
 FREE_REPETITION = 8  # symbols that may be repeated without a penalty
 PENALTY_WINDOW = 1_000  # symbols at the end of a text in which it looks for repetitions
 LONGEST_REPETITION = 64  # a longer one counts as one of this length
-FIRST_CAPACITY = 64  # ids that a text has room for at first
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,40 +83,6 @@ class Sampler(Protocol):
         ...
 
 
-def chain_of(config: CompletionConfig) -> tuple[Sampler, ...]:
-    """Return the samplers that a config stands for, in the order of their application.
-
-    That is the config's own ``sampler``, or that of its options: penalty, n-grams,
-    temperature, top-k, typical-p, top-p, min-p.
-    """
-    if config.sampler is not None:
-        return config.sampler
-    chain: list[Sampler] = []
-    if config.repetition_penalty is not None:
-        chain.append(RepetitionPenalty(config.repetition_penalty))
-    if config.no_repeat_ngram is not None:
-        chain.append(NoRepeatNgram(config.no_repeat_ngram))
-    if isinstance(config.temperature, Sequence):
-        chain.append(TemperatureSchedule(config.temperature))
-    else:
-        chain.append(Temperature(config.temperature))
-    if config.top_k is not None:
-        chain.append(TopK(config.top_k))
-    if config.typical_p is not None:
-        chain.append(TypicalP(config.typical_p))
-    if config.top_p is not None:
-        chain.append(TopP(config.top_p))
-    if config.min_p is not None:
-        chain.append(MinP(config.min_p))
-    return tuple(chain)
-
-
-def with_first(config: CompletionConfig, *samplers: Sampler) -> CompletionConfig:
-    """Return a config that applies ``samplers`` before all that it applies already."""
-    options = {name: getattr(CompletionConfig, name) for name in DRAWING + SEARCHING}
-    return replace(config, sampler=(*samplers, *chain_of(config)), **options)
-
-
 def apply(chain: Sequence[Sampler], logits: np.ndarray, texts: Texts) -> np.ndarray:
     """Return what the samplers make of logits (B, V) one after the other, in float64.
 
@@ -140,37 +105,6 @@ def apply(chain: Sequence[Sampler], logits: np.ndarray, texts: Texts) -> np.ndar
                 f"+inf, which {shown(sampler)} didn't"
             )
     return logits
-
-
-def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-    """Draw an id (B,) from the softmax of each row of logits (B, V) float64.
-
-    ``uniforms`` (B,) are the rows' own random numbers, uniform in [0, 1).
-    """
-    return sample_batch(logits, uniforms, UNCHANGED)
-
-
-class OneText:
-    """A single text, whose ids are drawn by a chain of samplers."""
-
-    def __init__(self, chain: Sequence[Sampler], prompt_ids: np.ndarray) -> None:
-        """Begin with what the model reads first, (N,)."""
-        self._chain = chain
-        self._ids = np.zeros((1, len(prompt_ids) + FIRST_CAPACITY), prompt_ids.dtype)
-        self._ids[0, : len(prompt_ids)] = prompt_ids
-        self._prompt_lengths = np.array([len(prompt_ids)])
-        self._lengths = self._prompt_lengths.copy()
-
-    def draw(self, logits: np.ndarray, rng: np.random.Generator) -> int:
-        """Draw the next id by logits (1, V) and one number of ``rng``, and add it."""
-        texts = Texts(self._ids, self._prompt_lengths, self._lengths)
-        drawn = draw(apply(self._chain, logits, texts), rng.random(1))
-        length = int(self._lengths[0])
-        if length == self._ids.shape[1]:
-            self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)], axis=1)
-        self._ids[0, length] = drawn[0]
-        self._lengths[0] += 1
-        return int(drawn[0])
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -28,6 +28,11 @@ from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.system.terminal import writer
+
+if TYPE_CHECKING:
+    from textgen.generation.beam import BeamSearch
+    from textgen.generation.chains import OneText
+    from textgen.generation.samplers import Sampler
 
 # Of a longer prompt only the last symbols are read. No network of ours remembers a
 # hundredth of that.
@@ -51,6 +56,7 @@ def generate_output(
     typical_p: float | None = CompletionConfig.typical_p,
     repetition_penalty: float | None = CompletionConfig.repetition_penalty,
     no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    beam: int | None = CompletionConfig.beam,
     sampler: Any = CompletionConfig.sampler,
     seed: int | None = None,
     stop: str | None = CompletionConfig.stop,
@@ -78,6 +84,8 @@ def generate_output(
         repetition_penalty: divides a symbol's odds for each symbol beyond 8 of the
             repetition that it would lengthen.
         no_repeat_ngram: no run of so many symbols comes twice.
+        beam: search for the likeliest completion, keeping so many at each symbol,
+            instead of drawing one.
         sampler: in place of these options from ``temperature`` on: a sampler, or a list
             of them in the order of their application; see `textgen.TopP` and others.
         seed: the same seed gives the same text; None means a fresh one.
@@ -99,7 +107,7 @@ def generate_output(
     """
     config = CompletionConfig(
         length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-        typical_p=typical_p, repetition_penalty=repetition_penalty,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
         no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
     )  # fmt: skip
     model = as_model(model)
@@ -135,6 +143,7 @@ def stream_output(
     typical_p: float | None = CompletionConfig.typical_p,
     repetition_penalty: float | None = CompletionConfig.repetition_penalty,
     no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    beam: int | None = CompletionConfig.beam,
     sampler: Any = CompletionConfig.sampler,
     seed: int | None = None,
     stop: str | None = CompletionConfig.stop,
@@ -148,7 +157,7 @@ def stream_output(
     """
     config = CompletionConfig(
         length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
-        typical_p=typical_p, repetition_penalty=repetition_penalty,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
         no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
     )  # fmt: skip
     return stream_completion(as_model(model), prompt, config, seed)
@@ -161,7 +170,10 @@ def stream_completion(
     seed = fresh_seed() if seed is None else check_seed(seed)
     generator = np.random.default_rng(seed)
     prompt_ids = ids_to_read(model, prompt, config.strict)
-    symbols = _symbols(model, prompt_ids, config, generator)
+    if config.is_plain:
+        symbols = _symbols(model, prompt_ids, config, generator)
+    else:
+        symbols = _by_samplers(model, prompt_ids, config, generator)
     return symbols if config.stop is None else _until(symbols, config.stop)
 
 
@@ -250,8 +262,12 @@ def _symbols(
     prompt_ids: np.ndarray,
     config: CompletionConfig,
     rng: np.random.Generator,
+    text: OneText | None = None,
 ) -> Iterator[str]:
-    """Yield the new symbols of one completion, up to its end or its full length."""
+    """Yield the new symbols of one completion, up to its end or its full length.
+
+    They are drawn by the config's options, or as ``text`` does it.
+    """
     symbols, end_id = model.vocabulary.symbols, model.end_id
     decoder = model.decoder()
     current = np.empty(1, np.int64)
@@ -259,19 +275,46 @@ def _symbols(
         current[0] = symbol_id
         decoder.step(current)
     current[0] = prompt_ids[-1]
-    text = None
-    if not config.is_plain:
-        # Imported only now, since the first character shouldn't wait for it.
-        from textgen.generation.samplers import OneText, chain_of
-
-        text = OneText(chain_of(config), prompt_ids)
     for _ in range(config.length):
-        logits = decoder.step(current)
-        drawn = text.draw(logits, rng) if text else sample(logits[0], rng, config)
+        if text is None:
+            drawn = sample(decoder.step(current)[0], rng, config)
+        else:
+            drawn = text.draw(decoder.step(current), rng)
         if drawn == end_id:
             return
         yield symbols[drawn]
         current[0] = drawn
+
+
+def _by_samplers(
+    model: TrainedModel,
+    prompt_ids: np.ndarray,
+    config: CompletionConfig,
+    rng: np.random.Generator,
+) -> Iterator[str]:
+    """Return the new symbols that a config's samplers give, or its search."""
+    # Imported only now, since the first character shouldn't wait for it.
+    from textgen.generation.chains import OneText, parts_of
+
+    samplers, beam = parts_of(config)
+    if beam is None:
+        text = OneText(samplers, prompt_ids)
+        return _symbols(model, prompt_ids, config, rng, text)
+    return _searched(model, prompt_ids, config, samplers, beam)
+
+
+def _searched(
+    model: TrainedModel,
+    prompt_ids: np.ndarray,
+    config: CompletionConfig,
+    samplers: list[Sampler],
+    beam: BeamSearch,
+) -> Iterator[str]:
+    """Yield the symbols of the likeliest completion, all once it is found."""
+    from textgen.generation.beam import search
+
+    best, *_ = search(model, prompt_ids, config, samplers, beam)
+    yield from model.vocabulary.decode(best)
 
 
 def _until(symbols: Iterator[str], stop: str) -> Iterator[str]:
