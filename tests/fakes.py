@@ -40,6 +40,9 @@ class FakeDecoder:
         for slot in slots:
             self.read[slot] = state
 
+    def reorder(self, slots: Sequence[int]) -> None:
+        self.read[: len(slots)] = [self.read[slot] for slot in slots]
+
 
 @dataclass
 class FakeModel:

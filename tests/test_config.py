@@ -29,7 +29,8 @@ FIELDS = [(part, field) for part in PARTS for field in fields(part)]
 WHOLE = [(part, f.name) for part, f in FIELDS if f.type.startswith("int")]
 REAL = [(part, f.name) for part, f in FIELDS if f.type.startswith("float")]
 OPTIONAL = {"stride", "epochs", "steps", "minutes", "patience", "validation", "top_k",
-            "top_p"}  # fmt: skip
+            "top_p", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram",
+            "beam"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("part", "name"), WHOLE + REAL)
@@ -37,6 +38,8 @@ def test_nonsense_is_refused_in_one_line(part, name):
     nonsense = {repr(value)[:9]: value for value in NONSENSE}
     if name in OPTIONAL:
         del nonsense["None"]
+    if name == "temperature":  # which may be several
+        nonsense |= {"[1]": [], "bad": [1, "hot"], "nested": [[1]]}
     if (part, name) in WHOLE:
         nonsense |= {"fraction": 1.5, "numpy": np.float64(3), "array": np.array([3])}
     for value in nonsense.values():
@@ -53,6 +56,8 @@ def test_nonsense_is_refused_in_one_line(part, name):
 )  # fmt: skip
 def test_numpys_numbers_are_taken_and_kept_plain(values, names, kind):
     for (part, name), value in itertools.product(names, values):
+        if (name, value) == ("repetition_penalty", 0.5):
+            continue  # below its bound
         received = getattr(part(**{name: value}), name)
         assert (type(received), received) == (kind, value)
 
@@ -81,6 +86,11 @@ BOUNDS = {  # name: (part, allowed, refused)
     "length": (CompletionConfig, (1, 100_000_000), (0, 10**15)),
     "temperature": (CompletionConfig, (0, 100), (101,)),
     "top_p": (CompletionConfig, (None, 1e-9, 1), (0, 1.5)),
+    "min_p": (CompletionConfig, (None, 1e-9, 1), (0, 1.5)),
+    "typical_p": (CompletionConfig, (None, 1e-9, 1), (0, 1.5)),
+    "repetition_penalty": (CompletionConfig, (None, 1, 1.2), (0.9,)),
+    "no_repeat_ngram": (CompletionConfig, (None, 1), (0,)),
+    "beam": (CompletionConfig, (None, 1, 1024), (0, 1025)),
 }
 
 

@@ -29,6 +29,18 @@ if TYPE_CHECKING:
     from textgen.errors import VocabularyError as VocabularyError
     from textgen.evaluation.judging import evaluate as evaluate
     from textgen.generation.batch import generate_many as generate_many
+    from textgen.generation.beam import BeamSearch as BeamSearch
+    from textgen.generation.samplers import Greedy as Greedy
+    from textgen.generation.samplers import MinP as MinP
+    from textgen.generation.samplers import NoRepeatNgram as NoRepeatNgram
+    from textgen.generation.samplers import RepetitionPenalty as RepetitionPenalty
+    from textgen.generation.samplers import Sampler as Sampler
+    from textgen.generation.samplers import Temperature as Temperature
+    from textgen.generation.samplers import TemperatureSchedule as TemperatureSchedule
+    from textgen.generation.samplers import Texts as Texts
+    from textgen.generation.samplers import TopK as TopK
+    from textgen.generation.samplers import TopP as TopP
+    from textgen.generation.samplers import TypicalP as TypicalP
     from textgen.generation.streaming import (
         UnknownSymbolsWarning as UnknownSymbolsWarning,
     )
@@ -53,6 +65,11 @@ _MODULES = {
     ],
     "textgen.evaluation.judging": ["evaluate"],
     "textgen.generation.batch": ["generate_many"],
+    "textgen.generation.beam": ["BeamSearch"],
+    "textgen.generation.samplers": [
+        *("Greedy", "MinP", "NoRepeatNgram", "RepetitionPenalty", "Sampler"),
+        *("Temperature", "TemperatureSchedule", "Texts", "TopK", "TopP", "TypicalP"),
+    ],
     "textgen.generation.streaming": [
         *("UnknownSymbolsWarning", "generate_output", "stream_output"),
     ],

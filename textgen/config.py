@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -28,15 +28,22 @@ DEFAULT_CORPUS = "sonnets"
 LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
 CHOOSING = ("patience", "keep_best", "validation")  # all of one validation part
 MAX_SEED = 2**32 - 1
+DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+SEARCHING = ("repetition_penalty", "no_repeat_ngram", "beam")
+MAX_CONSTRAINED = 10_000  # characters of a text that must fit something
 MOST_MINUTES = 10_000_000
 USUAL_VALIDATION = 0.1  # of the training part, where something is chosen by it
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field may hold, for a number as in `check_number`, and the help on it."""
+    """What a field may hold, for a number as in `check_number`, and the help on it.
+
+    With ``many`` it may also be a tuple of such values.
+    """
 
     help: str
+    many: bool = False
     lowest: float = 0
     highest: float = math.inf
     above: bool = False
@@ -70,14 +77,22 @@ class Settings:
     """Base of the dataclasses below: their fields are checked when one is made."""
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if isinstance(value, np.generic):  # JSON needs Python's own numbers
-                value = value.item()
+        for each in options_of(type(self)):
+            setting, value = each.metadata["setting"], getattr(self, each.name)
+            is_many = setting.many and isinstance(value, list | tuple) and len(value)
+            if is_many or isinstance(value, np.generic):
+                # JSON needs Python's own numbers.
+                value = tuple(value) if is_many else value.item()
                 object.__setattr__(self, each.name, value)
-            kind, _, optional = str(each.type).partition(" | ")
-            if value is not None or not optional:
-                each.metadata["setting"].check(each.name, value, kind)
+            kind, _, others = str(each.type).partition(" | ")
+            if value is not None or others != "None":
+                for one in value if is_many else [value]:
+                    setting.check(each.name, one, kind)
+
+
+def options_of(settings: type[Settings]) -> list[dataclasses.Field[Any]]:
+    """Return the fields that are options of a command: those with a `Setting`."""
+    return [each for each in fields(settings) if "setting" in each.metadata]
 
 
 # fmt: off
@@ -162,14 +177,93 @@ class CompletionConfig(Settings):
 
     length: int = _setting(400, "new characters, exactly; fewer only at `stop`, or "
         "where a line ends, or one of several documents", lowest=1, highest=100_000_000)
-    temperature: float = _setting(0.7, "logits are divided by it: lower is safer, 0 "
-        "always takes the likeliest character", highest=100)
+    temperature: float | Sequence[float] = _setting(0.7, "logits are divided by it: "
+        "lower is safer, 0 always takes the likeliest character; several, 0.4,0.8, "
+        "take turns", highest=100, many=True)
     top_k: int | None = _setting(None, "draw among so many likeliest characters only",
         lowest=1, highest=2**31)
     top_p: float | None = _setting(None, "draw among the likeliest characters only "
         "that together reach this probability", highest=1, above=True)
+    min_p: float | None = _setting(None, "leave out characters less probable than this "
+        "share of the likeliest one", highest=1, above=True)
+    typical_p: float | None = _setting(None, "draw among the characters only that are "
+        "nearest to the expected surprisal and reach this probability",
+        highest=1, above=True)
+    repetition_penalty: float | None = _setting(None, "divide a character's odds by it "
+        "for each character beyond 8 of the repetition that it would lengthen",
+        lowest=1, highest=1e6)
+    no_repeat_ngram: int | None = _setting(None, "no run of so many characters comes "
+        "twice", lowest=1, highest=2**31)
+    beam: int | None = _setting(None, "search for the likeliest text, keeping so many "
+        "at each character, instead of drawing one", lowest=1, highest=1024)
     stop: str | None = _setting(None, "end before this text, if it comes")
     strict: bool = _setting(False, "refuse characters that are new to the model")
+    # In Python only, and in place of the options of drawing: what turns logits into
+    # logits, one after the other; see `textgen.generation.samplers`.
+    sampler: tuple[Any, ...] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sampler is not None:
+            is_one = not isinstance(self.sampler, list | tuple)
+            chain = (self.sampler,) if is_one else tuple(self.sampler)
+            object.__setattr__(self, "sampler", chain)
+            self._refuse_beside("sampler", *DRAWING, *SEARCHING)
+        if self.beam is not None:
+            self._refuse_beside("beam", *DRAWING)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether one temperature, `top_k` and `top_p` are all that shapes a draw."""
+        others = (self.sampler, self.min_p, self.typical_p, self.beam,
+            self.repetition_penalty, self.no_repeat_ngram)
+        return all(each is None for each in others) and not isinstance(
+            self.temperature, tuple)
+
+    def _refuse_beside(self, name: str, *others: str) -> None:
+        """Raise `OptionError` if any of the others isn't at its default."""
+        for other in others:
+            if getattr(self, other) != getattr(CompletionConfig, other):
+                problem = f"`{name}` takes the place of `{other}`"
+                raise OptionError(problem, "give one of the two")
+
+
+@dataclass(frozen=True)
+class ConstraintConfig(Settings):
+    """What a text must be like, with its prompt if it is a line."""
+
+    starts_with: str | None = _setting(None, "what it begins with; a `prompt` is read "
+        "before that, and of a line both must agree")
+    ends_with: str | None = _setting(None, "what it ends with")
+    contains: str | None = _setting(None, "what stands in it")
+    matching: str | None = _setting(None, "a regular expression for the whole of it")
+    min_length: int | None = _setting(None, "characters of a line at the least",
+        lowest=1, highest=MAX_CONSTRAINED)
+    max_length: int | None = _setting(None, "and at the most",
+        lowest=1, highest=MAX_CONSTRAINED)
+    novel: bool = _setting(False, "leave out lines that the model's own text has, and "
+        "texts with 40 characters running from it")
+    distinct: bool = _setting(False, "leave out repetitions, as of lines always")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.min_length or 0) > (self.max_length or MAX_CONSTRAINED):
+            raise OptionError(
+                f"`min_length` must be at most `max_length`, {self.max_length}, but "
+                f"was {self.min_length}"
+            )
+
+    @property
+    def chooses(self) -> bool:
+        """Whether some texts are left out once they are drawn."""
+        return self.novel or self.distinct
+
+    @property
+    def told(self) -> str:
+        """What must fit, as an error names it; "" if nothing must."""
+        return " and ".join(
+            f"`{name}` {shown(value)}" for name, value in vars(self).items()
+            if value is not None and not isinstance(value, bool))
 # fmt: on
 
 

@@ -35,7 +35,8 @@ def test_python_m_textgen_is_the_same(start):
     ("name", "options", "most_lines"),
     [
         ("generate", "model corpus prompt length temperature top-k top-p seed count "
-         "stop strict jsonl vocabulary-from", 48),
+         "stop strict jsonl vocabulary-from min-p typical-p repetition-penalty "
+         "no-repeat-ngram beam", 80),
         ("train", "corpus kind output preset init-from resume layers units embedding "
          "dropout input-dropout window stride targets batch-size learning-rate epochs "
          "steps minutes precision held-out seed", 80),

@@ -13,6 +13,7 @@ from fakes import whimsical_model
 
 from textgen.cli.printing import Printer
 from textgen.config import CompletionConfig
+from textgen.generation.batch import generate_many
 from textgen.generation.streaming import generate_output
 
 ENDLESS = ("--prompt", "x", "--length", 100_000_000, "--seed", 1)
@@ -55,6 +56,32 @@ def test_it_says_what_the_library_says(complete, prose_model):
     result = complete("--prompt", "a b", "--stop=q", *flags)
     expected = generate_output(prose_model, "a b", stop="q", **options)
     assert result.out == expected + "\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"min_p": 0.1, "typical_p": 0.9}, {"temperature": (0.4, 0.8, 1)}, {"beam": 3},
+     {"repetition_penalty": 1.5, "no_repeat_ngram": 4, "temperature": 0.1}],
+)  # fmt: skip
+def test_samplers_of_the_command_are_those_of_the_library(
+    complete, prose_model, options
+):
+    flags = []
+    for keyword, value in options.items():
+        values = value if isinstance(value, tuple) else [value]
+        flags += [f"--{keyword.replace('_', '-')}", ",".join(map(str, values))]
+    result = complete("--prompt", "a b", "--seed=4", "--length=60", *flags)
+    expected = generate_output(prose_model, "a b", seed=4, length=60, **options)
+    assert result.out == expected + "\n"
+
+
+def test_a_search_gives_a_count_of_the_likeliest(complete, names_model):
+    options = {"length": 8, "beam": 30}
+    flags = ("--length", 8, "--beam", 30, "--count", 12)
+    names = generate_many(names_model, 12, **options)
+    result = complete(*flags, model=names_model)
+    assert result.out.splitlines() == [name.text for name in names]
+    assert len(set(names)) == 12
 
 
 @pytest.mark.parametrize(("end", "parted"), [("\n", "\n"), ("\0", "\n\n")])
@@ -172,3 +199,43 @@ def test_ctrl_c_is_status_130(start, prose_model):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert err.splitlines()[-1] == b"interrupted"
+
+
+# What has to fit
+
+
+def test_what_it_has_to_be_like_is_said_as_the_library_says_it(complete, names_model):
+    wish = {"ends_with": "us", "min_length": 5, "max_length": 9}
+    flags = [f"--{k.replace('_', '-')}={v}" for k, v in wish.items()]
+    result = complete("--count", 6, "--seed", 1, *flags, model=names_model)
+    made = generate_many(names_model, 6, seed=1, **wish)
+    assert result.out.splitlines() == [name.text for name in made]
+    assert all(re.fullmatch(".{3,7}us", name) for name in result.out.split())
+    options = ("--prompt", "ty", "--seed", 3, "--ends-with", "x")
+    (line,) = complete(*options, model=names_model).out.splitlines()
+    assert re.fullmatch("ty.*x", line)
+    lines = complete(*options[2:], model=names_model, text=b"ty\nab\n").out
+    assert lines.splitlines()[0] == line
+
+
+def test_so_many_that_do_not_come_are_said_with_what_they_should_be(
+    complete, names_model
+):
+    wish = ("--matching", "(tri|bi)don")
+    result = complete("--count", 5, *wish, "--seed", 1, model=names_model)
+    assert sorted(result.out.split()) == ["bidon", "tridon"]
+    assert "5 different lines with --matching '(tri|bi)don' were wanted" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [(("--count", 3, "--starts-with", "Ab"), "try 'ab'"),
+     (("--count", 3, "--matching", "a("), "--matching must be a regular expression"),
+     (("--count", 3, "--max-length", 1, "--contains", "ab"), "nothing that the model"),
+     (("--count", 3, "--min-length", 4, "--max-length", 2), "at most --max-length"),
+     (("--prompt", "b", "--starts-with", "a"), "--prompt 'b' fits --starts-with 'a'"),
+     (("--prompt", "b", "--novel"), "give a --count"),
+     (("--count", 3, "--novel"), "--novel can't be told")],
+)  # fmt: skip
+def test_what_can_not_be_is_one_line(complete, names_model, options, expected):
+    complete(*options, model=names_model).assert_refused(expected)

@@ -11,11 +11,11 @@ from textgen.data.corpus import load_corpus
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
 from textgen.evaluation.seen import (
-    own_corpus,
     seen_remark,
     unseen_share,
     was_trained_on,
 )
+from textgen.saving.own_text import own_corpus
 from textgen.saving.trained_model import UNKNOWN_TEXT, TrainedText
 
 VERSE = TrainedText("verse", "text", "a" * 64, 0.02, 1e-3, "cosine")

@@ -19,9 +19,10 @@ from textgen.data.rows import AS_IT_IS
 from textgen.errors import CorpusError, OptionError
 from textgen.evaluation.judging import Evaluation, evaluate_corpus
 from textgen.evaluation.nats import bits_per_char, perplexity
-from textgen.evaluation.seen import own_corpus, seen_remark
+from textgen.evaluation.seen import seen_remark
 from textgen.saving.find_model import is_model_name, passed_over
 from textgen.saving.model_file import load_model
+from textgen.saving.own_text import own_corpus
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import Parser, one_line, say, say_warnings, writer

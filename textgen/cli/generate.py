@@ -5,12 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from typing import TypeVar
 
 from textgen.cli.chat import Conversation
 from textgen.cli.options import add_options
 from textgen.cli.printing import Printer
-from textgen.config import DEFAULT_CORPUS, CompletionConfig
+from textgen.config import (
+    DEFAULT_CORPUS,
+    CompletionConfig,
+    ConstraintConfig,
+    Settings,
+    options_of,
+)
 from textgen.errors import OptionError
 from textgen.generation.batch import check_count
 from textgen.generation.streaming import check_seed, fresh_seed
@@ -19,12 +25,15 @@ from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.sandbox import Reader
 from textgen.system.terminal import Parser, say, say_warnings, whole_number
 
+S = TypeVar("S", bound=Settings)
+
 DESCRIPTION = """\
 Complete the beginning of a text with a trained model.
 
   %(prog)s                                asks for beginnings, until Ctrl-D
   %(prog)s --prompt "Shall I compare "    prints the prompt and what follows it
   %(prog)s --corpus dinos --count 20      twenty different names, one a line
+  %(prog)s --corpus dinos --count 9 --ends-with don --novel
   %(prog)s --jsonl < beginnings.txt       completes each line of a file
 
 Results go to standard output and everything else to standard error. On a terminal,
@@ -35,7 +44,7 @@ line explains, 130 after Ctrl-C, 143 after SIGTERM.
 
 def parse_arguments(
     arguments: Sequence[str], prog: str
-) -> tuple[argparse.Namespace, CompletionConfig]:
+) -> tuple[argparse.Namespace, CompletionConfig, ConstraintConfig]:
     """Read the command line, and check all of it before a model is loaded."""
     parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
     # fmt: off
@@ -56,18 +65,26 @@ def parse_arguments(
     add("--jsonl", action="store_true", help="print JSON: prompt, completion, seed")
     # fmt: on
     add_options(parser.add_argument_group("how it is completed"), CompletionConfig)
+    add_options(parser.add_argument_group("what it has to be like"), ConstraintConfig)
     options = parser.parse_args(arguments)
     if options.seed is not None:
         check_seed(options.seed)
     if options.count is not None:
         check_count(options.count)
-    names = [field.name for field in fields(CompletionConfig)]
-    return options, CompletionConfig(**{name: getattr(options, name) for name in names})
+    config, wanted = _read(options, CompletionConfig), _read(options, ConstraintConfig)
+    if wanted.chooses and options.count is None:
+        raise OptionError("`novel` and `distinct` choose among many", "give a `count`")
+    return options, config, wanted
+
+
+def _read(options: argparse.Namespace, part: type[S]) -> S:
+    names = [field.name for field in options_of(part)]
+    return part(**{name: getattr(options, name) for name in names})
 
 
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     """Load a model by ``reader``; print completions, or converse on a terminal."""
-    options, config = parse_arguments(arguments, prog)
+    options, config, wanted = parse_arguments(arguments, prog)
     say_warnings()
     text = options.vocabulary_from
     if options.model is not None:
@@ -78,12 +95,15 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     say(f"model: {str(model.path)!r}{model.remark}{other}")
     has_prompt = options.prompt is not None or options.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not options.jsonl:
+        if wanted.told:
+            problem = f"a conversation can't be held to {wanted.told}"
+            raise OptionError(problem, "give a `prompt` or a `count`")
         Conversation(model, config, options.seed).run()
         return
     seed = fresh_seed() if options.seed is None else options.seed
     if options.seed is None:
         say(f"seed: {seed}")
-    printer = Printer(model, config, options.jsonl)
+    printer = Printer(model, config, options.jsonl, wanted)
     if options.count is not None:
         printer.print_many(options.prompt or "", options.count, seed)
     elif options.prompt is not None:

@@ -6,12 +6,18 @@ import argparse
 import contextlib
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
-from textgen.config import PRESETS, ModelConfig, Settings, TrainingConfig, WindowConfig
+from textgen.config import (
+    PRESETS,
+    ModelConfig,
+    Settings,
+    TrainingConfig,
+    WindowConfig,
+    options_of,
+)
 from textgen.errors import TextgenError, as_command_line, option_name
-from textgen.system.terminal import Parser, number, whole_number
+from textgen.system.terminal import Parser, number, numbers, whole_number
 
 TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (str, "TEXT")}
 
@@ -62,7 +68,7 @@ def add_options(
     With ``presets`` the help shows what each of them sets, and None is read for an
     option that isn't given, since its default is that of the preset that is chosen.
     """
-    for field in fields(settings):
+    for field in options_of(settings):
         setting = field.metadata["setting"]
         default = _of_presets(field.name) if presets else _shown(field.default)
         help_text = as_command_line(setting.help)
@@ -78,6 +84,8 @@ def add_options(
             options["metavar"] = "KIND"
         else:
             options["type"], options["metavar"] = TYPES[kind]
+            if setting.many:
+                options["type"] = numbers
         group.add_argument(f"--{option_name(field.name)}", **options)
 
 

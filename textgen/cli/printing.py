@@ -9,22 +9,29 @@ the replacement character, U+FFFD.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import sys
 from itertools import repeat
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from textgen.config import CompletionConfig
+from textgen.config import CompletionConfig, ConstraintConfig
 from textgen.generation.batch import (
+    ANYTHING,
     Completion,
     complete_many,
     completion_seeds,
+    constraint_of,
     distinct_lines,
+    is_search,
 )
 from textgen.generation.streaming import stream_completion
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import lines_from, say, writer
+
+if TYPE_CHECKING:
+    from textgen.generation.constraints import Constraint
 
 LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -33,15 +40,26 @@ class Printer:
     """Makes completions with one model and one set of options, and prints them."""
 
     def __init__(
-        self, model: TrainedModel, config: CompletionConfig, jsonl: bool
+        self,
+        model: TrainedModel,
+        config: CompletionConfig,
+        jsonl: bool,
+        wanted: ConstraintConfig = ANYTHING,
     ) -> None:
         self._model = model
         self._config = config
         self._jsonl = jsonl
+        self._wanted = wanted
         self._write = writer(sys.stdout)
 
     def print_one(self, prompt: str, seed: int) -> None:
-        """Print a completion; as text, each character as soon as it is made."""
+        """Print a completion; as text, each character as soon as it is made.
+
+        One that has to fit something comes as a whole.
+        """
+        if self._wanted.told:
+            self._print(self._fitting(prompt, seed))
+            return
         characters = stream_completion(self._model, prompt, self._config, seed)
         if self._jsonl:
             self._print(Completion(prompt, "".join(characters), seed))
@@ -50,6 +68,16 @@ class Printer:
         for character in characters:
             self._write(character)
         self._write("\n")
+
+    def _fitting(self, prompt: str, seed: int) -> Completion:
+        fitting = complete_many(
+            self._model, [prompt], [seed], self._config, constraint=self._constraint
+        )
+        return next(fitting)
+
+    @functools.cached_property
+    def _constraint(self) -> Constraint | None:
+        return constraint_of(self._model, self._wanted, self._config)
 
     def print_each_line(self, stream: TextIO, seed: int) -> None:
         """Print a completion of each line as it comes; a blank line follows a text.
@@ -72,21 +100,33 @@ class Printer:
         """
         model, config = self._model, self._config
         separator = "" if self._jsonl or model.makes_lines else "\n"
-        if model.kind == "lines":
-            completions = distinct_lines(model, prompt, count, seed, config)
+        chooses = self._wanted.chooses or is_search(config)
+        if model.kind == "lines" or chooses:
+            completions = distinct_lines(
+                model, prompt, count, seed, config, self._wanted
+            )
         else:
             prompts, seeds = repeat(prompt, count), completion_seeds(seed)
-            completions = complete_many(model, prompts, seeds, config, batch_size=count)
+            completions = complete_many(
+                model, prompts, seeds, config, batch_size=count,
+                constraint=self._constraint,
+            )  # fmt: skip
         found = 0
         for completion in completions:
             self._write(separator if found else "")
             self._print(completion)
             found += 1
         if found < count:
+            what = "different lines" if model.kind == "lines" else "texts"
+            asked = " that are `novel`" if self._wanted.novel else ""
+            if told := self._wanted.told:
+                asked = f"{asked} with {told}"
+            advice = "a higher `temperature` or a shorter `prompt` gives more"
+            if asked:
+                advice = "ask for less, or a higher `temperature`"
             say(
-                f"note: {count:,} different lines were wanted, but no more than "
-                f"{found:,} came; a higher `temperature` or a shorter `prompt` gives "
-                "more"
+                f"note: {count:,} {what}{asked} were wanted, but no more than "
+                f"{found:,} came; {advice}"
             )
 
     def _print(self, completion: Completion) -> None:

@@ -28,12 +28,13 @@ from textgen.data.vocabulary import (
 from textgen.errors import OptionError, checks_keywords, shown
 from textgen.evaluation.nats import bits_per_char, losses, perplexity
 from textgen.evaluation.references import MOST_CHARS, reference_nats
-from textgen.evaluation.seen import own_corpus, unseen_share, was_trained_on
+from textgen.evaluation.seen import unseen_share, was_trained_on
 from textgen.generation.streaming import (
     UnknownSymbolsWarning,
     as_model,
     callers_level,
 )
+from textgen.saving.own_text import own_corpus
 from textgen.saving.trained_model import TrainedModel
 
 PIECE_CHARS = 1 << 18  # of a corpus, made text at once

@@ -2,7 +2,7 @@
 
     generate_many    completes each of a list of prompts, or makes a number of texts
     complete_many    yields the completions as they come; the prompts may be endless
-    distinct_lines   yields different lines (names) from a model of lines
+    distinct_lines   yields different lines (names), or texts that are wanted
 
 Each completion is the one that `generate_output` makes of its prompt and seed.
 """
@@ -13,13 +13,14 @@ import functools
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from textgen.config import CompletionConfig
+from textgen.config import CompletionConfig, ConstraintConfig
 from textgen.errors import OptionError, checks_keywords
 from textgen.generation.batch_decoder import (
     BatchDecoder,
@@ -37,6 +38,9 @@ from textgen.generation.streaming import (
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 
+if TYPE_CHECKING:
+    from textgen.generation.constraints import Constraint
+
 # The most completions that are made together: more would be no faster.
 MAX_BATCH_SIZE = 256
 # A large batch is cut into two halves, each with a thread of its own, since NumPy
@@ -49,7 +53,9 @@ STEPS_AT_ONCE = 16  # of a half: one task for its thread
 TASKS_AHEAD = 4  # of each half that are queued, so that its thread never has to wait
 # After so many draws in a row that gave no new line, no more are looked for.
 FRUITLESS_DRAWS = 2_000
+FRUITLESS_LONG_DRAWS = 200
 MAX_COUNT = 1_000_000
+ANYTHING = ConstraintConfig()
 
 
 @dataclass(frozen=True)
@@ -67,12 +73,26 @@ def generate_many(
     prompts_or_count: Sequence[str] | int,
     *,
     length: int = CompletionConfig.length,
-    temperature: float = CompletionConfig.temperature,
+    temperature: float | Sequence[float] = CompletionConfig.temperature,
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
+    min_p: float | None = CompletionConfig.min_p,
+    typical_p: float | None = CompletionConfig.typical_p,
+    repetition_penalty: float | None = CompletionConfig.repetition_penalty,
+    no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    beam: int | None = CompletionConfig.beam,
+    sampler: Any = CompletionConfig.sampler,
     seed: int | Sequence[int] | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
+    starts_with: str | None = None,
+    ends_with: str | None = None,
+    contains: str | None = None,
+    matching: str | None = None,
+    min_length: int | None = None,
+    max_length: int | None = None,
+    novel: bool = False,
+    distinct: bool = False,
 ) -> list[Completion]:
     """Make many completions together, which is much faster than one by one.
 
@@ -85,22 +105,62 @@ def generate_many(
     `completion_seeds`); or one for each prompt; None means a fresh one. What else there
     is, errors and warnings, too, is as for `generate_output`.
 
+    From ``starts_with`` to ``max_length`` they say what each must be like: a line as a
+    whole, with its prompt; of a longer text what is added. ``matching`` is a regular
+    expression. Of a number of texts, ``novel`` leaves out lines that stand in the
+    model's own text, and texts that share 40 characters running with it, and
+    ``distinct`` leaves out repetitions. They are fewer if so many don't come. What
+    nothing can fit is an `OptionError`.
+
     Returns:
         The completions, in the order of the prompts.
     """
     model = as_model(model)
-    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
+    config = CompletionConfig(
+        length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
+        no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+    )  # fmt: skip
+    wanted = ConstraintConfig(
+        starts_with, ends_with, contains, matching, min_length, max_length,
+        novel, distinct,
+    )  # fmt: skip
     if isinstance(prompts_or_count, str):
         raise OptionError("`prompts_or_count` must be a list or a number, but was text")
     if isinstance(prompts_or_count, Sequence):
         prompts = prompts_or_count
+        if wanted.chooses:
+            problem = "`novel` and `distinct` are for a number of texts"
+            raise OptionError(f"{problem}, but there were prompts", "leave them out")
     else:
         prompts = [""] * check_count(prompts_or_count)
-        if model.kind == "lines":
+        if model.kind == "lines" or wanted.chooses or is_search(config):
             (first,) = _seeds(seed, 1)
-            return list(distinct_lines(model, "", len(prompts), first, config))
+            chosen = distinct_lines(model, "", len(prompts), first, config, wanted)
+            return list(chosen)
     seeds = _seeds(seed, len(prompts))
-    return list(complete_many(model, prompts, seeds, config, batch_size=len(prompts)))
+    constraint = constraint_of(model, wanted, config)
+    size = len(prompts)
+    return list(
+        complete_many(
+            model, prompts, seeds, config, batch_size=size, constraint=constraint
+        )
+    )
+
+
+def constraint_of(
+    model: TrainedModel, wanted: ConstraintConfig, config: CompletionConfig
+) -> Constraint | None:
+    """Return what a model's texts have to fit; None if anything does."""
+    if not wanted.told:
+        return None
+    if is_search(config):
+        raise OptionError(
+            f"a search with `beam` can't go with {wanted.told}", "leave one out"
+        )
+    from textgen.generation.constraints import Constraint
+
+    return Constraint(model, wanted, config)
 
 
 def _seeds(seed: int | Sequence[int] | None, count: int) -> list[int]:
@@ -120,17 +180,22 @@ def complete_many(
     config: CompletionConfig,
     *,
     batch_size: int = MAX_BATCH_SIZE,
+    constraint: Constraint | None = None,
 ) -> Iterator[Completion]:
     """Yield a completion of each prompt in order, each as soon as it is made.
 
     The prompts may be endless, as they are taken when there is room, and so may their
     seeds. A prompt at fault raises what `generate_output` raises, once it is reached.
     So many completions are made together as ``batch_size``, `MAX_BATCH_SIZE` and the
-    model's own limit allow.
+    model's own limit allow. All of them fit the ``constraint``, if there is one.
     """
-    prompt_ids = functools.lru_cache(maxsize=1)(
-        lambda prompt: ids_to_read(model, prompt, config.strict)
-    )
+
+    @functools.lru_cache(maxsize=1)
+    def prompt_ids(prompt: str) -> np.ndarray:
+        if constraint is not None:
+            constraint.check_prompt(prompt)
+        return ids_to_read(model, prompt, config.strict)
+
     requests = (
         Request(index, prompt, prompt_ids(check_prompt(prompt)), check_seed(seed))
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=False))
@@ -138,7 +203,11 @@ def complete_many(
     batch_size = max(1, min(batch_size, MAX_BATCH_SIZE, model.max_batch_size))
     made: dict[int, Completion] = {}
     next_index = 0
-    for request, ids in _complete(model, requests, config, batch_size):
+    if constraint is None:
+        all_ended = _complete(model, requests, config, batch_size)
+    else:
+        all_ended = _complete_fitting(model, requests, config, batch_size, constraint)
+    for request, ids in all_ended:
         text = model.vocabulary.decode(ids)
         made[request.index] = Completion(request.prompt, text, request.seed)
         while next_index in made:
@@ -158,6 +227,10 @@ def _complete(
     batch_size: int,
 ) -> Iterator[Ended]:
     """Yield the requests in the order in which they end, with the ids drawn."""
+    if is_search(config):
+        for request in requests:
+            yield request, _search(model, request.prompt_ids, config)[0]
+        return
     threads = threads_for(batch_size)
     closed = threading.Event()
     prompts = PromptReader(model, closed)
@@ -188,6 +261,22 @@ def _complete(
         closed.set()
         for pool in pools:
             pool.shutdown(cancel_futures=True)
+
+
+def _complete_fitting(
+    model: TrainedModel,
+    requests: Iterator[Request],
+    config: CompletionConfig,
+    batch_size: int,
+    constraint: Constraint,
+) -> Iterator[Ended]:
+    """Yield the requests as `_complete` does, with ids that fit."""
+    from textgen.generation.chains import with_first
+    from textgen.generation.fitting import fitting_lines
+
+    if model.end_id is not None:
+        return fitting_lines(model, requests, config, constraint, batch_size)
+    return _complete(model, requests, with_first(config, constraint), batch_size)
 
 
 def _steps(
@@ -223,27 +312,86 @@ def _split(requests: Iterator[Request], parts: int) -> list[Iterator[Request]]:
 
 
 def distinct_lines(
-    model: TrainedModel, prompt: str, count: int, seed: int, config: CompletionConfig
+    model: TrainedModel,
+    prompt: str,
+    count: int,
+    seed: int,
+    config: CompletionConfig,
+    wanted: ConstraintConfig = ANYTHING,
 ) -> Iterator[Completion]:
-    """Yield ``count`` completions of a prompt that all differ, and no empty line.
+    """Yield ``count`` completions of a prompt that are wanted: of lines, all differ.
 
-    They are fewer if `FRUITLESS_DRAWS` draws in a row give no new one. The draws have
-    the `completion_seeds` of ``seed``.
+    No line is empty. They are fewer if too many draws in a row give no new one:
+    `FRUITLESS_DRAWS` of free lines, and of what takes longer `FRUITLESS_LONG_DRAWS`.
+    The draws have the `completion_seeds` of ``seed``. A beam search gives its likeliest
+    texts instead.
     """
     check_count(count)
+    constraint = constraint_of(model, wanted, config)
+    if is_search(config):
+        if wanted.chooses:
+            problem = "a search with `beam` can't go with `novel` or `distinct`"
+            raise OptionError(problem, "leave one out")
+        ids = ids_to_read(model, check_prompt(prompt), config.strict)
+        texts = [model.vocabulary.decode(e) for e in _search(model, ids, config, count)]
+        lines = [text for text in dict.fromkeys(texts) if prompt + text]
+        yield from (Completion(prompt, text, seed) for text in lines[:count])
+        return
+    is_known = _known_to(model) if wanted.novel else None
     seeds = completion_seeds(seed)
-    draws = complete_many(model, repeat(prompt), seeds, config, batch_size=count)
-    seen, fruitless = {""}, 0
+    draws = complete_many(
+        model, repeat(prompt), seeds, config, batch_size=count, constraint=constraint
+    )
+    is_line = model.kind == "lines"
+    are_distinct = is_line or wanted.distinct
+    is_quick = is_line and constraint is None
+    most = FRUITLESS_DRAWS if is_quick else FRUITLESS_LONG_DRAWS
+    seen, found, fruitless = {""} if is_line else set(), 0, 0
     for completion in draws:
-        line = prompt + completion.text
-        fruitless = fruitless + 1 if line in seen else 0
-        if fruitless == FRUITLESS_DRAWS:
+        text = prompt + completion.text
+        is_old = text in seen and are_distinct
+        fruitless = fruitless + 1 if is_old or (is_known and is_known(text)) else 0
+        if fruitless == most:
             return
         if not fruitless:
-            seen.add(line)
+            seen.add(text)
+            found += 1
             yield completion
-            if len(seen) > count:
+            if found == count:
                 return
+
+
+def _known_to(model: TrainedModel) -> Callable[[str], bool]:
+    from textgen.generation.novel import known_to
+
+    return known_to(model)
+
+
+def is_search(config: CompletionConfig) -> bool:
+    """Tell whether completions are searched for, and not drawn."""
+    if config.is_plain:
+        return False
+    from textgen.generation.chains import parts_of  # only where it is needed
+
+    return parts_of(config)[1] is not None
+
+
+def _search(
+    model: TrainedModel,
+    prompt_ids: np.ndarray,
+    config: CompletionConfig,
+    count: int = 1,
+) -> list[np.ndarray]:
+    """Return the likeliest completions' ids, as many as a beam search keeps."""
+    from textgen.generation.beam import search
+    from textgen.generation.chains import parts_of
+
+    samplers, beam = parts_of(config)
+    assert beam is not None
+    if count > beam.width:
+        problem = f"`count` must be at most `beam`, {beam.width}, but was {count}"
+        raise OptionError(problem, "a search finds no more texts than it keeps")
+    return search(model, prompt_ids, config, samplers, beam)
 
 
 def check_count(count: int) -> int:

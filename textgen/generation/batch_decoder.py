@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from textgen.config import CompletionConfig
 from textgen.generation.sampling import sample_batch
 from textgen.inference.base import State
 from textgen.saving.trained_model import TrainedModel
+
+if TYPE_CHECKING:
+    from textgen.generation.samplers import Sampler
 
 UNIFORMS_AHEAD = 32  # random numbers that are taken from a generator at once
 LONG_PROMPT = 32  # ids; shorter ones are read by all of a batch at once
@@ -80,7 +84,7 @@ class BatchDecoder:
         """Begin with ``batch_size`` free slots, B."""
         self._prompts = prompts
         self._decoder = model.decoder(batch_size)
-        self._config = config
+        self._config, self._is_plain = config, config.is_plain
         self._end_id = model.end_id
         self._stop_ids: np.ndarray | None = None
         if config.stop and all(symbol in model.vocabulary for symbol in config.stop):
@@ -93,6 +97,7 @@ class BatchDecoder:
         self._prompt_lengths = np.zeros(batch_size, np.int64)
         self._read = np.zeros(batch_size, np.int64)  # how many ids have been read
         self._uniforms = np.zeros((batch_size, UNIFORMS_AHEAD))
+        self._samplers: list[Sampler] = []  # of the config, once they are needed
 
     def fill(self, requests: Iterator[Request]) -> bool:
         """Give each free slot a request if there is one; tell if `step` has work."""
@@ -145,7 +150,24 @@ class BatchDecoder:
         for slot in (is_drawing & (columns == 0)).nonzero()[0].tolist():
             self._generators[slot].random(out=self._uniforms[slot])
         uniforms = self._uniforms[self._slots, columns]
-        return sample_batch(logits, uniforms, self._config)
+        if self._is_plain:
+            return sample_batch(logits, uniforms, self._config)
+        return self._draw_by_chain(logits, uniforms, is_drawing.nonzero()[0])
+
+    def _draw_by_chain(
+        self, logits: np.ndarray, uniforms: np.ndarray, rows: np.ndarray
+    ) -> np.ndarray:
+        """Draw by a config's samplers for the slots ``rows``, and leave others 0."""
+        from textgen.generation.chains import draw, parts_of
+        from textgen.generation.samplers import Texts, apply
+
+        self._samplers = self._samplers or parts_of(self._config)[0]
+        own = self._ids[rows], self._prompt_lengths[rows], self._read[rows]
+        drawn = np.zeros(len(logits), np.int64)
+        drawn[rows] = draw(
+            apply(self._samplers, logits[rows], Texts(*own)), uniforms[rows]
+        )
+        return drawn
 
     def _finished(self, slot: int) -> Ended | None:
         """Free a slot if what was drawn last ends its completion, and return that."""

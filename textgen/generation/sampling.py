@@ -22,7 +22,7 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 
-# Sums reach top_p if they are short of it by no more than this share: their rounding
+# Sums reach a share if they are short of it by no more than this share: their rounding
 # must not add a symbol that exact arithmetic would leave out.
 ROUNDING_SHARE = 1e-12
 # Above it, no difference of float32 numbers leaves float64 when divided by it.
@@ -77,7 +77,7 @@ def sample_batch(
 
 def _weights(logits: np.ndarray, config: CompletionConfig) -> np.ndarray:
     """Return unnormalised probabilities (..., V), the largest of a row being 1."""
-    temperature = config.temperature
+    temperature: float = config.temperature  # type: ignore[assignment]  # not several
     if temperature == 0:
         _check_largest(logits.max(axis=-1))
         largest = logits.argmax(axis=-1)[..., None]
@@ -92,7 +92,7 @@ def _weights(logits: np.ndarray, config: CompletionConfig) -> np.ndarray:
             with np.errstate(over="ignore"):  # takes longer than the division
                 weights = _powers(scores, largest, temperature)
     if config.top_k is not None or (config.top_p is not None and config.top_p < 1):
-        _keep_likeliest(weights, config.top_k, config.top_p)
+        keep_likeliest(weights, config.top_k, config.top_p)
     return weights
 
 
@@ -103,20 +103,23 @@ def _powers(scores: np.ndarray, largest: np.ndarray, temperature: float) -> np.n
     return np.exp(scores, out=scores)
 
 
-def _keep_likeliest(
-    weights: np.ndarray, top_k: int | None, top_p: float | None
-) -> None:
+def keep_likeliest(weights: np.ndarray, top_k: int | None, top_p: float | None) -> None:
     """Set the weights (..., V) outside top-k and the nucleus to zero, in place."""
     order = np.argsort(-weights, axis=-1, kind="stable")
     ranked = np.take_along_axis(weights, order, axis=-1)
     if top_k is not None:
         ranked[..., top_k:] = 0
     if top_p is not None and top_p < 1:
-        sums = ranked.cumsum(axis=-1)
-        enough = top_p * (1 - ROUNDING_SHARE) * sums[..., -1:]
-        # A symbol is needed while those before it don't reach the sum: the first is.
-        ranked[..., 1:][sums[..., :-1] >= enough] = 0
+        keep_first(ranked, top_p)
     np.put_along_axis(weights, order, ranked, axis=-1)
+
+
+def keep_first(ranked: np.ndarray, share: float) -> None:
+    """Set all but the first weights (..., V) that reach a share to zero, in place."""
+    sums = ranked.cumsum(axis=-1)
+    enough = share * (1 - ROUNDING_SHARE) * sums[..., -1:]
+    # A symbol is needed while those before it don't reach the sum: the first is.
+    ranked[..., 1:][sums[..., :-1] >= enough] = 0
 
 
 def _check_largest(largest: np.ndarray) -> None:

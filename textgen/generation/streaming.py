@@ -15,8 +15,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -28,6 +28,11 @@ from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.system.terminal import writer
+
+if TYPE_CHECKING:
+    from textgen.generation.beam import BeamSearch
+    from textgen.generation.chains import OneText
+    from textgen.generation.samplers import Sampler
 
 # Of a longer prompt only the last symbols are read. No network of ours remembers a
 # hundredth of that.
@@ -44,9 +49,15 @@ def generate_output(
     prompt: str | None = None,
     *,
     length: int = CompletionConfig.length,
-    temperature: float = CompletionConfig.temperature,
+    temperature: float | Sequence[float] = CompletionConfig.temperature,
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
+    min_p: float | None = CompletionConfig.min_p,
+    typical_p: float | None = CompletionConfig.typical_p,
+    repetition_penalty: float | None = CompletionConfig.repetition_penalty,
+    no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    beam: int | None = CompletionConfig.beam,
+    sampler: Any = CompletionConfig.sampler,
     seed: int | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
@@ -64,8 +75,19 @@ def generate_output(
         length: new characters; fewer only where ``stop`` occurs, or where a line ends
             for a model of lines, or the text for one of several documents.
         temperature: logits are divided by it; 0 means the likeliest symbol always.
+            Several numbers serve in turn, a symbol each.
         top_k: draw among the k likeliest symbols only.
         top_p: draw among the likeliest symbols that together reach this probability.
+        min_p: leave out symbols less probable than this share of the likeliest.
+        typical_p: draw among the symbols of nearest to the expected surprisal only that
+            together reach this probability.
+        repetition_penalty: divides a symbol's odds for each symbol beyond 8 of the
+            repetition that it would lengthen.
+        no_repeat_ngram: no run of so many symbols comes twice.
+        beam: search for the likeliest completion, keeping so many at each symbol,
+            instead of drawing one.
+        sampler: in place of these options from ``temperature`` on: a sampler, or a list
+            of them in the order of their application; see `textgen.TopP` and others.
         seed: the same seed gives the same text; None means a fresh one.
         stop: the completion ends before the first occurrence of this text in it.
         strict: refuse symbols that the model has never seen, rather than fold or skip
@@ -83,7 +105,11 @@ def generate_output(
     Warns:
         UnknownSymbolsWarning: names the symbols that were folded or skipped.
     """
-    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
+    config = CompletionConfig(
+        length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
+        no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+    )  # fmt: skip
     model = as_model(model)
     if prompt is None:
         stream = stream or sys.stdout
@@ -110,9 +136,15 @@ def stream_output(
     prompt: str,
     *,
     length: int = CompletionConfig.length,
-    temperature: float = CompletionConfig.temperature,
+    temperature: float | Sequence[float] = CompletionConfig.temperature,
     top_k: int | None = CompletionConfig.top_k,
     top_p: float | None = CompletionConfig.top_p,
+    min_p: float | None = CompletionConfig.min_p,
+    typical_p: float | None = CompletionConfig.typical_p,
+    repetition_penalty: float | None = CompletionConfig.repetition_penalty,
+    no_repeat_ngram: int | None = CompletionConfig.no_repeat_ngram,
+    beam: int | None = CompletionConfig.beam,
+    sampler: Any = CompletionConfig.sampler,
     seed: int | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
@@ -123,7 +155,11 @@ def stream_output(
     by the call, not by the first character. Characters that may be the beginning of
     ``stop`` are held back until that is settled.
     """
-    config = CompletionConfig(length, temperature, top_k, top_p, stop, strict)
+    config = CompletionConfig(
+        length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
+        typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
+        no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+    )  # fmt: skip
     return stream_completion(as_model(model), prompt, config, seed)
 
 
@@ -134,7 +170,10 @@ def stream_completion(
     seed = fresh_seed() if seed is None else check_seed(seed)
     generator = np.random.default_rng(seed)
     prompt_ids = ids_to_read(model, prompt, config.strict)
-    symbols = _symbols(model, prompt_ids, config, generator)
+    if config.is_plain:
+        symbols = _symbols(model, prompt_ids, config, generator)
+    else:
+        symbols = _by_samplers(model, prompt_ids, config, generator)
     return symbols if config.stop is None else _until(symbols, config.stop)
 
 
@@ -223,8 +262,12 @@ def _symbols(
     prompt_ids: np.ndarray,
     config: CompletionConfig,
     rng: np.random.Generator,
+    text: OneText | None = None,
 ) -> Iterator[str]:
-    """Yield the new symbols of one completion, up to its end or its full length."""
+    """Yield the new symbols of one completion, up to its end or its full length.
+
+    They are drawn by the config's options, or as ``text`` does it.
+    """
     symbols, end_id = model.vocabulary.symbols, model.end_id
     decoder = model.decoder()
     current = np.empty(1, np.int64)
@@ -233,11 +276,45 @@ def _symbols(
         decoder.step(current)
     current[0] = prompt_ids[-1]
     for _ in range(config.length):
-        drawn = sample(decoder.step(current)[0], rng, config)
+        if text is None:
+            drawn = sample(decoder.step(current)[0], rng, config)
+        else:
+            drawn = text.draw(decoder.step(current), rng)
         if drawn == end_id:
             return
         yield symbols[drawn]
         current[0] = drawn
+
+
+def _by_samplers(
+    model: TrainedModel,
+    prompt_ids: np.ndarray,
+    config: CompletionConfig,
+    rng: np.random.Generator,
+) -> Iterator[str]:
+    """Return the new symbols that a config's samplers give, or its search."""
+    # Imported only now, since the first character shouldn't wait for it.
+    from textgen.generation.chains import OneText, parts_of
+
+    samplers, beam = parts_of(config)
+    if beam is None:
+        text = OneText(samplers, prompt_ids)
+        return _symbols(model, prompt_ids, config, rng, text)
+    return _searched(model, prompt_ids, config, samplers, beam)
+
+
+def _searched(
+    model: TrainedModel,
+    prompt_ids: np.ndarray,
+    config: CompletionConfig,
+    samplers: list[Sampler],
+    beam: BeamSearch,
+) -> Iterator[str]:
+    """Yield the symbols of the likeliest completion, all once it is found."""
+    from textgen.generation.beam import search
+
+    best, *_ = search(model, prompt_ids, config, samplers, beam)
+    yield from model.vocabulary.decode(best)
 
 
 def _until(symbols: Iterator[str], stop: str) -> Iterator[str]:

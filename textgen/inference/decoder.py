@@ -56,6 +56,11 @@ class Decoder:
         for own, saved in zip(self._stack.states(), state, strict=True):
             own[slots] = saved
 
+    def reorder(self, slots: np.ndarray) -> None:
+        """Let the first slots go on from what these slots (N,) have read, N <= B."""
+        for state in self._stack.states():
+            state[: len(slots)] = state[slots]
+
 
 class WindowDecoder:
     """Predicts each symbol from exactly the T symbols before it, from zero state.
@@ -99,6 +104,11 @@ class WindowDecoder:
         for own, saved in zip(self._states(), state[1:], strict=True):
             own[slots] = saved
 
+    def reorder(self, slots: np.ndarray) -> None:
+        """Let the first slots go on from others; see `Decoder.reorder`."""
+        for state in (self._symbols_read, *self._states()):
+            state[: len(slots)] = state[slots]
+
     def _states(self) -> State:
         """Return the states of all windows, (B, T, U) each."""
         shape = (self.batch_size, self._seq_length, -1)
@@ -140,6 +150,11 @@ class WholeWindowDecoder:
     def set_state(self, slots: np.ndarray | list[int], state: State) -> None:
         """Let texts go on from what was read elsewhere; see `Decoder.set_state`."""
         self._lengths[slots], self._ids[slots] = state
+
+    def reorder(self, slots: np.ndarray) -> None:
+        """Let the first slots go on from others; see `Decoder.reorder`."""
+        for state in (self._lengths, self._ids):
+            state[: len(slots)] = state[slots]
 
 
 AnyDecoder = Decoder | WindowDecoder | WholeWindowDecoder

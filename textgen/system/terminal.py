@@ -171,6 +171,14 @@ whole_number = _type_for_argparse(int, "a whole number")
 number = _type_for_argparse(float, "a number")
 
 
+def _numbers(text: str) -> float | tuple[float, ...]:
+    one, *others = [float(part) for part in text.split(",")]
+    return (one, *others) if others else one
+
+
+numbers = _type_for_argparse(_numbers, "a number, or several with commas between")
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and whose description is kept."""
 

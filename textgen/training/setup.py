@@ -20,8 +20,8 @@ from textgen.data.sources import Given
 from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import Windows, make_windows
 from textgen.errors import CheckpointError, OptionError
-from textgen.evaluation.seen import not_found, read_again
 from textgen.saving.model_file import load_trainable
+from textgen.saving.own_text import not_found, read_again
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.checks import check_number
 from textgen.system.files import remove_leftovers

@@ -1,0 +1,125 @@
+"""The samplers of a configuration, one after the other, and what is drawn by them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from textgen.config import DRAWING, SEARCHING, CompletionConfig
+from textgen.errors import OptionError, shown
+from textgen.generation.beam import BeamSearch
+from textgen.generation.samplers import (
+    MinP,
+    NoRepeatNgram,
+    RepetitionPenalty,
+    Sampler,
+    Temperature,
+    TemperatureSchedule,
+    Texts,
+    TopK,
+    TopP,
+    TypicalP,
+    apply,
+)
+from textgen.generation.sampling import sample_batch
+
+Chain = tuple[Sampler | BeamSearch, ...]  # a search only as the last
+
+UNCHANGED = CompletionConfig(temperature=1)
+FIRST_CAPACITY = 64  # ids that a text has room for at first
+
+
+def chain_of(config: CompletionConfig) -> Chain:
+    """Return the samplers that a config stands for, in the order of their application.
+
+    That is the config's own ``sampler``, or what its options say: penalty, n-grams,
+    temperature, top-k, typical-p, top-p, min-p; or penalty, n-grams and the search.
+
+    Raises:
+        OptionError: if ``sampler`` holds something that is none.
+    """
+    if config.sampler is not None:
+        return _checked(config.sampler)
+    chain: list[Sampler] = []
+    if config.repetition_penalty is not None:
+        chain.append(RepetitionPenalty(config.repetition_penalty))
+    if config.no_repeat_ngram is not None:
+        chain.append(NoRepeatNgram(config.no_repeat_ngram))
+    if config.beam is not None:
+        return (*chain, BeamSearch(config.beam))
+    if isinstance(config.temperature, Sequence):
+        chain.append(TemperatureSchedule(config.temperature))
+    else:
+        chain.append(Temperature(config.temperature))
+    if config.top_k is not None:
+        chain.append(TopK(config.top_k))
+    if config.typical_p is not None:
+        chain.append(TypicalP(config.typical_p))
+    if config.top_p is not None:
+        chain.append(TopP(config.top_p))
+    if config.min_p is not None:
+        chain.append(MinP(config.min_p))
+    return tuple(chain)
+
+
+def parts_of(config: CompletionConfig) -> tuple[list[Sampler], BeamSearch | None]:
+    """Return the samplers of a config, and the search if one follows them."""
+    samplers: list[Sampler] = []
+    beam = None
+    for each in chain_of(config):
+        if isinstance(each, BeamSearch):
+            beam = each
+        else:
+            samplers.append(each)
+    return samplers, beam
+
+
+def with_first(config: CompletionConfig, *samplers: Sampler) -> CompletionConfig:
+    """Return a config that applies ``samplers`` before all that it applies already."""
+    options = {name: getattr(CompletionConfig, name) for name in DRAWING + SEARCHING}
+    return replace(config, sampler=(*samplers, *chain_of(config)), **options)
+
+
+def _checked(chain: Chain) -> Chain:
+    for place, each in enumerate(chain, 1):
+        is_search = isinstance(each, BeamSearch)
+        if is_search and place < len(chain):
+            problem = "`sampler` may have a BeamSearch only as the last of its list"
+            raise OptionError(problem, f"but {shown(chain[place])} follows it")
+        if isinstance(each, type) or not (callable(each) or is_search):
+            expected = "a sampler or a list of them, such as [TopP(0.9)]"
+            raise OptionError(f"`sampler` must be {expected}, but was {shown(each)}")
+    return chain
+
+
+def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """Draw an id (B,) from the softmax of each row of logits (B, V) float64.
+
+    ``uniforms`` (B,) are the rows' own random numbers, uniform in [0, 1).
+    """
+    return sample_batch(logits, uniforms, UNCHANGED)
+
+
+class OneText:
+    """A single text, whose ids are drawn by a chain of samplers."""
+
+    def __init__(self, chain: Sequence[Sampler], prompt_ids: np.ndarray) -> None:
+        """Begin with what the model reads first, (N,)."""
+        self._chain = chain
+        self._ids = np.zeros((1, len(prompt_ids) + FIRST_CAPACITY), prompt_ids.dtype)
+        self._ids[0, : len(prompt_ids)] = prompt_ids
+        self._prompt_lengths = np.array([len(prompt_ids)])
+        self._lengths = self._prompt_lengths.copy()
+
+    def draw(self, logits: np.ndarray, rng: np.random.Generator) -> int:
+        """Draw the next id by logits (1, V) and one number of ``rng``, and add it."""
+        texts = Texts(self._ids, self._prompt_lengths, self._lengths)
+        drawn = draw(apply(self._chain, logits, texts), rng.random(1))
+        length = int(self._lengths[0])
+        if length == self._ids.shape[1]:
+            self._ids = np.concatenate([self._ids, np.zeros_like(self._ids)], axis=1)
+        self._ids[0, length] = drawn[0]
+        self._lengths[0] += 1
+        return int(drawn[0])
