@@ -25,6 +25,7 @@ from textgen.errors import OptionError
 from textgen.generation.batch import completion_seeds, generate_many
 from textgen.generation.continuations import continuations
 from textgen.generation.streaming import generate_output
+from textgen.saving.find_model import pretrained
 from textgen.saving.model_file import load_model
 
 pty = pytest.importorskip("pty")
@@ -269,6 +270,18 @@ def test_a_number_takes_what_is_offered_and_undo_takes_it_back(talk):
     assert "expected a number of 1 to 3, but received '9'" in shown.err
     assert "there is nothing to take back" in shown.err
     assert shown.out == f"ab{first[2].text}\n\n"
+
+
+def test_the_offers_in_the_manual_are_what_is_shown(talk):
+    guide = (SCRIPT.parent / "docs/guide.md").read_text()
+    (expected,) = re.findall(
+        r"(?s)```console\n(Shall I compare\n  1 .*?)1-5 takes", guide
+    )
+    shown = talk(
+        load_model(pretrained("sonnets")), "/pick 5", "Shall I compare", seed=3
+    )
+    received = shown.err[shown.err.index("Shall") : shown.err.index("(picking")]
+    assert re.sub(" +\n", "\n", received) == expected
 
 
 def test_enter_draws_and_words_are_added_as_they_are(talk):

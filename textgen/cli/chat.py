@@ -12,7 +12,6 @@ import contextlib
 import os
 import sys
 import warnings
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from textgen.cli.settings import (
     Drawing,
     help_on_settings,
     read_setting,
+    read_value,
     written,
 )
 from textgen.cli.text_so_far import SavedTexts, Text
@@ -60,18 +60,19 @@ with contextlib.suppress(ImportError):
 
 HELP = """\
 What you write or paste is the beginning of a text, and the model goes on from it.
-/more              go on from where the last completion stopped; for a model of
-                   lines, another completion of the same beginning
-/more 2            go on from the second of several completions (see /count)
-/pick 5            show five ways to go on, of a few words each: a number takes one,
-                   Enter draws another, and what you write is added as it is; /pick
-                   again shows others; /pick none or Ctrl-D ends it
-/undo              take back the last completion, pick or words
-/save FILE         save the text, beside others saved there in this conversation
-/model NAME        change to another model, a name or file; of another program's:
-                   /model FILE --vocabulary-from TEXT
-/quit, /exit, /q   leave, as Ctrl-D does; Ctrl-C stops a completion
-Write // for a beginning with a slash. Settings; without a value one is shown:"""
+/more                  go on from where the last completion stopped; for a model
+                       of lines, another completion of the same beginning
+/more 2                go on from the second of several completions (see /count)
+/pick 5                show five ways to go on, of a few words each: a number
+                       takes one, Enter draws another, and what you write is
+                       added; /pick again shows others, /pick none ends it
+/undo                  take back the last completion, pick or words
+/save FILE             save the text, with others saved there in this talk
+/model NAME            change to another model, a name or a file; of another
+                       program's: /model FILE --vocabulary-from TEXT
+/quit, /exit, /q       leave, as Ctrl-D does; Ctrl-C stops a completion
+Write // for a beginning with a slash. These are settings; without a value one is
+shown, and none unsets one that has no default:"""
 
 LEAVING = ("quit", "exit", "q")
 COMMANDS = (
@@ -161,7 +162,7 @@ class Conversation:
         print(f"{HELP}\n{help_on_settings()}", file=sys.stderr, flush=True)
 
     def _set(self, name: str, value: str) -> None:
-        changed = {SETTINGS[name].name: read_setting(name, value)}
+        changed = {SETTINGS[name].dest: read_setting(name, value)}
         if changed.keys() <= {each.name for each in fields(Drawing)}:
             self._drawing = replace(self._drawing, **changed)
         else:
@@ -172,7 +173,7 @@ class Conversation:
             last = f"; the last was {self._last_seed}" if self._text else ""
             return f"fresh each time{last}"
         holder = self._drawing if hasattr(self._drawing, name) else self._config
-        return written(getattr(holder, SETTINGS[name].name))
+        return written(getattr(holder, SETTINGS[name].dest))
 
     def _change_model(self, value: str) -> None:
         if value:
@@ -200,7 +201,7 @@ class Conversation:
     def _go_on(self, value: str) -> None:
         self._check_text()
         if value:
-            self._text.take(_whole_number("more", value))
+            self._text.take(read_value("more", whole_number, value))
         if self._text.has_ended:  # another completion of the same line
             self._text.restart()
             self._is_shown = False
@@ -280,7 +281,9 @@ class Conversation:
             return self._stop_picking()
         from textgen.cli.picking import USUAL_COUNT, Picker  # imports more than others
 
-        self._picker = Picker(_whole_number("pick", value) if value else USUAL_COUNT)
+        self._picker = Picker(
+            read_value("pick", whole_number, value) if value else USUAL_COUNT
+        )
         if not self._open_picker():
             say("(what you write is the beginning)")
         return None
@@ -336,13 +339,6 @@ def _unknown_symbols_told() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownSymbolsWarning)
         yield
-
-
-def _whole_number(keyword: str, text: str) -> int:
-    try:
-        return whole_number(text)
-    except ArgumentTypeError as error:
-        raise OptionError(f"`{keyword}` {error}") from None
 
 
 def _command_in(line: str) -> tuple[str | None, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
@@ -13,11 +13,7 @@ from textgen.config import PRESETS, ModelConfig, Settings, TrainingConfig, Windo
 from textgen.errors import TextgenError, as_command_line, option_name
 from textgen.system.terminal import Parser, number, whole_number
 
-TYPES: dict[str, tuple[Callable[[str], Any], str]] = {
-    "int": (whole_number, "N"),
-    "float": (number, "X"),
-    "str": (str, "TEXT"),
-}
+TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (str, "TEXT")}
 
 
 def add_model(parser: Parser) -> None:

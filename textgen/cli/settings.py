@@ -1,17 +1,18 @@
 """The settings of a conversation: /NAME shows one and /NAME VALUE changes it.
 
-There is one for each option of `CompletionConfig`, and those of `Drawing`.
+There is one for each option of `CompletionConfig`, read as on the command line, and
+those of `Drawing`.
 """
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
-from dataclasses import Field, dataclass, field, fields
+import argparse
+from dataclasses import dataclass, field
 from typing import Any
 
-from textgen.cli.options import TYPES
+from textgen.cli.options import add_options
 from textgen.config import MAX_SEED, CompletionConfig, Setting, Settings
-from textgen.errors import OptionError, as_command_line, option_name, shown
+from textgen.errors import OptionError, shown
 from textgen.generation.batch import MAX_COUNT
 
 SWITCHES = {"on": True, "off": False}
@@ -30,36 +31,45 @@ class Drawing(Settings):
 # fmt: on
 
 
-SETTINGS: dict[str, Field[Any]] = {
-    option_name(each.name): each
-    for each in (*fields(CompletionConfig), *fields(Drawing))
-    if "setting" in each.metadata
-}
+def _options() -> dict[str, argparse.Action]:
+    parser = argparse.ArgumentParser(add_help=False)
+    for part in (CompletionConfig, Drawing):
+        add_options(parser, part)
+    return {option.option_strings[0][2:]: option for option in parser._actions}
+
+
+SETTINGS = _options()  # by their names
 
 
 def read_setting(name: str, text: str) -> Any:
     """Return the value of a setting that is written as ``text``."""
-    setting = SETTINGS[name]
-    kind, _, is_optional = str(setting.type).partition(" | ")
-    if is_optional and text == "none":
+    option = SETTINGS[name]
+    if text == "none" and option.default is None:
         return None
-    if kind == "bool":
+    if option.type is None:
         if text not in SWITCHES:
-            received = f"must be on or off, but was {shown(text)}"
-            raise OptionError(f"`{setting.name}` {received}")
+            problem = f"must be on or off, but was {shown(text)}"
+            raise OptionError(f"`{option.dest}` {problem}")
         return SWITCHES[text]
-    if kind == "str":
+    if option.type is str:
         return text.replace("\\n", "\n")
+    return read_value(option.dest, option.type, text)
+
+
+def read_value(keyword: str, read: Any, text: str) -> Any:
+    """Return what one of the command line's types makes of a text."""
     try:
-        return TYPES[kind][0](text)
-    except ArgumentTypeError as error:
-        raise OptionError(f"`{setting.name}` {error}") from None
+        return read(text)
+    except argparse.ArgumentTypeError as error:
+        raise OptionError(f"`{keyword}` {error}") from None
 
 
 def written(value: Any) -> str:
     """Write a setting's value as a user would."""
     if value is None or isinstance(value, bool):
         return {None: "none", True: "on", False: "off"}[value]
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
     return shown(value) if isinstance(value, str) else str(value)
 
 
@@ -68,11 +78,8 @@ def help_on_settings() -> str:
     from textwrap import fill  # only now: a command's start shouldn't wait for it
 
     lines = []
-    for name, each in SETTINGS.items():
-        kind, _, is_optional = str(each.type).partition(" | ")
-        value = "on" if kind == "bool" else TYPES[kind][1]
-        first = f"/{name} {value}".ljust(HELP_COLUMN)
-        text = each.metadata["setting"].help + ("; or none" if is_optional else "")
-        text = first + as_command_line(text, prefix="/")
+    for name, option in SETTINGS.items():
+        first = f"/{name} {option.metavar or 'on'}".ljust(HELP_COLUMN)
+        text = first + str(option.help).replace("--", "/")
         lines.append(fill(text, HELP_WIDTH, subsequent_indent=" " * HELP_COLUMN))
     return "\n".join(lines)
