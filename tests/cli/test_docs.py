@@ -27,6 +27,7 @@ DOCUMENTS = {
     for path in ROOT.glob(pattern)
 }
 README, GUIDE = DOCUMENTS["README.md"], DOCUMENTS["docs/guide.md"]
+RESULTS = DOCUMENTS["docs/results.md"]
 EVERYTHING = "\n".join(DOCUMENTS.values())
 SHORT = ["--steps", "2", "--units", "8"]
 LENGTHS = ("--steps", "--epochs", "--minutes")
@@ -37,9 +38,16 @@ def blocks(language: str, text: str) -> list[str]:
 
 
 def commands(beginning: str) -> list[str]:
-    """The commands that README and guide show, each once."""
+    """The commands that README, guide and the table of abilities show, each once."""
     lines = "\n".join(blocks("sh", README + GUIDE)).splitlines()
+    lines += [cell.split("`")[1] for cell in abilities() if "`" in cell]
     return list(dict.fromkeys(x for x in lines if x.startswith(beginning)))
+
+
+def abilities() -> list[str]:
+    """The last column of the table that compares what programs do."""
+    _, table = RESULTS.split("\n## What it does, beside others\n")
+    return re.findall(r"(?m)^\| (?:.* \| ){5}(.*) \|$", table)[2:]
 
 
 def run(arguments: list[str], folder: Path, text: str | None = None):
@@ -96,6 +104,12 @@ def test_the_readme_is_one_page_with_two_commands_for_set_up():
     set_up, tested = re.findall("(?m)^python3 -m venv.*$", sh)
     assert "train.py" in set_up
     assert "pytest" in tested
+
+
+def test_each_ability_has_a_command_or_is_missing():
+    assert len(abilities()) > 25
+    for cell in abilities():
+        assert re.match(r"`(python|textgen) |–", cell)
 
 
 @pytest.mark.slow

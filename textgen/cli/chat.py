@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from textgen.cli.printing import several, too_few
@@ -163,7 +163,7 @@ class Conversation:
 
     def _set(self, name: str, value: str) -> None:
         changed = {SETTINGS[name].dest: read_setting(name, value)}
-        if changed.keys() <= {each.name for each in fields(Drawing)}:
+        if hasattr(self._drawing, name):
             self._drawing = replace(self._drawing, **changed)
         else:
             self._config = replace(self._config, **changed)
@@ -183,8 +183,9 @@ class Conversation:
             self._is_known = False
             if self._picker:
                 self._pick(str(self._picker.count))
-            self._tell_unknown(str(self._text))
         say(f"model: {str(self._model.path)!r}{self._model.remark}")
+        if value:
+            self._tell_unknown(str(self._text))
 
     # The text
 
