@@ -35,6 +35,7 @@ termios = pytest.importorskip("termios")
 SCRIPT = Path(__file__).parents[2] / "generate.py"
 QUESTION = "(/help for more): "
 CTRL_C, CTRL_D = "\x03", "\x04"
+MARK_PASTES = "\x1b[?2004h"
 READLINE_MODES = re.compile(r"\x1b\[\?2004[hl]\r?")
 
 
@@ -66,6 +67,7 @@ class Terminal:
         )
         os.close(theirs)
         self._unread = ""
+        self.marks_pastes = False  # whether it was asked to mark what is pasted
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
 
     def type(self, text: str) -> None:
@@ -79,6 +81,7 @@ class Terminal:
             ready = left > 0 and select.select([self._ours], [], [], left)[0]
             assert ready, f"expected {expected!r}, but saw {self._unread[-500:]!r}"
             self._unread += self._decode(os.read(self._ours, 65_536))
+            self.marks_pastes |= MARK_PASTES in self._unread
             self._unread = READLINE_MODES.sub("", self._unread).replace("\r\n", "\n")
         before, self._unread = self._unread.split(expected, 1)
         return before + expected
@@ -461,6 +464,7 @@ def test_a_pasted_stanza_is_one_beginning(open_terminal, prose_model):
         pytest.skip("libedit takes what is pasted line by line")
     terminal = open_terminal("--model", prose_model, "--length", 3, "--seed", 1)
     terminal.until(QUESTION)
+    assert terminal.marks_pastes
     stanza = "/q leaves\nnot when pasted,\n"
     terminal.type(f"\x1b[200~{stanza}\x1b[201~")
     terminal.type("now\n")  # still the same beginning
