@@ -139,7 +139,7 @@ def test_settings_are_changed_and_shown(talk, prose_model):
     assert told[3:6] == ["top-k is 20", "top-k is none", "top-k is none"]
     for command in chat.COMMANDS[1:]:
         assert re.search(rf"^/(.*, /)?{command}\b", shown.err, re.MULTILINE)
-    assert shown.err.count("\n") < 2 * 24
+    assert shown.err.count("\n") < 80
 
 
 def test_more_goes_on_from_where_it_stopped(talk):
@@ -176,7 +176,7 @@ def test_slashes_seeds_and_unknown_symbols(talk, prose_model):
 
 @pytest.mark.parametrize(
     ("line", "answer"),
-    [("/temperature hot", "/temperature must be a number, but was 'hot'"),
+    [("/temperature hot", "/temperature must be a number"),
      ("/temperature -1", "/temperature must be a number of at least 0"),
      ("/length none", "/length must be a whole number, but was 'none'"),
      ("/top-k 0", "/top-k must be a whole number of at least 1"),

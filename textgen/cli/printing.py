@@ -68,8 +68,7 @@ class Printer:
 
         A model of lines gives distinct ones, one a line, and it is said on standard
         error if there aren't so many. What may hold newlines is separated by an empty
-        line. The
-        completions' seeds are those of `completion_seeds`.
+        line. The completions' seeds are those of `completion_seeds`.
         """
         separator = "" if self._jsonl or self._model.makes_lines else "\n"
         found = 0
