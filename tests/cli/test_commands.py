@@ -34,9 +34,9 @@ def test_python_m_textgen_is_the_same(start):
 @pytest.mark.parametrize(
     ("name", "options", "most_lines"),
     [
-        ("generate", "model corpus prompt length temperature top-k top-p seed count "
-         "stop strict jsonl vocabulary-from min-p typical-p repetition-penalty "
-         "no-repeat-ngram beam", 80),
+        ("generate", "model corpus prompt prompt-file length temperature top-k top-p "
+         "seed count stop strict jsonl vocabulary-from min-p typical-p "
+         "repetition-penalty no-repeat-ngram beam", 80),
         ("train", "corpus kind output preset init-from resume layers units embedding "
          "dropout input-dropout window stride targets batch-size learning-rate epochs "
          "steps minutes precision held-out seed", 80),
@@ -76,6 +76,9 @@ def test_help_shows_defaults_and_what_the_presets_set(run):
         ("generate --model missing.h5", "missing.h5"),
         ("generate --model letters.txt", "letters.txt"),
         ("generate --corpus no-such-corpus", "no-such-corpus"),
+        ("generate --prompt-file none.txt", "'none.txt' can't be read (No such file"),
+        ("generate --prompt-file .", "--prompt-file must be a text file, but '.'"),
+        ("generate --prompt-file a --prompt b", "not allowed with"),
         ("generate --model x.h5 --corpus dinos", "not allowed with"),
         ("train --step 3", "unrecognized arguments: --step: did you mean --steps?"),
         ("train --seq_length 3", "unrecognized arguments: --seq_length (train.py"),

@@ -27,6 +27,7 @@ DOCUMENTS = {
     for path in ROOT.glob(pattern)
 }
 README, GUIDE = DOCUMENTS["README.md"], DOCUMENTS["docs/guide.md"]
+RESULTS = DOCUMENTS["docs/results.md"]
 EVERYTHING = "\n".join(DOCUMENTS.values())
 SHORT = ["--steps", "2", "--units", "8"]
 LENGTHS = ("--steps", "--epochs", "--minutes")
@@ -37,9 +38,16 @@ def blocks(language: str, text: str) -> list[str]:
 
 
 def commands(beginning: str) -> list[str]:
-    """The commands that README and guide show, each once."""
+    """The commands that README, guide and the table of abilities show, each once."""
     lines = "\n".join(blocks("sh", README + GUIDE)).splitlines()
+    lines += [cell.split("`")[1] for cell in abilities() if "`" in cell]
     return list(dict.fromkeys(x for x in lines if x.startswith(beginning)))
+
+
+def abilities() -> list[str]:
+    """The last column of the table that compares what programs do."""
+    _, table = RESULTS.split("\n## What it does, beside others\n")
+    return re.findall(r"(?m)^\| (?:.* \| ){5}(.*) \|$", table)[2:]
 
 
 def run(arguments: list[str], folder: Path, text: str | None = None):
@@ -70,6 +78,7 @@ def workplace(tmp_path):
     (tmp_path / "letters.txt.gz").write_bytes(gzip.compress(story.encode()))
     (tmp_path / "messages.csv").write_text("id,text\n1,hello\n2,goodbye\n" * 40)
     (tmp_path / "beginnings.txt").write_text("Shall I compare\nO, how\n")
+    (tmp_path / "stanza.txt").write_text("Shall I compare thee\nTo a summer's day\n")
     theirs = keras_2_lstm(38, (16, 16), window=40)
     theirs.config, theirs.version = mapped(theirs.config["config"]), "2.15.0"
     write_archive(tmp_path / "theirs.keras", theirs)
@@ -97,6 +106,12 @@ def test_the_readme_is_one_page_with_two_commands_for_set_up():
     assert "pytest" in tested
 
 
+def test_each_ability_has_a_command_or_is_missing():
+    assert len(abilities()) > 25
+    for cell in abilities():
+        assert re.match(r"`(python|textgen) |–", cell)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands("python train.py"))
 def test_training_commands(command, workplace):
@@ -114,7 +129,7 @@ def test_completing_commands(command, workplace):
     assert result.returncode == 0, result.stderr
     if "--prompt" in words and "--count" not in words:
         assert result.stdout.startswith(words[words.index("--prompt") + 1])
-    if file or "--prompt" in words or "--count" in words:
+    if file or any(word.startswith(("--prompt", "--count")) for word in words):
         assert result.stdout.strip()
 
 

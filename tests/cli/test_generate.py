@@ -132,6 +132,28 @@ def test_each_line_of_standard_input_is_a_prompt(complete):
     assert complete(*options, text=b"").out == ""
 
 
+@pytest.mark.parametrize(
+    ("data", "prompt"),
+    [(b"one\ntwo", "one\ntwo"), (b"one\n\n", "one\n"), (b"", ""),
+     (b"\xef\xbb\xbfone\r\ntwo\r\n", "one\ntwo"), (b"\xffo", "\udcffo")],
+)  # fmt: skip
+@pytest.mark.parametrize("place", ["prompt.txt", "-"])
+def test_a_file_is_one_prompt(complete, tmp_path, monkeypatch, data, prompt, place):
+    monkeypatch.chdir(tmp_path)
+    Path("prompt.txt").write_bytes(data)
+    options = ("--length", 5, "--seed", 2)
+    text = data if place == "-" else b"not this"
+    result = complete("--prompt-file", place, *options, text=text)
+    assert result.status == 0
+    assert result.out == complete("--prompt", prompt, *options).out
+
+
+def test_a_prompt_file_may_be_completed_several_times(complete, tmp_path):
+    (tmp_path / "p").write_text("ab\n")
+    options = ("--prompt-file", tmp_path / "p", "--count", 2, "--length", 3)
+    assert re.fullmatch("(?s)ab.{3}\n\nab.{3}\n", complete(*options).out)
+
+
 def test_a_line_is_answered_before_the_next_comes(start, prose_model):
     process = start("generate.py", "--model", prose_model, "--jsonl")
     for prompt in (b"one", b"two"):

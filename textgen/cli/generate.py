@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from textgen.cli.chat import Conversation
@@ -17,7 +18,7 @@ from textgen.config import (
     Settings,
     options_of,
 )
-from textgen.errors import OptionError
+from textgen.errors import OptionError, shown_path
 from textgen.generation.batch import check_count
 from textgen.generation.streaming import check_seed, fresh_seed
 from textgen.saving.find_model import passed_over
@@ -56,9 +57,13 @@ def parse_arguments(
     group.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
         "vocabulary, of another program: the text that it was trained on, or the "
         "symbols that the program saved as .json")
-    add = parser.add_argument_group("what is completed").add_argument
-    add("--prompt", metavar="TEXT", help="the beginning; without it, it is "
+    group = parser.add_argument_group("what is completed")
+    add_one_of = group.add_mutually_exclusive_group().add_argument
+    add_one_of("--prompt", metavar="TEXT", help="the beginning; without it, it is "
         "asked for on a terminal, and elsewhere each line of standard input is one")
+    add_one_of("--prompt-file", metavar="FILE", help="the beginning is what this file "
+        "holds, but for the line break at its end; - is standard input")
+    add = group.add_argument
     add("--count", metavar="N", type=whole_number, help="so many completions: of a "
         "model of lines distinct ones, one a line, else parted by empty lines")
     add("--seed", metavar="N", type=whole_number, help="repeats a completion")
@@ -74,12 +79,33 @@ def parse_arguments(
     config, wanted = _read(options, CompletionConfig), _read(options, ConstraintConfig)
     if wanted.chooses and options.count is None:
         raise OptionError("`novel` and `distinct` choose among many", "give a `count`")
+    if options.prompt_file is not None:
+        options.prompt = read_prompt(options.prompt_file)
     return options, config, wanted
 
 
 def _read(options: argparse.Namespace, part: type[S]) -> S:
     names = [field.name for field in options_of(part)]
     return part(**{name: getattr(options, name) for name in names})
+
+
+def read_prompt(file: str) -> str:
+    """Return the text of a file, or of standard input, without its last line break."""
+    try:
+        if file == "-":
+            if sys.stdin is None:
+                raise OptionError("standard input was to be the prompt, but is closed")
+            text = sys.stdin.read()
+        else:
+            text = Path(file).read_bytes().decode("utf-8", "surrogateescape")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        received = f"{shown_path(file)} can't be read ({reason})"
+        raise OptionError(
+            f"`prompt_file` must be a text file, but {received}"
+        ) from None
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    return text.removesuffix("\n")
 
 
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:

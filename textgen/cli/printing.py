@@ -13,6 +13,7 @@ import functools
 import json
 import re
 import sys
+from collections.abc import Iterator
 from itertools import repeat
 from typing import TYPE_CHECKING, TextIO
 
@@ -95,39 +96,19 @@ class Printer:
 
         A model of lines gives distinct ones, one a line, and it is said on standard
         error if there aren't so many. What may hold newlines is separated by an empty
-        line. The
-        completions' seeds are those of `completion_seeds`.
+        line. The completions' seeds are those of `completion_seeds`.
         """
-        model, config = self._model, self._config
-        separator = "" if self._jsonl or model.makes_lines else "\n"
-        chooses = self._wanted.chooses or is_search(config)
-        if model.kind == "lines" or chooses:
-            completions = distinct_lines(
-                model, prompt, count, seed, config, self._wanted
-            )
-        else:
-            prompts, seeds = repeat(prompt, count), completion_seeds(seed)
-            completions = complete_many(
-                model, prompts, seeds, config, batch_size=count,
-                constraint=self._constraint,
-            )  # fmt: skip
+        separator = "" if self._jsonl or self._model.makes_lines else "\n"
         found = 0
+        completions = several(
+            self._model, prompt, count, seed, self._config, self._wanted
+        )
         for completion in completions:
             self._write(separator if found else "")
             self._print(completion)
             found += 1
         if found < count:
-            what = "different lines" if model.kind == "lines" else "texts"
-            asked = " that are `novel`" if self._wanted.novel else ""
-            if told := self._wanted.told:
-                asked = f"{asked} with {told}"
-            advice = "a higher `temperature` or a shorter `prompt` gives more"
-            if asked:
-                advice = "ask for less, or a higher `temperature`"
-            say(
-                f"note: {count:,} {what}{asked} were wanted, but no more than "
-                f"{found:,} came; {advice}"
-            )
+            say(f"note: {too_few(found, count, self._model, self._wanted)}")
 
     def _print(self, completion: Completion) -> None:
         if self._jsonl:
@@ -139,3 +120,38 @@ class Printer:
             self._write(json.dumps(record) + "\n")
         else:
             self._write(f"{completion.prompt}{completion.text}\n")
+
+
+def several(
+    model: TrainedModel,
+    prompt: str,
+    count: int,
+    seed: int,
+    config: CompletionConfig,
+    wanted: ConstraintConfig = ANYTHING,
+) -> Iterator[Completion]:
+    """Yield completions of a prompt, made together: of a model of lines distinct ones.
+
+    Their seeds are those of `completion_seeds`.
+    """
+    if model.kind == "lines" or wanted.chooses or is_search(config):
+        return distinct_lines(model, prompt, count, seed, config, wanted)
+    prompts, seeds = repeat(prompt, count), completion_seeds(seed)
+    constraint = constraint_of(model, wanted, config)
+    return complete_many(
+        model, prompts, seeds, config, batch_size=count, constraint=constraint
+    )
+
+
+def too_few(
+    found: int, count: int, model: TrainedModel, wanted: ConstraintConfig = ANYTHING
+) -> str:
+    """Return what is said when not so many different texts came."""
+    what = "different lines" if model.kind == "lines" else "texts"
+    asked = " that are `novel`" if wanted.novel else ""
+    if told := wanted.told:
+        asked = f"{asked} with {told}"
+    advice = "a higher `temperature` or a shorter `prompt` gives more"
+    if asked:
+        advice = "ask for less, or a higher `temperature`"
+    return f"{count:,} {what}{asked} were wanted, but no more than {found:,} came; {advice}"
