@@ -71,11 +71,14 @@ def test_each_nat_is_a_colour_up_to_five(nats, level):
     assert looking._level(nats) == level
 
 
-def test_without_colours_the_text_is_told_and_how_to_get_them(run):
+def test_without_colours_the_text_is_told_and_how_to_get_them(run, monkeypatch):
     result = run("evaluate", "m.h5", "a.txt", "--surprise")
     assert "\x1b" not in result.out
     assert TEXT.replace("\n", "↵\n") in result.out
     assert "takes no colours here: --html writes a page" in result.err
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert run("evaluate", "m.h5", "a.txt", "--surprise").err == result.err
 
 
 def test_a_long_text_is_read_in_part_and_that_is_said(run, monkeypatch):
@@ -88,6 +91,11 @@ def test_a_long_text_is_read_in_part_and_that_is_said(run, monkeypatch):
     monkeypatch.setattr(looking, "TERMINAL_CHARS", 1)
     out = run("evaluate", "lines.h5", "lines.txt", "--surprise").out
     assert "the first 5 of" in out, "one line at least"
+    Path("new.txt").write_text(TEXT + "☃")
+    monkeypatch.setattr(looking, "TERMINAL_CHARS", 900)
+    result = run("evaluate", "m.h5", "new.txt", "--surprise")
+    assert result.out.startswith("new.txt: 216 characters, "), "but for one unknown"
+    assert "'☃' (skipped): 1 of 217 characters" in result.err
 
 
 def test_what_the_model_never_saw(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,9 @@ from textgen.evaluation.activations import Activations
 from textgen.evaluation.features import features_of
 from textgen.evaluation.pages import SHOWN_CHARS, activations_page, surprise_page
 from textgen.evaluation.surprise import Surprise
+
+with contextlib.suppress(ImportError):  # Windows has none
+    import fcntl
 
 HOSTILE = "</script><script>document.title='x'</script><!-- & \u2028 <b>é</b>\n"
 
@@ -158,8 +162,9 @@ class Browser:
         self._read, to_write = os.pipe()
 
         def take_pipes() -> None:  # the program's own are numbers 3 and 4
-            os.dup2(os.dup(to_read), 3)
-            os.dup2(os.dup(to_write), 4)
+            ours = [fcntl.fcntl(x, fcntl.F_DUPFD, 10) for x in (to_read, to_write)]
+            for number, end in enumerate(ours, 3):
+                os.dup2(end, number)
 
         self._process = subprocess.Popen(
             [program, "--headless", "--no-sandbox", "--disable-gpu",
@@ -195,7 +200,9 @@ class Browser:
 
     def _next(self) -> dict:
         while b"\0" not in self._buffer:
-            self._buffer += os.read(self._read, 1 << 16)
+            received = os.read(self._read, 1 << 16)
+            assert received, "the browser has gone"
+            self._buffer += received
         message, _, self._buffer = self._buffer.partition(b"\0")
         return json.loads(message)
 
@@ -249,8 +256,8 @@ CHROMIUM = next(
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory) -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium")
+    if CHROMIUM is None or os.name == "nt":
+        pytest.skip("there is no Chromium, or none that can be spoken to")
     browser = Browser(CHROMIUM, tmp_path_factory.mktemp("profile"))
     yield browser
     browser.close()

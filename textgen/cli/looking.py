@@ -81,7 +81,7 @@ def _print_surprise(found: Surprise, part: str, whole: int) -> None:
     from rich.text import Text
 
     console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
-    if console.color_system is None:
+    if console.color_system is None or console.no_color:
         say(
             "note: standard output takes no colours here: `html` writes a page, and "
             "FORCE_COLOR=1 in the environment sends them through a pipe"

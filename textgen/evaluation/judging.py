@@ -139,10 +139,10 @@ def read_beginning(
     if model.kind == "lines" and len(ids) > most:
         ends = np.flatnonzero(ids == corpus.ids[0])
         cut = int(ends[max(1, int(np.searchsorted(ends, most)) - 1)]) + 1
-    end = end_symbol(model.kind, corpus.vocabulary)
-    begins_with_end = end is not None and corpus.vocabulary.decode(ids[:1]) == end
-    whole = len(ids) - begins_with_end
-    return ReadText(model, _texts(corpus, ids[:cut]), strict), whole
+    text = ReadText(model, _texts(corpus, ids[:cut]), strict)
+    whole = len(ids) if cut < len(ids) else len(text.ids)
+    begins_with_end = len(text.ids) > 0 and text.ids[0] == model.end_id
+    return text, whole - begins_with_end
 
 
 def _held_out_share(model: TrainedModel, corpus: Corpus) -> float:
