@@ -168,12 +168,16 @@ def test_correlations_are_those_of_numpy():
 
 
 def test_a_feature_whose_unit_turns_round_comes_last():
-    text = "a b" * 100
-    values = features_of(text)["vowel"].astype(np.float32)
-    values[150:] = 1 - values[150:]
-    found = Activations(text, (values[:, None],)).followers()
-    assert found[-1].found * found[-1].checked < 0
-    assert [x.feature for x in found if x.found * x.checked > 0] == []
+    text = "ab cc" * 60
+    features = features_of(text)
+    units = np.random.default_rng(1).normal(size=(300, 2)).astype(np.float32)
+    units[:, 0] += 2 * features["space"]
+    units[:, 1] = features["vowel"]
+    units[150:, 1] *= -1
+    found = Activations(text, (units,)).followers()
+    assert (found[0].feature, found[0].unit) == ("space", 0)
+    assert (found[-1].feature, found[-1].unit) == ("vowel", 1)
+    assert (found[-1].found, found[-1].checked) == pytest.approx((1, -1), abs=1e-6)
 
 
 # What is refused

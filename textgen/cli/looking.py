@@ -26,8 +26,8 @@ STYLES = (
     "black on #ffe9b3",
     "black on #ffc266",
     "black on #ff8c42",
-    "white on #d9482b",
-    "white on #8f1d1d",
+    "bright_white on #d9482b",
+    "bright_white on #8f1d1d",
 )
 
 
