@@ -50,6 +50,14 @@ def test_its_command_completes_a_prompt(installed):
     assert version == f"textgen {textgen.__version__}\n"
 
 
+def test_what_pages_are_made_of_comes_with_it(installed):
+    (installed.parent / "text.txt").write_text("Shall I compare thee?\n")
+    command = (installed / "bin" / "textgen", "evaluate", "sonnets", "text.txt")
+    written = run_installed(installed, *command, "--surprise", "--html", "page.html")
+    page = (installed.parent / written.strip()).read_text(encoding="utf-8")
+    assert "Shall I compare thee?" in page
+
+
 def test_it_holds_the_package_and_its_assets_and_nothing_else(installed):
     code = "import textgen; print(textgen.__file__); textgen.load_corpus('shakespeare')"
     found = run_installed(installed, "-c", code)

@@ -6,6 +6,8 @@
     stream_output(model, prompt, …)             yields the new characters one by one
     generate_many(model, prompts_or_count, …)   completes many prompts together
     evaluate(model, text)                       tells how well it predicts a text
+    surprise(model, text)                       tells how well it predicts each symbol
+    activations(model, text)                    tells what its units do along a text
 
 Each name is imported when it is first used: only training needs TensorFlow.
 """
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
     from textgen.errors import TextgenError as TextgenError
     from textgen.errors import TrainingError as TrainingError
     from textgen.errors import VocabularyError as VocabularyError
+    from textgen.evaluation.activations import activations as activations
     from textgen.evaluation.judging import evaluate as evaluate
+    from textgen.evaluation.surprise import surprise as surprise
     from textgen.generation.batch import generate_many as generate_many
     from textgen.generation.beam import BeamSearch as BeamSearch
     from textgen.generation.samplers import Greedy as Greedy
@@ -63,7 +67,9 @@ _MODULES = {
         *("ModelFileError", "OutputError", "CheckpointError", "TrainingError"),
         "PeerError",
     ],
+    "textgen.evaluation.activations": ["activations"],
     "textgen.evaluation.judging": ["evaluate"],
+    "textgen.evaluation.surprise": ["surprise"],
     "textgen.generation.batch": ["generate_many"],
     "textgen.generation.beam": ["BeamSearch"],
     "textgen.generation.samplers": [

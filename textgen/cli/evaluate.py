@@ -33,6 +33,7 @@ Measure how well a model predicts a text, character by character.
   %(prog)s sonnets letters.txt           a model by its name, a text of yours
   %(prog)s models/mine.h5 --held-out     what it never saw of its own text
   %(prog)s mine.h5 a.txt b.txt --json    each text for itself, one a line
+  %(prog)s sonnets letters.txt --surprise --html letters.html
 
 Beside the model stand what an n-gram and two compressors need for the same text. These
 begin with nothing and learn it while they read it; before a held-out part they have
@@ -62,12 +63,33 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     add("--strict", action="store_true", help="refuse characters that are new to the "
         "model, rather than fold or skip them")
     add("--json", action="store_true", help="print one JSON object a text")
+    add("--surprise", action="store_true", help="show the beginning of a text instead, "
+        "each character coloured by how little the model expected it")
+    add("--activations", action="store_true", help="tell instead which units follow "
+        "quotes, lines, words and the like in the beginning of a text")
+    add("--html", metavar="FILE", help="write what one of these shows as a page for a "
+        "browser, with more to see; it is one file and needs no network")
     # fmt: on
     options = parser.parse_intermixed_args(arguments)
     if not options.text and not options.held_out:
         instead = "or `held_out` for what the model never saw of its own"
         raise OptionError(f"a TEXT to measure is needed, {instead}")
+    _check_what_is_shown(options)
     return options
+
+
+def _check_what_is_shown(options: argparse.Namespace) -> None:
+    """Raise `OptionError` for options that don't go together."""
+    shown = [name for name in ("surprise", "activations") if getattr(options, name)]
+    if len(shown) > 1:
+        raise OptionError("`surprise` and `activations` are shown one at a time")
+    if shown and options.json:
+        raise OptionError(f"`json` prints figures, without `{shown[0]}`")
+    if options.html is not None and not shown:
+        raise OptionError("`html` is a page of `surprise` or of `activations`")
+    if options.html is not None and len(options.text) > 1:
+        given = f"but received {len(options.text)}"
+        raise OptionError(f"`html` is a page of one TEXT, {given}")
 
 
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
@@ -85,6 +107,14 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
             corpus = own_corpus(model)
             corpora = {corpus.name: corpus}
         for number, (name, corpus) in enumerate(corpora.items()):
+            if not options.held_out and (remark := seen_remark(model, corpus)):
+                say(f"note: {name}: {remark}")
+            if options.surprise or options.activations:
+                from textgen.cli.looking import look  # figures don't wait for it
+
+                write("\n" if number else "")
+                look(model, corpus, name, options, _ProgressLine(name))
+                continue
             found = _judged(model, corpus, name, options)
             if options.json:
                 about = {"model": str(model.path), "text": name}
@@ -106,9 +136,7 @@ def _corpus(model: TrainedModel, text: str, options: argparse.Namespace) -> Corp
 def _judged(
     model: TrainedModel, corpus: Corpus, name: str, options: argparse.Namespace
 ) -> Evaluation:
-    """Measure a text, and say what is to be known of the figures."""
-    if not options.held_out and (remark := seen_remark(model, corpus)):
-        say(f"note: {name}: {remark}")
+    """Measure a text, and say how far it is."""
     with _ProgressLine(name) as progress:
         return evaluate_corpus(
             model,

@@ -154,4 +154,5 @@ def too_few(
     advice = "a higher `temperature` or a shorter `prompt` gives more"
     if asked:
         advice = "ask for less, or a higher `temperature`"
-    return f"{count:,} {what}{asked} were wanted, but no more than {found:,} came; {advice}"
+    problem = f"{count:,} {what}{asked} were wanted, but no more than {found:,} came"
+    return f"{problem}; {advice}"

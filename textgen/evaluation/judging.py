@@ -96,12 +96,8 @@ def evaluate(
         return evaluate_corpus(
             model, corpus, held_out=True, strict=strict, progress=progress
         )
-    if not isinstance(text, str):
-        raise OptionError(f"`text` must be text, but was {shown(text)}")
+    text_read = ReadText.of_string(model, text, strict)
     sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-    if end := end_symbol(model.kind, model.vocabulary):
-        text = end.join(["", *filter(None, text.split(end)), ""])
-    text_read = _Read(model, [text], strict)
     return _judged(model, text_read, was_trained_on(model, sha256), progress)
 
 
@@ -120,12 +116,34 @@ def evaluate_corpus(
     for `evaluate`.
     """
     if not held_out:
-        text = _Read(model, _texts(corpus, corpus.ids), strict)
+        text = ReadText(model, _texts(corpus, corpus.ids), strict)
         return _judged(model, text, was_trained_on(model, corpus.sha256), progress)
     split = corpus.split(_held_out_share(model, corpus))
-    text = _Read(model, _texts(corpus, split.held_out), strict)
-    before = _Read(model, _texts(corpus, split.training), strict=False).ids
+    text = ReadText(model, _texts(corpus, split.held_out), strict)
+    before = ReadText(model, _texts(corpus, split.training), strict=False).ids
     return _judged(model, text, False, progress, before)
+
+
+def read_beginning(
+    model: TrainedModel, corpus: Corpus, most: int, held_out: bool, strict: bool
+) -> tuple[ReadText, int]:
+    """Read at most about so many symbols of a corpus, or of its held-out part.
+
+    Lines are read whole, and one at least. The second value is how many symbols there
+    are in all, without the end that stands before the first line or document. What
+    else there is, is as for `evaluate_corpus`.
+    """
+    ids = corpus.ids
+    if held_out:
+        ids = corpus.split(_held_out_share(model, corpus)).held_out
+    cut = most
+    if model.kind == "lines" and len(ids) > most:
+        ends = np.flatnonzero(ids == corpus.ids[0])
+        cut = int(ends[max(1, int(np.searchsorted(ends, most)) - 1)]) + 1
+    text = ReadText(model, _texts(corpus, ids[:cut]), strict)
+    whole = len(ids) if cut < len(ids) else len(text.ids)
+    begins_with_end = len(text.ids) > 0 and text.ids[0] == model.end_id
+    return text, whole - begins_with_end
 
 
 def _held_out_share(model: TrainedModel, corpus: Corpus) -> float:
@@ -147,7 +165,7 @@ def _held_out_share(model: TrainedModel, corpus: Corpus) -> float:
 
 def _judged(
     model: TrainedModel,
-    text: _Read,
+    text: ReadText,
     trained_on: bool | None,
     progress: Progress | None,
     before: np.ndarray | None = None,
@@ -162,11 +180,7 @@ def _judged(
         if progress is not None:
             progress(characters, len(ids) - first)
     if not characters:
-        wanted = "a line" if model.kind == "lines" else f"more than {first:,} symbols"
-        raise OptionError(
-            f"`text` is too short to be measured: it needs {wanted} that the model "
-            f"knows, but has {len(ids):,} symbols"
-        )
+        raise too_short(model, ids)
     text.warn()
     end_id = model.end_id if model.kind == "lines" else None
     mean = nats / characters
@@ -183,6 +197,16 @@ def _judged(
     )
 
 
+def too_short(model: TrainedModel, ids: np.ndarray) -> OptionError:
+    """Return what to raise for a text's ids (N,) of which nothing can be predicted."""
+    first = _first_place(model)
+    wanted = "a line" if model.kind == "lines" else f"more than {first:,} symbols"
+    return OptionError(
+        f"`text` is too short to be measured: it needs {wanted} that the model "
+        f"knows, but has {len(ids):,} symbols"
+    )
+
+
 def _first_place(model: TrainedModel) -> int:
     """Return where the first symbol stands that a model predicts."""
     if model.kind == "text" and model.windows.targets == "last":
@@ -196,7 +220,7 @@ def _texts(corpus: Corpus, ids: np.ndarray) -> Iterator[str]:
         yield corpus.vocabulary.decode(ids[start : start + PIECE_CHARS])
 
 
-class _Read:
+class ReadText:
     """A text in a model's ids, and which symbols had to be folded or skipped for it."""
 
     def __init__(
@@ -221,6 +245,18 @@ class _Read:
             is_end = self.ids == model.end_id
             follows_end = np.concatenate([[False], is_end[:-1]])
             self.ids = self.ids[~(is_end & follows_end)]
+
+    @classmethod
+    def of_string(cls, model: TrainedModel, text: str, strict: bool) -> ReadText:
+        """Read a text between ends, where the model's texts have them.
+
+        An `OptionError` says that it is no text.
+        """
+        if not isinstance(text, str):
+            raise OptionError(f"`text` must be text, but was {shown(text)}")
+        if end := end_symbol(model.kind, model.vocabulary):
+            text = end.join(["", *filter(None, text.split(end)), ""])
+        return cls(model, [text], strict)
 
     def _fitted(self, vocabulary: Vocabulary, piece: str) -> str:
         fitted = vocabulary.fit(piece)

@@ -113,6 +113,25 @@ def losses(
 
     The arguments are those of `total_losses`.
     """
+    for places, logits in predictions(model, ids, max_symbols, after_chars=after_chars):
+        wanted = ids[places]
+        nats = cross_entropy(logits, wanted).sum()
+        right = int(np.count_nonzero(logits.argmax(axis=-1) == wanted))
+        yield Losses(float(nats), wanted.size, right)
+
+
+def predictions(
+    model: TrainedModel,
+    ids: np.ndarray,
+    max_symbols: int | None = None,
+    *,
+    after_chars: int = 0,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield places (M,) in a text and the logits (M, V) for what stands there.
+
+    All parts together have each symbol that counts once, of lines in any order. The
+    arguments are those of `held_out_nats`.
+    """
     if model.kind == "lines":
         read = _line_readings
     elif model.windows.targets == "last":
@@ -120,25 +139,21 @@ def losses(
     else:
         read = _text_readings
     vocabulary_size = model.network.vocabulary_size
-    readings = read(model, ids, max_symbols, after_chars)
-    for decoder, inputs, targets, counted in readings:
+    for decoder, places, counted in read(model, ids, max_symbols, after_chars):
         block = max(1, BLOCK_FLOATS // (decoder.batch_size * vocabulary_size))
-        for start in range(0, len(inputs), block):
+        for start in range(0, len(places), block):
             part = slice(start, start + block)
-            logits = np.array([decoder.step(row).copy() for row in inputs[part]])
-            kept, wanted = logits[counted[part]], targets[part][counted[part]]
-            nats = cross_entropy(kept, wanted).sum()
-            right = int(np.count_nonzero(kept.argmax(axis=-1) == wanted))
-            yield Losses(float(nats), wanted.size, right)
+            inputs = ids[places[part] - 1]
+            logits = np.array([decoder.step(row).copy() for row in inputs])
+            yield places[part][counted[part]], logits[counted[part]]
 
 
 class _Reading(NamedTuple):
     """B texts that are read together, symbol by symbol, in N steps."""
 
     decoder: AnyDecoder  # of batch size B, in the state to begin with
-    inputs: np.ndarray  # (N, B) ids
-    targets: np.ndarray  # (N, B) ids of the symbols that come next
-    counted: np.ndarray  # (N, B) bool, the targets whose loss counts
+    places: np.ndarray  # (N, B) of what is predicted, each after the one before it
+    counted: np.ndarray  # (N, B) bool, the places whose loss counts
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -155,34 +170,34 @@ def _text_readings(
     first = max(1, after_chars)
     sampled_from = max(first, 1 + LEAD_CHARS)
     if max_symbols is None or len(ids) - sampled_from < max_symbols:
-        counted = np.arange(1, len(ids))[:, None] >= first
-        yield _Reading(model.decoder(), ids[:-1, None], ids[1:, None], counted)
+        places = np.arange(1, len(ids))[:, None]
+        yield _Reading(model.decoder(), places, places >= first)
         return
     segments = min(MAX_SEGMENTS, max(1, max_symbols // SEGMENT_CHARS))
     length = max_symbols // segments
     starts = np.linspace(sampled_from, len(ids) - length, segments).astype(np.int64)
     steps = np.arange(-LEAD_CHARS, length)[:, None]
-    targets = starts + steps
-    counted = np.broadcast_to(steps >= 0, targets.shape)
-    yield _Reading(model.decoder(segments), ids[targets - 1], ids[targets], counted)
+    places = starts + steps
+    counted = np.broadcast_to(steps >= 0, places.shape)
+    yield _Reading(model.decoder(segments), places, counted)
 
 
 def _window_readings(
     model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
 ) -> Iterator[_Reading]:
     window = model.windows.seq_length
-    places = np.arange(max(window, after_chars), len(ids))
-    if max_symbols is not None and max_symbols < len(places):
-        places = places[_spread(len(places), max_symbols)]
+    ends = np.arange(max(window, after_chars), len(ids))
+    if max_symbols is not None and max_symbols < len(ends):
+        ends = ends[_spread(len(ends), max_symbols)]
     steps = np.arange(1 - window, 1)[:, None]
     both_ways = model.network.reads_both_ways  # each of whose windows is kept whole
     most = min(WINDOWS_AT_ONCE, model.max_batch_size) if both_ways else WINDOWS_AT_ONCE
-    for start in range(0, len(places), most):
-        targets = places[start : start + most] + steps
-        counted = np.broadcast_to(steps == 0, targets.shape)
-        rows = targets.shape[1]
+    for start in range(0, len(ends), most):
+        places = ends[start : start + most] + steps
+        counted = np.broadcast_to(steps == 0, places.shape)
+        rows = places.shape[1]
         decoder = model.decoder(rows) if both_ways else Decoder(model.network, rows)
-        yield _Reading(decoder, ids[targets - 1], ids[targets], counted)
+        yield _Reading(decoder, places, counted)
 
 
 def _line_readings(
@@ -202,12 +217,12 @@ def _line_readings(
         rows = order[begin : begin + LINES_AT_ONCE]
         longest = int(lengths[rows].max())
         steps = np.arange(longest)[:, None]
-        inputs = np.minimum(starts[rows] + steps, len(ids) - 2)
+        places = np.minimum(starts[rows] + steps + 1, len(ids) - 1)
         counted = (steps < lengths[rows]) & (steps + 1 >= after_chars)
         size, fits = len(rows), longest <= model.windows.seq_length
         # In a line that fits into a window, no state would begin anew.
         decoder = Decoder(model.network, size) if fits else model.decoder(size)
-        yield _Reading(decoder, ids[inputs], ids[inputs + 1], counted)
+        yield _Reading(decoder, places, counted)
 
 
 def _spread(length: int, count: int) -> np.ndarray:

@@ -37,6 +37,13 @@ class RecurrentStack(ABC):
     def states(self) -> State:
         """Return the arrays that hold the states, (rows, U) each; not copies."""
 
+    @abstractmethod
+    def memories(self) -> State:
+        """Return what each recurrent layer carries on, (rows, U) each; not copies.
+
+        That is the cell c of an LSTM layer, and the output h of any other.
+        """
+
     def reset(self, rows: np.ndarray | list[int]) -> None:
         """Set the states of some rows to zero."""
         for state in self.states():

@@ -61,6 +61,14 @@ class Decoder:
         for state in self._stack.states():
             state[: len(slots)] = state[slots]
 
+    def memories(self) -> State:
+        """Return what each recurrent layer remembers of the texts, (B, U) each.
+
+        That is the cell c of an LSTM layer, and the output h of any other. The next
+        step overwrites it, so copy what you keep.
+        """
+        return self._stack.memories()
+
 
 class WindowDecoder:
     """Predicts each symbol from exactly the T symbols before it, from zero state.
@@ -85,8 +93,13 @@ class WindowDecoder:
         self._stack.reset(self._first_rows + self._symbols_read % window)
         self._stack.step(np.repeat(np.broadcast_to(ids, self.batch_size), window))
         self._symbols_read += 1
+        return self._output_layer.logits(self._stack.output[self._oldest_rows()])
+
+    def _oldest_rows(self) -> np.ndarray:
+        """Return where the states are that have read all of the windows, (B,)."""
+        window = self._seq_length
         oldest = np.maximum(self._symbols_read - window, 0) % window
-        return self._output_layer.logits(self._stack.output[self._first_rows + oldest])
+        return self._first_rows + oldest
 
     def reset(self, slots: np.ndarray | list[int]) -> None:
         """Begin new texts in some slots, 0 to B - 1, of the batch."""
@@ -108,6 +121,11 @@ class WindowDecoder:
         """Let the first slots go on from others; see `Decoder.reorder`."""
         for state in (self._symbols_read, *self._states()):
             state[: len(slots)] = state[slots]
+
+    def memories(self) -> State:
+        """Return what each layer remembers of the windows; see `Decoder.memories`."""
+        rows = self._oldest_rows()
+        return tuple(memory[rows] for memory in self._stack.memories())
 
     def _states(self) -> State:
         """Return the states of all windows, (B, T, U) each."""

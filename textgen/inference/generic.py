@@ -164,6 +164,10 @@ class GenericStack(RecurrentStack):
         """Return the arrays that hold the states; see `RecurrentStack.states`."""
         return tuple(state for cell in self._cells.values() for state in cell.state)
 
+    def memories(self) -> State:
+        """Return what each layer carries on; see `RecurrentStack.memories`."""
+        return tuple(cell.state[-1] for cell in self._cells.values())
+
 
 @quietly
 def apply_stepwise(x: np.ndarray, layers: Sequence[Stepwise]) -> np.ndarray:

@@ -119,6 +119,10 @@ class LSTMStack(RecurrentStack):
         """Return the arrays that hold the states; see `RecurrentStack.states`."""
         return (self._hidden, *(layer.cell for layer in self._layers))
 
+    def memories(self) -> State:
+        """Return the cells of all layers; see `RecurrentStack.memories`."""
+        return tuple(layer.cell for layer in self._layers)
+
 
 def _gate_order(weights: np.ndarray) -> np.ndarray:
     """Reorder gates (..., 4U) from i, f, g, o to i, f, o, g, and halve i, f and o."""
