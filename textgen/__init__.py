@@ -5,6 +5,7 @@
     generate_output(model, prompt, …) -> str    completes a prompt
     stream_output(model, prompt, …)             yields the new characters one by one
     generate_many(model, prompts_or_count, …)   completes many prompts together
+    generate_form(model, form, prompt, …)       writes a sonnet, a limerick and others
     evaluate(model, text)                       tells how well it predicts a text
 
 Each name is imported when it is first used: only training needs TensorFlow.
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from textgen.data.windows import make_windows as make_windows
     from textgen.errors import CheckpointError as CheckpointError
     from textgen.errors import CorpusError as CorpusError
+    from textgen.errors import FormError as FormError
     from textgen.errors import ModelFileError as ModelFileError
     from textgen.errors import OptionError as OptionError
     from textgen.errors import OutputError as OutputError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from textgen.errors import VocabularyError as VocabularyError
     from textgen.evaluation.judging import evaluate as evaluate
     from textgen.generation.batch import generate_many as generate_many
+    from textgen.generation.poems import generate_form as generate_form
+    from textgen.generation.poems import stream_form as stream_form
     from textgen.generation.streaming import (
         UnknownSymbolsWarning as UnknownSymbolsWarning,
     )
@@ -49,10 +53,11 @@ _MODULES = {
     "textgen.errors": [
         *("TextgenError", "OptionError", "CorpusError", "VocabularyError"),
         *("ModelFileError", "OutputError", "CheckpointError", "TrainingError"),
-        "PeerError",
+        *("PeerError", "FormError"),
     ],
     "textgen.evaluation.judging": ["evaluate"],
     "textgen.generation.batch": ["generate_many"],
+    "textgen.generation.poems": ["generate_form", "stream_form"],
     "textgen.generation.streaming": [
         *("UnknownSymbolsWarning", "generate_output", "stream_output"),
     ],

@@ -13,6 +13,7 @@ from textgen.cli.printing import Printer
 from textgen.config import DEFAULT_CORPUS, CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation.batch import check_count
+from textgen.generation.forms import DEFAULT_SYLLABLES, FORMS, find_form
 from textgen.generation.streaming import check_seed, fresh_seed
 from textgen.saving.find_model import passed_over
 from textgen.saving.model_file import load_model, load_model_for
@@ -26,6 +27,7 @@ Complete the beginning of a text with a trained model.
   %(prog)s --prompt "Shall I compare "    prints the prompt and what follows it
   %(prog)s --corpus dinos --count 20      twenty different names, one a line
   %(prog)s --jsonl < beginnings.txt       completes each line of a file
+  %(prog)s --form sonnet                  fourteen lines with metre and rhyme
 
 Results go to standard output and everything else to standard error. On a terminal,
 control characters are shown escaped. Exit status: 0 done, 2 for an error that one
@@ -56,11 +58,23 @@ def parse_arguments(
     add("--jsonl", action="store_true", help="print JSON: prompt, completion, seed")
     # fmt: on
     add_options(parser.add_argument_group("how it is completed"), CompletionConfig)
+    # fmt: off
+    add = parser.add_argument_group("as a poem").add_argument
+    add("--form", metavar="NAME", help=f"one of {', '.join(FORMS)}; the prompt is its "
+        "first lines or their beginning")
+    add("--rhyme-scheme", metavar="TEXT", help="a form of your own: a letter for each "
+        "line, such as ABBA, and - for one without a rhyme")
+    add("--syllables", metavar="N", type=whole_number, help="of each of its lines "
+        f"(default: {DEFAULT_SYLLABLES})")
+    # fmt: on
     options = parser.parse_args(arguments)
     if options.seed is not None:
         check_seed(options.seed)
     if options.count is not None:
         check_count(options.count)
+    own = (options.rhyme_scheme, options.syllables)
+    if options.form is not None or own != (None, None):
+        options.form = find_form(options.form, *own)
     names = [field.name for field in fields(CompletionConfig)]
     return options, CompletionConfig(**{name: getattr(options, name) for name in names})
 
@@ -76,6 +90,8 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         model = load_model_for(options.corpus, text, reader=reader)
         other = passed_over(model.path)
     say(f"model: {str(model.path)!r}{model.remark}{other}")
+    if options.form and options.prompt is None and sys.stdin and sys.stdin.isatty():
+        options.prompt = ""  # a poem needs none
     has_prompt = options.prompt is not None or options.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not options.jsonl:
         Conversation(model, config, options.seed).run()
@@ -84,6 +100,10 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     if options.seed is None:
         say(f"seed: {seed}")
     printer = Printer(model, config, options.jsonl)
+    if options.form:
+        from textgen.cli.poems import PoemPrinter  # only now: completions don't need it
+
+        printer = PoemPrinter(model, config, options.jsonl, options.form)
     if options.count is not None:
         printer.print_many(options.prompt or "", options.count, seed)
     elif options.prompt is not None:

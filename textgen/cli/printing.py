@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from itertools import repeat
 from typing import TextIO
 
@@ -42,7 +43,7 @@ class Printer:
 
     def print_one(self, prompt: str, seed: int) -> None:
         """Print a completion; as text, each character as soon as it is made."""
-        characters = stream_completion(self._model, prompt, self._config, seed)
+        characters = self._stream(prompt, seed)
         if self._jsonl:
             self._print(Completion(prompt, "".join(characters), seed))
             return
@@ -50,6 +51,10 @@ class Printer:
         for character in characters:
             self._write(character)
         self._write("\n")
+
+    def _stream(self, prompt: str, seed: int) -> Iterator[str]:
+        """Return what follows a prompt, piece by piece."""
+        return stream_completion(self._model, prompt, self._config, seed)
 
     def print_each_line(self, stream: TextIO, seed: int) -> None:
         """Print a completion of each line as it comes; a blank line follows a text.
