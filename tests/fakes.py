@@ -33,8 +33,8 @@ class FakeDecoder:
         for slot in slots:
             self.read[slot] = ()
 
-    def state(self) -> tuple[int, ...]:
-        return self.read[0]
+    def state(self, slot: int = 0) -> tuple[int, ...]:
+        return self.read[slot]
 
     def set_state(self, slots: Sequence[int], state: tuple[int, ...]) -> None:
         for slot in slots:

@@ -5,6 +5,7 @@
     generate_output(model, prompt, …) -> str    completes a prompt
     stream_output(model, prompt, …)             yields the new characters one by one
     generate_many(model, prompts_or_count, …)   completes many prompts together
+    generate_form(model, form, prompt, …)       writes a sonnet, a limerick and others
     evaluate(model, text)                       tells how well it predicts a text
     surprise(model, text)                       tells how well it predicts each symbol
     activations(model, text)                    tells what its units do along a text
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from textgen.data.windows import make_windows as make_windows
     from textgen.errors import CheckpointError as CheckpointError
     from textgen.errors import CorpusError as CorpusError
+    from textgen.errors import FormError as FormError
     from textgen.errors import ModelFileError as ModelFileError
     from textgen.errors import OptionError as OptionError
     from textgen.errors import OutputError as OutputError
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from textgen.evaluation.surprise import surprise as surprise
     from textgen.generation.batch import generate_many as generate_many
     from textgen.generation.beam import BeamSearch as BeamSearch
+    from textgen.generation.poems import generate_form as generate_form
+    from textgen.generation.poems import stream_form as stream_form
     from textgen.generation.samplers import Greedy as Greedy
     from textgen.generation.samplers import MinP as MinP
     from textgen.generation.samplers import NoRepeatNgram as NoRepeatNgram
@@ -65,7 +69,7 @@ _MODULES = {
     "textgen.errors": [
         *("TextgenError", "OptionError", "CorpusError", "VocabularyError"),
         *("ModelFileError", "OutputError", "CheckpointError", "TrainingError"),
-        "PeerError",
+        *("PeerError", "FormError"),
     ],
     "textgen.evaluation.activations": ["activations"],
     "textgen.evaluation.judging": ["evaluate"],
@@ -76,6 +80,7 @@ _MODULES = {
         *("Greedy", "MinP", "NoRepeatNgram", "RepetitionPenalty", "Sampler"),
         *("Temperature", "TemperatureSchedule", "Texts", "TopK", "TopP", "TypicalP"),
     ],
+    "textgen.generation.poems": ["generate_form", "stream_form"],
     "textgen.generation.streaming": [
         *("UnknownSymbolsWarning", "generate_output", "stream_output"),
     ],

@@ -132,6 +132,10 @@ class ModelFileError(TextgenError):
     """A model file can't be found, read or trusted."""
 
 
+class FormError(TextgenError):
+    """A model finds no lines for a form within the tries that it has."""
+
+
 class OutputError(TextgenError):
     """A result can't be written where it was asked for."""
 

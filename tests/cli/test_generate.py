@@ -14,9 +14,11 @@ from fakes import whimsical_model
 from textgen.cli.printing import Printer
 from textgen.config import CompletionConfig
 from textgen.generation.batch import generate_many
+from textgen.generation.poems import generate_form
 from textgen.generation.streaming import generate_output
 
 ENDLESS = ("--prompt", "x", "--length", 100_000_000, "--seed", 1)
+SONNETS = Path(__file__).parents[2] / "models" / "sonnets-pretrained.h5"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
 
@@ -198,6 +200,42 @@ def test_unknown_symbols_are_one_line_and_strict_refuses(complete):
     assert "'é' (folded to 'e')" in note
     assert "'☃' (skipped)" in note
     complete(*options, "--strict").assert_refused("'é', '☃'")
+
+
+# Poems
+
+
+def test_a_poem_comes_line_by_line_and_as_the_library_writes_it(complete):
+    pytest.importorskip("pronouncing")
+    options = ("--form", "couplet", "--prompt", "Upon the ", "--jsonl", "--count", 2)
+    result = complete(*options, "--seed", 3, model=SONNETS)
+    one, other = [json.loads(line) for line in result.out.splitlines()]
+    poem = generate_form(SONNETS, "couplet", "Upon the ", seed=3)
+    assert one["prompt"] + one["completion"] == poem
+    assert other["completion"] != one["completion"]
+    own = ("--rhyme-scheme", "-", "--syllables", 4, "--seed", other["seed"])
+    result = complete(*own, model=SONNETS, text=b"My\nThy\n")
+    assert re.fullmatch(r"My .+[.!?]\n\nThy .+[.!?]\n\n", result.out)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (("--form", "sonet"), "--form must be one of sonnet, couplet"),
+        (("--form", "haiku", "--syllables", 8), "leave out --rhyme-scheme"),
+        (("--syllables", 8), "--syllables needs a --rhyme-scheme"),
+        (("--rhyme-scheme", "A?"), "'A?'"),
+        (("--form", "haiku", "--length", 10), "leave out --length and --stop"),
+        (("--form", "haiku", "--prompt", "a\nb\nc\n"), "has 3 lines"),
+        (
+            ("--form", "haiku", "--prompt", "x", "--temperature", 0),
+            "--temperature must",
+        ),
+    ],
+)
+def test_poems_that_can_not_be_are_one_line(complete, options, word):
+    pytest.importorskip("pronouncing")
+    complete(*options).assert_refused(word)
 
 
 # As a process

@@ -107,6 +107,12 @@ def test_what_one_has_read_another_goes_on_from(make):
     expected = run(make(network, 3), np.repeat(ids, 3, axis=1))[7:]
     np.testing.assert_allclose(logits[:, [0, 2]], expected[:, [0, 2]], atol=2e-6)
     assert np.abs(logits[:, 1] - expected[:, 1]).max() > 1e-3
+    third = make(network, 2)
+    third.set_state([1], other.state(2))
+    going_on = run(third, np.repeat(ids[:5], 2, axis=1))[:, 1]
+    np.testing.assert_allclose(
+        going_on, run(other, np.repeat(ids[:5], 3, axis=1))[:, 2], atol=2e-6
+    )
 
 
 def test_ids_may_be_of_any_integer_kind(make):

@@ -20,6 +20,7 @@ from textgen.config import (
 )
 from textgen.errors import OptionError, shown_path
 from textgen.generation.batch import check_count
+from textgen.generation.forms import DEFAULT_SYLLABLES, FORMS, find_form
 from textgen.generation.streaming import check_seed, fresh_seed
 from textgen.saving.find_model import passed_over
 from textgen.saving.model_file import load_model, load_model_for
@@ -36,6 +37,7 @@ Complete the beginning of a text with a trained model.
   %(prog)s --corpus dinos --count 20      twenty different names, one a line
   %(prog)s --corpus dinos --count 9 --ends-with don --novel
   %(prog)s --jsonl < beginnings.txt       completes each line of a file
+  %(prog)s --form sonnet                  fourteen lines with metre and rhyme
 
 Results go to standard output and everything else to standard error. On a terminal,
 control characters are shown escaped. Exit status: 0 done, 2 for an error that one
@@ -71,11 +73,23 @@ def parse_arguments(
     # fmt: on
     add_options(parser.add_argument_group("how it is completed"), CompletionConfig)
     add_options(parser.add_argument_group("what it has to be like"), ConstraintConfig)
+    # fmt: off
+    add = parser.add_argument_group("as a poem").add_argument
+    add("--form", metavar="NAME", help=f"one of {', '.join(FORMS)}; the prompt is its "
+        "first lines or their beginning")
+    add("--rhyme-scheme", metavar="TEXT", help="a form of your own: a letter for each "
+        "line, such as ABBA, and - for one without a rhyme")
+    add("--syllables", metavar="N", type=whole_number, help="of each of its lines "
+        f"(default: {DEFAULT_SYLLABLES})")
+    # fmt: on
     options = parser.parse_args(arguments)
     if options.seed is not None:
         check_seed(options.seed)
     if options.count is not None:
         check_count(options.count)
+    own_form = (options.rhyme_scheme, options.syllables)
+    if options.form is not None or own_form != (None, None):
+        options.form = find_form(options.form, *own_form)
     config, wanted = _read(options, CompletionConfig), _read(options, ConstraintConfig)
     if wanted.chooses and options.count is None:
         raise OptionError("`novel` and `distinct` choose among many", "give a `count`")
@@ -119,6 +133,8 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         model = load_model_for(options.corpus, text, reader=reader)
         other = passed_over(model.path)
     say(f"model: {str(model.path)!r}{model.remark}{other}")
+    if options.form and options.prompt is None:
+        options.prompt = ""  # a poem needs none
     has_prompt = options.prompt is not None or options.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not options.jsonl:
         if wanted.told:
@@ -130,6 +146,10 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     if options.seed is None:
         say(f"seed: {seed}")
     printer = Printer(model, config, options.jsonl, wanted)
+    if options.form:
+        from textgen.cli.poems import PoemPrinter  # only now: completions don't need it
+
+        printer = PoemPrinter(model, config, options.jsonl, options.form, wanted)
     if options.count is not None:
         printer.print_many(options.prompt or "", options.count, seed)
     elif options.prompt is not None:

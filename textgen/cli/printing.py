@@ -61,7 +61,7 @@ class Printer:
         if self._wanted.told:
             self._print(self._fitting(prompt, seed))
             return
-        characters = stream_completion(self._model, prompt, self._config, seed)
+        characters = self._stream(prompt, seed)
         if self._jsonl:
             self._print(Completion(prompt, "".join(characters), seed))
             return
@@ -69,6 +69,10 @@ class Printer:
         for character in characters:
             self._write(character)
         self._write("\n")
+
+    def _stream(self, prompt: str, seed: int) -> Iterator[str]:
+        """Return what follows a prompt, piece by piece."""
+        return stream_completion(self._model, prompt, self._config, seed)
 
     def _fitting(self, prompt: str, seed: int) -> Completion:
         fitting = complete_many(
