@@ -14,9 +14,9 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import repeat
 from typing import TYPE_CHECKING
 
-from textgen.cli.printing import several, too_few
 from textgen.cli.settings import (
     SETTINGS,
     Drawing,
@@ -34,7 +34,12 @@ from textgen.errors import (
     did_you_mean,
     shown,
 )
-from textgen.generation.batch import completion_seeds
+from textgen.generation.batch import (
+    Completion,
+    complete_many,
+    completion_seeds,
+    distinct_lines,
+)
 from textgen.generation.streaming import (
     UnknownSymbolsWarning,
     ask,
@@ -235,7 +240,7 @@ class Conversation:
         count = self._drawing.count
         between = "" if self._model.makes_lines else "\n"
         try:
-            for completion in several(self._model, text, count, seed, self._config):
+            for completion in self._several(text, count, seed):
                 parting = between if made else ""
                 self._write(f"{parting}{shown_text}{completion.text}\n")
                 made.append(completion.text)
@@ -244,7 +249,21 @@ class Conversation:
                 self._keep(*made)
         self._write("\n")
         if len(made) < count:
-            tell(as_command_line(f"note: {too_few(len(made), count)}", prefix="/"))
+            tell(
+                f"note: {count:,} different lines were wanted, but no more than "
+                f"{len(made):,} came; a higher /temperature gives more"
+            )
+
+    def _several(self, text: str, count: int, seed: int) -> Iterator[Completion]:
+        """Yield completions that are made together: of a model of lines distinct ones.
+
+        They are those that the option ``count`` gives with that seed.
+        """
+        model, config = self._model, self._config
+        if model.kind == "lines":
+            return distinct_lines(model, text, count, seed, config)
+        prompts, seeds = repeat(text, count), completion_seeds(seed)
+        return complete_many(model, prompts, seeds, config, batch_size=count)
 
     def _keep(self, *pieces: str) -> None:
         self._text.add(*pieces, ends=self._model.kind == "lines")

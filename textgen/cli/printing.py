@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
 from itertools import repeat
 from typing import TextIO
 
@@ -68,16 +67,27 @@ class Printer:
 
         A model of lines gives distinct ones, one a line, and it is said on standard
         error if there aren't so many. What may hold newlines is separated by an empty
-        line. The completions' seeds are those of `completion_seeds`.
+        line. The
+        completions' seeds are those of `completion_seeds`.
         """
-        separator = "" if self._jsonl or self._model.makes_lines else "\n"
+        model, config = self._model, self._config
+        separator = "" if self._jsonl or model.makes_lines else "\n"
+        if model.kind == "lines":
+            completions = distinct_lines(model, prompt, count, seed, config)
+        else:
+            prompts, seeds = repeat(prompt, count), completion_seeds(seed)
+            completions = complete_many(model, prompts, seeds, config, batch_size=count)
         found = 0
-        for completion in several(self._model, prompt, count, seed, self._config):
+        for completion in completions:
             self._write(separator if found else "")
             self._print(completion)
             found += 1
         if found < count:
-            say(f"note: {too_few(found, count)}")
+            say(
+                f"note: {count:,} different lines were wanted, but no more than "
+                f"{found:,} came; a higher `temperature` or a shorter `prompt` gives "
+                "more"
+            )
 
     def _print(self, completion: Completion) -> None:
         if self._jsonl:
@@ -89,24 +99,3 @@ class Printer:
             self._write(json.dumps(record) + "\n")
         else:
             self._write(f"{completion.prompt}{completion.text}\n")
-
-
-def several(
-    model: TrainedModel, prompt: str, count: int, seed: int, config: CompletionConfig
-) -> Iterator[Completion]:
-    """Yield completions of a prompt, made together: of a model of lines distinct ones.
-
-    Their seeds are those of `completion_seeds`.
-    """
-    if model.kind == "lines":
-        return distinct_lines(model, prompt, count, seed, config)
-    prompts, seeds = repeat(prompt, count), completion_seeds(seed)
-    return complete_many(model, prompts, seeds, config, batch_size=count)
-
-
-def too_few(found: int, count: int) -> str:
-    """Return what is said when not so many different lines came."""
-    return (
-        f"{count:,} different lines were wanted, but no more than {found:,} came; a "
-        "higher `temperature` or a shorter `prompt` gives more"
-    )
