@@ -208,6 +208,28 @@ def test_every_option_of_a_completion_is_a_setting(talk):
     assert talk(model, r"/stop e\n", "/stop f", "ab").out == "abcde\n\n\n"
 
 
+def test_the_options_of_samplers_are_settings(talk):
+    model = whimsical_model("abcdef")
+    lines = ["/temperature 0.4,0.8", "/repetition-penalty 1.5", "/min-p 0.1", "ab"]
+    shown = talk(model, *lines, length=30, seed=3)
+    options = {"temperature": (0.4, 0.8), "repetition_penalty": 1.5, "min_p": 0.1}
+    expected = generate_output(model, "ab", length=30, seed=3, **options)
+    assert shown.out == f"{expected}\n\n\n"
+    assert shown.err.startswith("temperature is 0.4,0.8\nrepetition-penalty is 1.5\n")
+    refused = talk(model, "/top-k 3", "/beam 4", "/beam none", "/temperature none").err
+    assert "/beam takes the place of /top-k" in refused
+    assert "/temperature must be a number" in refused
+
+
+def test_a_beam_search_gives_the_likeliest_and_picking_draws(talk):
+    model = whimsical_model("ab \n")
+    shown = talk(model, "/beam 4", "/count 2", "ab", "/count 9", "/pick 4", "/more")
+    first, _ = generate_many(model, ["ab"] * 2, beam=4)
+    assert first.text in shown.out
+    assert "/count must be at most /beam" in shown.err
+    assert len(offers(shown.err)) >= 4
+
+
 def test_count_makes_several_and_more_goes_on_from_one_of_them(talk):
     model, seeds = whimsical_model("abcdef"), completion_seeds(7)
     lines = ["/more 2", "/count 3", "abc", "/more 2", "/more 4"]

@@ -216,6 +216,7 @@ def test_a_poem_comes_line_by_line_and_as_the_library_writes_it(complete):
     own = ("--rhyme-scheme", "-", "--syllables", 4, "--seed", other["seed"])
     result = complete(*own, model=SONNETS, text=b"My\nThy\n")
     assert re.fullmatch(r"My .+[.!?]\n\nThy .+[.!?]\n\n", result.out)
+    assert complete(*own, model=SONNETS, text=b"").out.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,9 @@ from textgen.errors import (
     did_you_mean,
     shown,
 )
-from textgen.generation.batch import completion_seeds
+from textgen.generation.batch import (
+    completion_seeds,
+)
 from textgen.generation.streaming import (
     UnknownSymbolsWarning,
     ask,

@@ -133,7 +133,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         model = load_model_for(options.corpus, text, reader=reader)
         other = passed_over(model.path)
     say(f"model: {str(model.path)!r}{model.remark}{other}")
-    if options.form and options.prompt is None:
+    if options.form and options.prompt is None and sys.stdin and sys.stdin.isatty():
         options.prompt = ""  # a poem needs none
     has_prompt = options.prompt is not None or options.count is not None
     if not has_prompt and sys.stdin and sys.stdin.isatty() and not options.jsonl:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TextIO
 
 from textgen.cli.printing import Printer
 from textgen.config import CompletionConfig, ConstraintConfig
@@ -39,6 +40,13 @@ class PoemPrinter(Printer):
 
     def _stream(self, prompt: str, seed: int) -> Iterator[str]:
         return stream_poem(self._model, prompt, self._form, self._config, seed)
+
+    def print_each_line(self, stream: TextIO, seed: int) -> int:
+        """Print a poem for each line, or one if there is none, since it needs none."""
+        found = super().print_each_line(stream, seed)
+        if not found:
+            self.print_one("", seed)
+        return found
 
     def print_many(self, prompt: str, count: int, seed: int) -> None:
         """Print ``count`` poems with the seeds of `completion_seeds`.

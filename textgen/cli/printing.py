@@ -84,16 +84,18 @@ class Printer:
     def _constraint(self) -> Constraint | None:
         return constraint_of(self._model, self._wanted, self._config)
 
-    def print_each_line(self, stream: TextIO, seed: int) -> None:
+    def print_each_line(self, stream: TextIO, seed: int) -> int:
         """Print a completion of each line as it comes; a blank line follows a text.
 
-        The completions' seeds are those of `completion_seeds`.
+        The completions' seeds are those of `completion_seeds`. Returns how many came.
         """
-        prompts = lines_from(stream)
+        prompts, found = lines_from(stream), 0
         for prompt, own_seed in zip(prompts, completion_seeds(seed), strict=False):
             self.print_one(prompt, own_seed)
             if not self._jsonl:
                 self._write("\n")
+            found += 1
+        return found
 
     def print_many(self, prompt: str, count: int, seed: int) -> None:
         """Print ``count`` completions of a prompt, made together.

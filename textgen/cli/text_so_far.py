@@ -24,11 +24,6 @@ class Text:
     def __str__(self) -> str:
         return "".join(self._pieces)
 
-    @property
-    def beginning(self) -> str:
-        """What the user wrote at first."""
-        return self._pieces[0]
-
     def begin(self, beginning: str) -> None:
         """Forget what there is, and begin anew."""
         self._pieces, self._others = [beginning], []

@@ -33,11 +33,11 @@ def continuations(
 ) -> list[Continuation]:
     """Return the different ones of some draws of what follows, the likeliest first.
 
-    They are drawn with the options of ``config`` but `length` and `stop`; and the same
-    seed gives the same ones. Their probabilities are the network's own, whatever the
-    temperature.
+    They are drawn with the options of ``config`` but `length`, `stop` and `beam`; and
+    the same seed gives the same ones. Their probabilities are the network's own,
+    whatever the temperature.
     """
-    config = replace(config, length=MAX_CHARS, stop=None)
+    config = replace(config, length=MAX_CHARS, stop=None, beam=None)
     prompts, seeds = repeat(text, draws), islice(completion_seeds(seed), draws)
     drawn = complete_many(model, prompts, seeds, config, batch_size=draws)
     found = list(dict.fromkeys(_some_words(completion.text) for completion in drawn))
