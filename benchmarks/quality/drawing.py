@@ -54,35 +54,31 @@ NAMES, NAME_CHARS = 10_000, 100
 SEED = 1
 LOOP_CHARS, LOOP_TIMES = 8, 5
 POEM_OPTIONS = (
-    "--temperature 0",
-    "--temperature 0 --repetition-penalty 1.5",
     "--temperature 0.3",
     "--temperature 0.3 --repetition-penalty 1.2",
     "--temperature 0.3 --repetition-penalty 1.5",
     "--temperature 0.3 --repetition-penalty 2",
     "--temperature 0.3 --no-repeat-ngram 12",
-    "--temperature 0.5",
+    "--temperature 0",
+    "--temperature 0 --repetition-penalty 1.5",
+    "--temperature 0.5 --repetition-penalty 1.5",
+    "--temperature 0.7 --repetition-penalty 1.5",
     "--temperature 0.7",
     "--temperature 0.75",
-    "--temperature 1",
-    "--temperature 0.4,0.8,1",
-    "--temperature 1 --top-k 5",
     "--temperature 1 --top-p 0.9",
-    "--temperature 1 --typical-p 0.9",
+    "--temperature 0.9 --top-p 0.95",
     "--temperature 1 --min-p 0.1",
     "--temperature 1 --min-p 0.07",
-    "--temperature 0.9 --top-p 0.95",
 )
 NAME_OPTIONS = (
-    "--temperature 0.3",
     "--temperature 0.5",
     "--temperature 0.7",
     "--temperature 0.8",
     "--temperature 1",
     "--temperature 1 --top-p 0.9",
     "--temperature 1 --typical-p 0.9",
-    "--temperature 1 --min-p 0.05",
     "--temperature 1 --min-p 0.1",
+    "--temperature 1 --min-p 0.05",
 )
 POEM_HEADINGS = ("poems", "real words", "lines again", "4-grams", "looping")
 NAME_HEADINGS = (
