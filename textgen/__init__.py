@@ -6,6 +6,7 @@
     stream_output(model, prompt, …)             yields the new characters one by one
     generate_many(model, prompts_or_count, …)   completes many prompts together
     evaluate(model, text)                       tells how well it predicts a text
+    novelty(model)                              tells how much of its text it copies
 
 Each name is imported when it is first used: only training needs TensorFlow.
 """
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from textgen.errors import TrainingError as TrainingError
     from textgen.errors import VocabularyError as VocabularyError
     from textgen.evaluation.judging import evaluate as evaluate
+    from textgen.evaluation.novelty import novelty as novelty
     from textgen.generation.batch import generate_many as generate_many
     from textgen.generation.beam import BeamSearch as BeamSearch
     from textgen.generation.samplers import Greedy as Greedy
@@ -64,6 +66,7 @@ _MODULES = {
         "PeerError",
     ],
     "textgen.evaluation.judging": ["evaluate"],
+    "textgen.evaluation.novelty": ["novelty"],
     "textgen.generation.batch": ["generate_many"],
     "textgen.generation.beam": ["BeamSearch"],
     "textgen.generation.samplers": [
