@@ -167,3 +167,13 @@ def test_a_line_tells_it_at_the_end_of_a_training_that_was_not_short(kind):
     else:
         assert f"{found.novel[16]:.1%} of all stretches of 16" in line
         assert line.endswith(f"has {len(found.copies[0])}")
+
+
+def test_of_a_very_long_text_the_beginning_is_looked_at(monkeypatch):
+    corpus = corpus_of("text")
+    model = model_of(corpus)
+    usual = novelty_line(model, corpus, seconds=60)
+    monkeypatch.setattr(module, "MAX_CHARS", 20)
+    cut = novelty_line(model, corpus, seconds=60)
+    assert "aren't in the text;" in usual
+    assert "aren't in the text's first 20 characters;" in cut

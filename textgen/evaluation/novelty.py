@@ -29,11 +29,12 @@ from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 
 SIZES = (8, 16, 40)  # characters of a stretch
+TOLD_SIZE = 16  # at the end of a training
 LINES, TEXTS, TEXT_CHARS = 1_000, 20, 1_000  # that are drawn
 FEW_LINES, FEW_TEXTS, FEW_CHARS = 200, 16, 200  # at the end of a training
 LEAST_S = 10.0  # of a training, so that the line takes a small share of it
 COPIES = 3  # that are told
-MAX_CHARS = 10_000_000  # of people's own text that are compared
+MAX_CHARS = 10_000_000  # of a text, where it would take long
 
 
 @dataclass(frozen=True)
@@ -105,12 +106,8 @@ def novelty_of(
     is_lines = model.kind == "lines"
     config = config or _usual(model)
     samples = samples or (LINES if is_lines else TEXTS)
+    texts = _drawn(model, samples, config, seed)
     split = corpus.split(unseen_share(model.texts, corpus) or 0.0)
-    prompts, seeds = [""] * samples, islice(completion_seeds(seed), samples)
-    drawn = complete_many(model, prompts, seeds, config, batch_size=samples)
-    texts = [completion.text for completion in drawn]
-    if not any(texts):
-        raise OptionError("the model writes nothing, whose novelty could be measured")
     vocabulary = corpus.vocabulary
     gap = len(vocabulary)  # an id that no text has
     written = _joined([vocabulary.encode(text) for text in texts], gap)
@@ -118,6 +115,7 @@ def novelty_of(
     held_out = split.held_out[:MAX_CHARS].astype(np.int64)
     if (end := end_symbol(corpus.kind, vocabulary)) is not None:
         held_out[held_out == vocabulary.encode(end)[0]] = gap
+    sizes = SIZES if len(held_out) else ()
     lines = texts if is_lines else []
     known, unseen = (
         _lines(corpus, ids) if is_lines else set()
@@ -129,9 +127,7 @@ def novelty_of(
         temperature=config.temperature,
         seed=seed,
         novel={size: _novel(own, written, size, gap) for size in SIZES},
-        novel_held_out={size: _novel(own, held_out, size, gap) for size in SIZES}
-        if len(held_out)
-        else {},
+        novel_held_out={size: _novel(own, held_out, size, gap) for size in sizes},
         distinct={size: _distinct(written, size, gap) for size in SIZES},
         copies=tuple(map(vocabulary.decode, _copies(own, written, gap))),
         distinct_lines=_share(len(set(lines)), lines),
@@ -152,22 +148,43 @@ def novelty_line(model: TrainedModel, corpus: Corpus, seconds: float) -> str:
     is_lines = model.kind == "lines"
     config = CompletionConfig(length=FEW_CHARS)
     try:
-        found = novelty_of(model, corpus, FEW_LINES if is_lines else FEW_TEXTS, config)
+        texts = _drawn(model, FEW_LINES if is_lines else FEW_TEXTS, config)
     except OptionError:
         return ""
+    ids = corpus.split(unseen_share(model.texts, corpus) or 0.0).training
+    text = "the text"
+    if len(ids) > MAX_CHARS:
+        ids, text = ids[:MAX_CHARS], f"the text's first {MAX_CHARS:,} characters"
     if is_lines:
+        known = _lines(corpus, ids)
+        real = sum(line in known for line in texts) / len(texts)
+        distinct = len(set(texts)) / len(texts)
         return (
-            f"novelty: {found.known_lines:.0%} of {found.samples} lines that it writes "
-            f"are in the text, {found.distinct_lines:.0%} are distinct"
+            f"novelty: {real:.0%} of {len(texts)} lines that it writes are in {text}, "
+            f"{distinct:.0%} are distinct"
         )
-    longest = max(map(len, found.copies), default=0)
-    share = found.novel[16]
+    gap, size = len(corpus.vocabulary), TOLD_SIZE
+    written = _joined([corpus.vocabulary.encode(text) for text in texts], gap)
+    own = Stretches(ids, gap + 1)
+    share = _novel(own, written, size, gap)
     if share is None:
         return ""
     return (
-        f"novelty: of what it writes, {share:.1%} of all stretches of 16 characters "
-        f"aren't in the text; the longest copy has {longest}"
+        f"novelty: {share:.1%} of all stretches of {size} characters that it writes "
+        f"aren't in {text}; the longest copy has {own.longest(written)[1]}"
     )
+
+
+def _drawn(
+    model: TrainedModel, samples: int, config: CompletionConfig, seed: int = 0
+) -> list[str]:
+    """Let a model write; raise `OptionError` if it writes nothing."""
+    prompts, seeds = [""] * samples, islice(completion_seeds(seed), samples)
+    drawn = complete_many(model, prompts, seeds, config, batch_size=samples)
+    texts = [completion.text for completion in drawn]
+    if not any(texts):
+        raise OptionError("the model writes nothing, whose novelty could be measured")
+    return texts
 
 
 def _usual(model: TrainedModel) -> CompletionConfig:
