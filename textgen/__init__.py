@@ -9,6 +9,7 @@
     evaluate(model, text)                       tells how well it predicts a text
     surprise(model, text)                       tells how well it predicts each symbol
     activations(model, text)                    tells what its units do along a text
+    novelty(model)                              tells how much of its text it copies
 
 Each name is imported when it is first used: only training needs TensorFlow.
 """
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from textgen.errors import VocabularyError as VocabularyError
     from textgen.evaluation.activations import activations as activations
     from textgen.evaluation.judging import evaluate as evaluate
+    from textgen.evaluation.novelty import novelty as novelty
     from textgen.evaluation.surprise import surprise as surprise
     from textgen.generation.batch import generate_many as generate_many
     from textgen.generation.beam import BeamSearch as BeamSearch
@@ -74,6 +76,7 @@ _MODULES = {
     "textgen.evaluation.activations": ["activations"],
     "textgen.evaluation.judging": ["evaluate"],
     "textgen.evaluation.surprise": ["surprise"],
+    "textgen.evaluation.novelty": ["novelty"],
     "textgen.generation.batch": ["generate_many"],
     "textgen.generation.beam": ["BeamSearch"],
     "textgen.generation.samplers": [

@@ -325,3 +325,33 @@ def test_help_names_every_option_and_fits_a_screen(run):
     for option in ("held-out", "strict", "json", "vocabulary-from TEXT"):
         assert f"\n  --{option}" in out
     assert out.count("\n") <= 44
+
+
+# Novelty
+
+
+def test_the_novelty_of_what_it_writes_is_the_librarys(run, monkeypatch):
+    monkeypatch.setattr("textgen.evaluation.novelty.LINES", 60)
+    found = textgen.novelty("dinos")
+    table = run("evaluate", "dinos", "--novelty").out
+    assert table.startswith("dinos: 60 lines at temperature 0.7\n")
+    assert re.search(rf"not in the text +{found.novel[8]:.1%}", table)
+    assert re.search(rf"lines in the text +{found.known_lines:.1%}\n", table)
+    assert table.endswith(f"{found.copies[-1]!r}\n")
+    record = json.loads(run("evaluate", "dinos", "--novelty", "--json").out)
+    assert record["text"] == "dinos"
+    assert record["known_lines"] == found.known_lines
+    assert record["novel"] == {str(n): share for n, share in found.novel.items()}
+
+
+def test_novelty_is_measured_against_other_texts_too(run, monkeypatch):
+    monkeypatch.setattr("textgen.evaluation.novelty.TEXTS", 2)
+    own = run("evaluate", "m.h5", "--novelty").out
+    assert own.startswith("own: 2 texts, 2,000 characters at")
+    both = run("evaluate", "m.h5", "own.txt", "other.txt", "--novelty", "--json").out
+    records = [json.loads(line) for line in both.splitlines()]
+    assert [record["text"] for record in records] == ["own.txt", "other.txt"]
+    assert records[0]["novel_held_out"]
+    assert not records[1]["novel_held_out"]
+    refused = run("evaluate", "m.h5", "--novelty", "--held-out")
+    refused.assert_refused("--novelty measures what the model writes")

@@ -40,7 +40,7 @@ def test_symbols_that_the_model_lacks_lead_nowhere():
     assert not automaton.accepts[automaton.after("abz")]
 
 
-@pytest.mark.parametrize("expression", ["a(dn)*", "(ad|dno).?", "o{3}|a", "z"])
+@pytest.mark.parametrize("expression", ["a(dn)*", "(ad|dno).?", "o{3}|a", "z", "\n|dd"])
 def test_distances_are_the_lengths_of_what_fits(expression):
     automaton = automaton_of([expression], SYMBOLS)
     distances = Distances(automaton, 6, excluded=0)

@@ -341,6 +341,15 @@ def test_the_library_tells_what_there_is_to_tell_if_it_may_show(prose, output, c
     assert capsys.readouterr() == ("", "")
 
 
+def test_at_the_end_a_line_tells_what_the_model_copies(
+    prose, output, capsys, monkeypatch
+):
+    monkeypatch.setattr("textgen.evaluation.novelty.LEAST_S", 0)
+    train(prose, **TINY | {"steps": 2, "output": output}, show=True)
+    (line,) = re.findall("(?m)^novelty: .*", capsys.readouterr().err)
+    assert re.search(r"\d% of all stretches of 16 .* the longest copy has \d", line)
+
+
 def test_what_is_saved_has_the_dropout_seeds_of_its_training(prose, output):
     tiny(prose, output, seed=5, dropout=0.5)
     model = keras.models.load_model(output)

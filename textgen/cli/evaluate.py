@@ -8,7 +8,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -34,6 +34,7 @@ Measure how well a model predicts a text, character by character.
   %(prog)s models/mine.h5 --held-out     what it never saw of its own text
   %(prog)s mine.h5 a.txt b.txt --json    each text for itself, one a line
   %(prog)s sonnets letters.txt --surprise --html letters.html
+  %(prog)s dinos --novelty               what it writes, and what of it is copied
 
 Beside the model stand what an n-gram and two compressors need for the same text. These
 begin with nothing and learn it while they read it; before a held-out part they have
@@ -60,6 +61,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--held-out", action="store_true", help="measure the part of the text that the "
         "model never saw, though it was trained on the rest")
+    add("--novelty", action="store_true", help="let the model write 1,000 lines or 20 "
+        "texts of 1,000 characters, always the same, and tell how much of that stands "
+        "in its own text, or in TEXT")
     add("--strict", action="store_true", help="refuse characters that are new to the "
         "model, rather than fold or skip them")
     add("--json", action="store_true", help="print one JSON object a text")
@@ -71,7 +75,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
         "browser, with more to see; it is one file and needs no network")
     # fmt: on
     options = parser.parse_intermixed_args(arguments)
-    if not options.text and not options.held_out:
+    if options.novelty and (options.held_out or options.strict):
+        raise OptionError("`novelty` measures what the model writes", "give it alone")
+    if not options.text and not options.held_out and not options.novelty:
         instead = "or `held_out` for what the model never saw of its own"
         raise OptionError(f"a TEXT to measure is needed, {instead}")
     _check_what_is_shown(options)
@@ -81,8 +87,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
 def _check_what_is_shown(options: argparse.Namespace) -> None:
     """Raise `OptionError` for options that don't go together."""
     shown = [name for name in ("surprise", "activations") if getattr(options, name)]
-    if len(shown) > 1:
-        raise OptionError("`surprise` and `activations` are shown one at a time")
+    if len(shown) + options.novelty > 1:
+        given = "`surprise`, `activations` and `novelty`"
+        raise OptionError(f"of {given}, one at a time is shown")
     if shown and options.json:
         raise OptionError(f"`json` prints figures, without `{shown[0]}`")
     if options.html is not None and not shown:
@@ -107,6 +114,9 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
             corpus = own_corpus(model)
             corpora = {corpus.name: corpus}
         for number, (name, corpus) in enumerate(corpora.items()):
+            if options.novelty:
+                _print_novelty(model, corpus, name, options.json, write)
+                continue
             if not options.held_out and (remark := seen_remark(model, corpus)):
                 say(f"note: {name}: {remark}")
             if options.surprise or options.activations:
@@ -122,6 +132,22 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
             else:
                 table = _as_table(name, options.held_out, found)
                 write(f"\n{table}" if number else table)
+
+
+def _print_novelty(
+    model: TrainedModel,
+    corpus: Corpus,
+    name: str,
+    as_json: bool,
+    write: Callable[[str], None],
+) -> None:
+    """Print how new what a model writes is, beside a corpus."""
+    from textgen.cli.novelty import as_json_line, as_table
+    from textgen.evaluation.novelty import novelty_of
+
+    found = novelty_of(model, corpus)
+    about = {"model": str(model.path), "text": name}
+    write(as_json_line(about, found) if as_json else as_table(name, found))
 
 
 def _corpus(model: TrainedModel, text: str, options: argparse.Namespace) -> Corpus:

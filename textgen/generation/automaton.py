@@ -108,7 +108,23 @@ def automaton_of(expressions: Sequence[str], symbols: Sequence[str]) -> Automato
                 table[states[state], number] = states[row[column]]
     accepts = np.zeros(len(table), bool)
     accepts[[states[state] for state in machine.finals]] = True
-    return Automaton(symbols, table, accepts, states[machine.initial])
+    return _smallest(Automaton(symbols, table, accepts, states[machine.initial]))
+
+
+def _smallest(automaton: Automaton) -> Automaton:
+    """Join the states from which the same texts fit (Moore's algorithm)."""
+    table, count = automaton.table, 0
+    groups = automaton.accepts.astype(np.int64)
+    while groups.max() + 1 > count:  # tell apart by the groups of the next states
+        count = int(groups.max()) + 1
+        rows = np.column_stack([groups, groups[table]])
+        groups = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
+    groups = (groups - groups[DEAD]) % (int(groups.max()) + 1)
+    first = np.unique(groups, return_index=True)[1]
+    start = int(groups[automaton.start])
+    return Automaton(
+        automaton.symbols, groups[table[first]], automaton.accepts[first], start
+    )
 
 
 def _plain(expression: str, symbols: Sequence[str]) -> str:

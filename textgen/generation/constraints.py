@@ -38,7 +38,7 @@ EXPRESSIONS = {
     "matching": "{}",
 }
 MAX_AHEAD = 1_000  # symbols; further ahead nothing changes
-MAX_OPERATIONS = 1 << 29  # for reckoning them
+MAX_OPERATIONS = 1 << 27  # for reckoning them
 MAX_PROBABILITIES = 1 << 24  # probabilities of what is ahead
 LONG = 64  # symbols of a text whose state is remembered
 MOST_REMEMBERED = 2_000  # texts

@@ -14,8 +14,9 @@ import keras
 import numpy as np
 
 from textgen.errors import OptionError, OutputError, TrainingError
+from textgen.evaluation.novelty import novelty_line
 from textgen.modeling.model import build_model, set_network
-from textgen.saving.trained_model import TrainedModel
+from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.signals import (
     hang_up_ignored,
     on_interrupt,
@@ -46,6 +47,7 @@ from textgen.training.step import choose_precision, configure_process
 from textgen.training.validation import outcome
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
+NOVELTY_SHARE = 0.01  # and for telling what of its text the model copies
 NOTHING_YET = TrainingState(0, 1.0, 0.0, 1, np.zeros(0, np.float32), ())
 
 
@@ -191,6 +193,8 @@ class TrainingSession:
         after_epoch_s = time.monotonic() - before_s
         at_the_end_s = ready.held_out.cost_s(model) + SAVING_S + expected_s()
         spent_s = self._seconds()
+        if self._show:
+            at_the_end_s += NOVELTY_SHARE * training.minutes * 60
         left_s = training.minutes * 60 - spent_s - at_the_end_s
         step_s *= 1 + MOST_SHARE + self._snapshots.share
         step_s += after_epoch_s / per_epoch
@@ -308,6 +312,8 @@ class TrainingSession:
         if finished:
             remove_checkpoints(path, keep_newest=keep)
         self._peers.meet()
+        if finished and self._show and (line := self._novelty(final.seconds)):
+            self._say(line)
         return Report(
             path,
             previous,
@@ -318,6 +324,15 @@ class TrainingSession:
             history=final.history,
             interruption=self._interruption,
         )
+
+    def _novelty(self, seconds: float) -> str:
+        """Return the line on what of its text the saved network copies, if any."""
+        ready = self._ready
+        own = TrainedText.of_training(ready.corpus.identity, self._config)
+        model = replace(self._saver.current(), texts=(*ready.texts, own))
+        with contextlib.suppress(KeyboardInterrupt):
+            return novelty_line(model, ready.corpus, seconds)
+        return ""
 
     def _draw(self, rows: Sequence[EpochRow]) -> None:
         """Draw the learning curve beside the model, where that can be done."""
