@@ -10,6 +10,7 @@ import pytest
 from textgen.data.corpus import load_corpus
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
+from textgen.evaluation import seen
 from textgen.evaluation.seen import (
     seen_remark,
     unseen_share,
@@ -193,12 +194,18 @@ def test_a_text_that_is_not_found_again_is_told_with_how_it_was_read(
     "identity",
     [{"path": 5, "parts": 5}, {"parts": [5, {}, {"name": 5}, {"name": "a\0\ud800"}]},
      {"path": "/", "column": 5}, {"path": "a\0", "encoding": ["x"]},
-     {"path": "..", "parts": [{"name": "../x"}]}],
+     {"path": "../x"}, {"path": "..", "parts": [{"name": "x"}]},
+     {"path": "", "parts": [{"name": "../x"}]}],
 )  # fmt: skip
 def test_what_a_file_says_of_its_text_may_be_anything(tree, monkeypatch, identity):
     (tree / "x").write_text("x")
     monkeypatch.chdir("tales")
     text = replace(NAMES, name=f"some\0\ud800{'x' * 9999}")
+    looked_for = []
+    monkeypatch.setattr(
+        seen, "read_corpus", lambda source, *_: looked_for.append(source)
+    )
     with pytest.raises(OptionError, match=r"give (its path|a folder)") as refused:
         own_corpus(model_of(text, corpus=identity))
     assert "\n" not in str(refused.value)
+    assert not looked_for  # nothing outside the current folder

@@ -212,6 +212,18 @@ def test_one_that_was_killed_after_it_was_saved_is_finished(
     assert output.read_bytes() == model
 
 
+def test_a_checkpoint_is_not_of_the_model_of_an_earlier_training(prose, output):
+    """Which is finished, has more steps, and was not replaced since it was killed."""
+    run(prose, output, steps=5, keep_checkpoint=False, **TINY)
+    before = output.read_bytes()
+    run(prose, output, steps=9, interrupt_after=3, **TINY)
+    output.write_bytes(before)
+    notes = prepared(prose, output, steps=9, **TINY).notes
+    assert any("an unfinished training, 3 of 9 steps" in note for note in notes)
+    ready = prepared(prose, output, resume=True)
+    assert (ready.finished, ready.checkpoint.state.global_step) == (False, 3)
+
+
 def test_a_kept_checkpoint_stays_where_it_is_asked_if_there_is_more(prose, output):
     run(prose, output, steps=3, **TINY)
     for _ in range(2):
