@@ -33,8 +33,8 @@ class FakeDecoder:
         for slot in slots:
             self.read[slot] = ()
 
-    def state(self) -> tuple[int, ...]:
-        return self.read[0]
+    def state(self, slot: int = 0) -> tuple[int, ...]:
+        return self.read[slot]
 
     def set_state(self, slots: Sequence[int], state: tuple[int, ...]) -> None:
         for slot in slots:
@@ -53,6 +53,7 @@ class FakeModel:
     kind: str = "text"
     windows: WindowConfig = field(default_factory=WindowConfig)
     metadata: dict = field(default_factory=dict)
+    record: dict = field(default_factory=dict)
     max_batch_size: int = 1000
 
     def __post_init__(self) -> None:

@@ -47,9 +47,9 @@ class Decoder:
         """Begin new texts from zero state in some slots, 0 to B - 1, of the batch."""
         self._stack.reset(slots)
 
-    def state(self) -> State:
-        """Return a copy of what the first slot has read, for `set_state`."""
-        return tuple(state[0].copy() for state in self._stack.states())
+    def state(self, slot: int = 0) -> State:
+        """Return a copy of what a slot has read, for `set_state`."""
+        return tuple(state[slot].copy() for state in self._stack.states())
 
     def set_state(self, slots: np.ndarray | list[int], state: State) -> None:
         """Let texts go on in some slots from what was read elsewhere."""
@@ -93,10 +93,10 @@ class WindowDecoder:
         # `step` sets a state to zero before its first symbol, so none needs it here.
         self._symbols_read[slots] = 0
 
-    def state(self) -> State:
-        """Return what the first slot has read; see `Decoder.state`."""
-        read = self._symbols_read[:1].copy()
-        return read, *(state[0].copy() for state in self._states())
+    def state(self, slot: int = 0) -> State:
+        """Return what a slot has read; see `Decoder.state`."""
+        read = self._symbols_read[slot : slot + 1].copy()
+        return read, *(state[slot].copy() for state in self._states())
 
     def set_state(self, slots: np.ndarray | list[int], state: State) -> None:
         """Let texts go on from what was read elsewhere; see `Decoder.set_state`."""
@@ -143,9 +143,9 @@ class WholeWindowDecoder:
         """Begin new texts in some slots, 0 to B - 1, of the batch."""
         self._lengths[slots] = 0
 
-    def state(self) -> State:
-        """Return what the first slot has read; see `Decoder.state`."""
-        return self._lengths[:1].copy(), self._ids[0].copy()
+    def state(self, slot: int = 0) -> State:
+        """Return what a slot has read; see `Decoder.state`."""
+        return self._lengths[slot : slot + 1].copy(), self._ids[slot].copy()
 
     def set_state(self, slots: np.ndarray | list[int], state: State) -> None:
         """Let texts go on from what was read elsewhere; see `Decoder.set_state`."""
