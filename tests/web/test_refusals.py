@@ -194,7 +194,7 @@ def test_all_of_it_is_counted(client):
     assert counts[-1] == figure(client, "request_seconds_count") > 0
 
 
-def test_a_model_that_fails_is_told_and_the_others_go_on(serving, models, capsys):
+def test_a_model_that_fails_is_told_and_the_others_go_on(serving, models):
     from fakes import FakeModel
 
     from textgen.errors import ModelFileError

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from textgen.config import ServerConfig
 from textgen.saving.trained_model import TrainedModel
@@ -32,7 +32,7 @@ from textgen.web.errors import (
     on_http_error,
 )
 from textgen.web.guard import Guard
-from textgen.web.metrics import CONTENT_TYPE
+from textgen.web.metrics import CONTENT_TYPE, Metrics
 from textgen.web.protocol import find_model, read_request
 
 MAX_BODY_BYTES = 64 << 10
@@ -42,66 +42,55 @@ CLOSE = {"Connection": "close"}  # where the rest of a body isn't read
 T = TypeVar("T")
 
 
-def make_app(models: Mapping[str, TrainedModel], config: ServerConfig) -> ASGIApp:
-    """Return the application; its lifespan starts and ends the engine."""
-    server = _Server(models, config)
-    app = Starlette(
-        routes=[
-            Route("/v1/completions", server.complete, methods=["POST"]),
-            Route("/v1/models", server.list_models),
-            Route("/v1/models/{name:path}", server.show_model),
-            Route("/healthz", server.tell_health),
-            Route("/metrics", server.tell_metrics),
-        ],
-        exception_handlers={HTTPException: on_http_error, Exception: on_defect},
-        lifespan=server.lifespan,
-    )
-    return _Guarded(app, server, config)
+class App:
+    """The application; its lifespan starts and ends the engine."""
 
-
-class _Guarded:
-    """The guard around the application, made once the service is there."""
-
-    def __init__(self, app: ASGIApp, server: _Server, config: ServerConfig) -> None:
-        self._app, self._server, self._config = app, server, config
-        self._guard: Guard | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        if self._guard is None:
-            config = self._config
-            names = [config.host, *(config.allow_host or "").split(",")]
-            metrics = self._server.service.metrics
-            self._guard = Guard(self._app, metrics, names, config.token)
-        await self._guard(scope, receive, send)
-
-
-class _Server:
-    """What answers each path."""
-
-    service: Service
+    _service: Service
 
     def __init__(
         self, models: Mapping[str, TrainedModel], config: ServerConfig
     ) -> None:
-        self._models, self._config = models, config
+        """Answer by these models."""
+        self._models, self._config, self._metrics = models, config, Metrics()
+        routes = [
+            Route("/v1/completions", self._complete, methods=["POST"]),
+            Route("/v1/models", self._list_models),
+            Route("/v1/models/{name:path}", self._show_model),
+            Route("/healthz", self._tell_health),
+            Route("/metrics", self._tell_metrics),
+        ]
+        handlers: Any = {HTTPException: on_http_error, Exception: on_defect}
+        app = Starlette(
+            routes=routes, exception_handlers=handlers, lifespan=self._lifespan
+        )
+        names = [config.host, *(config.allow_host or "").split(",")]
+        self._guarded = Guard(app, self._metrics, names, config.token)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or begin and end the lifespan."""
+        with contextlib.suppress(asyncio.CancelledError):  # only as the server ends
+            await self._guarded(scope, receive, send)
+
+    def give_up(self) -> None:
+        """End all requests under way: they are told that the server stops."""
+        self._service.give_up()
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         config = self._config
-        self.service = Service(self._models, config.running, config.waiting)
+        self._service = Service(
+            self._models, self._metrics, config.running, config.waiting
+        )
         try:
             yield
         finally:
-            await self.service.close()
+            await self._service.close()
 
-    async def complete(self, request: Request) -> Response:
+    async def _complete(self, request: Request) -> Response:
         config = self._config
         body = await _read_body(request)
         wanted = read_request(body, self._models, config.max_prompt, config.max_length)
-        completions = Completions(self.service, wanted)
+        completions = Completions(self._service, wanted)
         if wanted.stream:
             return _EventStream(completions, config.request_seconds)
         try:
@@ -114,19 +103,19 @@ class _Server:
             completions.cancel()
         return JSON(whole)
 
-    async def list_models(self, request: Request) -> Response:
+    async def _list_models(self, request: Request) -> Response:
         data = [_model_card(name, model) for name, model in self._models.items()]
         return JSON({"object": "list", "data": data})
 
-    async def show_model(self, request: Request) -> Response:
+    async def _show_model(self, request: Request) -> Response:
         name = find_model(request.path_params["name"], self._models)
         return JSON(_model_card(name, self._models[name]))
 
-    async def tell_health(self, request: Request) -> Response:
+    async def _tell_health(self, request: Request) -> Response:
         return PlainTextResponse("ok\n")
 
-    async def tell_metrics(self, request: Request) -> Response:
-        return Response(self.service.metrics_text(), media_type=CONTENT_TYPE)
+    async def _tell_metrics(self, request: Request) -> Response:
+        return Response(self._service.metrics_text(), media_type=CONTENT_TYPE)
 
 
 def _model_card(name: str, model: TrainedModel) -> dict[str, Any]:

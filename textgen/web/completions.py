@@ -31,10 +31,14 @@ class Service:
     """The engine, and whose its jobs are. Belongs to an event loop."""
 
     def __init__(
-        self, models: Mapping[str, TrainedModel], running: int, waiting: int
+        self,
+        models: Mapping[str, TrainedModel],
+        metrics: Metrics,
+        running: int,
+        waiting: int,
     ) -> None:
         """Start the engine; needs a running event loop."""
-        self.models, self.metrics = models, Metrics()
+        self.models, self.metrics = models, metrics
         self._loop = asyncio.get_running_loop()
         self._owners: dict[Job, Completions] = {}
         self._engine = Engine(models, self._deliver, running=running, waiting=waiting)
@@ -69,6 +73,14 @@ class Service:
             if self._owners.pop(job, None) is not None:
                 self._engine.cancel(job)
                 self.metrics.cancelled += 1
+
+    def give_up(self) -> None:
+        """End all jobs: whoever waits for them is told that the server stops."""
+        error = ApiError(503, "the server is stopping", code="stopping")
+        for job, owner in list(self._owners.items()):
+            self._engine.cancel(job)
+            owner.take(Delivery(job, "", "error", error))
+        self._owners.clear()
 
     def metrics_text(self) -> str:
         """Return the counters as Prometheus reads them."""

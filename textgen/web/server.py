@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,11 +21,12 @@ from textgen.errors import OptionError
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.signals import on_interrupt
 from textgen.system.terminal import say
-from textgen.web.app import make_app
+from textgen.web.app import App
 
 HEAD_SECONDS = 10  # in which a request's line and headers must have come
 TAKING_SECONDS = 30  # in which a client must take what was sent
 IDLE_SECONDS = 15  # that a connection stays open without a request
+TOLD_SECONDS = 5  # for clients to take that the server stops
 MAX_HEAD_BYTES = 16 << 10
 MAX_CONNECTIONS = 2048
 
@@ -84,6 +86,11 @@ class BoundedProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """Says where it is once it answers; leaves signals to `serve`."""
 
+    def __init__(self, settings: uvicorn.Config, app: App, grace_seconds: float):
+        super().__init__(settings)
+        self._app, self._grace_seconds = app, grace_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Take no signals."""
@@ -91,9 +98,25 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         for each in sockets or []:
             say(f"serving at {_address(each)} (Ctrl-C stops it)")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let the requests under way end, but not for longer than they have."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._grace_seconds, self._app.give_up)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+    def give_up(self) -> None:
+        """End all requests under way."""
+        self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._app.give_up)
 
 
 def _address(listening: socket.socket) -> str:
@@ -114,8 +137,9 @@ def listen(host: str, port: int) -> socket.socket:
 
 def make_server(models: Mapping[str, TrainedModel], config: ServerConfig) -> Server:
     """Return the server; its ``run`` answers until ``should_exit`` is set."""
+    app = App(models, config)
     settings = uvicorn.Config(
-        make_app(models, config),
+        app,
         loop="asyncio",
         http=BoundedProtocol,
         ws="none",
@@ -127,10 +151,10 @@ def make_server(models: Mapping[str, TrainedModel], config: ServerConfig) -> Ser
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=max(1, round(config.grace_seconds)),
+        timeout_graceful_shutdown=math.ceil(config.grace_seconds) + TOLD_SECONDS,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
-    return Server(settings)
+    return Server(settings, app, config.grace_seconds)
 
 
 def serve(
@@ -138,7 +162,7 @@ def serve(
 ) -> None:
     """Answer requests until a signal comes, then end what is under way.
 
-    A second signal ends it at once.
+    A second signal ends that, too, and raises what stands for it.
     """
     server = make_server(models, config)
 
@@ -146,5 +170,8 @@ def serve(
         server.should_exit = True
         say(f"stopping: what is under way has {config.grace_seconds:g} s to end")
 
-    with on_interrupt(stop):
-        server.run(sockets=[listening])
+    with on_interrupt(server.give_up) as second:
+        with on_interrupt(stop):
+            server.run(sockets=[listening])
+        if second:
+            raise second[0]
