@@ -53,6 +53,7 @@ class FakeModel:
     kind: str = "text"
     windows: WindowConfig = field(default_factory=WindowConfig)
     metadata: dict = field(default_factory=dict)
+    record: dict = field(default_factory=dict)
     max_batch_size: int = 1000
 
     def __post_init__(self) -> None:

@@ -264,6 +264,31 @@ class ConstraintConfig(Settings):
         return " and ".join(
             f"`{name}` {shown(value)}" for name, value in vars(self).items()
             if value is not None and not isinstance(value, bool))
+
+
+@dataclass(frozen=True)
+class ServerConfig(Settings):
+    """How `textgen serve` answers, and whom."""
+
+    host: str = _setting("127.0.0.1", "address to listen at; 0.0.0.0 for all of this "
+        "machine's")
+    port: int = _setting(8000, "0 for any free one", highest=65_535)
+    token: str | None = _setting(None, "answer only those who send it; better in the "
+        "variable TEXTGEN_TOKEN, which other users of the machine can't see")
+    allow_host: str | None = _setting(None, "a name under which clients reach it, "
+        "besides localhost and addresses; several with commas between")
+    running: int = _setting(256, "completions made at once, of each model", lowest=1,
+        highest=4096)
+    waiting: int = _setting(256, "more that may wait; others are refused (429)",
+        highest=100_000)
+    max_prompt: int = _setting(10_000, "characters of a prompt, at most", lowest=1,
+        highest=1_000_000)
+    max_length: int = _setting(5_000, "characters of a completion, at most", lowest=1,
+        highest=1_000_000)
+    request_seconds: float = _setting(300, "a request may take, waiting included",
+        above=True, highest=1e6)
+    grace_seconds: float = _setting(30, "for requests under way to end in, when it is "
+        "stopped", highest=1e6)
 # fmt: on
 
 

@@ -169,12 +169,13 @@ def test_python_code(document, workplace):
 def test_every_option_in_readme_and_guide_exists(tmp_path):
     known = set()
     scripts = (["train.py"], ["generate.py"])
-    others = (["-m", "textgen", name] for name in ("evaluate", "inspect"))
+    others = (["-m", "textgen", name] for name in ("evaluate", "inspect", "serve"))
     for command in (*scripts, *others):
         shown = run([*command, "--help"], tmp_path).stdout
         known |= set(re.findall(r"--[a-z][a-z-]+", shown))
     assert {"--help", "--corpus", "--prompt"} <= known
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README + GUIDE))
+    texts = README + GUIDE + DOCUMENTS["docs/server.md"]
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", texts))
     assert len(named) > 20
     assert named <= known
 

@@ -115,6 +115,16 @@ def test_what_one_has_read_another_goes_on_from(make):
     )
 
 
+def test_the_state_of_any_slot_goes_on_elsewhere(make):
+    network, ids = random_network((4, 5)), random_ids(20, 3)
+    full, small = make(network, 3), make(network, 2)
+    run(full, ids[:7])
+    small.set_state([1], full.state(2))
+    logits = run(small, ids[7:, 1:])
+    expected = run(make(network, 3), ids)[7:]
+    np.testing.assert_allclose(logits[:, 1], expected[:, 2], atol=2e-6)
+
+
 def test_ids_may_be_of_any_integer_kind(make):
     network = random_network((4,))
     expected = run(make(network, 1), [[2], [3]])

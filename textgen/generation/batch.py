@@ -27,6 +27,7 @@ from textgen.generation.batch_decoder import (
     Ended,
     PromptReader,
     Request,
+    stop_ids,
 )
 from textgen.generation.streaming import (
     as_model,
@@ -196,8 +197,9 @@ def complete_many(
             constraint.check_prompt(prompt)
         return ids_to_read(model, prompt, config.strict)
 
+    how = config, config.length, stop_ids(model.vocabulary, config.stop)
     requests = (
-        Request(index, prompt, prompt_ids(check_prompt(prompt)), check_seed(seed))
+        Request(index, prompt, prompt_ids(check_prompt(prompt)), check_seed(seed), *how)
         for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=False))
     )
     batch_size = max(1, min(batch_size, MAX_BATCH_SIZE, model.max_batch_size))
@@ -235,7 +237,7 @@ def _complete(
     closed = threading.Event()
     prompts = PromptReader(model, closed)
     steps = [
-        _steps(BatchDecoder(model, batch_size // threads, config, prompts), own, closed)
+        _steps(BatchDecoder(model, batch_size // threads, prompts), own, closed)
         for own in _split(requests, threads)
     ]
     if threads == 1:

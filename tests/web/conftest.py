@@ -1,0 +1,89 @@
+"""A server that runs beside the tests, and what it serves."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import httpx
+import pytest
+from fakes import whimsical_model
+
+from textgen.config import ServerConfig
+from textgen.saving.model_file import load_model
+from textgen.web.server import listen, make_server
+
+SYMBOLS = "\n abcdefghijklmnopqrstuvwxyz."
+
+
+@contextlib.contextmanager
+def running(models, **options):
+    """Yield the address of a server with these models and options."""
+    config = ServerConfig(port=0, grace_seconds=1, **options)
+    with listen(config.host, 0) as listening:
+        server = make_server(models, config)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        host, port = listening.getsockname()[:2]
+        try:
+            yield f"http://{host}:{port}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=60)
+            assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def models():
+    """A fake of which all is known, and the model of names that comes with textgen."""
+    return {"fake": whimsical_model(SYMBOLS), "dinos": load_model("dinos")}
+
+
+@pytest.fixture(scope="session")
+def address(models):
+    with running(models) as address:
+        yield address
+
+
+@pytest.fixture
+def serving():
+    """Return a function that starts another server and returns its address."""
+    with contextlib.ExitStack() as stack:
+        yield lambda models, **how: stack.enter_context(running(models, **how))
+
+
+@pytest.fixture
+def client(address):
+    with httpx.Client(base_url=address, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def connect(address):
+    """Return a function that opens a connection for what no client would send."""
+    with contextlib.ExitStack() as stack:
+
+        def open_one(to=address):
+            host, port = to.removeprefix("http://").rsplit(":", 1)
+            own = socket.create_connection((host, int(port)), timeout=30)
+            return stack.enter_context(own)
+
+        yield open_one
+
+
+def figure(client, name):
+    """Return a figure of /metrics, or 0."""
+    for line in client.get("/metrics").text.splitlines():
+        if line.startswith(f"textgen_{name} "):
+            return float(line.rsplit(" ", 1)[1])
+    return 0.0
+
+
+def wait_until(condition, seconds=30):
+    """Wait for something that is to come soon."""
+    end_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end_s, "it never came"
+        time.sleep(0.01)

@@ -1,0 +1,1 @@
+"""The server: the completions protocol over HTTP, and what guards it."""

@@ -1,0 +1,229 @@
+"""The server as an ASGI application.
+
+POST /v1/completions    complete prompts; see `textgen.web.protocol`
+GET  /v1/models         the models there are; /v1/models/NAME for one
+GET  /healthz           whether it is alive
+GET  /metrics           counters, as Prometheus reads them
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from textgen.config import ServerConfig
+from textgen.saving.trained_model import TrainedModel
+from textgen.web.completions import Completions, Service
+from textgen.web.errors import (
+    JSON,
+    ApiError,
+    as_json,
+    error_body,
+    on_defect,
+    on_http_error,
+)
+from textgen.web.guard import Guard
+from textgen.web.metrics import CONTENT_TYPE, Metrics
+from textgen.web.protocol import find_model, read_request
+
+MAX_BODY_BYTES = 64 << 10
+BODY_SECONDS = 10  # in which it must have come
+CLIENT_GONE = 499  # nobody reads it; the counters tell it
+CLOSE = {"Connection": "close"}  # where the rest of a body isn't read
+T = TypeVar("T")
+
+
+class App:
+    """The application; its lifespan starts and ends the engine."""
+
+    _service: Service
+
+    def __init__(
+        self, models: Mapping[str, TrainedModel], config: ServerConfig
+    ) -> None:
+        """Answer by these models."""
+        self._models, self._config, self._metrics = models, config, Metrics()
+        routes = [
+            Route("/v1/completions", self._complete, methods=["POST"]),
+            Route("/v1/models", self._list_models),
+            Route("/v1/models/{name:path}", self._show_model),
+            Route("/healthz", self._tell_health),
+            Route("/metrics", self._tell_metrics),
+        ]
+        handlers: Any = {HTTPException: on_http_error, Exception: on_defect}
+        app = Starlette(
+            routes=routes, exception_handlers=handlers, lifespan=self._lifespan
+        )
+        names = [config.host, *(config.allow_host or "").split(",")]
+        self._guarded = Guard(app, self._metrics, names, config.token)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or begin and end the lifespan."""
+        with contextlib.suppress(asyncio.CancelledError):  # only as the server ends
+            await self._guarded(scope, receive, send)
+
+    def give_up(self) -> None:
+        """End all requests under way: they are told that the server stops."""
+        self._service.give_up()
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
+        config = self._config
+        self._service = Service(
+            self._models, self._metrics, config.running, config.waiting
+        )
+        try:
+            yield
+        finally:
+            await self._service.close()
+
+    async def _complete(self, request: Request) -> Response:
+        config = self._config
+        body = await _read_body(request)
+        wanted = read_request(body, self._models, config.max_prompt, config.max_length)
+        completions = Completions(self._service, wanted)
+        if wanted.stream:
+            return _EventStream(completions, config.request_seconds)
+        try:
+            whole = await _unless_gone(
+                completions.whole(), request.receive, config.request_seconds
+            )
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_GONE)
+        finally:
+            completions.cancel()
+        return JSON(whole)
+
+    async def _list_models(self, request: Request) -> Response:
+        data = [_model_card(name, model) for name, model in self._models.items()]
+        return JSON({"object": "list", "data": data})
+
+    async def _show_model(self, request: Request) -> Response:
+        name = find_model(request.path_params["name"], self._models)
+        return JSON(_model_card(name, self._models[name]))
+
+    async def _tell_health(self, request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def _tell_metrics(self, request: Request) -> Response:
+        return Response(self._service.metrics_text(), media_type=CONTENT_TYPE)
+
+
+def _model_card(name: str, model: TrainedModel) -> dict[str, Any]:
+    """Return what the protocol tells of a model, and what is worth knowing of ours."""
+    corpus = model.metadata.get("corpus", {})
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": "textgen",
+        "kind": model.kind,
+        "corpus": corpus.get("name"),
+        "symbols": "".join(model.vocabulary.symbols),
+        "held_out_nats_per_char": model.record.get("held_out_nats_per_char"),
+    }
+
+
+async def _read_body(request: Request) -> bytes:
+    """Return a JSON request's body, if it is short enough and comes in time."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        problem = "the `Content-Type` must be application/json"
+        raise ApiError(415, problem, headers=CLOSE)
+    body = bytearray()
+    too_large = ApiError(
+        413, f"the body must have at most {MAX_BODY_BYTES:,} bytes", headers=CLOSE
+    )
+    length = request.headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+        raise too_large
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                body += part
+                if len(body) > MAX_BODY_BYTES:
+                    raise too_large
+    except TimeoutError:
+        problem = f"the body must come within {BODY_SECONDS} s"
+        raise ApiError(408, problem, headers=CLOSE) from None
+    except ClientDisconnect:
+        raise ApiError(CLIENT_GONE, "the client has gone") from None
+    return bytes(body)
+
+
+class _EventStream(Response):
+    """Completions as server-sent events, which end with ``[DONE]``."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, completions: Completions, seconds: float) -> None:
+        super().__init__(headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._completions, self._seconds = completions, seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await _unless_gone(self._send_all(send), receive, self._seconds)
+        except ClientDisconnect:
+            pass
+        except ApiError as error:  # the response has begun: an event tells it
+            param, code = error.param, error.code
+            body = error_body(error.status_code, error.detail, param, code)
+            await self._send(send, as_json(body), more=False)
+        finally:
+            self._completions.cancel()
+
+    async def _send_all(self, send: Send) -> None:
+        start = {"type": "http.response.start", "status": 200}
+        await send({**start, "headers": self.raw_headers})
+        async for event in self._completions.events():
+            await self._send(send, as_json(event))
+        await self._send(send, b"[DONE]", more=False)
+
+    async def _send(self, send: Send, data: bytes, more: bool = True) -> None:
+        body = b"data: %b\n\n" % data
+        await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def _unless_gone(work: Awaitable[T], receive: Receive, seconds: float) -> T:
+    """Return what ``work`` gives; give it up if the client goes, or the time is over.
+
+    Raises:
+        ClientDisconnect: if the client has gone.
+        ApiError: if it takes too long.
+    """
+    doing = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_until_gone(receive))
+    try:
+        await asyncio.wait(
+            (doing, gone), timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+        )
+        if doing.done():
+            return doing.result()
+        if gone.done():
+            raise ClientDisconnect
+        raise ApiError(
+            504,
+            f"it took more than {seconds:g} s: ask for less, or raise the server's "
+            "`--request-seconds`",
+            code="timeout",
+            headers={"X-Should-Retry": "false"},
+        )
+    finally:
+        doing.cancel()
+        gone.cancel()
+        await asyncio.gather(doing, gone, return_exceptions=True)
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,246 @@
+"""A request's completions, from the engine's threads to the client.
+
+The engine delivers characters in a thread of its own; `Service` hands them over to the
+event loop, where each request's `Completions` wait for theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+from uuid import uuid4
+
+from textgen.errors import TextgenError
+from textgen.generation.batch import completion_seeds
+from textgen.generation.batch_decoder import Request, stop_ids
+from textgen.generation.engine import Delivery, Engine, EngineFullError, Job
+from textgen.generation.streaming import fresh_seed, ids_to_read
+from textgen.saving.trained_model import TrainedModel
+from textgen.web.errors import ApiError
+from textgen.web.metrics import Metrics, labels
+from textgen.web.protocol import Prompt, Wanted
+from textgen.web.scores import Scores
+
+RETRY_AFTER_S = 5
+
+
+class Service:
+    """The engine, and whose its jobs are. Belongs to an event loop."""
+
+    def __init__(
+        self,
+        models: Mapping[str, TrainedModel],
+        metrics: Metrics,
+        running: int,
+        waiting: int,
+    ) -> None:
+        """Start the engine; needs a running event loop."""
+        self.models, self.metrics = models, metrics
+        self._loop = asyncio.get_running_loop()
+        self._owners: dict[Job, Completions] = {}
+        self._engine = Engine(models, self._deliver, running=running, waiting=waiting)
+
+    def _deliver(self, deliveries: list[Delivery]) -> None:
+        self._loop.call_soon_threadsafe(self._hand_out, deliveries)
+
+    def _hand_out(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            owner = self._owners.get(delivery.job)
+            if owner is not None:
+                if delivery.reason is not None:
+                    del self._owners[delivery.job]
+                owner.take(delivery)
+
+    def begin(self, jobs: Sequence[Job], owner: Completions) -> None:
+        """Hand jobs to the engine; an `ApiError` says that it is full."""
+        try:
+            self._engine.submit(jobs)
+        except EngineFullError:
+            raise ApiError(
+                429,
+                f"too many completions are under way: try again in {RETRY_AFTER_S} s",
+                code="queue_full",
+                headers={"Retry-After": str(RETRY_AFTER_S)},
+            ) from None
+        self._owners.update(dict.fromkeys(jobs, owner))
+
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Give up those of the jobs that haven't ended."""
+        for job in jobs:
+            if self._owners.pop(job, None) is not None:
+                self._engine.cancel(job)
+                self.metrics.cancelled += 1
+
+    def give_up(self) -> None:
+        """End all jobs: whoever waits for them is told that the server stops."""
+        error = ApiError(503, "the server is stopping", code="stopping")
+        for job, owner in list(self._owners.items()):
+            self._engine.cancel(job)
+            owner.take(Delivery(job, "", "error", error))
+        self._owners.clear()
+
+    def metrics_text(self) -> str:
+        """Return the counters as Prometheus reads them."""
+        return self.metrics.text(*self._engine.counts())
+
+    async def close(self) -> None:
+        """End the engine."""
+        await asyncio.to_thread(self._engine.close)
+
+
+class Completions:
+    """What one request asks for, under way: ``count`` completions of each prompt."""
+
+    def __init__(self, service: Service, wanted: Wanted) -> None:
+        """Begin all of them; an `ApiError` says that there is no room."""
+        self._service, self._wanted = service, wanted
+        self._model = service.models[wanted.model]
+        self._head = {
+            "id": f"cmpl-{uuid4().hex}",
+            "object": "text_completion",
+            "created": int(time.time()),
+            "model": wanted.model,
+        }
+        self._started_s = time.monotonic()
+        self._arrived = asyncio.Event()
+        self._deliveries: list[Delivery] = []
+        self._jobs: dict[Job, int] = {}  # and the index of each choice
+        self._prompts: list[Prompt] = []  # of each choice
+        self._scores: list[Scores | None] = []  # likewise
+        self._characters = [0] * (len(wanted.prompts) * wanted.count)
+        for prompt in wanted.prompts:
+            self._add_jobs(prompt)
+        service.begin(list(self._jobs), self)
+        self._label = labels(model=wanted.model)
+        read = sum(len(prompt.fitted.text) for prompt in wanted.prompts)
+        service.metrics.prompt_characters[self._label] += read
+        self._usage_of_prompts = read
+
+    def _add_jobs(self, prompt: Prompt) -> None:
+        wanted, model = self._wanted, self._model
+        ids = ids_to_read(model, prompt.fitted.text, strict=True)
+        stops = stop_ids(model.vocabulary, *wanted.stops)
+        first = fresh_seed() if wanted.seed is None else wanted.seed
+        for seed in islice(completion_seeds(first), wanted.count):
+            scores = None
+            if wanted.likeliest is not None:
+                begin = 0 if wanted.echo else len(ids)
+                symbols = model.vocabulary.symbols
+                scores = Scores(symbols, wanted.likeliest, begin)
+            index = len(self._jobs)
+            request = Request(
+                index, prompt.text, ids, seed, wanted.config,
+                max(1, wanted.length), stops, scores.note if scores else None,
+            )  # fmt: skip
+            job = Job(wanted.model, request, wanted.stops, wanted.stream)
+            self._jobs[job] = index
+            self._prompts.append(prompt)
+            self._scores.append(scores)
+
+    def take(self, delivery: Delivery) -> None:
+        """Take what the engine has made."""
+        metrics = self._service.metrics
+        is_first = not any(self._characters)
+        if is_first and delivery.text and self._wanted.stream:
+            metrics.first_character.add(time.monotonic() - self._started_s)
+        self._characters[self._jobs[delivery.job]] += len(delivery.text)
+        metrics.characters[self._label] += len(delivery.text)
+        if delivery.reason is not None:
+            reason = labels(model=self._wanted.model, finish_reason=delivery.reason)
+            metrics.completions[reason] += 1
+        self._deliveries.append(delivery)
+        self._arrived.set()
+
+    def cancel(self) -> None:
+        """Give up what hasn't ended."""
+        self._service.cancel(list(self._jobs))
+        self._service.metrics.request.add(time.monotonic() - self._started_s)
+
+    async def whole(self) -> dict[str, Any]:
+        """Return the response with all texts, once they are made."""
+        texts, reasons = [""] * len(self._jobs), [""] * len(self._jobs)
+        async for index, text, reason in self._pieces():
+            texts[index] += text
+            reasons[index] = reason or ""
+        choices = [
+            self._choice(index, text, 0, reasons[index], is_first=True)
+            for index, text in enumerate(texts)
+        ]
+        return {**self._head, **self._notes(), "choices": choices, **self._usage()}
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Yield the response in pieces as they come."""
+        begun: set[int] = set()
+        sent = [0] * len(self._jobs)
+        async for index, text, reason in self._pieces():
+            is_first = index not in begun
+            notes = {} if begun else self._notes()
+            begun.add(index)
+            choice = self._choice(index, text, sent[index], reason, is_first=is_first)
+            sent[index] += len(text)
+            yield {**self._head, **notes, "choices": [choice]}
+        if self._wanted.with_usage:
+            yield {**self._head, "choices": [], **self._usage()}
+
+    async def _pieces(self) -> AsyncIterator[tuple[int, str, str | None]]:
+        """Yield index of the choice, new text and how it ended, until all have."""
+        left = len(self._jobs)
+        while left:
+            await self._arrived.wait()
+            self._arrived.clear()
+            arrived, self._deliveries = self._deliveries, []
+            for job, text, reason, error in arrived:
+                if error is not None:
+                    raise _failure(error)
+                left -= reason is not None
+                if self._wanted.length == 0:  # one was drawn for the prompt's sake
+                    text, reason = "", reason and "length"
+                yield self._jobs[job], text, reason
+
+    def _choice(
+        self, index: int, text: str, place: int, reason: str | None, *, is_first: bool
+    ) -> dict[str, Any]:
+        """Return a choice's next characters, which begin at a place of what is new."""
+        prompt, scores = self._prompts[index], self._scores[index]
+        request = next(islice(self._jobs, index, None)).request
+        shown_prompt = prompt.text if self._wanted.echo and is_first else ""
+        logprobs = None
+        if scores is not None:
+            known = prompt.fitted.text
+            before = known if shown_prompt else ""
+            new = place - len(before)
+            logprobs = scores.of(
+                before + text, len(request.prompt_ids) + new, len(known) + new
+            )
+        return {
+            "text": shown_prompt + text,
+            "index": index,
+            "logprobs": logprobs,
+            "finish_reason": reason,
+            "seed": request.seed,
+        }
+
+    def _notes(self) -> dict[str, Any]:
+        """Return what is to be said of characters that the model doesn't know."""
+        notes = [prompt.fitted.describe() for prompt in self._wanted.prompts]
+        told = list(dict.fromkeys(note for note in notes if note))
+        return {"warnings": told} if told else {}
+
+    def _usage(self) -> dict[str, Any]:
+        made = sum(self._characters) if self._wanted.length else 0
+        usage = {
+            "prompt_tokens": self._usage_of_prompts,
+            "completion_tokens": made,
+            "total_tokens": self._usage_of_prompts + made,
+        }
+        return {"usage": usage}
+
+
+def _failure(error: Exception) -> Exception:
+    """Return what a request fails with: of the user's making, or a defect."""
+    if isinstance(error, TextgenError):
+        return ApiError(400, str(error))
+    return error

@@ -1,0 +1,218 @@
+"""The completions protocol: what a request asks for, and the form of its answer.
+
+It is OpenAI's `/v1/completions`, which most programs that use language models speak. A
+token is a character here. What isn't given has textgen's own default; what the protocol
+has and this server hasn't is refused, so that nobody believes it was respected.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from textgen.config import CompletionConfig, options_of
+from textgen.data.vocabulary import Fitted
+from textgen.errors import OptionError, TextgenError, did_you_mean, shown
+from textgen.generation.streaming import check_seed
+from textgen.saving.trained_model import TrainedModel
+from textgen.system.checks import check_number
+from textgen.web.errors import ApiError
+
+MOST_COMPLETIONS = 16  # of one request
+MOST_STOPS = 4
+MOST_STOP_CHARS = 256
+MOST_LIKELIEST = 20  # of each place, with logprobs
+# How a character is drawn: the options of `textgen generate` under their own names,
+# among them the protocol's `temperature` and `top_p`.
+NOT_OF_DRAWING = ("length", "stop", "strict", "beam")
+DRAWING = tuple(
+    each.name
+    for each in options_of(CompletionConfig)
+    if each.name not in NOT_OF_DRAWING
+)
+# What is in the protocol, too, but has one value only here, the usual one.
+FIXED: Mapping[str, tuple[Any, ...]] = {
+    "suffix": (None, ""),
+    "best_of": (None,),
+    "frequency_penalty": (None, 0),
+    "presence_penalty": (None, 0),
+    "logit_bias": (None, {}),
+}
+KNOWN = (
+    "model", "prompt", "max_tokens", "n", "seed", "stop", "stream", "stream_options",
+    "logprobs", "echo", "strict", "user", *DRAWING, *FIXED,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as it was given, and as its model can read it."""
+
+    text: str
+    fitted: Fitted
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a request asks for."""
+
+    model: str
+    prompts: tuple[Prompt, ...]
+    config: CompletionConfig  # how characters are drawn; the same object for equal ones
+    length: int  # of a completion, at most; 0 to have the prompt judged only
+    count: int  # of completions for each prompt
+    seed: int | None
+    stops: tuple[str, ...]
+    likeliest: int | None  # for each place so many, and logprobs; None for none
+    echo: bool
+    stream: bool
+    with_usage: bool  # at the end of a stream
+
+
+def read_request(
+    body: bytes,
+    models: Mapping[str, TrainedModel],
+    max_prompt: int,
+    max_length: int,
+) -> Wanted:
+    """Return what a request's body asks for.
+
+    Raises:
+        ApiError: if it is no such request, or asks for what there isn't.
+    """
+    given = _object(body)
+    try:
+        return _wanted(given, models, max_prompt, max_length)
+    except TextgenError as error:
+        named = [name for name in given if f"`{name}`" in error.problem]
+        param = named[0] if named else None
+        raise ApiError(400, str(error), param=param, code="invalid_value") from None
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    """Return a JSON object's values, without those that are null."""
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        raise ApiError(400, "the body must be JSON", code="invalid_json") from None
+    if not isinstance(given, dict):
+        problem = f"the body must be a JSON object, but was {shown(given)}"
+        raise ApiError(400, problem, code="invalid_json")
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _wanted(
+    given: dict[str, Any],
+    models: Mapping[str, TrainedModel],
+    max_prompt: int,
+    max_length: int,
+) -> Wanted:
+    for name in given:
+        if name not in KNOWN:
+            meant = did_you_mean(name, KNOWN, quote="`")
+            raise OptionError(f"{shown(name)} is no option of a completion{meant}")
+        if name in FIXED and given[name] not in FIXED[name]:
+            raise OptionError(f"`{name}` is not supported here", "leave it out")
+    name = find_model(given.get("model", next(iter(models))), models)
+    strict = _flag(given, "strict")
+    prompts = tuple(
+        _prompt(text, models[name], max_prompt, strict) for text in _prompts(given)
+    )
+    count = check_number("n", given.get("n", 1), 1, MOST_COMPLETIONS, whole=True)
+    if count * len(prompts) > MOST_COMPLETIONS:
+        raise OptionError(
+            f"`n` times the number of prompts must be at most {MOST_COMPLETIONS}, but "
+            f"was {count * len(prompts)}"
+        )
+    usual = min(CompletionConfig.length, max_length)
+    length = given.get("max_tokens", usual)
+    likeliest = given.get("logprobs")
+    if likeliest is not None:
+        check_number("logprobs", likeliest, 0, MOST_LIKELIEST, whole=True)
+    seed = given.get("seed")
+    return Wanted(
+        model=name,
+        prompts=prompts,
+        config=_config(given),
+        length=check_number("max_tokens", length, 0, max_length, whole=True),
+        count=count,
+        seed=None if seed is None else check_seed(seed),
+        stops=_stops(given),
+        likeliest=likeliest,
+        echo=_flag(given, "echo"),
+        stream=_flag(given, "stream"),
+        with_usage=_with_usage(given),
+    )
+
+
+def find_model(name: Any, models: Mapping[str, TrainedModel]) -> str:
+    """Return a model's name; raise an `ApiError` if there is none of that name."""
+    if isinstance(name, str) and name in models:
+        return name
+    listed = ", ".join(map(repr, models))
+    raise ApiError(
+        404,
+        f"there is no model {shown(name)} here, only {listed}",
+        param="model",
+        code="model_not_found",
+    )
+
+
+def _prompts(given: dict[str, Any]) -> list[str]:
+    if "prompt" not in given:
+        raise OptionError("a `prompt` is missing", 'give one; "" begins from nothing')
+    prompt = given["prompt"]
+    prompts = prompt if isinstance(prompt, list) else [prompt]
+    if not prompts or not all(isinstance(text, str) for text in prompts):
+        kinds = "text or a list of texts (not of tokens' numbers)"
+        raise OptionError(f"`prompt` must be {kinds}, but was {shown(prompt)}")
+    return prompts
+
+
+def _prompt(text: str, model: TrainedModel, most: int, strict: bool) -> Prompt:
+    if len(text) > most:
+        problem = f"`prompt` must have {most:,} characters at most, not {len(text):,}"
+        raise OptionError(problem, "give its end only")
+    if strict:
+        model.vocabulary.encode(text)
+    return Prompt(text, model.vocabulary.fit(text))
+
+
+def _stops(given: dict[str, Any]) -> tuple[str, ...]:
+    stop = given.get("stop", [])
+    stops = stop if isinstance(stop, list) else [stop]
+    if len(stops) > MOST_STOPS or not all(
+        isinstance(text, str) and 0 < len(text) <= MOST_STOP_CHARS for text in stops
+    ):
+        kinds = f"1 to {MOST_STOP_CHARS} characters, or {MOST_STOPS} such texts at most"
+        raise OptionError(f"`stop` must be {kinds}, but was {shown(stop)}")
+    return tuple(stops)
+
+
+def _flag(given: dict[str, Any], name: str) -> bool:
+    value = given.get(name, False)
+    if not isinstance(value, bool):
+        raise OptionError(f"`{name}` must be true or false, but was {shown(value)}")
+    return value
+
+
+def _with_usage(given: dict[str, Any]) -> bool:
+    options = given.get("stream_options", {})
+    if not isinstance(options, dict):
+        received = shown(options)
+        raise OptionError(f"`stream_options` must be an object, but was {received}")
+    return bool(options.get("include_usage"))
+
+
+def _config(given: dict[str, Any]) -> CompletionConfig:
+    options = {name: given[name] for name in DRAWING if name in given}
+    return _the_same(CompletionConfig(**options))
+
+
+@functools.lru_cache(maxsize=1024)
+def _the_same(config: CompletionConfig) -> CompletionConfig:
+    """Return one object for all configs that are equal: they draw together."""
+    return config
