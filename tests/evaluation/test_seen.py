@@ -10,12 +10,12 @@ import pytest
 from textgen.data.corpus import load_corpus
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
-from textgen.evaluation import seen
 from textgen.evaluation.seen import (
     seen_remark,
     unseen_share,
     was_trained_on,
 )
+from textgen.saving import own_text
 from textgen.saving.own_text import own_corpus
 from textgen.saving.trained_model import UNKNOWN_TEXT, TrainedText
 
@@ -203,7 +203,7 @@ def test_what_a_file_says_of_its_text_may_be_anything(tree, monkeypatch, identit
     text = replace(NAMES, name=f"some\0\ud800{'x' * 9999}")
     looked_for = []
     monkeypatch.setattr(
-        seen, "read_corpus", lambda source, *_: looked_for.append(source)
+        own_text, "read_corpus", lambda source, *_: looked_for.append(source)
     )
     with pytest.raises(OptionError, match=r"give (its path|a folder)") as refused:
         own_corpus(model_of(text, corpus=identity))

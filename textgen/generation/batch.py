@@ -197,6 +197,11 @@ def complete_many(
             constraint.check_prompt(prompt)
         return ids_to_read(model, prompt, config.strict)
 
+    is_line = model.end_id is not None
+    if constraint is not None and not is_line:
+        from textgen.generation.chains import with_first
+
+        config = with_first(config, constraint)
     how = config, config.length, stop_ids(model.vocabulary, config.stop)
     requests = (
         Request(index, prompt, prompt_ids(check_prompt(prompt)), check_seed(seed), *how)
@@ -205,10 +210,12 @@ def complete_many(
     batch_size = max(1, min(batch_size, MAX_BATCH_SIZE, model.max_batch_size))
     made: dict[int, Completion] = {}
     next_index = 0
-    if constraint is None:
-        all_ended = _complete(model, requests, config, batch_size)
+    if constraint is not None and is_line:
+        from textgen.generation.fitting import fitting_lines
+
+        all_ended = fitting_lines(model, requests, config, constraint, batch_size)
     else:
-        all_ended = _complete_fitting(model, requests, config, batch_size, constraint)
+        all_ended = _complete(model, requests, config, batch_size)
     for request, ids in all_ended:
         text = model.vocabulary.decode(ids)
         made[request.index] = Completion(request.prompt, text, request.seed)
@@ -263,22 +270,6 @@ def _complete(
         closed.set()
         for pool in pools:
             pool.shutdown(cancel_futures=True)
-
-
-def _complete_fitting(
-    model: TrainedModel,
-    requests: Iterator[Request],
-    config: CompletionConfig,
-    batch_size: int,
-    constraint: Constraint,
-) -> Iterator[Ended]:
-    """Yield the requests as `_complete` does, with ids that fit."""
-    from textgen.generation.chains import with_first
-    from textgen.generation.fitting import fitting_lines
-
-    if model.end_id is not None:
-        return fitting_lines(model, requests, config, constraint, batch_size)
-    return _complete(model, requests, with_first(config, constraint), batch_size)
 
 
 def _steps(
