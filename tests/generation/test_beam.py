@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
-from fakes import FakeModel, random_network, whimsical_model
+from fakes import FakeModel, whimsical_model
 
 from textgen.config import CompletionConfig
 from textgen.errors import OptionError
@@ -10,7 +10,6 @@ from textgen.generation.batch import distinct_lines, generate_many
 from textgen.generation.beam import BeamSearch
 from textgen.generation.samplers import Greedy, NoRepeatNgram, Temperature
 from textgen.generation.streaming import generate_output, stream_output
-from textgen.inference.decoder import Decoder, WholeWindowDecoder, WindowDecoder
 
 
 def log_p(model, read: tuple[int, ...], symbol: int) -> float:
@@ -139,26 +138,6 @@ def test_the_likeliest_names_are_those_of_a_count():
     options = {"length": 4, "beam": 1000}
     names = [name.text for name in generate_many(model, 20, **options)]
     assert names == [n for n in ranked(every_text(model, (0,), 4), 0) if n][:20]
-
-
-DECODERS = [Decoder, lambda network, size: WindowDecoder(network, 3, size),
-            lambda network, size: WholeWindowDecoder(network, 3, size)]  # fmt: skip
-
-
-@pytest.mark.parametrize("make", DECODERS)
-def test_slots_that_are_reordered_go_on_from_what_others_read(make):
-    network = random_network((5, 4))
-    read = np.random.default_rng(0).integers(0, 7, (5, 3))
-    decoder, parents = make(network, 3), np.array([2, 2])
-    for ids in read:
-        decoder.step(ids)
-    decoder.reorder(parents)
-    received = decoder.step(np.array([1, 4, 5]))
-    for slot, (parent, symbol) in enumerate([(2, 1), (2, 4), (2, 5)]):
-        alone = make(network, 1)
-        for symbol_id in [*read[:, parent], symbol]:
-            expected = alone.step(np.array([symbol_id]))
-        np.testing.assert_allclose(received[slot], expected[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -209,7 +209,8 @@ def test_the_options_are_applied_in_the_documented_order():
     [({"min_p": 0.3}, (0, 0.5, 0.3, 0.2)),
      ({"typical_p": 0.4}, (0, 0.5, 0.3, 0)),
      ({"sampler": [TopP(0.75), Temperature(0.5)]}, (0, 0.25, 0.09, 0)),
-     ({"sampler": Temperature(1)}, (0.01, 0.5, 0.3, 0.2))],
+     ({"sampler": Temperature(1)}, (0.01, 0.5, 0.3, 0.2)),
+     ({"sampler": []}, (0.01, 0.5, 0.3, 0.2))],
 )  # fmt: skip
 def test_what_is_drawn_follows_the_distribution(options, expected):
     # Their entropy is 1.07 nats, the surprisals are 4.6, 0.70, 1.21 and 1.62.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from fakes import random_network
 
-from textgen.inference.decoder import Decoder, WindowDecoder
+from textgen.inference.decoder import Decoder, WholeWindowDecoder, WindowDecoder
 from textgen.inference.weights import Network
 
 VOCABULARY_SIZE = 7
@@ -73,11 +73,11 @@ def test_extreme_weights_stay_finite():
     assert np.isfinite(logits).all()
 
 
-@pytest.fixture(params=["state", "window"])
+@pytest.fixture(params=[Decoder, WindowDecoder, WholeWindowDecoder])
 def make(request):
-    if request.param == "state":
+    if request.param is Decoder:
         return Decoder
-    return lambda network, batch_size: WindowDecoder(network, 4, batch_size)
+    return lambda network, batch_size: request.param(network, 4, batch_size)
 
 
 def test_reset_of_some_slots_leaves_the_others_alone(make):
@@ -123,6 +123,17 @@ def test_the_state_of_any_slot_goes_on_elsewhere(make):
     logits = run(small, ids[7:, 1:])
     expected = run(make(network, 3), ids)[7:]
     np.testing.assert_allclose(logits[:, 1], expected[:, 2], atol=2e-6)
+
+
+def test_slots_that_are_reordered_go_on_from_what_others_read(make):
+    network, ids = random_network((4, 5)), random_ids(9, 3)
+    decoder = make(network, 3)
+    run(decoder, ids[:7])
+    decoder.reorder(np.array([2, 0]))
+    logits = run(decoder, ids[7:])
+    ids[:7] = ids[:7, [2, 0, 2]]
+    expected = run(make(network, 3), ids)[7:]
+    np.testing.assert_allclose(logits[:, :2], expected[:, :2], atol=2e-6)
 
 
 def test_ids_may_be_of_any_integer_kind(make):
