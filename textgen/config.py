@@ -190,7 +190,7 @@ class CompletionConfig(Settings):
         "nearest to the expected surprisal and reach this probability",
         highest=1, above=True)
     repetition_penalty: float | None = _setting(None, "divide a character's odds by it "
-        "for each character beyond 8 of the repetition that it would lengthen",
+        "for each character beyond 6 of the repetition that it would lengthen",
         lowest=1, highest=1e6)
     no_repeat_ngram: int | None = _setting(None, "no run of so many characters comes "
         "twice", lowest=1, highest=2**31)

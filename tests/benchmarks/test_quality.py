@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.worker import BenchmarkError
-from benchmarks.quality import held_out_loss, novelty, own_texts, trainings
+from benchmarks.quality import drawing, held_out_loss, novelty, own_texts, trainings
 from benchmarks.quality.ngram import (
     NGram,
     best_ngram_nats,
@@ -253,6 +253,36 @@ def test_a_text_is_written_and_judged(prose_model, tmp_path, monkeypatch, capsys
     assert rows["temperature 0.7"] == ["200", "0.000%", "below 40"]
     # The held-out verse repeats the rest: all of it is found.
     assert rows["held out"][1:] == ["100.000%", rows["held out"][0]]
+
+
+def test_poems_and_names_are_measured_by_hand():
+    assert drawing.words("O'er the sun-lit Sea, 'tis\n") == [
+        *("o'er", "the", "sun-lit", "sea", "tis")
+    ]
+    assert drawing.grams("abcde", 4) == ["abcd", "bcde"]
+    assert not drawing.loops("abcdefgh" * 5)
+    assert drawing.loops("abcdefgh" * 6)
+    assert drawing.lines_again("a\n\nb\n a\nb\nb") == (3, 5)
+    poems = ["the sun\nthe sun\n", "round and round"]
+    row = drawing.judge_poems("x", poems, {"the", "sun"}, "The sun, the sxn")
+    assert row == ["x", "75.0%", "33.3%", "18", "0%"]
+    known = {"^ab$", "abcd", "bcd$"}
+    assert drawing.known_grams(["ab", "abcd", "x"], known) == 3 / 4
+
+
+@pytest.mark.parametrize("kind", ["poems", "names"])
+def test_what_options_give_is_measured_beside_the_corpus(kind, monkeypatch, capsys):
+    given = ["--options", "--temperature 0.3", "--options", "--beam 9", "--only", kind]
+    given += ["--count", "2" if kind == "poems" else "9", "--seed", "5"]
+    monkeypatch.setattr("sys.argv", ["drawing", *given])
+    drawing.main()
+    _, _, _, title, *table = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table if row]
+    assert ("2 poems; seed 5" if kind == "poems" else "9 names; seed 5") in title
+    assert [row[0] for row in rows[2:4]] == ["--temperature 0.3", "--beam 9"]
+    last = {"poems": "the sonnets' own", "names": "held-out names"}[kind]
+    assert rows[4][0] == last
+    assert all(len(row) == len(rows[0]) for row in rows)
 
 
 def test_a_text_of_ones_own_is_trained_on_in_three_ways(monkeypatch, tmp_path):

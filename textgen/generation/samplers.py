@@ -39,7 +39,7 @@ from textgen.generation.sampling import (
 )
 from textgen.system.checks import check_number
 
-FREE_REPETITION = 8  # symbols that may be repeated without a penalty
+FREE_REPETITION = 6  # symbols that may be repeated without a penalty
 PENALTY_WINDOW = 1_000  # symbols at the end of a text in which it looks for repetitions
 LONGEST_REPETITION = 64  # a longer one counts as one of this length
 

@@ -81,7 +81,7 @@ def generate_output(
         min_p: leave out symbols less probable than this share of the likeliest.
         typical_p: draw among the symbols of nearest to the expected surprisal only that
             together reach this probability.
-        repetition_penalty: divides a symbol's odds for each symbol beyond 8 of the
+        repetition_penalty: divides a symbol's odds for each symbol beyond 6 of the
             repetition that it would lengthen.
         no_repeat_ngram: no run of so many symbols comes twice.
         beam: search for the likeliest completion, keeping so many at each symbol,
