@@ -81,7 +81,19 @@ def test_shares_of_a_text_are_those_of_a_naive_count(monkeypatch, held_out):
 
 
 def test_shares_of_names_are_those_of_a_naive_count(monkeypatch):
-    drawn = ["anna", "dora", "dora", "annarella", "", "fella", "ella", "clara", "bella"]
+    drawn = [
+        "anna",
+        "anna",
+        "clara",
+        "dora",
+        "dora",
+        "annarella",
+        "",
+        "fella",
+        "ella",
+        "clara",
+        "bella",
+    ]
     found = judged(monkeypatch, "lines", drawn, held_out=0.5)
     corpus = corpus_of("lines")
     split = corpus.split(0.5)
@@ -96,6 +108,11 @@ def test_shares_of_names_are_those_of_a_naive_count(monkeypatch):
     assert found.novel == {8: share([x not in names for x in stretches(drawn, 8)]),
                            16: None, 40: None}  # fmt: skip
     assert all(copy in names and "\n" not in copy for copy in found.copies)
+
+
+def test_what_is_within_a_copy_is_no_other_one(monkeypatch):
+    found = judged(monkeypatch, "text", ["dog lay on the rug"])
+    assert found.copies == ("dog lay on the rug",)
 
 
 def test_the_end_of_one_line_and_the_beginning_of_the_next_are_no_copy(monkeypatch):

@@ -13,10 +13,14 @@ into states; the table is of the model's own symbols.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +28,7 @@ from textgen.errors import OptionError, shown
 
 MAX_STATES = 2_000
 
+LOCK = threading.Lock()  # while the library has a limit
 DEAD = 0  # the state after a symbol by which nothing can fit any more
 # An escape, a class in brackets, or another character.
 TOKENS = re.compile(r"\\.|\[(?:\\.|[^\]\\])+\]|.", re.DOTALL)
@@ -90,14 +95,13 @@ def automaton_of(expressions: Sequence[str], symbols: Sequence[str]) -> Automato
 
     machine = None
     for expression in expressions:
+        plain = _plain(expression, symbols)
         try:
-            one = parse_pattern(_plain(expression, symbols)).to_fsm()
+            with _few_states():
+                one = parse_pattern(plain).to_fsm()
+                machine = one if machine is None else machine & one
         except (Unsupported, InvalidSyntax, RecursionError):
             raise _not_understood(expression) from None
-        machine = one if machine is None else machine & one
-        if len(machine.states) >= MAX_STATES:
-            problem = f"`matching` and what else must fit take over {MAX_STATES} states"
-            raise OptionError(problem, "ask for something simpler")
     assert machine is not None, "there is an expression at least"
     states = {state: number for number, state in enumerate(machine.states, DEAD + 1)}
     table = np.full((len(states) + 1, len(symbols)), DEAD)
@@ -109,6 +113,33 @@ def automaton_of(expressions: Sequence[str], symbols: Sequence[str]) -> Automato
     accepts = np.zeros(len(table), bool)
     accepts[[states[state] for state in machine.finals]] = True
     return _smallest(Automaton(symbols, table, accepts, states[machine.initial]))
+
+
+@contextlib.contextmanager
+def _few_states() -> Iterator[None]:
+    """Let the library give up where a machine has over `MAX_STATES` states.
+
+    A short expression can have billions, and all its machines are made by one function.
+    """
+    from interegular import fsm
+
+    def crawl(alphabet: Any, initial: Any, final: Any, follow: Any) -> Any:
+        states = itertools.count(1)
+
+        def counted(state: Any) -> bool:
+            if next(states) > MAX_STATES:
+                problem = f"`matching` and what else must fit take over {MAX_STATES:,}"
+                raise OptionError(f"{problem} states", "ask for something simpler")
+            return final(state)
+
+        return usual(alphabet, initial, counted, follow)
+
+    with LOCK:
+        usual, fsm.crawl = fsm.crawl, crawl
+        try:
+            yield
+        finally:
+            fsm.crawl = usual
 
 
 def _smallest(automaton: Automaton) -> Automaton:
