@@ -103,7 +103,8 @@ def test_train_save_and_complete(prose, names, output, corpus, targets, embeddin
 def test_the_record_in_the_file(saved):
     record = load_model(saved.path).metadata
     sha256 = hashlib.sha256(PROSE.encode()).hexdigest()
-    assert record["corpus"] == {"name": "hour", "kind": "text", "sha256": sha256}
+    corpus = {"name": "hour", "kind": "text", "sha256": sha256, "path": "hour.txt"}
+    assert record["corpus"] == corpus
     assert record["symbols"] == sorted(set(PROSE))
     training = record["training"]
     today = datetime.now(UTC).date()  # it may have ended just before midnight
