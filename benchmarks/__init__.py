@@ -8,6 +8,7 @@ Run each from the root of a clone, as a module; ``--help`` says what it measures
     python -m benchmarks.speed.compare_checkouts    this code beside an earlier commit
     python -m benchmarks.quality.held_out_loss      held-out loss by seconds of training
     python -m benchmarks.quality.novelty            how much of a text is recited
+    python -m benchmarks.quality.forms              rhyme and metre of sonnets
 
 PyTorch comes with ``python -m pip install -e '.[bench]'``; without it, its rows are
 left out. ``harness`` runs programs side by side and prints tables.

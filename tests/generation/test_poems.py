@@ -204,6 +204,16 @@ def test_tries_are_bounded_and_one_line_says_so():
         generate_form(words_model(["xq"]), "haiku", seed=1)
 
 
+def test_no_line_comes_twice():
+    model = words_model(["day", "way", "may", "the", "my"])
+    for seed in range(3):
+        poem = generate_form(
+            model, rhyme_scheme="--------", syllables=2, seed=seed, temperature=0.3
+        )
+        lines = [re.sub("[^a-z]", "", line.lower()) for line in poem.split("\n")]
+        assert len(set(lines)) == 8
+
+
 def test_a_word_without_enough_rhymes_bears_none():
     model = words_model(["month", "sweet", "the", "and", "feet", "of"])
     for seed in range(3):

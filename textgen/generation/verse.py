@@ -41,7 +41,7 @@ LEAST_SHARE = 2e-3
 UNFINISHED_SHARE = 0.25
 # Of the mean nats a character in a score: what the model thinks of a line itself. The
 # rest of the score is what the form has left of the probability.
-NATS_WEIGHT = 10.0
+NATS_WEIGHT = 4.0
 # A word that others are to rhyme with has at least so many short rhymes.
 LEAST_RHYMES = 8
 
