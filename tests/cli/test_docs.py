@@ -249,3 +249,17 @@ SAMPLES = re.findall(
 def test_samples_are_what_the_models_write(command, output, tmp_path):
     assert len(SAMPLES) >= 7
     assert run_script(shlex.split(command), tmp_path).stdout == output
+
+
+def test_a_sonnet_in_the_documents_is_what_its_command_writes(tmp_path):
+    """The first of them; the others are made by the same command."""
+    pytest.importorskip("pronouncing")
+    document = DOCUMENTS["docs/sonnets.md"]
+    (command,) = blocks("sh", document)
+    sonnets = dict(
+        re.findall(r"## Seed (\d+)\n\n```text\n(.*?)```", document, re.DOTALL)
+    )
+    assert len(sonnets) == 10
+    words = shlex.split(command)[1:]
+    seed = words[words.index("--seed") + 1]
+    assert run_script(words, tmp_path).stdout == sonnets[seed]
