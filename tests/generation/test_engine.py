@@ -121,7 +121,7 @@ def test_a_batch_grows_and_shrinks_with_its_jobs(client):
     expected = generate_output(model, "a", length=3000, seed=1)[1:]
     assert here.wait_for(stays, *others)[0] == expected
     sizes = {len(decoder.read): decoder for decoder in model.decoders[:-1]}
-    assert sorted(sizes) == [1, 32]
+    assert {1, 32} <= set(sizes) <= {1, 2, 4, 8, 12, 16, 24, 32}
     assert max(map(len, sizes[1].read)) > 2900
 
 

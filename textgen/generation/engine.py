@@ -29,9 +29,8 @@ from textgen.inference.decoder import AnyDecoder
 from textgen.saving.trained_model import TrainedModel
 
 # A step takes longer the more slots there are, used or not, so a batch has as many as
-# it needs. It is made smaller where an eighth would do.
-BATCH_SIZES = (1, 8, 32, 128)
-SHRINK_AT = 8
+# it needs, or nearly. It is made smaller where a half would do.
+BATCH_SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 # Characters are delivered together, since handing them over costs more than making
 # them: at once where they are a text's first ones, else after this time, and so that
 # each thread delivers to so many texts a second at the most.
@@ -310,7 +309,7 @@ class _Batch:
     def _fit(self) -> None:
         """Go on with a batch of another size if this one is too small or too large."""
         count, size = len(self._jobs), self._decoder.batch_size
-        if count > size or count * SHRINK_AT <= size:
+        if count > size or count <= size // 2:
             fitting = next(size for size in self._sizes if size >= count)
             if fitting != size:
                 decoder = self._decoder_of(fitting)
