@@ -189,7 +189,14 @@ def test_first_characters_do_not_wait_until_others_are_due(client, monkeypatch):
     assert here.texts[second] == "b"
 
 
-def test_an_observer_is_told_of_every_place_with_its_logits(client):
+@pytest.mark.parametrize("reads_alone", [True, False])
+def test_an_observer_is_told_of_every_place_with_its_logits(
+    client, monkeypatch, reads_alone
+):
+    def choose(batch, job, others):
+        return reads_alone
+
+    monkeypatch.setattr(engine_module._Batch, "_is_better_read_alone", choose)
     model = whimsical_model("\nabc", kind="lines")
     here = client(model, running=8)
     told = []

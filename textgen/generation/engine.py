@@ -299,12 +299,9 @@ class _Batch:
             yield self._last_delivery(each)
 
     def _is_better_read_alone(self, job: Job, others: int) -> bool:
-        request = job.request
-        if request.observe is not None or not others:
-            return False
-        alone = self._reader.left() + len(request.prompt_ids)
-        alone_s = alone * self._reader.symbol_s / READ_SHARE
-        return alone_s < len(request.prompt_ids) * self._step_s
+        length = len(job.request.prompt_ids)
+        alone_s = (self._reader.left() + length) * self._reader.symbol_s / READ_SHARE
+        return others > 0 and alone_s < length * self._step_s
 
     def _fit(self) -> None:
         """Go on with a batch of another size if this one is too small or too large."""
@@ -369,7 +366,7 @@ class _Reader:
         started_s, read, count = time.perf_counter(), [], 0
         while self.jobs:
             job = self.jobs[0]
-            state = self._state_after(job.request.prompt_ids)
+            state = self._state_after(job.request)
             count += READ_AT_ONCE
             if state is not None:
                 job.request = replace(job.request, state=state)
@@ -382,9 +379,10 @@ class _Reader:
         self.symbol_s = _smoothed(self.symbol_s, taken_s / count)
         return read
 
-    def _state_after(self, prompt_ids: np.ndarray) -> State | None:
+    def _state_after(self, request: Request) -> State | None:
         """Read on in a prompt; return the state before its last id once it is there."""
-        if self._last is not None and self._last[0] is prompt_ids:
+        prompt_ids, observe = request.prompt_ids, request.observe
+        if self._last is not None and self._last[0] is prompt_ids and observe is None:
             return self._last[1]
         if self._decoder is None:
             self._decoder = self._model.decoder()
@@ -392,7 +390,9 @@ class _Reader:
             self._decoder.reset([0])
         end = min(self._place + READ_AT_ONCE, len(prompt_ids) - 1)
         for place in range(self._place, end):
-            self._decoder.step(prompt_ids[place : place + 1])
+            logits = self._decoder.step(prompt_ids[place : place + 1])
+            if observe is not None:
+                observe(place + 1, int(prompt_ids[place + 1]), logits[0])
         self._place = end
         if end < len(prompt_ids) - 1:
             return None
