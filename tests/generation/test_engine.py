@@ -250,12 +250,15 @@ def test_many_jobs_are_shared_by_two_threads_and_models_by_as_many(client):
     assert own[1] is here.engine._lane_of[two]
 
 
-def test_a_prompt_is_read_alone_where_that_is_quicker():
+def test_a_long_prompt_is_read_alone_where_that_is_quicker():
     batch = engine_module._Batch(whimsical_model(), 8)
     job = Job("one", Request(0, "", np.zeros(100, np.int64), 0, PLAIN, 5))
     batch._step_s, batch._reader.symbol_s = 1.0, 0.2
     assert batch._is_better_read_alone(job, others=3)
     assert not batch._is_better_read_alone(job, others=0)
+    batch._step_s, batch._reader.symbol_s = 0.009, 0.001
+    assert not batch._is_better_read_alone(job, others=3)  # it takes no second
+    batch._step_s, batch._reader.symbol_s = 1.0, 0.2
     batch._reader.jobs.append(job)  # and twice as much is to be read
     assert not batch._is_better_read_alone(job, others=3)
 

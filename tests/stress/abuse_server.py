@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     started_s = time.monotonic()
-    with server("sonnets") as port:
+    with server("sonnets") as (port, _):
         seen = asyncio.run(run(port, options.count, options.seed))
     for outcome, times in sorted(seen.items()):
         print(f"{times:8,}  {outcome}")

@@ -35,9 +35,10 @@ BATCH_SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 # them: at once where they are a text's first ones, else after this time, and so that
 # each thread delivers to so many texts a second at the most.
 LEAST_WAIT_S = 0.005
-DELIVERIES_PER_S = 1_000
-# A prompt is read a symbol at each step of the batch, or else alone, which is quicker
-# but lets the others wait: this share of the time.
+DELIVERIES_PER_S = 600
+# A prompt is read a symbol at each step of the batch. If that would take long, it is
+# read alone, where a symbol comes sooner but costs more: in this share of the time.
+LONG_READ_S = 1.0
 READ_SHARE = 0.25
 READ_AT_ONCE = 8  # symbols between two looks at the clock
 READ_ALONE_S = 0.01  # and no other text is there to wait
@@ -300,8 +301,11 @@ class _Batch:
 
     def _is_better_read_alone(self, job: Job, others: int) -> bool:
         length = len(job.request.prompt_ids)
+        with_others_s = length * self._step_s
+        if not others or with_others_s < LONG_READ_S:
+            return False
         alone_s = (self._reader.left() + length) * self._reader.symbol_s / READ_SHARE
-        return others > 0 and alone_s < length * self._step_s
+        return alone_s < with_others_s
 
     def _fit(self) -> None:
         """Go on with a batch of another size if this one is too small or too large."""
