@@ -3,8 +3,8 @@
   python tests/stress/abuse_server.py --count 10000
 
 Beside them well-formed clients complete prompts all the time. Afterwards the server has
-answered them, holds no slot, has no more threads than before, and printed no traceback;
-its memory before and after is told. About 10,000 requests take five minutes.
+answered them, holds no slot, and printed no traceback; its memory before and after is
+told. 10,000 requests take some minutes.
 """
 
 from __future__ import annotations
