@@ -1,11 +1,14 @@
 """What the page asks the server for: poems, novelty, cards, files; and the refusals."""
 
+import contextlib
 import json
+import threading
+import time
 
 import httpx
 import pytest
 from fakes import FakeModel, whimsical_model, words_model
-from web.conftest import running
+from web.conftest import running, wait_until
 
 from textgen.generation import poems
 from textgen.generation.poems import generate_form
@@ -90,19 +93,48 @@ def test_a_poem_that_does_not_come_is_told_within_its_stream(serving):
         assert error["message"].startswith("no line 1 came that fits the couplet")
 
 
-@forms
-def test_poems_are_bounded_and_a_client_that_leaves_makes_room(client, monkeypatch):
+def test_poems_are_bounded_and_a_client_that_leaves_ends_its_own(client, monkeypatch):
+    ended = threading.Event()
+
+    def endless(model, prompt, form, config, seed, before_try):
+        yield "a line"
+        try:
+            while True:
+                before_try()
+                time.sleep(0.005)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("textgen.web.poems.stream_poem", endless)
     monkeypatch.setattr(workers, "MOST_UNDER_WAY", 1)
-    body = {"model": "words", "form": "sonnet", "stream": True, "seed": 1}
+    body = {"form": "sonnet", "stream": True}
     with client.stream("POST", "/v1/forms", json=body) as response:
-        next(response.iter_lines())
+        lines = response.iter_lines()  # which, once let go, would close the response
+        next(lines)
         refused = client.post("/v1/forms", json=body)
         assert refused.status_code == 429
         assert refused.headers["retry-after"] == "10"
-    for _ in range(200):
-        if client.get("/v1/cards/trained").status_code == 200:
-            return
-    raise AssertionError("the poem still has its place")
+        assert client.get("/v1/cards/trained").status_code == 429
+    assert ended.wait(10)
+    wait_until(lambda: client.get("/v1/cards/trained").status_code == 200)
+
+
+def test_a_server_that_stops_ends_poems_and_says_so(monkeypatch):
+    def endless(model, prompt, form, config, seed, before_try):
+        yield "a line"
+        while True:
+            before_try()
+            time.sleep(0.005)
+
+    monkeypatch.setattr("textgen.web.poems.stream_poem", endless)
+    with httpx.Client(timeout=60) as client, contextlib.ExitStack() as stack:
+        with running({"words": words_model()}) as address:
+            body = {"form": "sonnet", "stream": True}
+            url = f"{address}/v1/forms"
+            response = stack.enter_context(client.stream("POST", url, json=body))
+            lines = response.iter_lines()
+            next(lines)
+        assert "the server is stopping" in "".join(lines)
 
 
 def test_novelty_tells_which_lines_stand_in_the_models_own_text(client):

@@ -98,7 +98,7 @@ async function run(words, work) {
 function drawing() {
   const seed = $("seed").value.trim();
   const given = { model: $("model").value, temperature: Number($("temperature").value), top_p: Number($("top_p").value) };
-  if (seed) given.seed = /^\d+$/.test(seed) ? Number(seed) : seed; // the server says what is wrong with it
+  if (seed) given.seed = /^-?\d+$/.test(seed) ? Number(seed) : seed; // the server says what is wrong with it
   return given;
 }
 
