@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,15 @@ import numpy as np
 from textgen.config import WindowConfig
 from textgen.data.vocabulary import Vocabulary, end_symbol
 from textgen.inference.weights import LSTMWeights, Network
+
+ENGLISH = "\n !',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+WORDS = [
+    "night", "light", "sight", "day", "say", "may", "way", "thee", "see", "be",
+    "heart", "part", "art", "love", "above", "the", "and", "of", "my", "thy",
+    "sweet", "making", "compare", "beauty", "remember", "again", "eternal", "time",
+    "rhyme", "climb", "mine", "thine", "line", "fair", "hair", "there", "so", "go",
+    "show",
+]  # fmt: skip
 
 Rule = Callable[[tuple[int, ...]], Sequence[float]]
 
@@ -55,6 +65,7 @@ class FakeModel:
     metadata: dict = field(default_factory=dict)
     record: dict = field(default_factory=dict)
     max_batch_size: int = 1000
+    path: None = None
 
     def __post_init__(self) -> None:
         self.vocabulary = Vocabulary(tuple(self.symbols))
@@ -86,6 +97,24 @@ def whimsical_model(symbols: str = "\nabcdef", **options) -> FakeModel:
 
     def rule(read: tuple[int, ...]) -> np.ndarray:
         return np.random.default_rng((len(read), *read[-8:])).normal(size=len(symbols))
+
+    return FakeModel(symbols, rule, **options)
+
+
+def words_model(words=WORDS, symbols=ENGLISH, **options) -> FakeModel:
+    """Return a model that writes words of a list, in any order, evenly by letters."""
+    starts = {word[:size] for word in words for size in range(1, len(word) + 1)}
+    found: dict[str, list[float]] = {}
+
+    def rule(read):
+        text = "".join(symbols[x] for x in read[-12:]).lower()
+        word = re.search(r"[a-z']*\Z", text)[0]
+        if word not in found:
+            likely = {x[len(word)] for x in starts if x[:-1] == word}
+            likely |= set(" \n,.") if not word or word in words else set()
+            likely |= {x.upper() for x in likely} if not word else set()
+            found[word] = [0.0 if x in likely else -25.0 for x in symbols]
+        return found[word]
 
     return FakeModel(symbols, rule, **options)
 

@@ -58,6 +58,14 @@ def test_what_pages_are_made_of_comes_with_it(installed):
     assert "Shall I compare thee?" in page
 
 
+def test_the_servers_page_comes_with_it(installed):
+    code = (
+        "from textgen.web.page import FILES, static_file\n"
+        "print(all(static_file(name).content for name in FILES))"
+    )
+    assert run_installed(installed, "-c", code) == "True\n"
+
+
 def test_it_holds_the_package_and_its_assets_and_nothing_else(installed):
     code = "import textgen; print(textgen.__file__); textgen.load_corpus('shakespeare')"
     found = run_installed(installed, "-c", code)

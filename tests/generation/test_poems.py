@@ -4,7 +4,8 @@ import re
 from itertools import combinations, pairwise
 
 import pytest
-from fakes import FakeModel, whimsical_model
+from fakes import ENGLISH as SYMBOLS
+from fakes import WORDS, whimsical_model, words_model
 
 from textgen.errors import FormError, OptionError, VocabularyError
 from textgen.generation import poems, verse
@@ -14,33 +15,6 @@ from textgen.generation.streaming import UnknownSymbolsWarning
 from textgen.generation.verse import Wanted
 
 pronouncing = pytest.importorskip("pronouncing")
-
-SYMBOLS = "\n !',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-WORDS = [
-    "night", "light", "sight", "day", "say", "may", "way", "thee", "see", "be",
-    "heart", "part", "art", "love", "above", "the", "and", "of", "my", "thy",
-    "sweet", "making", "compare", "beauty", "remember", "again", "eternal", "time",
-    "rhyme", "climb", "mine", "thine", "line", "fair", "hair", "there", "so", "go",
-    "show",
-]  # fmt: skip
-
-
-def words_model(words=WORDS, symbols=SYMBOLS, **options) -> FakeModel:
-    """Return a model that writes words of a list, in any order, evenly by letters."""
-    starts = {word[:size] for word in words for size in range(1, len(word) + 1)}
-    found: dict[str, list[float]] = {}
-
-    def rule(read):
-        text = "".join(symbols[x] for x in read[-12:]).lower()
-        word = re.search(r"[a-z']*\Z", text)[0]
-        if word not in found:
-            likely = {x[len(word)] for x in starts if x[:-1] == word}
-            likely |= set(" \n,.") if not word or word in words else set()
-            likely |= {x.upper() for x in likely} if not word else set()
-            found[word] = [0.0 if x in likely else -25.0 for x in symbols]
-        return found[word]
-
-    return FakeModel(symbols, rule, **options)
 
 
 @pytest.fixture(autouse=True)

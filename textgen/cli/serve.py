@@ -19,7 +19,8 @@ from textgen.system.process import is_installed
 from textgen.system.terminal import Parser, say, say_warnings
 
 DESCRIPTION = """\
-Complete prompts for other programs, over HTTP, as OpenAI's /v1/completions does.
+Complete prompts for other programs, over HTTP, as OpenAI's /v1/completions does; and
+for people on a page, at the address that it says.
 
   %(prog)s                          the models of sonnets and dinos, on this machine
   %(prog)s --model story.h5         your own, as the model "story"

@@ -125,7 +125,8 @@ def _page(
     title: str, about: Sequence[str], text_name: str, script: str, data: dict[str, Any]
 ) -> str:
     """Fill in the template; ``data`` are what the script reads."""
-    style, source = _template("page.css"), _template("text.js") + _template(script)
+    style = _template("colours.css") + _template("page.css")
+    source = "".join(map(_template, ("characters.js", "text.js", script)))
     encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
     return Template(_template("page.html")).substitute(
         title=html.escape(title),

@@ -12,7 +12,7 @@ taken away. Therefore a line is given out only when its rhyme has been found.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -135,21 +135,32 @@ def stream_poem(
     form: Form,
     config: CompletionConfig,
     seed: int | None,
+    before_try: Callable[[], None] = lambda: None,
 ) -> Iterator[str]:
-    """Return an iterator over what follows the prompt; see `stream_form`."""
+    """Return an iterator over what follows the prompt; see `stream_form`.
+
+    ``before_try`` is called before candidates for a line are drawn, and may raise what
+    ends the poem.
+    """
     seed = fresh_seed() if seed is None else check_seed(seed)
     _check(model, config)
     given, beginning = _split_prompt(check_prompt(prompt), form)
     standing = _read(model, prompt, config.strict)
-    return _Poet(model, form, config, seed).write(given, beginning, standing, prompt)
+    poet = _Poet(model, form, config, seed, before_try)
+    return poet.write(given, beginning, standing, prompt)
 
 
-def _check(model: TrainedModel, config: CompletionConfig) -> None:
-    dictionary()
+def check_writes_forms(model: TrainedModel) -> None:
+    """Raise `OptionError` unless a model has what English lines need."""
     missing = [x for x in NEEDED_SYMBOLS if x not in model.vocabulary]
     if missing or model.makes_lines:
         expected = "`form` needs a model of running English text with line breaks"
         raise OptionError(expected, "use one such as sonnets, shakespeare or english")
+
+
+def _check(model: TrainedModel, config: CompletionConfig) -> None:
+    dictionary()
+    check_writes_forms(model)
     if config.temperature == 0:
         problem = "`form` draws many lines, so `temperature` must be above 0, but was 0"
         raise OptionError(problem)
@@ -201,9 +212,15 @@ class _Poet:
     """Writes one poem."""
 
     def __init__(
-        self, model: TrainedModel, form: Form, config: CompletionConfig, seed: int
+        self,
+        model: TrainedModel,
+        form: Form,
+        config: CompletionConfig,
+        seed: int,
+        before_try: Callable[[], None],
     ) -> None:
         self._model, self._form, self._seed = model, form, seed
+        self._before_try = before_try
         self._drawers = [LineDrawer(model, HALF_ROWS, config) for _ in range(HALVES)]
         self._tries = 0
 
@@ -270,6 +287,7 @@ class _Poet:
         self, pool: Executor, standing: Standing, wanted: Wanted
     ) -> list[Candidate]:
         """Return all candidates of both halves; another try draws others."""
+        self._before_try()
         self._tries += 1
 
         def draw(half: int) -> list[Candidate]:

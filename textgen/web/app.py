@@ -2,6 +2,8 @@
 
 POST /v1/completions    complete prompts; see `textgen.web.protocol`
 GET  /v1/models         the models there are; /v1/models/NAME for one
+POST /v1/forms          a poem of a form; see `textgen.web.poems`
+GET  /                  the page; see `textgen.web.page` for it and what it asks
 GET  /healthz           whether it is alive
 GET  /metrics           counters, as Prometheus reads them
 """
@@ -10,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -33,7 +36,19 @@ from textgen.web.errors import (
 )
 from textgen.web.guard import Guard
 from textgen.web.metrics import CONTENT_TYPE, Metrics
+from textgen.web.page import (
+    FILES,
+    HEADERS,
+    PAGE,
+    Novelty,
+    card_of,
+    page_facts,
+    read_novelty_request,
+    static_file,
+)
+from textgen.web.poems import Poem, read_poem_request
 from textgen.web.protocol import find_model, read_request
+from textgen.web.workers import Workers
 
 MAX_BODY_BYTES = 64 << 10
 BODY_SECONDS = 10  # in which it must have come
@@ -46,16 +61,24 @@ class App:
     """The application; its lifespan starts and ends the engine."""
 
     _service: Service
+    _workers: Workers
 
     def __init__(
         self, models: Mapping[str, TrainedModel], config: ServerConfig
     ) -> None:
         """Answer by these models."""
         self._models, self._config, self._metrics = models, config, Metrics()
+        self._novelty, self._poems = Novelty(models), set[Poem]()
         routes = [
             Route("/v1/completions", self._complete, methods=["POST"]),
             Route("/v1/models", self._list_models),
             Route("/v1/models/{name:path}", self._show_model),
+            Route("/v1/forms", self._write_poem, methods=["POST"]),
+            Route("/v1/page", self._tell_page),
+            Route("/v1/cards/{name:path}", self._show_card),
+            Route("/v1/novelty", self._tell_novelty, methods=["POST"]),
+            Route("/", self._show_page),
+            Route("/static/{name}", self._show_file),
             Route("/healthz", self._tell_health),
             Route("/metrics", self._tell_metrics),
         ]
@@ -74,6 +97,8 @@ class App:
     def give_up(self) -> None:
         """End all requests under way: they are told that the server stops."""
         self._service.give_up()
+        for poem in self._poems:
+            poem.give_up(ApiError(503, "the server is stopping", code="stopping"))
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -81,9 +106,11 @@ class App:
         self._service = Service(
             self._models, self._metrics, config.running, config.waiting
         )
+        self._workers = Workers()
         try:
             yield
         finally:
+            self._workers.close()
             await self._service.close()
 
     async def _complete(self, request: Request) -> Response:
@@ -103,6 +130,50 @@ class App:
             completions.cancel()
         return JSON(whole)
 
+    async def _write_poem(self, request: Request) -> Response:
+        config = self._config
+        body = await _read_body(request)
+        wanted = read_poem_request(body, self._models, config.max_prompt)
+        poem = Poem(self._workers, self._models[wanted.model], wanted, self._poems)
+        try:
+            await poem.begin()
+            if wanted.stream:
+                return _EventStream(poem, config.request_seconds)
+            whole = await _unless_gone(
+                poem.whole(), request.receive, config.request_seconds
+            )
+        except BaseException as error:
+            poem.cancel()
+            if isinstance(error, ClientDisconnect):
+                return Response(status_code=CLIENT_GONE)
+            raise
+        poem.cancel()
+        return JSON(whole)
+
+    async def _tell_novelty(self, request: Request) -> Response:
+        name, lines = read_novelty_request(await _read_body(request), self._models)
+        tell = functools.partial(self._novelty.of, name, lines)
+        with self._workers.place():
+            return JSON(await self._workers.run(tell))
+
+    async def _show_card(self, request: Request) -> Response:
+        name = find_model(request.path_params["name"], self._models)
+        make = functools.partial(card_of, name, self._models[name])
+        with self._workers.place():
+            return JSON(await self._workers.run(make))
+
+    async def _tell_page(self, request: Request) -> Response:
+        return JSON(page_facts(self._models, self._config))
+
+    async def _show_page(self, request: Request) -> Response:
+        return _file(PAGE)
+
+    async def _show_file(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in FILES or name == PAGE:
+            raise HTTPException(404)
+        return _file(name)
+
     async def _list_models(self, request: Request) -> Response:
         data = [_model_card(name, model) for name, model in self._models.items()]
         return JSON({"object": "list", "data": data})
@@ -116,6 +187,11 @@ class App:
 
     async def _tell_metrics(self, request: Request) -> Response:
         return Response(self._service.metrics_text(), media_type=CONTENT_TYPE)
+
+
+def _file(name: str) -> Response:
+    content, media_type = static_file(name)
+    return Response(content, media_type=media_type, headers=HEADERS)
 
 
 def _model_card(name: str, model: TrainedModel) -> dict[str, Any]:
@@ -160,15 +236,23 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
+class _UnderWay(Protocol):
+    """What makes an answer piece by piece."""
+
+    def events(self) -> AsyncIterator[dict[str, Any]]: ...
+
+    def cancel(self) -> None: ...
+
+
 class _EventStream(Response):
-    """Completions as server-sent events, which end with ``[DONE]``."""
+    """An answer as server-sent events, which end with ``[DONE]``."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, completions: Completions, seconds: float) -> None:
+    def __init__(self, answer: _UnderWay, seconds: float) -> None:
         super().__init__(headers={"Cache-Control": "no-store"})
         del self.headers["content-length"]
-        self._completions, self._seconds = completions, seconds
+        self._answer, self._seconds = answer, seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -180,12 +264,12 @@ class _EventStream(Response):
             body = error_body(error.status_code, error.detail, param, code)
             await self._send(send, as_json(body), more=False)
         finally:
-            self._completions.cancel()
+            self._answer.cancel()
 
     async def _send_all(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": 200}
         await send({**start, "headers": self.raw_headers})
-        async for event in self._completions.events():
+        async for event in self._answer.events():
             await self._send(send, as_json(event))
         await self._send(send, b"[DONE]", more=False)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,16 +83,21 @@ def read_request(
     Raises:
         ApiError: if it is no such request, or asks for what there isn't.
     """
-    given = _object(body)
+    given = read_object(body)
     try:
         return _wanted(given, models, max_prompt, max_length)
     except TextgenError as error:
-        named = [name for name in given if f"`{name}`" in error.problem]
-        param = named[0] if named else None
-        raise ApiError(400, str(error), param=param, code="invalid_value") from None
+        raise refusal(error, given) from None
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def refusal(error: TextgenError, given: Iterable[str]) -> ApiError:
+    """Return the error for a request one of whose fields is wrong."""
+    named = [name for name in given if f"`{name}`" in error.problem]
+    param = named[0] if named else None
+    return ApiError(400, str(error), param=param, code="invalid_value")
+
+
+def read_object(body: bytes) -> dict[str, Any]:
     """Return a JSON object's values, without those that are null."""
     try:
         given = json.loads(body)
@@ -110,16 +115,14 @@ def _wanted(
     max_prompt: int,
     max_length: int,
 ) -> Wanted:
+    check_names(given, KNOWN, "a completion")
     for name in given:
-        if name not in KNOWN:
-            meant = did_you_mean(name, KNOWN, quote="`")
-            raise OptionError(f"{shown(name)} is no option of a completion{meant}")
         if name in FIXED and given[name] not in FIXED[name]:
             raise OptionError(f"`{name}` is not supported here", "leave it out")
     name = find_model(given.get("model", next(iter(models))), models)
-    strict = _flag(given, "strict")
+    strict = read_flag(given, "strict")
     prompts = tuple(
-        _prompt(text, models[name], max_prompt, strict) for text in _prompts(given)
+        read_prompt(text, models[name], max_prompt, strict) for text in _prompts(given)
     )
     count = check_number("n", given.get("n", 1), 1, MOST_COMPLETIONS, whole=True)
     if count * len(prompts) > MOST_COMPLETIONS:
@@ -142,10 +145,18 @@ def _wanted(
         seed=None if seed is None else check_seed(seed),
         stops=_stops(given),
         likeliest=likeliest,
-        echo=_flag(given, "echo"),
-        stream=_flag(given, "stream"),
+        echo=read_flag(given, "echo"),
+        stream=read_flag(given, "stream"),
         with_usage=_with_usage(given),
     )
+
+
+def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
+    """Raise `OptionError` for a field that isn't known."""
+    for name in given:
+        if name not in known:
+            meant = did_you_mean(name, known, quote="`")
+            raise OptionError(f"{shown(name)} is no option of {what}{meant}")
 
 
 def find_model(name: Any, models: Mapping[str, TrainedModel]) -> str:
@@ -172,7 +183,8 @@ def _prompts(given: dict[str, Any]) -> list[str]:
     return prompts
 
 
-def _prompt(text: str, model: TrainedModel, most: int, strict: bool) -> Prompt:
+def read_prompt(text: str, model: TrainedModel, most: int, strict: bool) -> Prompt:
+    """Return a prompt as its model reads it, if it has ``most`` characters at most."""
     if len(text) > most:
         problem = f"`prompt` must have {most:,} characters at most, not {len(text):,}"
         raise OptionError(problem, "give its end only")
@@ -192,7 +204,8 @@ def _stops(given: dict[str, Any]) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def _flag(given: dict[str, Any], name: str) -> bool:
+def read_flag(given: dict[str, Any], name: str) -> bool:
+    """Return a field that is true or false; false if it isn't given."""
     value = given.get(name, False)
     if not isinstance(value, bool):
         raise OptionError(f"`{name}` must be true or false, but was {shown(value)}")

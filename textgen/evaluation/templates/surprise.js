@@ -24,18 +24,6 @@ for (const layer in LAYERS) {
 }
 controls.prepend(choice);
 
-const percent = (chance) =>
-  chance < 0.0001 ? "< 0.01 %" : `${(100 * chance).toFixed(chance < 0.01 ? 2 : 1)} %`;
-const both = (nats) => [`${nats.toFixed(2)} nats`, wide(`, ${(nats / Math.LN2).toFixed(2)} bits`)];
-
-function bar(symbol, chance, came) {
-  const filled = document.createElement("i");
-  filled.style.width = `${(100 * chance).toFixed(1)}%`;
-  const row = make("li", {}, make("b", {}, named(symbol)), filled, make("span", {}, percent(chance)));
-  row.classList.toggle("came", came);
-  return row;
-}
-
 function show(i) {
   const title = heading(i);
   if (data.nats[i] === null) {

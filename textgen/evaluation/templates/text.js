@@ -1,35 +1,7 @@
-"use strict";
 // What both pages share: the text, a span for each character, and moving about in it.
-// Whatever comes from the text or the model becomes text nodes, never markup.
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const symbols = Array.from(data.text);
-const NAMES = { "\n": "newline", " ": "space", "\t": "tab", "\0": "end of text" };
-const GLYPHS = { " ": " ", "\n": "↵", "\t": "⇥\t", "\0": "␄" };
-
-// Makes an element: its properties, then what it holds, strings as text.
-function make(tag, properties, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
-}
-
-// Characters that can't be seen have a name or their number.
-function named(symbol) {
-  if (symbol in NAMES) return NAMES[symbol];
-  if (!/[\p{C}\p{Z}\p{M}]/u.test(symbol)) return symbol;
-  return "U+" + symbol.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
-}
-
-function glyph(symbol) {
-  return GLYPHS[symbol] ?? (/[\p{C}\p{Z}]/u.test(symbol) ? "◌" : symbol);
-}
-
-function quoted(symbol) {
-  const name = named(symbol);
-  return name === symbol ? `“${symbol}”` : name;
-}
-
 const text = document.getElementById("text");
 const panel = document.getElementById("panel");
 const spans = [];
@@ -125,17 +97,4 @@ function heading(i) {
   const place = make("bdi", {}, before, make("b", {}, glyph(symbols[i])));
   const context = make("p", { className: "context" }, place);
   return make("div", { className: "head" }, make("h2", {}, quoted(symbols[i])), context);
-}
-
-function fact(list, name, ...value) {
-  list.append(make("dt", {}, name), make("dd", {}, ...value));
-}
-
-// What there is no room for on a narrow screen.
-function wide(words) {
-  return make("span", { className: "wide" }, words);
-}
-
-function scale(kind, low, high) {
-  return make("div", { className: "scale" }, low, make("i", { className: kind }), high);
 }

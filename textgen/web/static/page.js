@@ -1,0 +1,391 @@
+"use strict";
+// The page: what is asked for, what has come, and going back.
+
+const $ = (id) => document.getElementById(id);
+const SLIDERS = ["temperature", "top_p", "length"];
+const KEPT = [...SLIDERS, "model", "form", "seed", "draft"]; // over a reload
+const NAMES_AT_ONCE = 16;
+const MOST_SEED = 2 ** 32;
+const STORE = "textgen page";
+
+let facts = { models: [] }; // what `/v1/page` tells
+let running = null; // what aborts the request under way
+let names = []; // rows of {places, novel, row}
+let lastRun = null; // what `Again` does
+const before = []; // what `Undo` goes back to
+
+const model = () => facts.models.find((each) => each.id === $("model").value);
+const mode = () => document.querySelector("[name=mode]:checked").value;
+const mayFollow = (symbol) => symbol !== model()?.end;
+const reading = new Reading($("text"), $("panel"), goOnWith, mayFollow);
+
+// What is told
+
+function say(words) {
+  $("status").textContent = words;
+}
+
+function fail(words) {
+  $("error").textContent = words;
+}
+
+function showSliders() {
+  for (const id of SLIDERS) document.querySelector(`[for=${id}]:is(output)`).value = $(id).value;
+}
+
+// Shows what can be done just now.
+function refresh() {
+  const busy = running !== null;
+  const isNames = mode() === "names";
+  const has = isNames ? names.length > 0 : reading.places.length > 0;
+  $("go-on").textContent = isNames ? "More" : "Go on";
+  const can = {
+    write: !busy && model(), colour: !busy && model(), stop: busy, undo: !busy && before.length,
+    again: !busy && lastRun, "go-on": !busy && has && mode() !== "form", edit: !busy && reading.places.length,
+    copy: has, download: has,
+  };
+  for (const id in can) $(id).disabled = !can[id];
+  $("text").setAttribute("aria-busy", busy);
+  $("form-choice").hidden = mode() !== "form";
+  $("length-choice").hidden = mode() !== "text";
+  $("names").hidden = !isNames || !names.length;
+  $("text").hidden = $("key").hidden = isNames && !reading.places.length;
+  $("draft-hint").textContent = isNames ? "How all names begin; it may be empty. Ctrl+Enter writes, Escape stops."
+    : mode() === "form" ? "The first lines, or the beginning of the first. Ctrl+Enter writes, Escape stops."
+      : "It may be empty. Ctrl+Enter writes, Escape stops.";
+}
+
+// Lets only those modes be chosen that the model has, and says why.
+function offerModes(wanted = mode()) {
+  const own = model();
+  if (!own) return;
+  const reasons = { form: own.no_forms, names: own.lines ? null : "Names need a model of lines, such as dinos." };
+  for (const name in reasons) {
+    document.querySelector(`[value=${name}]`).disabled = reasons[name] !== null;
+    const line = $(`${name}-reason`);
+    line.hidden = reasons[name] === null;
+    line.textContent = (reasons[name] ?? "").replace("`form`", "A form");
+  }
+  const button = document.querySelector(`[value=${wanted}]`);
+  (button.disabled ? document.querySelector("[value=text]") : button).checked = true;
+  refresh();
+}
+
+// Runs what takes a while, one at a time.
+async function run(words, work) {
+  if (running) return;
+  running = new AbortController();
+  say(words);
+  fail("");
+  refresh();
+  try {
+    say((await work(running.signal)) ?? "");
+  } catch (error) {
+    if (error.name === "AbortError") {
+      say("Stopped.");
+    } else {
+      say("");
+      fail(error.message);
+      if (error.status === 401) askToken();
+      else if (!(error instanceof ServerError)) console.error(error);
+    }
+  }
+  running = null;
+  refresh();
+  remember();
+}
+
+function drawing() {
+  const seed = $("seed").value.trim();
+  const given = { model: $("model").value, temperature: Number($("temperature").value), top_p: Number($("top_p").value) };
+  if (seed) given.seed = /^-?\d+$/.test(seed) ? Number(seed) : seed; // the server says what is wrong with it
+  return given;
+}
+
+// A text
+
+function write(places, words = "Writing…") {
+  lastRun = () => write(places, words);
+  snapshot();
+  return run(words, (signal) => complete(places, signal));
+}
+
+async function complete(places, signal) {
+  const body = { ...drawing(), prompt: textOf(places), max_tokens: Number($("length").value), logprobs: 5 };
+  let echo = !places.every((place) => place.model === body.model);
+  let seed, reason, warnings = [];
+  let count = -places.length;
+  reading.show(places);
+  for await (const event of stream("/v1/completions", { ...body, echo }, signal)) {
+    const [choice] = event.choices;
+    const come = placesOf(choice.logprobs, body.model);
+    if (echo) {
+      reading.show([]); // the prompt comes again, as it was read
+      count = -Array.from(textOf(places)).length;
+      echo = false;
+    }
+    reading.append(come);
+    warnings = event.warnings ?? warnings;
+    ({ seed, finish_reason: reason } = choice);
+  }
+  count += reading.places.length;
+  const ended = reason === "stop" ? " It came to its end." : "";
+  return [`${Math.max(0, count).toLocaleString("en")} characters, seed ${seed}.${ended}`, ...warnings].join(" ");
+}
+
+function goOnWith(i, symbol) {
+  if (!running) write([...reading.places.slice(0, i), ...unread(symbol)], "Going on from there…");
+}
+
+// Colours a text that is there already.
+async function judge(text, signal) {
+  const body = { model: $("model").value, prompt: text, max_tokens: 0, echo: true, logprobs: 5 };
+  const { choices: [choice], warnings = [] } = await (await ask("/v1/completions", body, signal)).json();
+  const places = placesOf(choice.logprobs, body.model);
+  reading.show(places);
+  const nats = places.map((place) => place.nats).filter((x) => x !== null);
+  const mean = nats.reduce((sum, x) => sum + x, 0) / (nats.length || 1);
+  return { mean, warnings };
+}
+
+function colour() {
+  const text = $("draft").value;
+  if (!text) {
+    fail("There is nothing to colour: type or paste a text first.");
+    $("draft").focus();
+    return;
+  }
+  snapshot();
+  run("Reading…", async (signal) => {
+    const { mean, warnings } = await judge(text, signal);
+    return [`${mean.toFixed(2)} nats per character.`, ...warnings].join(" ");
+  });
+}
+
+// A poem of a form
+
+function writePoem() {
+  const text = $("draft").value;
+  lastRun = writePoem;
+  snapshot();
+  return run("Looking for lines that keep to the form…", async (signal) => {
+    reading.show(unread(text));
+    let poem = "", seed, lines = 0, warnings = [];
+    for await (const event of stream("/v1/forms", { ...drawing(), form: $("form").value, prompt: text }, signal)) {
+      if (event.seed !== undefined) ({ seed, warnings = [] } = event);
+      else say(`Line ${++lines} is found.`);
+      poem += event.text;
+      reading.show(unread(poem));
+    }
+    await judge(poem, signal);
+    return [`A ${$("form").value}, seed ${seed}.`, ...warnings].join(" ");
+  });
+}
+
+// Names
+
+function showNames() {
+  $("names").tBodies[0].replaceChildren(...names.map((each) => each.row));
+}
+
+function nameRow() {
+  const each = { places: [], novel: null, row: make("tr", {}) };
+  const button = make("button", { type: "button", className: "surprise" });
+  button.addEventListener("click", () => {
+    reading.show(each.places);
+    reading.pin(0);
+    refresh();
+  });
+  const told = make("td", {}), mean = make("td", {});
+  each.row.append(make("th", { scope: "row" }, button), told, mean);
+  each.add = (places) => {
+    each.places.push(...places);
+    button.append(...places.map(colouredSpan));
+    const nats = each.places.map((place) => place.nats).filter((x) => x !== null);
+    mean.textContent = (nats.reduce((sum, x) => sum + x, 0) / (nats.length || 1)).toFixed(2);
+  };
+  each.tell = (novel) => {
+    each.novel = novel;
+    told.textContent = novel === null ? "–" : novel ? "new" : "known";
+    each.row.classList.toggle("known", novel === false);
+  };
+  return each;
+}
+
+function writeNames(isMore = false) {
+  lastRun = () => writeNames();
+  snapshot();
+  return run("Writing names…", async (signal) => {
+    const rows = Array.from({ length: NAMES_AT_ONCE }, nameRow);
+    names = [...(isMore ? names : []), ...rows];
+    reading.show([]);
+    showNames();
+    refresh();
+    const body = { ...drawing(), prompt: $("draft").value, n: NAMES_AT_ONCE, logprobs: 5, echo: true };
+    let seed, warnings = [];
+    for await (const event of stream("/v1/completions", body, signal)) {
+      const [choice] = event.choices;
+      if (choice.index === 0) seed = choice.seed;
+      rows[choice.index].add(placesOf(choice.logprobs, body.model));
+      warnings = event.warnings ?? warnings;
+    }
+    const lines = rows.map((each) => textOf(each.places));
+    const response = await ask("/v1/novelty", { model: body.model, lines }, signal);
+    const { novel, reason } = await response.json();
+    rows.forEach((each, i) => each.tell(novel[i]));
+    const known = novel.filter((each) => each === false).length;
+    const told = reason ? `Which are new isn't known: ${reason}` : `${known} of them stand in the model's own text.`;
+    return [`${rows.length} names, seed ${seed}.`, told, ...warnings].join(" ");
+  });
+}
+
+// Going back, and what is kept
+
+function snapshot() {
+  before.push({ mode: mode(), places: reading.places, names });
+  if (before.length > 50) before.shift();
+}
+
+function undo() {
+  const old = before.pop();
+  names = old.names;
+  showNames();
+  reading.show(old.places);
+  document.querySelector(`[value=${old.mode}]`).checked = true;
+  offerModes();
+  say("Undone.");
+  fail("");
+  remember();
+}
+
+function remember() {
+  const kept = { mode: mode(), places: reading.places };
+  for (const id of KEPT) kept[id] = $(id).value;
+  try {
+    sessionStorage.setItem(STORE, JSON.stringify(kept));
+  } catch {
+    sessionStorage.removeItem(STORE); // there is no room for it
+  }
+}
+
+function recall() {
+  const kept = JSON.parse(sessionStorage.getItem(STORE) ?? "{}");
+  for (const id of KEPT) if (id in kept) $(id).value = kept[id];
+  if (!model()) $("model").selectedIndex = 0;
+  if (kept.places) reading.show(kept.places);
+  showSliders();
+  offerModes(kept.mode ?? (model()?.lines ? "names" : "text"));
+}
+
+function wholeText() {
+  return mode() === "names" ? names.map((each) => `${textOf(each.places)}\n`).join("") : textOf(reading.places);
+}
+
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(wholeText());
+    say("Copied.");
+  } catch {
+    fail("The browser doesn't let the page copy: use Download, or mark the text.");
+  }
+}
+
+function download() {
+  const address = URL.createObjectURL(new Blob([wholeText()], { type: "text/plain" }));
+  make("a", { href: address, download: mode() === "names" ? "names.txt" : "text.txt" }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}
+
+function begin() {
+  if (mode() === "names") writeNames();
+  else if (mode() === "form") writePoem();
+  else write(unread($("draft").value));
+}
+
+// Another one: by the next seed if one is given, else by a fresh one.
+function again() {
+  const seed = $("seed").value.trim();
+  if (/^\d+$/.test(seed)) $("seed").value = (Number(seed) + 1) % MOST_SEED;
+  lastRun();
+}
+
+function goOn() {
+  if (mode() === "names") writeNames(true);
+  else write(reading.places, "Going on…");
+}
+
+async function showCard() {
+  if (!$("about").open || !model()) return;
+  const name = $("model").value;
+  $("card").replaceChildren(make("p", { className: "hint" }, "Reading its file…"));
+  try {
+    const card = await (await ask(`/v1/cards/${encodeURIComponent(name)}`)).json();
+    if (name === $("model").value) $("card").replaceChildren(...cardOf(card));
+  } catch (error) {
+    $("card").replaceChildren(make("p", {}, error.message));
+  }
+}
+
+function askToken() {
+  $("token-form").hidden = false;
+  $("token").focus();
+}
+
+// The beginning
+
+async function start() {
+  await run("", async (signal) => {
+    facts = await (await ask("/v1/page", null, signal)).json();
+    $("model").replaceChildren(...facts.models.map(({ id }) => make("option", { value: id }, id)));
+    $("form").replaceChildren(...facts.forms.map((each) => make("option", { value: each }, each)));
+    Object.assign($("length"), { max: facts.max_length, value: facts.length });
+    $("temperature").value = facts.temperature;
+    recall();
+  });
+  showCard();
+}
+
+function whenClicked(id, act) {
+  $(id).addEventListener("click", () => act());
+}
+
+$("compose").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (!$("write").disabled) begin();
+});
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token").value;
+  sessionStorage.setItem("textgen token", token);
+  $("token-form").hidden = true;
+  start();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") running?.abort();
+});
+$("draft").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("compose").requestSubmit();
+});
+for (const id of SLIDERS) $(id).addEventListener("input", showSliders);
+for (const button of document.querySelectorAll("[name=mode]")) button.addEventListener("change", refresh);
+$("model").addEventListener("change", () => {
+  offerModes(model().lines ? "names" : mode() === "names" ? "text" : mode());
+  showCard();
+});
+$("about").addEventListener("toggle", showCard);
+addEventListener("pagehide", remember);
+whenClicked("colour", colour);
+whenClicked("go-on", goOn);
+whenClicked("again", again);
+whenClicked("stop", () => running?.abort());
+whenClicked("undo", undo);
+whenClicked("edit", () => {
+  $("draft").value = textOf(reading.places);
+  $("draft").focus();
+});
+whenClicked("copy", copy);
+whenClicked("download", download);
+$("key").append(scale("rising", "expected", `surprising: ${HIGHEST} nats and more`));
+showSliders();
+refresh();
+start();
