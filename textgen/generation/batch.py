@@ -360,7 +360,8 @@ def distinct_lines(
     for completion in draws:
         text = prompt + completion.text
         is_old = text in seen and are_distinct
-        fruitless = fruitless + 1 if is_old or (is_known and is_known(text)) else 0
+        is_old = is_old or bool(is_known and is_known(prompt, completion.text))
+        fruitless = fruitless + 1 if is_old else 0
         if fruitless == most:
             return
         if not fruitless:
@@ -371,7 +372,7 @@ def distinct_lines(
                 return
 
 
-def _known_to(model: TrainedModel) -> Callable[[str], bool]:
+def _known_to(model: TrainedModel) -> Callable[[str, str], bool]:
     from textgen.generation.novel import known_to
 
     return known_to(model)
