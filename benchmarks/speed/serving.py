@@ -7,10 +7,12 @@ Each client asks for one streamed completion after the other: prompts of 0 to 60
 characters, 100 to 700 new ones, a seed each. Server and clients share this machine. The
 columns: characters a second of all clients; the same of the bare batch, as many texts
 of the same prompts and lengths in a process of its own without a server, run before;
-the first as a share of that; milliseconds to the first character and from one delivery
-to the next, median and 99th percentile; completions; the server's memory afterwards. A
-completion that isn't whole ends the run with an error. The bare batch counts the texts
-that ended in the second half of its time, which is to be many times that of one text.
+the first as a share of that; the same share of characters by processor time, without
+the clients', which depends less on what else runs; milliseconds to the first character
+and from one delivery to the next, median and 99th percentile; completions; the server's
+memory afterwards. A completion that isn't whole ends the run with an error. The bare
+batch counts the texts that ended in the second half of its time, which is to be many
+times that of one text.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.harness import report
@@ -41,8 +44,8 @@ LONGEST_PROMPT = 60
 LENGTHS = (100, 700)
 WAIT_S = 120  # for a client's next bytes
 HEADINGS = (
-    "clients", "characters/s", "bare batch", "share", "first, ms: p50", "p99",
-    "next, ms: p50", "p99", "completions", "memory, MiB",
+    "clients", "characters/s", "bare batch", "share", "by CPU time",
+    "first, ms: p50", "p99", "next, ms: p50", "p99", "completions", "memory, MiB",
 )  # fmt: skip
 
 
@@ -59,6 +62,7 @@ class Measured:
     """What the clients of one run saw."""
 
     characters: int = 0
+    processor_s: float = 0.0  # of the server
     completions: int = 0
     first_s: list[float] = field(default_factory=list)
     next_s: list[float] = field(default_factory=list)
@@ -129,19 +133,24 @@ async def complete(
     measured.completions += 1
 
 
-async def load(port: int, model: str, clients: int, seconds: float) -> Measured:
+async def load(
+    port: int, pid: int, model: str, clients: int, seconds: float
+) -> Measured:
     """Let so many clients ask for so long."""
     measured, asked = Measured(), wishes()
+    before_s = processor_s(pid)
     end_s = time.perf_counter() + seconds
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
             group.create_task(client(port, model, asked, end_s, measured))
+        await asyncio.sleep(seconds)
+        measured.processor_s = processor_s(pid) - before_s
     return measured
 
 
 @contextlib.contextmanager
-def server(model: str) -> Iterator[int]:
-    """Start a server and yield its port; it must have nothing to say but that."""
+def server(model: str) -> Iterator[tuple[int, int]]:
+    """Start a server and yield its port and process; it may fail nowhere."""
     command = [sys.executable, "-m", "textgen", "serve", "--port", "0"]
     process = subprocess.Popen(
         [*command, "--model", model], cwd=ROOT, stderr=subprocess.PIPE, text=True
@@ -150,7 +159,7 @@ def server(model: str) -> Iterator[int]:
     try:
         for line in process.stderr:
             if found := re.search(r"serving at http://[\d.]+:(\d+)", line):
-                yield int(found[1])
+                yield int(found[1]), process.pid
                 break
         else:
             raise BenchmarkError("the server didn't start")
@@ -172,15 +181,25 @@ async def memory_mib(port: int) -> float:
     return int(found[1]) / 2**20 if found else 0.0
 
 
-def bare(model: str, texts: int, seconds: float) -> float:
-    """Return how many characters a second a batch of so many texts makes."""
+def processor_s(pid: int) -> float:
+    """Return the processor time that a process has taken (on Linux)."""
+    stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def bare(model: str, texts: int, seconds: float) -> tuple[float, float]:
+    """Return how many characters a batch of so many texts makes, by both clocks.
+
+    That is a second, and a second of processor time.
+    """
     command = [sys.executable, "-m", __spec__.name, "--bare", str(texts)]
     options = ["--model", model, "--seconds", str(seconds)]
     said = subprocess.check_output([*command, *options], cwd=ROOT, text=True)
-    return float(said)
+    by_clock, by_processor = map(float, said.split())
+    return by_clock, by_processor
 
 
-def measure_bare(model: str, texts: int, seconds: float) -> float:
+def measure_bare(model: str, texts: int, seconds: float) -> tuple[float, float]:
     """Make a batch in this process; see `bare`."""
     from textgen.system.process import prepare_process
 
@@ -197,13 +216,15 @@ def measure_bare(model: str, texts: int, seconds: float) -> float:
                 config, wish.length, no_stops)
         for index, wish in enumerate(wishes())
     )  # fmt: skip
-    characters, half_s = 0, time.perf_counter() + seconds / 2
+    characters, half_s, processor_s = 0, time.perf_counter() + seconds / 2, 0.0
     for _, ids in _complete(trained, requests, config, texts):
         late_s = time.perf_counter() - half_s
-        characters += len(ids) if late_s > 0 else 0
+        if late_s > 0:
+            processor_s = processor_s or time.process_time()
+            characters += len(ids)
         if late_s > seconds / 2:
             break
-    return characters / late_s
+    return characters / late_s, characters / (time.process_time() - processor_s)
 
 
 def milliseconds(seconds: list[float], share: float) -> str:
@@ -213,13 +234,19 @@ def milliseconds(seconds: list[float], share: float) -> str:
 
 
 def row(
-    clients: int, bare_rate: float, measured: Measured, seconds: float, memory: float
+    clients: int,
+    bare_rates: tuple[float, float],
+    measured: Measured,
+    seconds: float,
+    memory: float,
 ) -> list[str]:
-    """Return a line of the table."""
+    """Return a line of the table, from the bare rates by both clocks."""
     rate = measured.characters / seconds
+    by_processor = measured.characters / measured.processor_s
+    bare_rate, bare_by_processor = bare_rates
     return [
         str(clients), report.figure(rate), report.figure(bare_rate),
-        f"{rate / bare_rate:.0%}",
+        f"{rate / bare_rate:.0%}", f"{by_processor / bare_by_processor:.0%}",
         milliseconds(measured.first_s, 0.5), milliseconds(measured.first_s, 0.99),
         milliseconds(measured.next_s, 0.5), milliseconds(measured.next_s, 0.99),
         f"{measured.completions:,}", report.figure(memory),
@@ -244,16 +271,16 @@ def main() -> None:
     arguments = parse_arguments()
     model, seconds = arguments.model, arguments.seconds
     if arguments.bare is not None:
-        print(measure_bare(model, arguments.bare, seconds))
+        print(*measure_bare(model, arguments.bare, seconds))
         return
     print(report.describe_machine())
     rows = []
-    with server(model) as port:
+    with server(model) as (port, pid):
         for clients in map(int, arguments.clients):
-            bare_rate = bare(model, clients, seconds)
-            measured = asyncio.run(load(port, model, clients, seconds))
+            bare_rates = bare(model, clients, seconds)
+            measured = asyncio.run(load(port, pid, model, clients, seconds))
             memory = asyncio.run(memory_mib(port))
-            rows.append(row(clients, bare_rate, measured, seconds, memory))
+            rows.append(row(clients, bare_rates, measured, seconds, memory))
             print(f"{clients} clients: {rows[-1][1:]}", file=sys.stderr, flush=True)
     report.show(f"textgen serve, the model {os.fspath(model)}", HEADINGS, rows)
 

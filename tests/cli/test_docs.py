@@ -50,7 +50,7 @@ def abilities() -> list[str]:
     return re.findall(r"(?m)^\| (?:.* \| ){5}(.*) \|$", table)[2:]
 
 
-def run(arguments: list[str], folder: Path, text: str | None = None):
+def run_script(arguments: list[str], folder: Path, text: str | None = None):
     """Run a script of this clone, or ``-m`` a module of it."""
     program, *rest = arguments
     is_module = program == "-m"
@@ -114,37 +114,41 @@ def test_each_ability_has_a_command_or_is_missing():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands("python train.py"))
-def test_training_commands(command, workplace):
-    result = run(shortened(command), workplace)
-    assert result.returncode == 0, result.stderr
-    assert (workplace / result.stdout.strip()).stat().st_size > 1000
+def test_training_commands(command, workplace, run, monkeypatch):
+    monkeypatch.chdir(workplace)
+    _, *words = shortened(command)
+    result = run("train", *words)
+    assert result.status == 0, result.err
+    assert Path(result.out.strip()).stat().st_size > 1000
 
 
 @pytest.mark.parametrize("command", commands("python generate.py"))
-def test_completing_commands(command, workplace):
+def test_completing_commands(command, workplace, run, monkeypatch):
+    monkeypatch.chdir(workplace)
     command, _, file = command.partition(" < ")
-    text = (workplace / file).read_text() if file else None
-    words = shlex.split(command)[1:]
-    result = run(words, workplace, text)
-    assert result.returncode == 0, result.stderr
+    text = Path(file).read_bytes() if file else b""
+    words = shlex.split(command)[2:]
+    result = run("generate", *words, text=text)
+    assert result.status == 0, result.err
     if "--prompt" in words and "--count" not in words:
-        assert result.stdout.startswith(words[words.index("--prompt") + 1])
+        assert result.out.startswith(words[words.index("--prompt") + 1])
     if file or any(word.startswith(("--prompt", "--count")) for word in words):
-        assert result.stdout.strip()
+        assert result.out.strip()
 
 
 @pytest.mark.parametrize("command", commands("textgen "))
-def test_other_commands(command, workplace):
-    result = run(["-m", *shlex.split(command)], workplace)
-    assert result.returncode == 0, result.stderr
+def test_other_commands(command, workplace, run, monkeypatch):
+    monkeypatch.chdir(workplace)
+    result = run("textgen", *shlex.split(command)[1:])
+    assert result.status == 0, result.err
     if "--json" in command:
-        assert json.loads(result.stdout)["text"] == "story.txt"
+        assert json.loads(result.out)["text"] == "story.txt"
 
 
 def test_the_table_of_an_evaluation_is_what_is_printed(tmp_path):
     """But for the last digit of what other versions of the libraries compress."""
     (shown,) = re.findall(r"(?s)console\n\$ (textgen .*?)\n(.*?)```", GUIDE)
-    result = run(["-m", *shlex.split(shown[0])], tmp_path)
+    result = run_script(["-m", *shlex.split(shown[0])], tmp_path)
     figure = r"\d+\.\d+"
     assert re.sub(figure, "", result.stdout) == re.sub(figure, "", shown[1])
     expected = [float(x) for x in re.findall(figure, shown[1])]
@@ -161,7 +165,7 @@ def test_python_code(document, workplace):
     code = code.replace("steps=200", "steps=2, units=16")
     code = code.replace("= windows.arrays()", "= (x[:256] for x in windows.arrays())")
     (workplace / "all.py").write_text(code, encoding="utf-8")
-    result = run([str(workplace / "all.py")], workplace)
+    result = run_script([str(workplace / "all.py")], workplace)
     assert result.returncode == 0, result.stderr
     assert "Forsooth" in result.stdout
 
@@ -171,7 +175,7 @@ def test_every_option_in_readme_and_guide_exists(tmp_path):
     scripts = (["train.py"], ["generate.py"])
     others = (["-m", "textgen", name] for name in ("evaluate", "inspect", "serve"))
     for command in (*scripts, *others):
-        shown = run([*command, "--help"], tmp_path).stdout
+        shown = run_script([*command, "--help"], tmp_path).stdout
         known |= set(re.findall(r"--[a-z][a-z-]+", shown))
     assert {"--help", "--corpus", "--prompt"} <= known
     texts = README + GUIDE + DOCUMENTS["docs/server.md"]
@@ -244,4 +248,18 @@ SAMPLES = re.findall(
 @pytest.mark.parametrize(("command", "output"), SAMPLES)
 def test_samples_are_what_the_models_write(command, output, tmp_path):
     assert len(SAMPLES) >= 7
-    assert run(shlex.split(command), tmp_path).stdout == output
+    assert run_script(shlex.split(command), tmp_path).stdout == output
+
+
+def test_a_sonnet_in_the_documents_is_what_its_command_writes(tmp_path):
+    """The first of them; the others are made by the same command."""
+    pytest.importorskip("pronouncing")
+    document = DOCUMENTS["docs/sonnets.md"]
+    (command,) = blocks("sh", document)
+    sonnets = dict(
+        re.findall(r"## Seed (\d+)\n\n```text\n(.*?)```", document, re.DOTALL)
+    )
+    assert len(sonnets) == 10
+    words = shlex.split(command)[1:]
+    seed = words[words.index("--seed") + 1]
+    assert run_script(words, tmp_path).stdout == sonnets[seed]

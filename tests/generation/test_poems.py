@@ -1,17 +1,18 @@
 """Poems of a form, by a model of few words: metre, rhyme, seeds, and what is read."""
 
 import re
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import pytest
 from fakes import ENGLISH as SYMBOLS
 from fakes import WORDS, whimsical_model, words_model
 
 from textgen.errors import FormError, OptionError, VocabularyError
-from textgen.generation import poems
+from textgen.generation import poems, verse
 from textgen.generation.forms import FORMS, find_form
 from textgen.generation.poems import generate_form, stream_form
 from textgen.generation.streaming import UnknownSymbolsWarning
+from textgen.generation.verse import Wanted
 
 pronouncing = pytest.importorskip("pronouncing")
 
@@ -234,3 +235,16 @@ def test_bad_requests_are_one_line(options, word):
 def test_models_that_can_not_write_verse_are_refused(model):
     with pytest.raises(OptionError, match="running English text"):
         generate_form(model, "couplet")
+
+
+def test_a_line_loses_for_what_came_before_and_never_stammers():
+    before = ("My love is fair,", "the love of night")
+    wanted = Wanted(FORMS["sonnet"].lines[2], before=before)
+    word, pair = verse.WORD_NATS, verse.PAIR_NATS
+    assert wanted.repetition_nats("A sweet day") == 0
+    assert wanted.repetition_nats("Love, the night!") == pytest.approx(4 * word)
+    expected = pytest.approx(4 * word + 2 * pair)
+    assert wanted.repetition_nats("the love is so") == expected
+    poem = generate_form(words_model(["love", "night", "light"]), "couplet", seed=1)
+    for line in poem.lower().split("\n"):
+        assert all(one != other for one, other in pairwise(re.findall("[a-z]+", line)))

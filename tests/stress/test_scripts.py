@@ -1,4 +1,4 @@
-"""The long runs in short: changed model files, random ones, killed trainings."""
+"""The long runs in short: changed model files, random ones, kills, hostile clients."""
 
 import subprocess
 import sys
@@ -13,7 +13,8 @@ import pytest
     ("command", "end"),
     [("fuzz_model_files.py --count 200 --seed 5", "rules broken: 0\n"),
      ("random_keras_models.py --count 8 --seed 5", "differing: 0\n"),
-     ("kill_training.py --kills 3 --seed 2 --steps 2000", "failures: 0\n")],
+     ("kill_training.py --kills 3 --seed 2 --steps 2000", "failures: 0\n"),
+     ("abuse_server.py --count 200", "no traceback\n")],
 )  # fmt: skip
 def test_a_short_run_finds_nothing(command, end):
     script, *options = command.split()

@@ -90,7 +90,7 @@ def test_hooks_fire_as_those_of_fit_and_a_run_may_end_inside_an_epoch():
     training, recorder = make_training(), Recorder()
     assert training.windows.steps_per_epoch == 3
     training._steps_per_call = 2
-    figures = iter([7.0, None])
+    figures = iter([{"val_loss": 7.0}, {}])
     training.run(5, measure=lambda: next(figures), callbacks=[recorder])
     assert training.global_step == 5
     assert not training.stop_requested
@@ -108,7 +108,7 @@ def test_hooks_fire_as_those_of_fit_and_a_run_may_end_inside_an_epoch():
 def test_what_fit_tells_a_callback_is_told():
     training, ours, theirs = make_training(), Recorder(), Recorder()
     training._steps_per_call = 3
-    training.run(6, measure=lambda: 1.0, callbacks=[ours])
+    training.run(6, measure=lambda: {"val_loss": 1.0}, callbacks=[ours])
     model = keras.Sequential([keras.layers.Dense(1)])
     model.compile("sgd", "mse", steps_per_execution=3)
     x, rate = np.zeros((3, 1)), keras.callbacks.ReduceLROnPlateau()  # tells the rate

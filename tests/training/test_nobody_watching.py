@@ -13,7 +13,7 @@ from training.helpers import run
 from textgen.saving.model_file import load_model
 from textgen.system.signals import HANG_UP
 from textgen.system.terminal import HungUp, say
-from textgen.training import progress, session
+from textgen.training import progress, saver
 from textgen.training.loop import Training
 
 TINY = {"layers": 1, "units": 8, "seq_length": 4, "batch_size": 8, "steps": 50}
@@ -123,7 +123,7 @@ def test_a_sample_that_can_not_be_made(prose, output, capsys, monkeypatch):
 
 @pytest.mark.skipif(HANG_UP is None, reason="needs SIGHUP")
 def test_a_terminal_that_goes_away_twice_is_one_end(prose, output, monkeypatch):
-    form, signals = session.saved_form, []
+    form, signals = saver.saved_form, []
 
     def hang_up_again(*given):
         if signals:
@@ -134,7 +134,7 @@ def test_a_terminal_that_goes_away_twice_is_one_end(prose, output, monkeypatch):
         signals.append(HANG_UP)
         signal.raise_signal(HANG_UP)
 
-    monkeypatch.setattr(session, "saved_form", hang_up_again)
+    monkeypatch.setattr(saver, "saved_form", hang_up_again)
     report = run(prose, output, callbacks=[at_step(9, hang_up)], **TINY)
     assert report.interruption is HungUp
     assert load_model(output).record["interrupted"]

@@ -65,7 +65,7 @@ def test_a_training_returns_its_history_and_so_does_one_that_is_finished(prose, 
     assert [row["epoch"] for row in result.history] == [1, 2]
     assert list(result.history[0]) == [
         "epoch", "step", "seconds", "loss", "val_loss", "learning_rate",
-        "characters_per_s", "sample",
+        "characters_per_s", "sample", "val_accuracy",
     ]  # fmt: skip
     assert result.val_loss == result.history[-1]["val_loss"]
     record = result.model.record

@@ -190,3 +190,18 @@ def test_hundreds_of_mixed_clients_leave_nothing_behind(client, connect):
     assert failures == []
     wait_until(lambda: figure(client, "running") + figure(client, "waiting") == 0)
     assert threading.active_count() == threads
+
+
+def test_what_is_sent_does_not_wait_for_more(serving, monkeypatch):
+    """Else each stream's first characters would come 40 ms late."""
+    seen, begin = [], server.BoundedProtocol.connection_made
+
+    def watch(protocol, transport):
+        begin(protocol, transport)
+        own = transport.get_extra_info("socket")
+        seen.append(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    monkeypatch.setattr(server.BoundedProtocol, "connection_made", watch)
+    assert httpx.get(f"{serving({'one': alphabet_model()})}/healthz").is_success
+    assert len(seen) == 1
+    assert seen[0] != 0

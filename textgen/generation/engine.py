@@ -29,16 +29,16 @@ from textgen.inference.decoder import AnyDecoder
 from textgen.saving.trained_model import TrainedModel
 
 # A step takes longer the more slots there are, used or not, so a batch has as many as
-# it needs. It is made smaller where an eighth would do.
-BATCH_SIZES = (1, 8, 32, 128)
-SHRINK_AT = 8
+# it needs, or nearly. It is made smaller where a half would do.
+BATCH_SIZES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 # Characters are delivered together, since handing them over costs more than making
 # them: at once where they are a text's first ones, else after this time, and so that
 # each thread delivers to so many texts a second at the most.
 LEAST_WAIT_S = 0.005
-DELIVERIES_PER_S = 1_000
-# A prompt is read a symbol at each step of the batch, or else alone, which is quicker
-# but lets the others wait: this share of the time.
+DELIVERIES_PER_S = 600
+# A prompt is read a symbol at each step of the batch. If that would take long, it is
+# read alone, where a symbol comes sooner but costs more: in this share of the time.
+LONG_READ_S = 1.0
 READ_SHARE = 0.25
 READ_AT_ONCE = 8  # symbols between two looks at the clock
 READ_ALONE_S = 0.01  # and no other text is there to wait
@@ -300,17 +300,17 @@ class _Batch:
             yield self._last_delivery(each)
 
     def _is_better_read_alone(self, job: Job, others: int) -> bool:
-        request = job.request
-        if request.observe is not None or not others:
+        length = len(job.request.prompt_ids)
+        with_others_s = length * self._step_s
+        if not others or with_others_s < LONG_READ_S:
             return False
-        alone = self._reader.left() + len(request.prompt_ids)
-        alone_s = alone * self._reader.symbol_s / READ_SHARE
-        return alone_s < len(request.prompt_ids) * self._step_s
+        alone_s = (self._reader.left() + length) * self._reader.symbol_s / READ_SHARE
+        return alone_s < with_others_s
 
     def _fit(self) -> None:
         """Go on with a batch of another size if this one is too small or too large."""
         count, size = len(self._jobs), self._decoder.batch_size
-        if count > size or count * SHRINK_AT <= size:
+        if count > size or count <= size // 2:
             fitting = next(size for size in self._sizes if size >= count)
             if fitting != size:
                 decoder = self._decoder_of(fitting)
@@ -370,7 +370,7 @@ class _Reader:
         started_s, read, count = time.perf_counter(), [], 0
         while self.jobs:
             job = self.jobs[0]
-            state = self._state_after(job.request.prompt_ids)
+            state = self._state_after(job.request)
             count += READ_AT_ONCE
             if state is not None:
                 job.request = replace(job.request, state=state)
@@ -383,9 +383,10 @@ class _Reader:
         self.symbol_s = _smoothed(self.symbol_s, taken_s / count)
         return read
 
-    def _state_after(self, prompt_ids: np.ndarray) -> State | None:
+    def _state_after(self, request: Request) -> State | None:
         """Read on in a prompt; return the state before its last id once it is there."""
-        if self._last is not None and self._last[0] is prompt_ids:
+        prompt_ids, observe = request.prompt_ids, request.observe
+        if self._last is not None and self._last[0] is prompt_ids and observe is None:
             return self._last[1]
         if self._decoder is None:
             self._decoder = self._model.decoder()
@@ -393,7 +394,9 @@ class _Reader:
             self._decoder.reset([0])
         end = min(self._place + READ_AT_ONCE, len(prompt_ids) - 1)
         for place in range(self._place, end):
-            self._decoder.step(prompt_ids[place : place + 1])
+            logits = self._decoder.step(prompt_ids[place : place + 1])
+            if observe is not None:
+                observe(place + 1, int(prompt_ids[place + 1]), logits[0])
         self._place = end
         if end < len(prompt_ids) - 1:
             return None

@@ -34,7 +34,6 @@ from textgen.generation.verse import (
     LineDrawer,
     Standing,
     Wanted,
-    plain,
     syllables_of,
     words_of,
 )
@@ -324,7 +323,7 @@ class _Poet:
             rhymes=rhymes,
             others=tuple(word for rhyme, word in ends if rhyme != form.rhyme),
             leads=not rhymes and self._is_repeated(form, len(lines)),
-            taken=frozenset(plain(line.text) for line in lines),
+            before=tuple(line.text for line in lines),
         )
 
     def _sounding(self, form: LineForm, rhymes: tuple[str, ...]) -> LineForm:

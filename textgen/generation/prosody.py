@@ -91,7 +91,8 @@ def pronunciations(word: str) -> tuple[str, ...]:
     if word in VERSE_WORDS:
         return (VERSE_WORDS[word],)
     known = tuple(dict.fromkeys(dictionary().phones_for_word(word)))
-    return known or _elided(word) or _with_ending(word) or _with_un(word)
+    found = known or _elided(word) or _with_ending(word) or _with_un(word)
+    return tuple(phones for phones in found if count_syllables(phones))  # not "sh"
 
 
 def _elided(word: str) -> tuple[str, ...]:

@@ -9,10 +9,13 @@ hardly anything of what is left is given up, and goes on as a copy of another on
 
 from __future__ import annotations
 
+import functools
 import math
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 from string import ascii_letters, ascii_uppercase
 
 import numpy as np
@@ -42,6 +45,9 @@ UNFINISHED_SHARE = 0.25
 # Of the mean nats a character in a score: what the model thinks of a line itself. The
 # rest of the score is what the form has left of the probability.
 NATS_WEIGHT = 4.0
+# What the score loses for each time that a word, or two words running, came before in
+# the poem: the likeliest lines are all alike.
+WORD_NATS, PAIR_NATS = 0.3, 1.5
 # A word that others are to rhyme with has at least so many short rhymes.
 LEAST_RHYMES = 8
 
@@ -66,7 +72,7 @@ class Wanted:
         rhymes: the last words that its last word rhymes with.
         others: last words that it must not rhyme with.
         leads: whether a later line is to rhyme with this one first.
-        taken: lines that it must not repeat, as `plain` gives them.
+        before: the lines before it, none of which it may repeat.
     """
 
     form: LineForm
@@ -74,7 +80,25 @@ class Wanted:
     rhymes: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     leads: bool = False
-    taken: frozenset[str] = frozenset()
+    before: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def taken(self) -> frozenset[str]:
+        """The lines before it, as `plain` gives them."""
+        return frozenset(map(plain, self.before))
+
+    @functools.cached_property
+    def used(self) -> Counter[str | tuple[str, str]]:
+        """How often each word, and each pair of words, comes in the lines before it."""
+        lines = [words_of(line) for line in self.before]
+        return Counter(chain.from_iterable((*x, *pairwise(x)) for x in lines))
+
+    def repetition_nats(self, line: str) -> float:
+        """Return what a line's score loses for words that came before."""
+        words = words_of(line)
+        repeated = sum(self.used[word] for word in words)
+        pairs = sum(self.used[pair] for pair in pairwise(words))
+        return WORD_NATS * repeated + PAIR_NATS * pairs
 
     def may_end_with(self, word: str) -> bool:
         """Tell whether the line's last word may be this one, in lower case."""
@@ -113,6 +137,11 @@ def words_of(line: str) -> list[str]:
     """Return the words of a line in lower case."""
     kept = "".join(x if x in WORD_SYMBOLS else " " for x in line.replace("’", "'"))
     return [spoken(word) for word in kept.lower().split() if word.strip("'")]
+
+
+def _stammers(line: str) -> bool:
+    """Tell whether a word comes twice running."""
+    return any(one == other for one, other in pairwise(words_of(line)))
 
 
 def spoken(word: str) -> str:
@@ -190,9 +219,10 @@ class LineDrawer:
             guide.advance(row, symbol)
             return
         row.is_open = False
-        if plain(row.text) not in guide.wanted.taken:
+        if plain(row.text) not in guide.wanted.taken and not _stammers(row.text):
             drawn = len(row.text) + 1 - len(guide.wanted.beginning)
             score = row.left + NATS_WEIGHT * row.nats / drawn
+            score -= guide.wanted.repetition_nats(row.text)
             after = Standing(self._decoder.state(slot), ids[slot : slot + 1])
             found.append(Candidate(row.text, score, after))
 

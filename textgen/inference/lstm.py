@@ -14,6 +14,8 @@ for the commands that is one (`textgen.system.process`).
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -86,26 +88,15 @@ class LSTMStack(RecurrentStack):
 
     def __init__(self, network: Network, rows: int):
         """Begin so many sequences from zero state."""
-        layers = [x for x in network.layers if isinstance(x, LSTMWeights)]
-        first = layers[0]
-        self._input_table = input_table(
-            network.embedding, _gate_order(first.kernel), _gate_order(first.bias)
-        )
-        units = [layer.units for layer in layers]
-        widths = np.add(units, [0, *units[:-1]])  # of what each layer reads
-        shapes = [(width, 4 * own) for width, own in zip(widths, units, strict=True)]
-        kernels = aligned_zeros(*shapes)
+        prepared = _prepared(network)
+        self._input_table = prepared.input_table
+        units = [bias.shape[0] // 4 for bias in prepared.biases]
         (self._hidden,) = aligned_zeros((rows, sum(units)))
         self._layers = []
         ends = np.cumsum(units).tolist()
-        for layer, kernel, end in zip(layers, kernels, ends, strict=True):
-            width, own = len(kernel), layer.units
-            if width > own:  # not the first, whose input product is in the table
-                kernel[:-own] = _gate_order(layer.kernel)
-            kernel[-own:] = _gate_order(layer.recurrent_kernel)
-            inputs = self._hidden[:, end - width : end]
-            output = inputs[:, -own:]
-            self._layers.append(_Layer(kernel, _gate_order(layer.bias), inputs, output))
+        for kernel, bias, end, own in zip(*prepared[1:], ends, units, strict=True):
+            inputs = self._hidden[:, end - len(kernel) : end]
+            self._layers.append(_Layer(kernel, bias, inputs, inputs[:, -own:]))
         self.output = self._hidden[:, -units[-1] :]
 
     def step(self, ids: np.ndarray | int) -> None:
@@ -122,6 +113,37 @@ class LSTMStack(RecurrentStack):
     def memories(self) -> State:
         """Return the cells of all layers; see `RecurrentStack.memories`."""
         return tuple(layer.cell for layer in self._layers)
+
+
+class _Prepared(NamedTuple):
+    """A network's weights as the layers need them."""
+
+    input_table: Any  # what `input_table` returns
+    kernels: list[np.ndarray]
+    biases: list[np.ndarray]
+
+
+_PREPARED: WeakKeyDictionary[Network, _Prepared] = WeakKeyDictionary()
+
+
+def _prepared(network: Network) -> _Prepared:
+    """Return a network's weights in their fast form, made once for all its stacks."""
+    if network in _PREPARED:
+        return _PREPARED[network]
+    layers = [x for x in network.layers if isinstance(x, LSTMWeights)]
+    biases = [_gate_order(layer.bias) for layer in layers]
+    table = input_table(network.embedding, _gate_order(layers[0].kernel), biases[0])
+    units = [layer.units for layer in layers]
+    widths = np.add(units, [0, *units[:-1]])  # of what each layer reads
+    shapes = [(width, 4 * own) for width, own in zip(widths, units, strict=True)]
+    kernels = aligned_zeros(*shapes)
+    for layer, kernel in zip(layers, kernels, strict=True):
+        own = layer.units
+        if len(kernel) > own:  # not the first, whose input product is in the table
+            kernel[:-own] = _gate_order(layer.kernel)
+        kernel[-own:] = _gate_order(layer.recurrent_kernel)
+    prepared = _PREPARED[network] = _Prepared(table, kernels, biases)
+    return prepared
 
 
 def _gate_order(weights: np.ndarray) -> np.ndarray:

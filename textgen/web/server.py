@@ -41,6 +41,9 @@ class BoundedProtocol(H11Protocol):
         """Begin to wait for a request."""
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=0)  # all that isn't taken is noticed
+        # Asyncio does it only for sockets that were made in another way.
+        own = transport.get_extra_info("socket")
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._watch_head()
 
     def data_received(self, data: bytes) -> None:
