@@ -4,6 +4,7 @@ import contextlib
 import json
 import threading
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -178,6 +179,15 @@ def test_a_card_has_what_inspect_tells_but_no_place_of_the_file(client, models):
     assert "nats/char" in card["held out"][0]
     assert str(models["dinos"].path.parent) not in json.dumps(told)
     assert client.get("/v1/cards/x").status_code == 404
+
+
+def test_a_card_whose_file_has_gone_says_so(serving, models, tmp_path):
+    moved = replace(models["dinos"], path=tmp_path / "moved.h5")
+    with httpx.Client(base_url=serving({"moved": moved}), timeout=60) as client:
+        response = client.get("/v1/cards/moved")
+    assert response.status_code == 404
+    assert "can't be read any more" in response.json()["error"]["message"]
+    assert str(tmp_path) not in response.text
 
 
 def test_a_card_has_the_points_of_the_learning_curve(client):

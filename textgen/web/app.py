@@ -68,7 +68,8 @@ class App:
     ) -> None:
         """Answer by these models."""
         self._models, self._config, self._metrics = models, config, Metrics()
-        self._novelty, self._poems = Novelty(models), set[Poem]()
+        self._novelty, self._cards = Novelty(models), dict[str, dict[str, Any]]()
+        self._poems = set[Poem]()  # under way
         routes = [
             Route("/v1/completions", self._complete, methods=["POST"]),
             Route("/v1/models", self._list_models),
@@ -135,20 +136,17 @@ class App:
         body = await _read_body(request)
         wanted = read_poem_request(body, self._models, config.max_prompt)
         poem = Poem(self._workers, self._models[wanted.model], wanted, self._poems)
-        try:
+        with contextlib.ExitStack() as leaving:
+            leaving.callback(poem.cancel)
             await poem.begin()
             if wanted.stream:
+                leaving.pop_all()  # the stream cancels it at its end
                 return _EventStream(poem, config.request_seconds)
-            whole = await _unless_gone(
-                poem.whole(), request.receive, config.request_seconds
-            )
-        except BaseException as error:
-            poem.cancel()
-            if isinstance(error, ClientDisconnect):
+            whole = _unless_gone(poem.whole(), request.receive, config.request_seconds)
+            try:
+                return JSON(await whole)
+            except ClientDisconnect:
                 return Response(status_code=CLIENT_GONE)
-            raise
-        poem.cancel()
-        return JSON(whole)
 
     async def _tell_novelty(self, request: Request) -> Response:
         name, lines = read_novelty_request(await _read_body(request), self._models)
@@ -158,9 +156,11 @@ class App:
 
     async def _show_card(self, request: Request) -> Response:
         name = find_model(request.path_params["name"], self._models)
-        make = functools.partial(card_of, name, self._models[name])
-        with self._workers.place():
-            return JSON(await self._workers.run(make))
+        if name not in self._cards:
+            make = functools.partial(card_of, name, self._models[name])
+            with self._workers.place():
+                self._cards[name] = await self._workers.run(make)
+        return JSON(self._cards[name])
 
     async def _tell_page(self, request: Request) -> Response:
         return JSON(page_facts(self._models, self._config))

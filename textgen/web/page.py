@@ -21,6 +21,7 @@ from textgen.generation.forms import FORMS
 from textgen.generation.novel import known_to
 from textgen.saving.summary import inspect_model
 from textgen.saving.trained_model import TrainedModel
+from textgen.web.errors import ApiError
 from textgen.web.poems import why_no_forms
 from textgen.web.protocol import check_names, find_model, read_object, refusal
 
@@ -95,7 +96,10 @@ def card_of(name: str, model: TrainedModel) -> dict[str, Any]:
     """Return a model's card in lines of text, without its place, and its curve."""
     lines: dict[str, list[str]] = {}
     if model.path is not None:
-        lines = card(inspect_model(model.path), width=1)
+        try:
+            lines = card(inspect_model(model.path), width=1)
+        except TextgenError:
+            raise ApiError(404, "the model's file can't be read any more") from None
         lines["file"] = [f"{model.path.name}{model.remark}", *lines["file"][1:]]
         del lines["curve"]
     points = read_history(model.record)

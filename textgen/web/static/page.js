@@ -106,31 +106,31 @@ function drawing() {
 
 function write(places, words = "Writing…") {
   lastRun = () => write(places, words);
-  snapshot();
   return run(words, (signal) => complete(places, signal));
 }
 
 async function complete(places, signal) {
-  const body = { ...drawing(), prompt: textOf(places), max_tokens: Number($("length").value), logprobs: 5 };
-  let echo = !places.every((place) => place.model === body.model);
-  let seed, reason, warnings = [];
-  let count = -places.length;
-  reading.show(places);
-  for await (const event of stream("/v1/completions", { ...body, echo }, signal)) {
+  const model = $("model").value;
+  const prompt = places.slice(-facts.max_prompt); // what is read of a long text
+  // What this model hasn't read yet comes again, with its surprise.
+  const echo = !prompt.every((place) => place.model === model);
+  const length = Number($("length").value);
+  const body = { ...drawing(), prompt: textOf(prompt), max_tokens: length, logprobs: 5, echo };
+  let seed, reason, warnings = [], made = 0;
+  for await (const event of stream("/v1/completions", body, signal)) {
     const [choice] = event.choices;
-    const come = placesOf(choice.logprobs, body.model);
-    if (echo) {
-      reading.show([]); // the prompt comes again, as it was read
-      count = -Array.from(textOf(places)).length;
-      echo = false;
+    if (seed === undefined) {
+      snapshot();
+      reading.show(echo ? places.slice(0, -facts.max_prompt) : places);
+      made = echo ? -prompt.length : 0;
     }
-    reading.append(come);
+    reading.append(placesOf(choice.logprobs, model));
+    made += Array.from(choice.text).length;
     warnings = event.warnings ?? warnings;
     ({ seed, finish_reason: reason } = choice);
   }
-  count += reading.places.length;
   const ended = reason === "stop" ? " It came to its end." : "";
-  return [`${Math.max(0, count).toLocaleString("en")} characters, seed ${seed}.${ended}`, ...warnings].join(" ");
+  return [`${made.toLocaleString("en")} characters, seed ${seed}.${ended}`, ...warnings].join(" ");
 }
 
 function goOnWith(i, symbol) {
@@ -142,10 +142,9 @@ async function judge(text, signal) {
   const body = { model: $("model").value, prompt: text, max_tokens: 0, echo: true, logprobs: 5 };
   const { choices: [choice], warnings = [] } = await (await ask("/v1/completions", body, signal)).json();
   const places = placesOf(choice.logprobs, body.model);
-  reading.show(places);
   const nats = places.map((place) => place.nats).filter((x) => x !== null);
   const mean = nats.reduce((sum, x) => sum + x, 0) / (nats.length || 1);
-  return { mean, warnings };
+  return { places, mean, warnings };
 }
 
 function colour() {
@@ -155,9 +154,10 @@ function colour() {
     $("draft").focus();
     return;
   }
-  snapshot();
   run("Reading…", async (signal) => {
-    const { mean, warnings } = await judge(text, signal);
+    const { places, mean, warnings } = await judge(text, signal);
+    snapshot();
+    reading.show(places);
     return [`${mean.toFixed(2)} nats per character.`, ...warnings].join(" ");
   });
 }
@@ -167,17 +167,18 @@ function colour() {
 function writePoem() {
   const text = $("draft").value;
   lastRun = writePoem;
-  snapshot();
   return run("Looking for lines that keep to the form…", async (signal) => {
-    reading.show(unread(text));
     let poem = "", seed, lines = 0, warnings = [];
     for await (const event of stream("/v1/forms", { ...drawing(), form: $("form").value, prompt: text }, signal)) {
-      if (event.seed !== undefined) ({ seed, warnings = [] } = event);
-      else say(`Line ${++lines} is found.`);
+      if (event.seed !== undefined) {
+        ({ seed, warnings = [] } = event);
+        snapshot();
+      } else {
+        say(`Line ${++lines} is found.`);
+      }
       poem += event.text;
-      reading.show(unread(poem));
+      reading.show(poem ? (await judge(poem, signal)).places : []);
     }
-    await judge(poem, signal);
     return [`A ${$("form").value}, seed ${seed}.`, ...warnings].join(" ");
   });
 }
@@ -214,17 +215,19 @@ function nameRow() {
 
 function writeNames(isMore = false) {
   lastRun = () => writeNames();
-  snapshot();
   return run("Writing names…", async (signal) => {
     const rows = Array.from({ length: NAMES_AT_ONCE }, nameRow);
-    names = [...(isMore ? names : []), ...rows];
-    reading.show([]);
-    showNames();
-    refresh();
     const body = { ...drawing(), prompt: $("draft").value, n: NAMES_AT_ONCE, logprobs: 5, echo: true };
     let seed, warnings = [];
     for await (const event of stream("/v1/completions", body, signal)) {
       const [choice] = event.choices;
+      if (!names.includes(rows[0])) {
+        snapshot();
+        names = [...(isMore ? names : []), ...rows];
+        reading.show([]);
+        showNames();
+        refresh();
+      }
       if (choice.index === 0) seed = choice.seed;
       rows[choice.index].add(placesOf(choice.logprobs, body.model));
       warnings = event.warnings ?? warnings;
@@ -338,7 +341,7 @@ async function start() {
     facts = await (await ask("/v1/page", null, signal)).json();
     $("model").replaceChildren(...facts.models.map(({ id }) => make("option", { value: id }, id)));
     $("form").replaceChildren(...facts.forms.map((each) => make("option", { value: each }, each)));
-    Object.assign($("length"), { max: facts.max_length, value: facts.length });
+    Object.assign($("length"), { max: facts.max_length, min: Math.min(20, facts.max_length), value: facts.length });
     $("temperature").value = facts.temperature;
     recall();
   });
