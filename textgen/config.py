@@ -193,7 +193,7 @@ class CompletionConfig(Settings):
         "for each character beyond 6 of the repetition that it would lengthen",
         lowest=1, highest=1e6)
     no_repeat_ngram: int | None = _setting(None, "no run of so many characters comes "
-        "twice", lowest=1, highest=2**31)
+        "twice", lowest=2, highest=2**31)
     beam: int | None = _setting(None, "search for the likeliest text, keeping so many "
         "at each character, instead of drawing one", lowest=1, highest=1024)
     stop: str | None = _setting(None, "end before this text, if it comes")

@@ -158,7 +158,7 @@ def test_a_client_that_takes_nothing_is_cut_off(serving, connect, monkeypatch):
     for _ in range(3):
         own.sendall(request_bytes(body))
     with httpx.Client(base_url=address, timeout=60) as client:
-        wait_until(lambda: figure(client, "cancelled_total") > 0)
+        wait_until(lambda: figure(client, "cancelled_total") > 0, seconds=180)
         wait_until(lambda: figure(client, "running") == 0)
 
 

@@ -76,7 +76,7 @@ def activations_page(
     )
     if len(units) > UNITS_BYTES // LEAST_SHOWN_CHARS:
         figures += f" Of {len(units):,} units, those that follow something are here."
-        units = sorted({(each.layer, each.unit) for each in followers})
+        units = sorted({(each.layer, each.unit) for each in followers}) or units[:1]
     most = min(SHOWN_CHARS, UNITS_BYTES // max(1, len(units)))
     shown = found.text[:most]
     values = np.array([found.layers[k][: len(shown), unit] for k, unit in units])

@@ -11,8 +11,9 @@ that the model itself draws freely.
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,8 +69,7 @@ class Constraint:
         self._most = wanted.max_length or MAX_CONSTRAINED
         self._distances = Distances(self._automaton, config.length, self._end_id)
         self._check_possible(wanted)
-        temperatures = np.atleast_1d(config.temperature)
-        self.scale = float(temperatures.mean()) or 1.0  # 0 takes the likeliest
+        self.scale = _temperature(config) or 1.0  # 0 takes the likeliest
         size = self._automaton.table.size * min(config.length, MAX_AHEAD)
         self._contexts = Contexts.measured(model, self.scale, MAX_OPERATIONS // size)
         self._remembered: dict[bytes, tuple[int, int]] = {}  # states of long texts
@@ -227,6 +227,17 @@ def _automaton(wanted: ConstraintConfig, symbols: tuple[str, ...]) -> Automaton:
         if (text := getattr(wanted, name)) is not None
     ]
     return automaton_of(expressions or ["(?s:.*)"], symbols)
+
+
+def _temperature(config: CompletionConfig) -> float:
+    """Return the temperature that texts are drawn at, on the average."""
+    temperatures: Any = config.temperature
+    if config.sampler is not None:
+        from textgen.generation.samplers import Temperature
+
+        own = [x.temperature for x in config.sampler if isinstance(x, Temperature)]
+        temperatures = math.prod(own)
+    return float(np.mean(temperatures))
 
 
 def _check(

@@ -59,6 +59,7 @@ HISSING = {"S", "Z", "SH", "ZH", "CH", "JH"}
 ARTICLES = {"a", "an", "the"}
 NEVER_LAST = ARTICLES | {"and", "of", "or", "nor", "to", "at", "as", "than", "from"}
 LONGEST_WORD = 40  # letters; a longer one is unknown
+MOST_REMEMBERED = 1 << 16  # words or pieces of words whose sound is kept in memory
 
 Sound = tuple[str, str]  # of a rhyme: the consonants before its vowel; vowel and rest
 
@@ -80,7 +81,7 @@ def dictionary() -> ModuleType:
     return pronouncing
 
 
-@functools.cache
+@functools.lru_cache(MOST_REMEMBERED)
 def pronunciations(word: str) -> tuple[str, ...]:
     """Return all that is known of how a word in lower case sounds; nothing if unknown.
 
@@ -169,7 +170,7 @@ def as_estimated(word: str) -> tuple[str, ...]:
     return (" ".join(["AH0"] * (count - 1) + ["AH1"]),)
 
 
-@functools.cache
+@functools.lru_cache(MOST_REMEMBERED)
 def rhyme_sounds(word: str) -> frozenset[Sound]:
     """Return how a word may rhyme: from its last stressed vowel on.
 
@@ -193,7 +194,7 @@ def _rhyme_sound(phones: list[str]) -> Sound:
     return " ".join(onset), " ".join(tail)
 
 
-@functools.cache
+@functools.lru_cache(MOST_REMEMBERED)
 def do_rhyme(word: str, other: str) -> bool:
     """Tell whether two words rhyme: as they sound, with different consonants before.
 
@@ -206,7 +207,7 @@ def do_rhyme(word: str, other: str) -> bool:
     return any(tail == another for _, tail in mine for _, another in theirs)
 
 
-@functools.cache
+@functools.lru_cache(MOST_REMEMBERED)
 def short_rhymes(word: str) -> tuple[str, ...]:
     """Return the words, in order, that rhyme with a word and are all rhyme.
 
@@ -216,7 +217,7 @@ def short_rhymes(word: str) -> tuple[str, ...]:
     return tuple(sorted(x for x in found - NEVER_LAST if do_rhyme(word, x)))
 
 
-@functools.cache
+@functools.lru_cache(MOST_REMEMBERED)
 def _words_that_are(tail: str) -> frozenset[str]:
     """Return the words that have a rhyme's sounds, and no syllable before it."""
     first, *rest = tail.split()
@@ -235,7 +236,7 @@ def rhyme_length(word: str) -> int:
     return min((len(re.findall("[AEIOU][A-Z]", tail)) for tail in tails), default=1)
 
 
-@functools.cache
+@functools.lru_cache(MOST_REMEMBERED)
 def places_after(
     word: str, before: int, metre: str, begins: bool, lenient: bool = False
 ) -> frozenset[int]:

@@ -53,7 +53,7 @@ class Texts:
             and what follows means nothing.
         prompt_lengths: (B,) how many ids were read before the first was drawn; so row
             b's drawn ids are ``ids[b, prompt_lengths[b]:lengths[b]]``. Where the model
-            has an end symbol, each prompt begins with it.
+            has an end symbol, a prompt that is read from its beginning begins with it.
         lengths: (B,) how many ids there are.
     """
 
