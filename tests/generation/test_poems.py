@@ -136,6 +136,14 @@ def test_the_poem_begins_with_the_prompt(prompt, lines_given):
     assert last_word(lines[2]) in pronouncing.rhymes(last_word(lines[0]))
 
 
+@pytest.mark.parametrize("mark", [":", ", "])
+def test_a_mark_ends_a_given_line_that_may_have_its_syllables(mark):
+    prompt = f"The beauty of the light and temperate{mark}"  # 9 syllables, or 10
+    poem = generate_form(words_model(), prompt=prompt, rhyme_scheme="--", seed=2)
+    assert poem.startswith(f"{prompt}\n")
+    assert poem.count("\n") == 1
+
+
 def test_a_word_of_two_syllables_is_rhymed_by_two():
     model = words_model([*WORDS, "never", "sever", "clever"])
     poem = generate_form(
@@ -242,6 +250,7 @@ def test_symbols_that_are_new_to_the_model_are_told_and_strict_refuses():
         ({"rhyme_scheme": 5}, "ABBA"),
         ({"rhyme_scheme": "AA", "syllables": 1}, "at least 2"),
         ({"rhyme_scheme": "AA", "syllables": 2.5}, "whole"),
+        ({"form": "couplet", "temperature": [0.3, 0.5]}, "must be one number"),
         ({"form": "couplet", "prompt": "One\nTwo\n"}, "has them all"),
         ({"form": "couplet", "prompt": 7}, "must be text"),
         ({"temperature": 0}, "above 0"),

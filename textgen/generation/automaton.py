@@ -128,8 +128,10 @@ def _few_states() -> Iterator[None]:
 
         def counted(state: Any) -> bool:
             if next(states) > MAX_STATES:
-                problem = f"`matching` and what else must fit take over {MAX_STATES:,}"
-                raise OptionError(f"{problem} states", "ask for something simpler")
+                problem = (
+                    f"what the text has to be like takes over {MAX_STATES:,} states"
+                )
+                raise OptionError(problem, "ask for something simpler or shorter")
             return final(state)
 
         return usual(alphabet, initial, counted, follow)

@@ -20,7 +20,7 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.errors import FormError, OptionError, checks_keywords, shown
-from textgen.generation.forms import Form, LineForm, find_form
+from textgen.generation.forms import ANY_PAUSE, Form, LineForm, find_form
 from textgen.generation.prosody import dictionary, rhyme_length
 from textgen.generation.streaming import (
     as_model,
@@ -150,6 +150,9 @@ def _check(model: TrainedModel, config: CompletionConfig) -> None:
     if missing or model.makes_lines:
         expected = "`form` needs a model of running English text with line breaks"
         raise OptionError(expected, "use one such as sonnets, shakespeare or english")
+    if isinstance(config.temperature, Sequence):
+        problem = f"one number, but was {shown(config.temperature)}"
+        raise OptionError(f"of a `form`, `temperature` must be {problem}")
     if config.temperature == 0:
         problem = "`form` draws many lines, so `temperature` must be above 0, but was 0"
         raise OptionError(problem)
@@ -160,8 +163,10 @@ def _split_prompt(prompt: str, form: Form) -> tuple[list[str], str]:
     *whole, last = prompt.split("\n")
     place = len(whole)
     if place < len(form.lines) and last.strip():
-        length = min(map(len, form.lines[place].metres))
-        if min(syllables_of(last)) >= length:
+        length, counts = min(map(len, form.lines[place].metres)), syllables_of(last)
+        # Where a word may be shorter, as temperate, a mark tells that the line ends.
+        ends = last.rstrip()[-1] in ANY_PAUSE
+        if (max(counts) if ends else min(counts)) >= length:
             whole, last = [*whole, last], ""
     if len(whole) >= len(form.lines):
         problem = (
