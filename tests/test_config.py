@@ -89,7 +89,7 @@ BOUNDS = {  # name: (part, allowed, refused)
     "min_p": (CompletionConfig, (None, 1e-9, 1), (0, 1.5)),
     "typical_p": (CompletionConfig, (None, 1e-9, 1), (0, 1.5)),
     "repetition_penalty": (CompletionConfig, (None, 1, 1.2), (0.9,)),
-    "no_repeat_ngram": (CompletionConfig, (None, 1), (0,)),
+    "no_repeat_ngram": (CompletionConfig, (None, 2), (1, 0)),
     "beam": (CompletionConfig, (None, 1, 1024), (0, 1025)),
 }
 

@@ -259,6 +259,12 @@ class ConstraintConfig(Settings):
         return self.novel or self.distinct
 
     @property
+    def chosen(self) -> str:
+        """By what texts are left out, as an error names it; "" if by nothing."""
+        asked = {"`novel`": self.novel, "`distinct`": self.distinct}
+        return " and ".join(name for name, is_asked in asked.items() if is_asked)
+
+    @property
     def told(self) -> str:
         """What must fit, as an error names it; "" if nothing must."""
         return " and ".join(

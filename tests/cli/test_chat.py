@@ -221,6 +221,12 @@ def test_the_options_of_samplers_are_settings(talk):
     assert "/temperature must be a number" in refused
 
 
+def test_what_belongs_to_the_command_is_told(talk):
+    said = talk(whimsical_model("abc"), "/form couplet", "/ends-with don").err
+    assert "there is no /form here: give --form to the command" in said
+    assert "give --ends-with to the command" in said
+
+
 def test_a_beam_search_gives_the_likeliest_and_picking_draws(talk):
     model = whimsical_model("ab \n")
     shown = talk(model, "/beam 4", "/count 2", "ab", "/count 9", "/pick 4", "/more")

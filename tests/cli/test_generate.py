@@ -19,6 +19,7 @@ from textgen.generation.streaming import generate_output
 
 ENDLESS = ("--prompt", "x", "--length", 100_000_000, "--seed", 1)
 SONNETS = Path(__file__).parents[2] / "models" / "sonnets-pretrained.h5"
+DINOS = SONNETS.with_name("dinos-pretrained.h5")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
 
 
@@ -227,6 +228,8 @@ def test_a_poem_comes_line_by_line_and_as_the_library_writes_it(complete):
         (("--syllables", 8), "--syllables needs a --rhyme-scheme"),
         (("--rhyme-scheme", "A?"), "'A?'"),
         (("--form", "haiku", "--length", 10), "leave out --length and --stop"),
+        (("--form", "haiku", "--novel"), "can't be held to --novel as well"),
+        (("--form", "haiku", "--min-p", 0.1), "leave out the other options"),
         (("--form", "haiku", "--prompt", "a\nb\nc\n"), "has 3 lines"),
         (
             ("--form", "haiku", "--prompt", "x", "--temperature", 0),
@@ -296,7 +299,13 @@ def test_so_many_that_do_not_come_are_said_with_what_they_should_be(
      (("--count", 3, "--min-length", 4, "--max-length", 2), "at most --max-length"),
      (("--prompt", "b", "--starts-with", "a"), "--prompt 'b' fits --starts-with 'a'"),
      (("--prompt", "b", "--novel"), "give a --count"),
-     (("--count", 3, "--novel"), "--novel can't be told")],
+     (("--count", 3, "--novel"), "--novel can't be told"),
+     (("--matching", "("), "--matching must be")],
 )  # fmt: skip
 def test_what_can_not_be_is_one_line(complete, names_model, options, expected):
     complete(*options, model=names_model).assert_refused(expected)
+
+
+def test_nothing_at_all_is_no_success(complete):
+    wish = ("--count", 2, "--novel", "--matching", "(triceratops|tyrannosaurus)")
+    complete(*wish, "--seed", 1, model=DINOS).assert_refused("no more than 0 came")

@@ -175,6 +175,8 @@ def test_a_page_of_a_long_text_has_its_beginning(run, monkeypatch):
         ("a.txt lines.txt --surprise --html page.html", "one TEXT, but received 2"),
         ("a.txt --surprise --html none/page.html", "choose another place by --html"),
         ("a.txt --surprise --html .", "no ordinary file"),
+        ("a.txt --surprise --html a.txt", "a page that it replaces, but 'a.txt' is"),
+        ("a.txt --activations --html m.h5", "'m.h5' is neither: choose another name"),
         ("short.txt --activations", "at least 200 characters, but TEXT has 5"),
         ("unknown.txt --surprise", "TEXT is too short"),
         ("unknown.txt --activations", "TEXT must have 1 to"),

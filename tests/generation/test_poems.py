@@ -113,6 +113,14 @@ def test_the_poem_begins_with_the_prompt(prompt, lines_given):
     assert last_word(lines[2]) in pronouncing.rhymes(last_word(lines[0]))
 
 
+@pytest.mark.parametrize("mark", [":", ", "])
+def test_a_mark_ends_a_given_line_that_may_have_its_syllables(mark):
+    prompt = f"The beauty of the light and temperate{mark}"  # 9 syllables, or 10
+    poem = generate_form(words_model(), prompt=prompt, rhyme_scheme="--", seed=2)
+    assert poem.startswith(f"{prompt}\n")
+    assert poem.count("\n") == 1
+
+
 def test_a_word_of_two_syllables_is_rhymed_by_two():
     model = words_model([*WORDS, "never", "sever", "clever"])
     poem = generate_form(
@@ -173,7 +181,7 @@ def test_a_line_is_given_out_once_its_rhyme_is_found_and_a_step_back_helps(monke
 def test_tries_are_bounded_and_one_line_says_so():
     model = words_model(["month", "sweet", "light"])
     with pytest.raises(
-        FormError, match=r"line 2 came .* rhymes with 'month' in 8 tries"
+        FormError, match=r"line 2 came .* rhymes with 'month' among 192 candidates"
     ):
         generate_form(
             model, "couplet", "My sweet the light of sweet the light of month"
@@ -219,6 +227,7 @@ def test_symbols_that_are_new_to_the_model_are_told_and_strict_refuses():
         ({"rhyme_scheme": 5}, "ABBA"),
         ({"rhyme_scheme": "AA", "syllables": 1}, "at least 2"),
         ({"rhyme_scheme": "AA", "syllables": 2.5}, "whole"),
+        ({"form": "couplet", "temperature": [0.3, 0.5]}, "must be one number"),
         ({"form": "couplet", "prompt": "One\nTwo\n"}, "has them all"),
         ({"form": "couplet", "prompt": "\n"}, "must have a word"),
         ({"form": "couplet", "prompt": "One\n…\n"}, "must have a word"),
@@ -268,3 +277,28 @@ def test_the_share_that_is_allowed_is_known_at_any_temperature():
     for temperature, share in ((1e-308, 0), (100, (e + 1) / (e + e**2 + 1))):
         config = CompletionConfig(temperature=temperature)
         assert verse._left(logits, config, allowed) == pytest.approx([share])
+
+
+def test_what_came_before_counts_against_a_line(monkeypatch):
+    def different_words():
+        poem = generate_form(words_model(), "quatrain", seed=4)
+        return len(set(re.findall("[a-z]+", poem.lower())))
+
+    free = different_words()
+    monkeypatch.setattr(verse, "WORD_NATS", 100.0)
+    assert different_words() > free
+
+
+def test_a_line_that_was_given_out_is_never_taken_back(monkeypatch):
+    draw, places = poems._Poet._draw, []
+
+    def failing(self, pool, standing, wanted):
+        places.append(len(wanted.before))
+        found = draw(self, pool, standing, wanted)
+        return [] if places.count(2) <= 3 and places[-1] == 2 else found
+
+    monkeypatch.setattr(poems._Poet, "_draw", failing)
+    own = {"rhyme_scheme": "AABB", "syllables": 4}
+    pieces = list(stream_form(words_model(), **own, seed=3))
+    assert places[places.index(2) :][:4] == [2, 2, 2, 2]
+    assert len(pieces) == 4

@@ -128,18 +128,18 @@ def test_no_ngram_comes_twice_and_of_a_row_without_a_way_out_none_is_excluded():
         (4, "012301", [0, 0, 0, 0]),
         (2, "01", [0, 0, 0, 0]),
         (2, "00", [-1, 0, 0, 0]),
-        (1, "011", [-1, -1, 0, 0]),
-        (1, "0123", [0, 0, 0, 0]),
+        (2, "001020", [-1, -1, -1, 0]),
+        (2, "00102030", [0, 0, 0, 0]),
     ]:
         received = shares(NoRepeatNgram(n), *even, text=text)
         assert [0 if p else -1 for p in received] == expected, (n, text)
 
 
-@pytest.mark.parametrize("n", [1, 2, 4])
+@pytest.mark.parametrize("n", [2, 4])
 def test_a_text_without_repeated_ngrams_has_none(n):
     model = whimsical_model("\nabcdefghijklmnopqrstuvwxyz")
     options = {"temperature": 0.2, "no_repeat_ngram": n}
-    text = generate_output(model, "", length=25 if n == 1 else 300, seed=1, **options)
+    text = generate_output(model, "", length=300, seed=1, **options)
     ngrams = [text[i : i + n] for i in range(len(text) - n + 1)]
     assert len(set(ngrams)) == len(ngrams)
 
@@ -283,7 +283,7 @@ def test_what_is_no_sampler_is_told_in_a_line(call, options, said):
         (lambda: RepetitionPenalty(0.9), "`repetition_penalty` must be a number"),
         (lambda: RepetitionPenalty(2, free=-1), "`free` must be a whole number"),
         (lambda: RepetitionPenalty(2, window=0), "`window` must be a whole number"),
-        (lambda: NoRepeatNgram(0), "`no_repeat_ngram` must be a whole number"),
+        (lambda: NoRepeatNgram(1), "`no_repeat_ngram` must be a whole number"),
     ],
 )
 def test_a_value_that_makes_no_sense_is_refused(make, said):

@@ -26,12 +26,13 @@ from textgen.cli.settings import (
     written,
 )
 from textgen.cli.text_so_far import SavedTexts, Text
-from textgen.config import CompletionConfig
+from textgen.config import CompletionConfig, ConstraintConfig, options_of
 from textgen.errors import (
     OptionError,
     TextgenError,
     as_command_line,
     did_you_mean,
+    option_name,
     shown,
 )
 from textgen.generation.batch import completion_seeds, several
@@ -74,6 +75,10 @@ What you write or paste is the beginning of a text, and the model goes on from i
 Write // for a beginning with a slash. These are settings; without a value one is
 shown, and none unsets one that has no default:"""
 
+OF_THE_COMMAND = [
+    *("form", "rhyme-scheme", "syllables", "jsonl", "prompt-file"),
+    *(option_name(field.name) for field in options_of(ConstraintConfig)),
+]
 LEAVING = ("quit", "exit", "q")
 COMMANDS = (
     "help", "more", "pick", "undo", "save", "model", *SETTINGS, *LEAVING,
@@ -153,6 +158,8 @@ class Conversation:
             if value:
                 self._set(name, value)
             tell(f"{name} is {self._shown_setting(name)}")
+        elif name in OF_THE_COMMAND:
+            raise OptionError(f"there is no /{name} here: give --{name} to the command")
         else:
             meant = did_you_mean(f"/{name}", [f"/{known}" for known in COMMANDS])
             command = shown(f"/{name}")

@@ -91,6 +91,9 @@ def parse_arguments(
     if options.form is not None or own_form != (None, None):
         options.form = find_form(options.form, *own_form)
     config, wanted = _read(options, CompletionConfig), _read(options, ConstraintConfig)
+    if options.form and (asked := wanted.told or wanted.chosen):
+        problem = f"a `form` can't be held to {asked} as well"
+        raise OptionError(problem, "give one of the two")
     if wanted.chooses and options.count is None:
         raise OptionError("`novel` and `distinct` choose among many", "give a `count`")
     if options.prompt_file is not None:
@@ -149,7 +152,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     if options.form:
         from textgen.cli.poems import PoemPrinter  # only now: completions don't need it
 
-        printer = PoemPrinter(model, config, options.jsonl, options.form, wanted)
+        printer = PoemPrinter(model, config, options.jsonl, options.form)
     if options.count is not None:
         printer.print_many(options.prompt or "", options.count, seed)
     elif options.prompt is not None:

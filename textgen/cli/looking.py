@@ -9,11 +9,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from textgen.data.corpus import Corpus
-from textgen.errors import OutputError
+from textgen.errors import OutputError, shown_path
 from textgen.evaluation.activations import Activations, activations_of
 from textgen.evaluation.judging import Progress, read_beginning
 from textgen.evaluation.nats import describe
-from textgen.evaluation.pages import SHOWN_CHARS, activations_page, surprise_page
+from textgen.evaluation.pages import (
+    SHOWN_CHARS,
+    activations_page,
+    is_page,
+    surprise_page,
+)
 from textgen.evaluation.surprise import Surprise, surprise_of
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.files import write_atomically
@@ -39,6 +44,8 @@ def look(
     progress: AbstractContextManager[Progress],
 ) -> None:
     """Show the beginning of a text, or its held-out part, as the options say."""
+    if options.html is not None:
+        _check_page(Path(options.html))
     what = "surprise" if options.surprise else "activations"
     on_terminal = what == "surprise" and options.html is None
     most = TERMINAL_CHARS if on_terminal else SHOWN_CHARS
@@ -67,6 +74,22 @@ def look(
         raise
     say(f"{part}: {_extent(read, whole)}")
     print_result(str(path))
+
+
+def _check_page(path: Path) -> None:
+    """Raise `OutputError` if a page would replace what is none, such as the text."""
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return
+        with path.open("rb") as file:
+            is_other = not is_page(file.read(1000))
+    except (OSError, ValueError):
+        return  # writing it says why
+    if is_other:
+        problem = "`html` must be a new file, or a page that it replaces"
+        raise OutputError(
+            f"{problem}, but {shown_path(path)} is neither", "choose another name"
+        )
 
 
 def _extent(read: int, whole: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from textgen.cli.printing import Printer
-from textgen.config import CompletionConfig, ConstraintConfig
+from textgen.config import CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation.batch import completion_seeds
 from textgen.generation.forms import Form
@@ -18,19 +18,11 @@ class PoemPrinter(Printer):
     """Writes poems with one model and one form, and prints each line as it comes."""
 
     def __init__(
-        self,
-        model: TrainedModel,
-        config: CompletionConfig,
-        jsonl: bool,
-        form: Form,
-        wanted: ConstraintConfig,
+        self, model: TrainedModel, config: CompletionConfig, jsonl: bool, form: Form
     ) -> None:
         """Raise `OptionError` for options that the form leaves no room for."""
         super().__init__(model, config, jsonl)
         self._form = form
-        if asked := wanted.told or "`novel` and `distinct`" * wanted.chooses:
-            problem = f"a `form` can't be held to {asked} as well"
-            raise OptionError(problem, "give one of the two")
         if not config.is_plain:
             problem = "a `form` is drawn with one `temperature`, `top_k` and `top_p`"
             raise OptionError(problem, "leave out the other options of drawing")

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 from textgen.config import CompletionConfig, ConstraintConfig
+from textgen.errors import OptionError
 from textgen.generation.batch import (
     ANYTHING,
     Completion,
@@ -87,6 +88,8 @@ class Printer:
 
         The completions' seeds are those of `completion_seeds`. Returns how many came.
         """
+        if self._wanted.told:
+            _ = self._constraint  # what nothing can fit is refused before a line comes
         prompts, found = lines_from(stream), 0
         for prompt, own_seed in zip(prompts, completion_seeds(seed), strict=False):
             self.print_one(prompt, own_seed)
@@ -111,6 +114,8 @@ class Printer:
             self._write(separator if found else "")
             self._print(completion)
             found += 1
+        if not found:
+            raise OptionError(too_few(found, count, self._model, self._wanted))
         if found < count:
             say(f"note: {too_few(found, count, self._model, self._wanted)}")
 

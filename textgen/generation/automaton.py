@@ -135,9 +135,10 @@ def _few_states() -> Iterator[None]:
         def counted(state: Any) -> bool:
             needed = f"{MAX_STATES:,} states" if next(states) > MAX_STATES else ""
             if needed or time.monotonic() > end_s:
-                problem = "`matching` and what else must fit take over"
+                problem = "what the text has to be like takes over"
                 needed = needed or f"{MAX_S:.0f} seconds to understand"
-                raise OptionError(f"{problem} {needed}", "ask for something simpler")
+                advice = "ask for something simpler or shorter"
+                raise OptionError(f"{problem} {needed}", advice)
             return final(state)
 
         return usual(alphabet, initial, counted, follow)

@@ -20,7 +20,7 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.errors import FormError, OptionError, checks_keywords, shown
-from textgen.generation.forms import Form, LineForm, find_form
+from textgen.generation.forms import ANY_PAUSE, Form, LineForm, find_form
 from textgen.generation.prosody import dictionary, rhyme_length
 from textgen.generation.streaming import (
     as_model,
@@ -46,6 +46,7 @@ HALF_ROWS = 32
 TRIES_OF_A_LINE = 2  # before the poem goes a step back
 TRIES_WITHOUT_STEP = 8  # where no step back is possible
 TRIES_OF_A_POEM = 4  # for each of its lines
+LEAST_TRIES_OF_A_POEM = 30
 
 
 @checks_keywords
@@ -155,12 +156,15 @@ def check_writes_forms(model: TrainedModel) -> None:
     missing = [x for x in NEEDED_SYMBOLS if x not in model.vocabulary]
     if missing or model.makes_lines:
         expected = "`form` needs a model of running English text with line breaks"
-        raise OptionError(expected, "use one such as sonnets, shakespeare or english")
+        raise OptionError(expected, "use one such as sonnets or english")
 
 
 def _check(model: TrainedModel, config: CompletionConfig) -> None:
     dictionary()
     check_writes_forms(model)
+    if isinstance(config.temperature, Sequence):
+        problem = f"one number, but was {shown(config.temperature)}"
+        raise OptionError(f"of a `form`, `temperature` must be {problem}")
     if config.temperature == 0:
         problem = "`form` draws many lines, so `temperature` must be above 0, but was 0"
         raise OptionError(problem)
@@ -171,8 +175,10 @@ def _split_prompt(prompt: str, form: Form) -> tuple[list[str], str]:
     *whole, last = prompt.split("\n")
     place = len(whole)
     if place < len(form.lines) and last.strip():
-        length = min(map(len, form.lines[place].metres))
-        if min(syllables_of(last)) >= length:
+        length, counts = min(map(len, form.lines[place].metres)), syllables_of(last)
+        # Where a word may be shorter, as temperate, a mark tells that the line ends.
+        ends = last.rstrip()[-1] in ANY_PAUSE
+        if (max(counts) if ends else min(counts)) >= length:
             whole, last = [*whole, last], ""
     if any(not words_of(line) for line in whole):
         problem = f"each line of `prompt` must have a word, but was {shown(prompt)}"
@@ -302,12 +308,13 @@ class _Poet:
     def _check_tries(self, failures: int, wanted: Wanted, place: int) -> None:
         """Raise `FormError` if no line came too often."""
         bound = TRIES_OF_A_POEM * len(self._form.lines)
+        bound = max(bound, LEAST_TRIES_OF_A_POEM)
         if failures < TRIES_WITHOUT_STEP and self._tries < bound:
             return
         rhyme = f" and rhymes with {shown(wanted.rhymes[0])}" if wanted.rhymes else ""
         problem = (
             f"no line {place + 1} came that fits the {self._form.name}{rhyme} "
-            f"in {self._tries} tries of {HALVES * HALF_ROWS} rows"
+            f"among {self._tries * HALVES * HALF_ROWS:,} candidates"
         )
         raise FormError(problem, "try another `seed`, `temperature` or `prompt`")
 
