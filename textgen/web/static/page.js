@@ -10,7 +10,7 @@ const STORE = "textgen page";
 
 let facts = { models: [] }; // what `/v1/page` tells
 let running = null; // what aborts the request under way
-let names = []; // rows of {places, novel, row}
+let names = []; // rows of {places, row}
 let lastRun = null; // what `Again` does
 const before = []; // what `Undo` goes back to
 
@@ -26,7 +26,7 @@ function say(words) {
 }
 
 function fail(words) {
-  $("error").textContent = words;
+  $("error").textContent = words.replaceAll("`", ""); // which name a request's fields
 }
 
 function showSliders() {
@@ -190,7 +190,7 @@ function showNames() {
 }
 
 function nameRow() {
-  const each = { places: [], novel: null, row: make("tr", {}) };
+  const each = { places: [], row: make("tr", {}) };
   const button = make("button", { type: "button", className: "surprise" });
   button.addEventListener("click", () => {
     reading.show(each.places);
@@ -205,9 +205,8 @@ function nameRow() {
     const nats = each.places.map((place) => place.nats).filter((x) => x !== null);
     mean.textContent = (nats.reduce((sum, x) => sum + x, 0) / (nats.length || 1)).toFixed(2);
   };
-  each.tell = (novel) => {
-    each.novel = novel;
-    told.textContent = novel === null ? "–" : novel ? "new" : "known";
+  each.tell = (novel, isRepeated) => {
+    told.textContent = (novel === null ? "–" : novel ? "new" : "known") + (isRepeated ? ", again" : "");
     each.row.classList.toggle("known", novel === false);
   };
   return each;
@@ -235,7 +234,8 @@ function writeNames(isMore = false) {
     const lines = rows.map((each) => textOf(each.places));
     const response = await ask("/v1/novelty", { model: body.model, lines }, signal);
     const { novel, reason } = await response.json();
-    rows.forEach((each, i) => each.tell(novel[i]));
+    const all = names.map((each) => textOf(each.places));
+    rows.forEach((each, i) => each.tell(novel[i], all.indexOf(lines[i]) < names.indexOf(each)));
     const known = novel.filter((each) => each === false).length;
     const told = reason ? `Which are new isn't known: ${reason}` : `${known} of them stand in the model's own text.`;
     return [`${rows.length} names, seed ${seed}.`, told, ...warnings].join(" ");
