@@ -195,6 +195,21 @@ def test_held_out_is_the_end_of_the_text_that_no_training_saw(write, own_text):
     )
 
 
+@pytest.mark.parametrize("name", ["{}", "{}/own.txt", "{}/own", "..", "../x", "\0"])
+def test_a_model_file_sends_nobody_out_of_the_current_folder(
+    write, own_text, monkeypatch, name
+):
+    folder = Path.cwd()
+    (folder / "x").mkdir()
+    monkeypatch.chdir(folder / "x")
+    monkeypatch.setattr("textgen.saving.own_text.read_corpus", pytest.fail)
+    name = name.format(folder)
+    corpus = {"name": name, "kind": "text", "sha256": trained(own_text)["sha256"]}
+    _, model = write(corpus=corpus, texts=[trained(own_text, name=name)])
+    with pytest.raises(OptionError, match="give its path"):
+        evaluate(model)
+
+
 def test_held_out_lines_are_those_that_training_leaves_out(
     write, tmp_path, monkeypatch
 ):

@@ -62,3 +62,17 @@ def test_distances_are_the_lengths_of_what_fits(expression):
 def test_what_no_automaton_can_tell_is_refused(expression, match):
     with pytest.raises(OptionError, match=match):
         automaton_of([expression], SYMBOLS)
+
+
+def test_an_expression_that_takes_long_to_understand_is_given_up(monkeypatch):
+    monkeypatch.setattr("textgen.generation.automaton.MAX_S", 0.1)
+    with pytest.raises(OptionError, match="seconds to understand"):
+        automaton_of(["((a{1,40}){1,40}){1,40}"], "ab")
+
+
+def test_a_long_text_over_many_symbols_is_an_automaton_soon():
+    symbols = "".join(map(chr, range(0x4E00, 0x4E00 + 3000)))
+    automaton = automaton_of([f"(?s:.*){symbols[:400]}(?s:.*)"], symbols)
+    assert automaton.table.shape == (402, 3000)
+    assert automaton.accepts[automaton.after(symbols[7:9] + symbols[:402])]
+    assert not automaton.accepts[automaton.after(symbols[7:9] + symbols[1:402])]

@@ -66,33 +66,40 @@ def test_a_wide_beam_finds_what_a_search_of_every_text_finds(
     assert found == best[:9]
 
 
-def naive_beam(model, start, length, width, length_penalty) -> str:
-    """Keep the likeliest texts in lists, as a textbook says it."""
+def naive_beam(model, start, length, width, length_penalty) -> list[str]:
+    """Keep the likeliest texts in lists, as a textbook says it; the best first."""
     live, ended = [((), 0.0)], []
-    for _ in range(length):
+    for left in reversed(range(length)):
         longer = [
             ((*drawn, symbol), score + log_p(model, start + drawn, symbol))
             for drawn, score in live
             for symbol in range(len(model.symbols))
         ]
         longer.sort(key=lambda each: -each[1])
-        ended += [each for each in longer[:width] if each[0][-1] == model.end_id]
+        ended += [
+            each for each in longer[:width] if not left or each[0][-1] == model.end_id
+        ]
         live = [each for each in longer if each[0][-1] != model.end_id][:width]
-    best = max(ended + live, key=lambda each: each[1] / len(each[0]) ** length_penalty)
-    return "".join(model.symbols[symbol] for symbol in best[0]).removesuffix("\n")
+    ended.sort(key=lambda each: -each[1] / len(each[0]) ** length_penalty)
+    texts = ["".join(model.symbols[x] for x in drawn) for drawn, _ in ended[:width]]
+    return [text.removesuffix("\n") for text in texts]
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])
 @pytest.mark.parametrize("length_penalty", [0, 1])
 def test_a_narrow_beam_keeps_what_the_textbook_keeps(width, length_penalty):
     differ = set()
-    for start in "abcdefgh":
-        model = whimsical_model("\nabcdefgh", kind="lines")
+    for symbols, start in [(x, y) for x in ("\nabc", "\nabcdefgh") for y in x[1:]]:
+        model = whimsical_model(symbols, kind="lines")
         ids = (0, model.symbols.index(start))
         expected = naive_beam(model, ids, 7, width, length_penalty)
         beam = BeamSearch(width, length_penalty)
-        assert generate_output(model, start, length=7, sampler=beam) == start + expected
-        differ.add(expected)
+        options = {"length": 7, "sampler": beam}
+        assert generate_output(model, start, **options) == start + expected[0]
+        config = CompletionConfig(**options)
+        found = distinct_lines(model, start, width, 0, config)
+        assert [completion.text for completion in found] == expected
+        differ.add(expected[0])
     assert len(differ) > 2
 
 

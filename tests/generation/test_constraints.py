@@ -225,6 +225,16 @@ def test_novel_texts_have_no_long_copy_and_distinct_ones_all_differ(monkeypatch)
     assert len(generate_many(reciting, 2, length=39, distinct=True)) == 1
 
 
+def test_a_copy_that_is_all_the_prompts_own_is_no_copy(monkeypatch):
+    corpus = load_corpus(texts=["abcd" * 20 + "dcba" * 20], kind="text")
+    monkeypatch.setattr(novel, "own_corpus", lambda model: corpus)
+    known = novel.known_to(alphabet_model("abcd"))
+    assert not known("abcd" * 20, "bbaa" * 5)
+    assert not known("abcd" * 9 + "abc", "")
+    assert known("abcd" * 9 + "abc", "d")
+    assert known("", "abcd" * 10)
+
+
 def test_a_text_that_is_not_found_is_said_and_nothing_is_drawn():
     model = whimsical_model(SYMBOLS, kind="lines")
     model.texts = (SimpleNamespace(name="mine", sha256="0" * 64),)

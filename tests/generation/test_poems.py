@@ -1,12 +1,15 @@
 """Poems of a form, by a model of few words: metre, rhyme, seeds, and what is read."""
 
+import math
 import re
 from itertools import combinations, pairwise
 
+import numpy as np
 import pytest
 from fakes import ENGLISH as SYMBOLS
 from fakes import WORDS, whimsical_model, words_model
 
+from textgen.config import CompletionConfig
 from textgen.errors import FormError, OptionError, VocabularyError
 from textgen.generation import poems, verse
 from textgen.generation.forms import FORMS, find_form
@@ -217,6 +220,8 @@ def test_symbols_that_are_new_to_the_model_are_told_and_strict_refuses():
         ({"rhyme_scheme": "AA", "syllables": 1}, "at least 2"),
         ({"rhyme_scheme": "AA", "syllables": 2.5}, "whole"),
         ({"form": "couplet", "prompt": "One\nTwo\n"}, "has them all"),
+        ({"form": "couplet", "prompt": "\n"}, "must have a word"),
+        ({"form": "couplet", "prompt": "One\n…\n"}, "must have a word"),
         ({"form": "couplet", "prompt": 7}, "must be text"),
         ({"temperature": 0}, "above 0"),
         ({"seed": -1}, "`seed`"),
@@ -248,3 +253,18 @@ def test_a_line_loses_for_what_came_before_and_never_stammers():
     poem = generate_form(words_model(["love", "night", "light"]), "couplet", seed=1)
     for line in poem.lower().split("\n"):
         assert all(one != other for one, other in pairwise(re.findall("[a-z]+", line)))
+
+
+@pytest.mark.parametrize("word", ["un" * 1000, "a" + "'s" * 1000, "x" * 2000])
+def test_any_word_of_the_users_may_be_long(word):
+    poem = generate_form(words_model(), "haiku", f"{word}\n", seed=1)
+    assert poem.startswith(f"{word}\n")
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_share_that_is_allowed_is_known_at_any_temperature():
+    logits, allowed = np.array([[100.0, 200.0, 0.0]]), np.array([[True, False, True]])
+    e = math.e
+    for temperature, share in ((1e-308, 0), (100, (e + 1) / (e + e**2 + 1))):
+        config = CompletionConfig(temperature=temperature)
+        assert verse._left(logits, config, allowed) == pytest.approx([share])

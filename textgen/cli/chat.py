@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textgen.cli.printing import several, too_few
+from textgen.cli.printing import too_few
 from textgen.cli.settings import (
     SETTINGS,
     Drawing,
@@ -34,9 +34,7 @@ from textgen.errors import (
     did_you_mean,
     shown,
 )
-from textgen.generation.batch import (
-    completion_seeds,
-)
+from textgen.generation.batch import completion_seeds, several
 from textgen.generation.streaming import (
     UnknownSymbolsWarning,
     ask,

@@ -14,7 +14,6 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from itertools import repeat
 from typing import TYPE_CHECKING, TextIO
 
 from textgen.config import CompletionConfig, ConstraintConfig
@@ -24,8 +23,7 @@ from textgen.generation.batch import (
     complete_many,
     completion_seeds,
     constraint_of,
-    distinct_lines,
-    is_search,
+    several,
 )
 from textgen.generation.streaming import stream_completion
 from textgen.saving.trained_model import TrainedModel
@@ -126,27 +124,6 @@ class Printer:
             self._write(json.dumps(record) + "\n")
         else:
             self._write(f"{completion.prompt}{completion.text}\n")
-
-
-def several(
-    model: TrainedModel,
-    prompt: str,
-    count: int,
-    seed: int,
-    config: CompletionConfig,
-    wanted: ConstraintConfig = ANYTHING,
-) -> Iterator[Completion]:
-    """Yield completions of a prompt, made together: of a model of lines distinct ones.
-
-    Their seeds are those of `completion_seeds`.
-    """
-    if model.kind == "lines" or wanted.chooses or is_search(config):
-        return distinct_lines(model, prompt, count, seed, config, wanted)
-    prompts, seeds = repeat(prompt, count), completion_seeds(seed)
-    constraint = constraint_of(model, wanted, config)
-    return complete_many(
-        model, prompts, seeds, config, batch_size=count, constraint=constraint
-    )
 
 
 def too_few(

@@ -17,6 +17,7 @@ import contextlib
 import itertools
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ import numpy as np
 from textgen.errors import OptionError, shown
 
 MAX_STATES = 2_000
+MAX_S = 10.0  # for finding them
 
 LOCK = threading.Lock()  # while the library has a limit
 DEAD = 0  # the state after a symbol by which nothing can fit any more
@@ -104,20 +106,24 @@ def automaton_of(expressions: Sequence[str], symbols: Sequence[str]) -> Automato
             raise _not_understood(expression) from None
     assert machine is not None, "there is an expression at least"
     states = {state: number for number, state in enumerate(machine.states, DEAD + 1)}
-    table = np.full((len(states) + 1, len(symbols)), DEAD)
-    columns = [machine.alphabet[symbol] for symbol in symbols]
+    # Symbols that no expression tells apart share a column of the library's.
+    alike = [machine.alphabet[symbol] for symbol in symbols]
+    columns = {column: number for number, column in enumerate(dict.fromkeys(alike))}
+    table = np.full((len(states) + 1, len(columns)), DEAD)
     for state, row in machine.map.items():
-        for number, column in enumerate(columns):
+        for column, number in columns.items():
             if column in row:
                 table[states[state], number] = states[row[column]]
     accepts = np.zeros(len(table), bool)
     accepts[[states[state] for state in machine.finals]] = True
-    return _smallest(Automaton(symbols, table, accepts, states[machine.initial]))
+    table, accepts, start = _smallest(table, accepts, states[machine.initial])
+    own = [columns[column] for column in alike]
+    return Automaton(symbols, table[:, own], accepts, start)
 
 
 @contextlib.contextmanager
 def _few_states() -> Iterator[None]:
-    """Let the library give up where a machine has over `MAX_STATES` states.
+    """Let the library give up where a machine has too many states, or takes too long.
 
     A short expression can have billions, and all its machines are made by one function.
     """
@@ -127,14 +133,17 @@ def _few_states() -> Iterator[None]:
         states = itertools.count(1)
 
         def counted(state: Any) -> bool:
-            if next(states) > MAX_STATES:
-                problem = f"`matching` and what else must fit take over {MAX_STATES:,}"
-                raise OptionError(f"{problem} states", "ask for something simpler")
+            needed = f"{MAX_STATES:,} states" if next(states) > MAX_STATES else ""
+            if needed or time.monotonic() > end_s:
+                problem = "`matching` and what else must fit take over"
+                needed = needed or f"{MAX_S:.0f} seconds to understand"
+                raise OptionError(f"{problem} {needed}", "ask for something simpler")
             return final(state)
 
         return usual(alphabet, initial, counted, follow)
 
     with LOCK:
+        end_s = time.monotonic() + MAX_S
         usual, fsm.crawl = fsm.crawl, crawl
         try:
             yield
@@ -142,20 +151,18 @@ def _few_states() -> Iterator[None]:
             fsm.crawl = usual
 
 
-def _smallest(automaton: Automaton) -> Automaton:
+def _smallest(
+    table: np.ndarray, accepts: np.ndarray, start: int
+) -> tuple[np.ndarray, np.ndarray, int]:
     """Join the states from which the same texts fit (Moore's algorithm)."""
-    table, count = automaton.table, 0
-    groups = automaton.accepts.astype(np.int64)
+    count, groups = 0, accepts.astype(np.int64)
     while groups.max() + 1 > count:  # tell apart by the groups of the next states
         count = int(groups.max()) + 1
         rows = np.column_stack([groups, groups[table]])
         groups = np.unique(rows, axis=0, return_inverse=True)[1].ravel()
     groups = (groups - groups[DEAD]) % (int(groups.max()) + 1)
     first = np.unique(groups, return_index=True)[1]
-    start = int(groups[automaton.start])
-    return Automaton(
-        automaton.symbols, groups[table[first]], automaton.accepts[first], start
-    )
+    return groups[table[first]], accepts[first], int(groups[start])
 
 
 def _plain(expression: str, symbols: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
     generate_many    completes each of a list of prompts, or makes a number of texts
     complete_many    yields the completions as they come; the prompts may be endless
+    several          yields a number of completions of one prompt
     distinct_lines   yields different lines (names), or texts that are wanted
 
 Each completion is the one that `generate_output` makes of its prompt and seed.
@@ -128,20 +129,15 @@ def generate_many(
     )  # fmt: skip
     if isinstance(prompts_or_count, str):
         raise OptionError("`prompts_or_count` must be a list or a number, but was text")
-    if isinstance(prompts_or_count, Sequence):
-        prompts = prompts_or_count
-        if wanted.chooses:
-            problem = "`novel` and `distinct` are for a number of texts"
-            raise OptionError(f"{problem}, but there were prompts", "leave them out")
-    else:
-        prompts = [""] * check_count(prompts_or_count)
-        if model.kind == "lines" or wanted.chooses or is_search(config):
-            (first,) = _seeds(seed, 1)
-            chosen = distinct_lines(model, "", len(prompts), first, config, wanted)
-            return list(chosen)
-    seeds = _seeds(seed, len(prompts))
-    constraint = constraint_of(model, wanted, config)
-    size = len(prompts)
+    if not isinstance(prompts_or_count, Sequence):
+        count = check_count(prompts_or_count)
+        (first,) = _seeds(seed, 1)
+        return list(several(model, "", count, first, config, wanted))
+    if wanted.chooses:
+        problem = "`novel` and `distinct` are for a number of texts"
+        raise OptionError(f"{problem}, but there were prompts", "leave them out")
+    prompts, seeds = prompts_or_count, _seeds(seed, len(prompts_or_count))
+    constraint, size = constraint_of(model, wanted, config), len(prompts)
     return list(
         complete_many(
             model, prompts, seeds, config, batch_size=size, constraint=constraint
@@ -304,6 +300,27 @@ def _split(requests: Iterator[Request], parts: int) -> list[Iterator[Request]]:
     return [part(own) for own in waiting]
 
 
+def several(
+    model: TrainedModel,
+    prompt: str,
+    count: int,
+    seed: int,
+    config: CompletionConfig,
+    wanted: ConstraintConfig = ANYTHING,
+) -> Iterator[Completion]:
+    """Yield completions of a prompt, made together: of a model of lines distinct ones.
+
+    Their seeds are those of `completion_seeds`.
+    """
+    if model.kind == "lines" or wanted.chooses or is_search(config):
+        return distinct_lines(model, prompt, count, seed, config, wanted)
+    prompts, seeds = repeat(prompt, count), completion_seeds(seed)
+    constraint = constraint_of(model, wanted, config)
+    return complete_many(
+        model, prompts, seeds, config, batch_size=count, constraint=constraint
+    )
+
+
 def distinct_lines(
     model: TrainedModel,
     prompt: str,
@@ -343,7 +360,8 @@ def distinct_lines(
     for completion in draws:
         text = prompt + completion.text
         is_old = text in seen and are_distinct
-        fruitless = fruitless + 1 if is_old or (is_known and is_known(text)) else 0
+        is_old = is_old or bool(is_known and is_known(prompt, completion.text))
+        fruitless = fruitless + 1 if is_old else 0
         if fruitless == most:
             return
         if not fruitless:
@@ -354,7 +372,7 @@ def distinct_lines(
                 return
 
 
-def _known_to(model: TrainedModel) -> Callable[[str], bool]:
+def _known_to(model: TrainedModel) -> Callable[[str, str], bool]:
     from textgen.generation.novel import known_to
 
     return known_to(model)

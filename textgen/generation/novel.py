@@ -13,11 +13,12 @@ from textgen.saving.trained_model import TrainedModel
 COPIED_SYMBOLS = 40  # running, which no one writes again by chance
 
 
-def known_to(model: TrainedModel) -> Callable[[str], bool]:
+def known_to(model: TrainedModel) -> Callable[[str, str], bool]:
     """Return a function that tells whether the text of the last training has a text.
 
-    A line is one of its lines; a longer text shares `COPIED_SYMBOLS` running with it.
-    An `OptionError` says that it isn't found.
+    It is told a prompt and what follows that. A line is one of the text's lines; of a
+    longer text `COPIED_SYMBOLS` running stand there, which aren't all of the prompt. An
+    `OptionError` says that the text of the training isn't found.
     """
     try:
         corpus = own_corpus(model)
@@ -26,11 +27,13 @@ def known_to(model: TrainedModel) -> Callable[[str], bool]:
     symbols = corpus.vocabulary
     if model.kind == "lines":
         end = end_symbol(corpus.kind, symbols) or ""
-        return frozenset(symbols.decode(corpus.ids).split(end)).__contains__
+        lines = frozenset(symbols.decode(corpus.ids).split(end))
+        return lambda prompt, text: prompt + text in lines
     stretches = Stretches(corpus.ids, len(symbols))
 
-    def has_copy(written: str) -> bool:
-        ids = symbols.encode(symbols.fit(written).text)
+    def has_copy(prompt: str, text: str) -> bool:
+        written = symbols.fit(prompt).text[1 - COPIED_SYMBOLS :] + text
+        ids = symbols.encode(written)
         return bool(stretches.have(ids, COPIED_SYMBOLS).any())
 
     return has_copy

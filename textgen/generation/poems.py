@@ -174,6 +174,9 @@ def _split_prompt(prompt: str, form: Form) -> tuple[list[str], str]:
         length = min(map(len, form.lines[place].metres))
         if min(syllables_of(last)) >= length:
             whole, last = [*whole, last], ""
+    if any(not words_of(line) for line in whole):
+        problem = f"each line of `prompt` must have a word, but was {shown(prompt)}"
+        raise OptionError(problem, "leave out lines without one")
     if len(whole) >= len(form.lines):
         problem = (
             f"a {form.name} has {len(form.lines)} lines, but `prompt` has them all"

@@ -58,6 +58,7 @@ HISSING = {"S", "Z", "SH", "ZH", "CH", "JH"}
 # Words that carry no stress and end no line.
 ARTICLES = {"a", "an", "the"}
 NEVER_LAST = ARTICLES | {"and", "of", "or", "nor", "to", "at", "as", "than", "from"}
+LONGEST_WORD = 40  # letters; a longer one is unknown
 
 Sound = tuple[str, str]  # of a rhyme: the consonants before its vowel; vowel and rest
 
@@ -86,7 +87,7 @@ def pronunciations(word: str) -> tuple[str, ...]:
     >>> pronunciations("tatter'd")
     ('T AE1 T ER0 D',)
     """
-    if not word:
+    if not word or len(word) > LONGEST_WORD:
         return ()
     if word in VERSE_WORDS:
         return (VERSE_WORDS[word],)
@@ -156,7 +157,7 @@ def as_estimated(word: str) -> tuple[str, ...]:
         return known
     count = max(1, len(re.findall("[aeiouy]+", re.sub(r"(?<=[a-z]{2})e$", "", word))))
     words = dictionary().lookup
-    for length in range(len(word) - 1, 1, -1):
+    for length in range(min(len(word) - 1, LONGEST_WORD), 1, -1):
         ending = word[-length:]
         if not re.search("[aeiouy]", ending):
             continue

@@ -29,7 +29,7 @@ from textgen.generation.prosody import (
     rhyme_length,
     short_rhymes,
 )
-from textgen.generation.sampling import sample_batch
+from textgen.generation.sampling import probabilities, sample_batch
 from textgen.inference.base import State
 from textgen.saving.trained_model import TrainedModel
 
@@ -185,7 +185,7 @@ class LineDrawer:
         for _ in range(max(map(len, wanted.form.metres)) * MOST_CHARS_A_SYLLABLE):
             logits = self._decoder.step(ids).astype(np.float64)
             allowed = np.stack([self._mask(guide.following(row)) for row in rows])
-            left = _left(logits / self._config.temperature, allowed)
+            left = _left(logits, self._config, allowed)
             sources = _sources(rows, left, rng)
             if sources is None:
                 break
@@ -247,10 +247,12 @@ class LineDrawer:
         return self._masks[symbols]
 
 
-def _left(scaled: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+def _left(
+    logits: np.ndarray, config: CompletionConfig, allowed: np.ndarray
+) -> np.ndarray:
     """Return which share (B,) of the probability by logits (B, V) is allowed."""
-    weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return (weights * allowed).sum(axis=1) / weights.sum(axis=1)
+    plain_config = CompletionConfig(temperature=config.temperature)
+    return (probabilities(logits, plain_config) * allowed).sum(axis=1)
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:

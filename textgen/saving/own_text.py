@@ -71,13 +71,14 @@ def _candidates(began: Mapping[str, Any]) -> Iterator[Given | list[Given]]:
     name = began["name"]
     if name in named_corpora():
         yield name
-    places = [*_inner([began.get("path")]), name]
+    places = _inner([began.get("path"), name])
     if names := _part_names(began):
         for folder in (*places, ""):
             files: list[Given] = [Path(folder, each) for each in names]
             if all(map(os.path.isfile, files)):
                 yield files
-    alike = sorted(glob.glob(f"{glob.escape(name)}.*")) if "\0" not in name else []
+    has_files = name in places and "\0" not in name
+    alike = sorted(glob.glob(f"{glob.escape(name)}.*")) if has_files else []
     for path in (*places, *alike):
         if os.path.isfile(path):
             yield Path(path)

@@ -136,7 +136,7 @@ class Novelty:
 
     def __init__(self, models: Mapping[str, TrainedModel]) -> None:
         self._models = models
-        self._known: dict[str, Callable[[str], bool] | str] = {}
+        self._known: dict[str, Callable[[str, str], bool] | str] = {}
 
     def of(self, name: str, lines: list[str]) -> dict[str, Any]:
         """Return for each line whether it is new, or why that can't be told."""
@@ -148,4 +148,4 @@ class Novelty:
         known = self._known[name]
         if isinstance(known, str):
             return {"novel": [None] * len(lines), "reason": known}
-        return {"novel": [not known(line) for line in lines], "reason": None}
+        return {"novel": [not known("", line) for line in lines], "reason": None}
