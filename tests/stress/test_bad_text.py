@@ -162,6 +162,9 @@ class PromptTrial:
             return
         prompts = lines_of(data) if self.way == "input" else [as_text(data)]
         refused = [p for p in prompts if self.strict and self._unknown(p)]
+        if self.way == "many" and b"no more than 0 came" in messages:
+            assert status == 2  # of a model that knows empty lines only
+            return
         assert (status == 2) == bool(refused), f"status {status}"
         answered = prompts[: prompts.index(refused[0])] if refused else prompts
         if not self.jsonl:
