@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Before NumPy is imported, as the commands do: each test process has a core of its own,
+# and its BLAS would otherwise wait on all cores for threads that the other one delays.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+
 import signal
 import string
 from collections.abc import Callable, Iterator

@@ -50,6 +50,13 @@ def test_this_machine_is_no_miracle():
     assert has_bfloat16() in (True, False)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted by /proc")
+def test_what_the_tests_start_multiplies_by_one_thread():
+    code = "import os, numpy as np; a = np.ones((999, 999)); a @ a"
+    code += "; print(len(os.listdir('/proc/self/task')))"
+    assert subprocess.check_output([sys.executable, "-c", code]) == b"1\n"
+
+
 @pytest.mark.parametrize(
     ("threads", "built_with", "is_measured"),
     [("1", config("blas"), True), ("1", {}, True), ("1", config("accelerate"), False),
