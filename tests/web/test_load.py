@@ -8,9 +8,9 @@ import time
 import httpx
 import pytest
 from fakes import FakeModel, alphabet_model
-from web.conftest import figure, wait_until
+from web.conftest import figure, running, wait_until
 
-from textgen.web import app, server
+from textgen.web import bodies, server
 
 ENDLESS = {"prompt": "a", "max_tokens": 5000}
 
@@ -130,7 +130,7 @@ def test_what_is_cut_off_or_no_http_does_no_harm(connect, client, data, capfd):
 
 
 def test_slow_clients_are_cut_off(serving, connect, monkeypatch):
-    monkeypatch.setattr(app, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.2)
     monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
     address = serving({"one": alphabet_model()})
     silent, slow_head, slow_body = connect(address), connect(address), connect(address)
@@ -149,12 +149,23 @@ def test_slow_clients_are_cut_off(serving, connect, monkeypatch):
     assert again.recv(1000) == b""
 
 
+def test_a_body_that_never_ends_is_told_that_the_server_stops(connect):
+    with running({"one": alphabet_model()}) as address:
+        own = connect(address)
+        sent = request_bytes({"prompt": "a"}, length=50)
+        own.sendall(sent.replace(b"\r\n", b"\r\nExpect: 100-continue\r\n", 1))
+        read_until(own, b"100 Continue\r\n\r\n")  # it waits for the body
+    head, _, body = read_until(own).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503")
+    assert json.loads(body)["error"]["code"] == "stopping"
+
+
 def test_a_client_that_takes_nothing_is_cut_off(serving, connect, monkeypatch):
     monkeypatch.setattr(server, "TAKING_SECONDS", 0.3)
     address = serving({"one": alphabet_model()})
     own = connect(address)
     own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    body = {**ENDLESS, "stream": True, "n": 16, "logprobs": 5}
+    body = {**ENDLESS, "stream": True, "n": 4, "logprobs": 5}
     for _ in range(3):
         own.sendall(request_bytes(body))
     with httpx.Client(base_url=address, timeout=60) as client:

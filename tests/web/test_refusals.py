@@ -61,7 +61,11 @@ WRONG = [
     ({**GOOD, "stream": "yes"}, "`stream` must be true or false"),
     ({**GOOD, "echo": 1}, "`echo` must be true or false"),
     ({**GOOD, "stream_options": []}, "`stream_options` must be"),
-    ({**GOOD, "logprobs": 21}, "`logprobs` must be"),
+    ({**GOOD, "stream_options": {"include_usage": "no"}}, "`include_usage` must be"),
+    ({**GOOD, "temperature": [1] * 65}, "`temperature` must be 64 numbers at most"),
+    ({**GOOD, "logprobs": 0, "max_tokens": 2001, "n": 10}, "not 20,010"),
+    ({**GOOD, "logprobs": 5, "prompt": ["a" * 9000] * 3, "echo": True}, "not 27,009"),
+    ({**GOOD, "logprobs": 6}, "`logprobs` must be"),
     ({**GOOD, "logprobs": True}, "`logprobs` must be"),
     ({**GOOD, "suffix": "b"}, "`suffix` is not supported here"),
     ({**GOOD, "best_of": 2}, "`best_of` is not supported"),
@@ -95,9 +99,39 @@ def test_unknown_models_paths_and_methods_are_told(client):
     error = assert_refused(post(client, {**GOOD, "model": "gpt"}), 404, "'gpt'")
     assert error["code"] == "model_not_found"
     assert_refused(post(client, {**GOOD, "model": 5}), 404, "no model 5")
-    assert_refused(client.get("/v1/nothing"), 404, "Not Found")
     assert_refused(client.get("/v1/completions"), 405, "Not Allowed")
-    assert_refused(client.get("/v1/models/../../etc/passwd"), 404, "Not Found")
+    assert_refused(client.get("/v1/models/../../etc/passwd"), 404, "/v1/models lists")
+    assert_refused(client.get("/static/page.html"), 404, "/v1/models lists")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/chat/completions", "/chat/completions", "/completions", "/v1/responses",
+     "/v1/embeddings", "/v1/engines/sonnets/completions", "/v1/" + "x" * 9000],
+)  # fmt: skip
+def test_clients_of_other_paths_are_told_the_one_there_is(client, path):
+    body = {"model": "fake", "messages": [{"role": "user", "content": "hello"}]}
+    error = assert_refused(client.post(path, json=body), 404, "`prompt` to /v1/comp")
+    assert error["code"] == "unknown_url"
+    assert path[:60] in error["message"]
+
+
+def test_what_is_just_within_the_limits_is_answered(client):
+    texts = {"max_tokens": 1250, "n": 16, "logprobs": 5, "stop": ["a", "b", "c", "d"]}
+    assert post(client, {"prompt": "a", **texts}).status_code == 200
+    without = {"prompt": "a", "max_tokens": 1300, "n": 16, "stop": ["a", "b"]}
+    assert post(client, without).status_code == 200
+    mild = {**GOOD, "temperature": [1] * 64, "stream_options": {"include_usage": None}}
+    assert post(client, mild).status_code == 200
+
+
+def test_more_than_there_is_room_for_is_not_to_be_tried_again(serving, models):
+    address = serving(models, running=2, waiting=1)
+    with httpx.Client(base_url=address) as client:
+        assert_refused(post(client, {**GOOD, "n": 4}), 400, "`n` must be")
+        several = {**GOOD, "prompt": ["a", "b"], "n": 2}
+        assert_refused(post(client, several), 400, "must be at most 3, but was 4")
+        assert post(client, {**GOOD, "n": 3}).status_code == 200
 
 
 def test_other_kinds_of_bodies_are_refused(client):
@@ -122,7 +156,8 @@ def test_large_bodies_are_refused_with_and_without_a_length(client):
     [({"Host": "evil.example"}, "unknown_host"), ({"Host": "."}, "unknown_host"),
      ({"Host": "localhost.evil.example"}, "unknown_host"),
      ({"Host": "evil.example@127.0.0.1.evil"}, "unknown_host"),
-     ({"Host": "[::1"}, "unknown_host"),
+     ({"Host": "[::1"}, "unknown_host"), ({"Host": ""}, "unknown_host"),
+     ({"Host": "/evil.example"}, "unknown_host"), ({"Host": ":80"}, "unknown_host"),
      ({"Origin": "http://evil.example"}, "unknown_origin"),
      ({"Origin": "null"}, "unknown_origin"), ({"Origin": "http://["}, "unknown_origin"),
      ({"Origin": "http://127.0.0.1:1"}, "unknown_origin")],
@@ -149,7 +184,7 @@ def test_its_own_page_and_its_names_are_welcome(client, address):
 
 
 def test_a_token_is_asked_for(serving, models):
-    address = serving(models, token="sécret", allow_host="box.local,other")
+    address = serving(models, token="sécret", allow_host="box.local, other,")
     with httpx.Client(base_url=address) as client:
         for value in ("", "Bearer", "Bearer secret", "Basic s", "sécret",
                       "Bearer sécret2", "Bearer s"):  # fmt: skip

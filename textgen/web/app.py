@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from textgen.config import ServerConfig
 from textgen.saving.trained_model import TrainedModel
+from textgen.web.bodies import CLIENT_GONE, Bodies
 from textgen.web.completions import Completions, Service
 from textgen.web.errors import (
     JSON,
@@ -33,6 +34,7 @@ from textgen.web.errors import (
     error_body,
     on_defect,
     on_http_error,
+    stopping,
 )
 from textgen.web.guard import Guard
 from textgen.web.metrics import CONTENT_TYPE, Metrics
@@ -50,10 +52,6 @@ from textgen.web.poems import Poem, read_poem_request
 from textgen.web.protocol import find_model, read_request
 from textgen.web.workers import Workers
 
-MAX_BODY_BYTES = 64 << 10
-BODY_SECONDS = 10  # in which it must have come
-CLIENT_GONE = 499  # nobody reads it; the counters tell it
-CLOSE = {"Connection": "close"}  # where the rest of a body isn't read
 T = TypeVar("T")
 
 
@@ -70,6 +68,7 @@ class App:
         self._models, self._config, self._metrics = models, config, Metrics()
         self._novelty, self._cards = Novelty(models), dict[str, dict[str, Any]]()
         self._poems = set[Poem]()  # under way
+        self._bodies = Bodies()
         routes = [
             Route("/v1/completions", self._complete, methods=["POST"]),
             Route("/v1/models", self._list_models),
@@ -97,9 +96,10 @@ class App:
 
     def give_up(self) -> None:
         """End all requests under way: they are told that the server stops."""
+        self._bodies.give_up()
         self._service.give_up()
         for poem in self._poems:
-            poem.give_up(ApiError(503, "the server is stopping", code="stopping"))
+            poem.give_up(stopping())
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
@@ -116,8 +116,8 @@ class App:
 
     async def _complete(self, request: Request) -> Response:
         config = self._config
-        body = await _read_body(request)
-        wanted = read_request(body, self._models, config.max_prompt, config.max_length)
+        body = await self._bodies.read(request)
+        wanted = read_request(body, self._models, config)
         completions = Completions(self._service, wanted)
         if wanted.stream:
             return _EventStream(completions, config.request_seconds)
@@ -133,7 +133,7 @@ class App:
 
     async def _write_poem(self, request: Request) -> Response:
         config = self._config
-        body = await _read_body(request)
+        body = await self._bodies.read(request)
         wanted = read_poem_request(body, self._models, config.max_prompt)
         poem = Poem(self._workers, self._models[wanted.model], wanted, self._poems)
         with contextlib.ExitStack() as leaving:
@@ -149,7 +149,8 @@ class App:
                 return Response(status_code=CLIENT_GONE)
 
     async def _tell_novelty(self, request: Request) -> Response:
-        name, lines = read_novelty_request(await _read_body(request), self._models)
+        body = await self._bodies.read(request)
+        name, lines = read_novelty_request(body, self._models)
         tell = functools.partial(self._novelty.of, name, lines)
         with self._workers.place():
             return JSON(await self._workers.run(tell))
@@ -207,33 +208,6 @@ def _model_card(name: str, model: TrainedModel) -> dict[str, Any]:
         "symbols": "".join(model.vocabulary.symbols),
         "held_out_nats_per_char": model.record.get("held_out_nats_per_char"),
     }
-
-
-async def _read_body(request: Request) -> bytes:
-    """Return a JSON request's body, if it is short enough and comes in time."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        problem = "the `Content-Type` must be application/json"
-        raise ApiError(415, problem, headers=CLOSE)
-    body = bytearray()
-    too_large = ApiError(
-        413, f"the body must have at most {MAX_BODY_BYTES:,} bytes", headers=CLOSE
-    )
-    length = request.headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-        raise too_large
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            async for part in request.stream():
-                body += part
-                if len(body) > MAX_BODY_BYTES:
-                    raise too_large
-    except TimeoutError:
-        problem = f"the body must come within {BODY_SECONDS} s"
-        raise ApiError(408, problem, headers=CLOSE) from None
-    except ClientDisconnect:
-        raise ApiError(CLIENT_GONE, "the client has gone") from None
-    return bytes(body)
 
 
 class _UnderWay(Protocol):

@@ -19,7 +19,7 @@ from textgen.generation.batch_decoder import Request, stop_ids
 from textgen.generation.engine import Delivery, Engine, EngineFullError, Job
 from textgen.generation.streaming import fresh_seed, ids_to_read
 from textgen.saving.trained_model import TrainedModel
-from textgen.web.errors import ApiError
+from textgen.web.errors import ApiError, stopping
 from textgen.web.metrics import Metrics, labels
 from textgen.web.protocol import Prompt, Wanted
 from textgen.web.scores import Scores
@@ -76,7 +76,7 @@ class Service:
 
     def give_up(self) -> None:
         """End all jobs: whoever waits for them is told that the server stops."""
-        error = ApiError(503, "the server is stopping", code="stopping")
+        error = stopping()
         for job, owner in list(self._owners.items()):
             self._engine.cancel(job)
             owner.take(Delivery(job, "", "error", error))

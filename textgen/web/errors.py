@@ -10,6 +10,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from textgen.errors import shown
+
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -44,6 +46,11 @@ class ApiError(HTTPException):
         self.param, self.code = param, code
 
 
+def stopping() -> ApiError:
+    """Return what a request under way is told once its time is over."""
+    return ApiError(503, "the server is stopping", code="stopping")
+
+
 def error_body(status: int, message: str, param: str | None, code: str | None) -> dict:
     """Return an error as JSON values."""
     usual = "server_error" if status >= 500 else "invalid_request_error"
@@ -62,7 +69,20 @@ def error_response(error: HTTPException) -> JSON:
 async def on_http_error(request: Request, error: Exception) -> JSON:
     """Answer what Starlette or this package refuses."""
     assert isinstance(error, HTTPException)
+    if error.status_code == 404 and not isinstance(error, ApiError):
+        error = _unknown_path(request.scope["path"])
     return error_response(error)
+
+
+def _unknown_path(path: str) -> ApiError:
+    """Return the error for another path of OpenAI's, or one that nobody has."""
+    return ApiError(
+        404,
+        f"there is no {shown(path)} here, and no chat: POST a `prompt` to "
+        "/v1/completions (in the openai package: client.completions.create); "
+        "/v1/models lists the models",
+        code="unknown_url",
+    )
 
 
 async def on_defect(request: Request, error: Exception) -> JSON:

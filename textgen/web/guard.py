@@ -31,7 +31,7 @@ class Guard:
     ) -> None:
         """Let hosts of these ``names`` through, besides localhost and addresses."""
         self._app, self._metrics = app, metrics
-        self._names = {"localhost", *(name.lower() for name in names)}
+        self._names = {"localhost", *(name.strip().lower() for name in names)} - {""}
         self._token = None if token is None else token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

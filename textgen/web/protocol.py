@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from textgen.config import CompletionConfig, options_of
+from textgen.config import CompletionConfig, ServerConfig, options_of
 from textgen.data.vocabulary import Fitted
 from textgen.errors import OptionError, TextgenError, did_you_mean, shown
 from textgen.generation.streaming import check_seed
@@ -24,7 +24,9 @@ from textgen.web.errors import ApiError
 MOST_COMPLETIONS = 16  # of one request
 MOST_STOPS = 4
 MOST_STOP_CHARS = 256
-MOST_LIKELIEST = 20  # of each place, with logprobs
+MOST_LIKELIEST = 5  # of each place, with logprobs
+MOST_PLACES = 20_000  # of a request that have logprobs, each some 500 bytes until sent
+MOST_TEMPERATURES = 64  # that take turns
 # How a character is drawn: the options of `textgen generate` under their own names,
 # among them the protocol's `temperature` and `top_p`.
 NOT_OF_DRAWING = ("length", "stop", "strict", "beam")
@@ -75,17 +77,16 @@ class Wanted:
 def read_request(
     body: bytes,
     models: Mapping[str, TrainedModel],
-    max_prompt: int,
-    max_length: int,
+    config: ServerConfig,
 ) -> Wanted:
-    """Return what a request's body asks for.
+    """Return what a request's body asks for, within the server's limits.
 
     Raises:
         ApiError: if it is no such request, or asks for what there isn't.
     """
     given = read_object(body)
     try:
-        return _wanted(given, models, max_prompt, max_length)
+        return _wanted(given, models, config)
     except TextgenError as error:
         raise refusal(error, given) from None
 
@@ -106,14 +107,17 @@ def read_object(body: bytes) -> dict[str, Any]:
     if not isinstance(given, dict):
         problem = f"the body must be a JSON object, but was {shown(given)}"
         raise ApiError(400, problem, code="invalid_json")
+    return _not_null(given)
+
+
+def _not_null(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
 def _wanted(
     given: dict[str, Any],
     models: Mapping[str, TrainedModel],
-    max_prompt: int,
-    max_length: int,
+    config: ServerConfig,
 ) -> Wanted:
     check_names(given, KNOWN, "a completion")
     for name in given:
@@ -122,33 +126,55 @@ def _wanted(
     name = find_model(given.get("model", next(iter(models))), models)
     strict = read_flag(given, "strict")
     prompts = tuple(
-        read_prompt(text, models[name], max_prompt, strict) for text in _prompts(given)
+        read_prompt(text, models[name], config.max_prompt, strict)
+        for text in _prompts(given)
     )
-    count = check_number("n", given.get("n", 1), 1, MOST_COMPLETIONS, whole=True)
-    if count * len(prompts) > MOST_COMPLETIONS:
+    most = min(MOST_COMPLETIONS, config.running + config.waiting)
+    count = check_number("n", given.get("n", 1), 1, most, whole=True)
+    if count * len(prompts) > most:
         raise OptionError(
-            f"`n` times the number of prompts must be at most {MOST_COMPLETIONS}, but "
+            f"`n` times the number of prompts must be at most {most}, but "
             f"was {count * len(prompts)}"
         )
-    usual = min(CompletionConfig.length, max_length)
+    usual = min(CompletionConfig.length, config.max_length)
     length = given.get("max_tokens", usual)
-    likeliest = given.get("logprobs")
-    if likeliest is not None:
-        check_number("logprobs", likeliest, 0, MOST_LIKELIEST, whole=True)
     seed = given.get("seed")
-    return Wanted(
+    wanted = Wanted(
         model=name,
         prompts=prompts,
         config=_config(given),
-        length=check_number("max_tokens", length, 0, max_length, whole=True),
+        length=check_number("max_tokens", length, 0, config.max_length, whole=True),
         count=count,
         seed=None if seed is None else check_seed(seed),
         stops=_stops(given),
-        likeliest=likeliest,
+        likeliest=_likeliest(given),
         echo=read_flag(given, "echo"),
         stream=read_flag(given, "stream"),
         with_usage=_with_usage(given),
     )
+    _check_places(wanted)
+    return wanted
+
+
+def _likeliest(given: dict[str, Any]) -> int | None:
+    likeliest = given.get("logprobs")
+    if likeliest is None:
+        return None
+    return check_number("logprobs", likeliest, 0, MOST_LIKELIEST, whole=True)
+
+
+def _check_places(wanted: Wanted) -> None:
+    """Raise `OptionError` if more places would have logprobs than memory is for."""
+    places = len(wanted.prompts) * wanted.length
+    if wanted.echo:
+        places += sum(len(prompt.fitted.text) for prompt in wanted.prompts)
+    places *= wanted.count
+    if wanted.likeliest is not None and places > MOST_PLACES:
+        raise OptionError(
+            f"`logprobs` are for {MOST_PLACES:,} characters of all completions at most "
+            f"(with `echo` of their prompts, too), not {places:,}",
+            "lower `max_tokens` or `n`, or send several requests",
+        )
 
 
 def check_names(given: Iterable[str], known: Collection[str], what: str) -> None:
@@ -217,11 +243,18 @@ def _with_usage(given: dict[str, Any]) -> bool:
     if not isinstance(options, dict):
         received = shown(options)
         raise OptionError(f"`stream_options` must be an object, but was {received}")
-    return bool(options.get("include_usage"))
+    return read_flag(_not_null(options), "include_usage")
 
 
 def _config(given: dict[str, Any]) -> CompletionConfig:
     options = {name: given[name] for name in DRAWING if name in given}
+    temperature = options.get("temperature")
+    if isinstance(temperature, list) and len(temperature) > MOST_TEMPERATURES:
+        count = len(temperature)
+        problem = (
+            f"`temperature` must be {MOST_TEMPERATURES} numbers at most, not {count}"
+        )
+        raise OptionError(problem)
     return _the_same(CompletionConfig(**options))
 
 
