@@ -102,6 +102,8 @@ class ModelConfig(Settings):
 
     layers: int = _setting(2, "number of LSTM layers", lowest=1, highest=16)
     units: int = _setting(256, "of each layer", lowest=1, highest=8192)
+    cell: str = _setting("lstm", "of each layer: lstm, gru, or rnn, without gates",
+        choices=("lstm", "gru", "rnn"))
     embedding: int = _setting(64, "size of a character's trained embedding, 0 for "
         "one-hot input", highest=8192)
     dropout: float = _setting(0.0, "share of each layer's outputs dropped while "
