@@ -51,9 +51,7 @@ def random_state(cell, batch=3, units=5):
 @of_each_cell
 @pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
 @pytest.mark.parametrize("steps", [6, 7])  # of chunks of three
-def test_chunks_give_the_same_bits_as_an_unrolled_loop(
-    steps, dtype, name, monkeypatch
-):
+def test_chunks_give_the_same_bits_as_an_unrolled_loop(steps, dtype, name, monkeypatch):
     cell, results = CELLS[name], []
     arguments, state = random_layer(cell, steps, dtype), random_state(cell)
     monkeypatch.setattr(sequence, "CHUNK_STEPS", 3)

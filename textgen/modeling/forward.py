@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from textgen.modeling.gru import GRU
 from textgen.modeling.lstm import LSTM
-from textgen.modeling.model import RecurrentLayer, recurrent_layers
+from textgen.modeling.model import recurrent_layers
 from textgen.modeling.ops import dense, drop
 from textgen.modeling.sequence import Cell, State, look_up, rows, run_sequence
 from textgen.modeling.simple_rnn import SIMPLE_RNN
@@ -84,7 +84,7 @@ def dropout_rates(model: keras.Model) -> tuple[float, ...]:
     """Return the dropout of input symbols and that after each layer, 0 if none."""
     rates = [0.0]
     for layer in model.layers:
-        if isinstance(layer, RecurrentLayer):
+        if isinstance(layer, keras.layers.RNN):
             rates.append(0.0)
         elif isinstance(layer, keras.layers.Dropout):
             rates[-1] = layer.rate
@@ -112,9 +112,9 @@ def fast_logits(
         projected = _look_up_some(table, ids, rates[0], dropout_seed)
     else:
         projected = look_up(table, ids)
-    ends = []
+    x, ends = None, []
     for number, layer in enumerate(weights.layers, start=1):
-        if number > 1:
+        if x is not None:
             product = tf.matmul(rows(x), layer.kernel)
             projected = tf.reshape(product, [-1, batch, product.shape[-1]])
         state = states[number - 1] if states else None

@@ -27,9 +27,10 @@ def _tanh_gates(kernel: tf.Tensor) -> tf.Tensor:
 def _gru_step(
     x: tf.Tensor, recurrent: tf.Tensor, bias: tf.Tensor, h_prev: tf.Tensor
 ) -> tuple[tf.Tensor, State, State]:
-    """Run a step: h of the type of ``x``, then h, then gates, candidate and what r is of.
+    """Run a step: h of the type of ``x``, then h, then what its gradient needs.
 
-    The bias (2, 3U) is that of the input's product, then that of the state's.
+    That is the gates, the candidate, and what of the state r lets in. The bias (2, 3U)
+    is that of the input's product, then that of the state's.
     """
     split = 2 * h_prev.shape[-1]
     x_sums = tf.cast(x, tf.float32) + bias[0]

@@ -29,7 +29,6 @@ LAYERS = {
     "gru": keras.layers.GRU,
     "rnn": keras.layers.SimpleRNN,
 }
-RecurrentLayer = keras.layers.LSTM | keras.layers.GRU | keras.layers.SimpleRNN
 
 
 def build_model(
@@ -38,8 +37,8 @@ def build_model(
     """Build the untrained network.
 
     Weights start as in Keras: Glorot-uniform kernels, orthogonal recurrent kernels,
-    an LSTM's forget-gate bias one (Jozefowicz et al. 2015). One-hot input is a frozen embedding
-    whose table is the identity, so that no one-hot array is ever made.
+    an LSTM's forget-gate bias one (Jozefowicz et al. 2015). One-hot input is a frozen
+    embedding whose table is the identity, so that no one-hot array is ever made.
 
     Inputs are int32 ids (B, T), of any T. Outputs are float32 probabilities, for
     targets ``all`` (B, T, V), at each position, and for ``last`` (B, V), after the
@@ -80,9 +79,9 @@ def build_model(
     return keras.Model(ids, probabilities, name="textgen")
 
 
-def recurrent_layers(model: keras.Model) -> list[RecurrentLayer]:
+def recurrent_layers(model: keras.Model) -> list[keras.layers.RNN]:
     """Return the recurrent layers of a network of `build_model`, first to last."""
-    return [layer for layer in model.layers if isinstance(layer, RecurrentLayer)]
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
 
 
 def network_of(model: keras.Model) -> Network:
@@ -128,7 +127,7 @@ def set_network(
     dense.set_weights([kernel, bias])
 
 
-def _weights_of(layer: RecurrentLayer, arrays: list[np.ndarray]) -> OneDirection:
+def _weights_of(layer: keras.layers.RNN, arrays: list[np.ndarray]) -> OneDirection:
     kernel, recurrent_kernel, bias = arrays
     if isinstance(layer, keras.layers.GRU):
         return GRUWeights(kernel, recurrent_kernel, *bias)

@@ -187,7 +187,7 @@ def _forward_steps(
     cell: Cell, xs: list[tf.Tensor], state: State, kernel: tf.Tensor, bias: tf.Tensor
 ) -> tuple[Saved, list[tf.Tensor], State]:
     """Run steps in order; return what their gradient needs, outputs and last state."""
-    h, *memories = state
+    h, memories = state[0], state[1:]
     saved, outputs = [], []
     for x in xs:
         before = memories
@@ -208,7 +208,7 @@ def _backward_steps(
 
     Returns the gradients of the products, in the order of time, and of the state.
     """
-    dh, *d_memories = d_state
+    dh, d_memories = d_state[0], d_state[1:]
     steps = []
     for kept, d_output in zip(reversed(saved), reversed(d_outputs), strict=True):
         d_products, d_memories = cell.gradient(*kept, d_output, dh, *d_memories)
