@@ -71,6 +71,7 @@ BOUNDS = {  # name: (part, allowed, refused)
     "layers": (ModelConfig, (1, 16), (0, 17)),
     "units": (ModelConfig, (1, 8192), (0, 8193)),
     "embedding": (ModelConfig, (0, 8192), (8193,)),
+    "cell": (ModelConfig, ("lstm", "gru", "rnn"), ("GRU", "", 3, None)),
     "dropout": (ModelConfig, (0, 0.99), (1, 1.0)),
     "input_dropout": (ModelConfig, (0, 0.99), (1, 1.0)),
     "seq_length": (WindowConfig, (1, 100_000), (0, 100_001)),

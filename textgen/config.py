@@ -25,6 +25,7 @@ from textgen.errors import OptionError, UnknownOptionError, shown
 from textgen.system.checks import LARGEST, check_choice, check_number
 
 DEFAULT_CORPUS = "sonnets"
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}  # of each cell, with what they let in
 LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
 CHOOSING = ("patience", "keep_best", "validation")  # all of one validation part
 MAX_SEED = 2**32 - 1
@@ -98,15 +99,27 @@ def options_of(settings: type[Settings]) -> list[dataclasses.Field[Any]]:
 # fmt: off
 @dataclass(frozen=True)
 class ModelConfig(Settings):
-    """Shape of the network: input, stacked LSTM layers, dense softmax."""
+    """Shape of the network: input, stacked recurrent layers, dense softmax."""
 
-    layers: int = _setting(2, "number of LSTM layers", lowest=1, highest=16)
+    layers: int = _setting(2, "number of recurrent layers", lowest=1, highest=16)
     units: int = _setting(256, "of each layer", lowest=1, highest=8192)
     embedding: int = _setting(64, "size of a character's trained embedding, 0 for "
         "one-hot input", highest=8192)
+    cell: str = _setting("lstm", "of the layers: lstm, gru, or rnn, without gates",
+        choices=tuple(GATES))
     dropout: float = _setting(0.0, "share of each layer's outputs dropped while "
         "training", below=1)
     input_dropout: float = _setting(0.0, "share of characters hidden", below=1)
+
+    @property
+    def gates(self) -> int:
+        """How many times U columns the kernels of a layer have."""
+        return GATES[self.cell]
+
+    @property
+    def title(self) -> str:
+        """Layers, units and cell in short, as ``2×224 GRU``."""
+        return f"{self.layers}×{self.units} {self.cell.upper()}"
 
 
 @dataclass(frozen=True)

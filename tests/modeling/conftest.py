@@ -14,8 +14,8 @@ from textgen.modeling.model import build_model
 def random_model() -> Callable[..., keras.Model]:
     """Return a function that makes a network of which no variable is zero."""
 
-    def make(layers: int, embedding: int, symbols: int, **dropout: float):
-        config = ModelConfig(layers=layers, units=8, embedding=embedding, **dropout)
+    def make(layers: int, embedding: int, symbols: int, **options):
+        config = ModelConfig(layers=layers, units=8, embedding=embedding, **options)
         model = build_model(config, symbols, seed=1)
         rng = np.random.default_rng(5)
         for variable in model.trainable_variables:

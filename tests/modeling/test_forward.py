@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from textgen.modeling.forward import (
+    cell_of,
     dropout_rates,
     fast_logits,
     layer_logits,
@@ -14,11 +15,13 @@ from textgen.modeling.forward import (
 from textgen.modeling.ops import drop
 
 B, T, V = 3, 7, 11
+of_each_cell = pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 
 
 def fast(model, ids, precision="float32", dropout_seed=None):
     weights = round_kernels(read_weights(model), precision)
-    return fast_logits(weights, ids, dropout_rates(model), dropout_seed)
+    cell, rates = cell_of(model), dropout_rates(model)
+    return fast_logits(cell, weights, ids, rates, dropout_seed)[0]
 
 
 def loss_and_gradients(forward, model, ids, targets, **options):
@@ -80,8 +83,9 @@ def test_rates_are_read_from_the_network(random_model):
     assert dropout_rates(model) == (0.25, 0.5, 0.5)
 
 
-def test_biases_are_never_rounded(random_model):
-    weights = read_weights(random_model(2, 5, V))
+@of_each_cell
+def test_biases_are_never_rounded(random_model, cell):
+    weights = read_weights(random_model(2, 5, V, cell=cell))
     rounded = round_kernels(weights, "bfloat16")
     for exact, layer in zip(weights.layers, rounded.layers, strict=True):
         assert layer.kernel.dtype == layer.recurrent_kernel.dtype == tf.bfloat16
@@ -89,10 +93,11 @@ def test_biases_are_never_rounded(random_model):
         np.testing.assert_array_equal(layer.bias, exact.bias)
 
 
-def test_bfloat16_stays_within_its_bound(data, random_model):
+@of_each_cell
+def test_bfloat16_stays_within_its_bound(data, random_model, cell):
     # Operands are rounded to 8 bits, a relative 2⁻⁹ each; over 2 layers and 7 steps
     # of a network with weights of order one that stays below 5 % of the largest entry.
-    model = random_model(2, 5, V)
+    model = random_model(2, 5, V, cell=cell)
     exact = loss_and_gradients(fast, model, *data)
     rounded = loss_and_gradients(fast, model, *data, precision="bfloat16")
     assert np.abs(rounded[0] - exact[0]).max() < 0.05 * np.abs(exact[0]).max()

@@ -27,8 +27,11 @@ def compiled(gradients):
 
 @pytest.mark.parametrize(("layers", "embedding"), [(1, 0), (2, 5), (3, 0)])
 @pytest.mark.parametrize("shards", [0, 1, 3])  # 0 stands for Keras' own layers
-def test_they_are_those_of_the_model(batch, random_model, shards, layers, embedding):
-    model = random_model(layers, embedding, V)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_they_are_those_of_the_model(
+    batch, random_model, cell, shards, layers, embedding
+):
+    model = random_model(layers, embedding, V, cell=cell)
     ours = (
         ShardedGradients(model, "float32", shards) if shards else LayerGradients(model)
     )

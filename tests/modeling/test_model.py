@@ -8,14 +8,15 @@ import pytest
 from fakes import random_network
 
 from textgen.config import ModelConfig
+from textgen.inference.decoder import Decoder
 from textgen.inference.weights import Network
 from textgen.modeling.model import build_model, network_of, set_network
 
 V = 7
 
 
-def small(embedding=3, layers=2, **dropout):
-    return ModelConfig(layers=layers, units=5, embedding=embedding, **dropout)
+def small(embedding=3, layers=2, **options):
+    return ModelConfig(layers=layers, units=5, embedding=embedding, **options)
 
 
 def arrays_of(network: Network) -> list[np.ndarray]:
@@ -130,6 +131,24 @@ def test_weights_that_go_in_come_out_as_a_copy(embedding):
     received = network_of(model)
     model.set_weights([w + 1 for w in model.get_weights()])
     assert_same(received, network)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_the_decoder_predicts_what_keras_does_with_weights_that_went_round(cell):
+    model, other = (build_model(small(cell=cell), V, seed=s) for s in (1, 2))
+    rng = np.random.default_rng(1)
+    for variable in model.trainable_variables:
+        variable.assign(rng.normal(0, 0.6, variable.shape))
+    network = network_of(model)
+    assert network.plain_cell == cell
+    set_network(other, network)
+    ids = random_ids(4, 9)
+    decoder, expected = Decoder(network, 4), np.array(other(ids))
+    for place in range(9):
+        powers = np.exp(decoder.step(ids[:, place]))
+        received = powers / powers.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(received, expected[:, place], atol=1e-5)
+    np.testing.assert_array_equal(expected, np.array(model(ids)))
 
 
 @pytest.mark.parametrize("embedding", [0, 3])

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen.modeling import lstm, ops
-from textgen.modeling.ops import cross_entropy, dense, drop
+from textgen.modeling import gru, lstm, ops, simple_rnn
+from textgen.modeling.ops import cross_entropy, dense, drop, side_by_side
 
 N, U, V = 17, 6, 11
 
@@ -83,8 +83,12 @@ def compiled_functions():
     wide = tf.cast(gates, tf.bfloat16)
     h = wide[:, :3]
     return {
-        "_cell": (wide, wide, tf.ones([12]), x),
-        "_cell_gradient": (gates, x, x, h, h, x),
+        "_lstm_step": (wide, wide, tf.ones([12]), x),
+        "_lstm_gradient": (x, gates, x, h, h, x),
+        "_gru_step": (wide[:, :9], wide[:, :9], tf.ones([2, 9]), x),
+        "_gru_gradient": (x, gates[:, :6], x, x, h, h, x),
+        "_rnn_step": (h, h, tf.ones([3])),
+        "_rnn_gradient": (x, h, h),
         "_powers": (x, x[:, :1]),
         "_logits_gradient": (x, x[:, :1], tf.zeros([4], tf.int32), row),
         "_mask": (x, tf.zeros([4, 3], tf.uint16), 0.5),
@@ -100,7 +104,18 @@ def test_neither_sums_nor_products_are_compiled():
     # There is no other way to compile one.
     assert sum(code.count("jit_compile") for code in sources) == 1
     for name, arguments in functions.items():
-        function = getattr(lstm, name, None) or getattr(ops, name)
+        homes = (ops, lstm, gru, simple_rnn)
+        (function,) = (getattr(x, name) for x in homes if hasattr(x, name))
         hlo = function.experimental_get_compiler_ir(*arguments)(stage="hlo")
-        assert "multiply(" in hlo or "exponential(" in hlo
+        assert re.search(r"(multiply|exponential|tanh)\(", hlo)
         assert not NOT_ELEMENT_WISE.search(hlo), name
+
+
+def test_bfloat16_is_rounded_to_the_nearest_and_keeps_what_is_not_finite():
+    rng = np.random.default_rng(0)
+    odd = [np.inf, -np.inf, np.nan, 0.0, -0.0, 3.4e38]
+    # No ties among random numbers.
+    parts = [tf.constant([[*rng.normal(0, 3, 35), *odd]], tf.float32) for _ in "ifco"]
+    rounded = tf.cast(side_by_side(parts, tf.bfloat16), tf.float32).numpy()
+    expected = tf.cast(tf.cast(tf.concat(parts, -1), tf.bfloat16), tf.float32).numpy()
+    np.testing.assert_array_equal(rounded, expected)

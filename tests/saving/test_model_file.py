@@ -410,9 +410,13 @@ def text(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("form", ["one-hot", "embedding", "numbers"])
-def test_a_training_goes_on_from_another_programs_lstm_layers(
-    form, softmax, tmp_path, text
+@pytest.mark.parametrize(
+    ("form", "cell"),
+    [("one-hot", "LSTM"), ("embedding", "LSTM"), ("numbers", "LSTM"),
+     ("embedding", "GRU"), ("one-hot", "SimpleRNN")],
+)  # fmt: skip
+def test_a_training_goes_on_from_another_programs_layers(
+    form, cell, softmax, tmp_path, text
 ):
     """What the network is made of that a training begins with predicts the same."""
     from textgen.modeling.model import build_model, set_network
@@ -420,8 +424,9 @@ def test_a_training_goes_on_from_another_programs_lstm_layers(
     layers, size = keras.layers, len(FOREIGN_SYMBOLS)
     shape = {"one-hot": (5, size), "embedding": (5,), "numbers": (5, 1)}[form]
     chain = [layers.Embedding(size, 4)] if form == "embedding" else []
-    chain += [layers.LSTM(6, return_sequences=True), layers.Dropout(0.1)]
-    chain += [layers.LSTM(6), layers.Dense(size, "softmax")]
+    recurrent = getattr(layers, cell)
+    chain += [recurrent(6, return_sequences=True), layers.Dropout(0.1)]
+    chain += [recurrent(6), layers.Dense(size, "softmax")]
     theirs = keras.Sequential([keras.Input(shape), *chain])
     theirs.save(tmp_path / "m.keras")
     with pytest.raises(ModelFileError, match="`vocabulary_from`"):
@@ -429,7 +434,8 @@ def test_a_training_goes_on_from_another_programs_lstm_layers(
     with warnings.catch_warnings(action="ignore"):
         model = load_trainable(tmp_path / "m.keras", text)
     config = model.config.model
-    assert (config.layers, config.units) == (2, 6)
+    names = {"LSTM": "lstm", "GRU": "gru", "SimpleRNN": "rnn"}
+    assert (config.layers, config.units, config.cell) == (2, 6, names[cell])
     assert config.embedding == {"one-hot": 0, "embedding": 4, "numbers": 1}[form]
     network = build_model(config, size, targets="last", seed=3)
     set_network(network, model.network)
@@ -443,7 +449,9 @@ def test_a_training_goes_on_from_another_programs_lstm_layers(
 @pytest.mark.parametrize(
     "chain",
     [
-        lambda x: [x.GRU(6)],
+        lambda x: [x.GRU(6, reset_after=False)],
+        lambda x: [x.SimpleRNN(6, activation="relu")],
+        lambda x: [x.LSTM(6, return_sequences=True), x.GRU(6)],
         lambda x: [x.LSTM(6, activation="relu")],
         lambda x: [x.LSTM(6, return_sequences=True), x.LSTM(5)],
         lambda x: [x.LSTM(6, return_sequences=True), x.Dense(6), x.LSTM(6)],

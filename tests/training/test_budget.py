@@ -72,3 +72,14 @@ def test_no_network_has_a_width_that_is_slow_in_float32():
     }
     assert {240, 272, 496, 528} < units
     assert not {256, 512} & units
+
+
+@pytest.mark.parametrize(("chars", "layers"), [(200_000, 1), (10 * MILLION, 2)])
+def test_every_cell_gets_as_many_weights(chars, layers):
+    """So that it sees the text as often in the time."""
+    sizes = {cell: size_for(chars, 20, cell=cell) for cell in ("lstm", "gru", "rnn")}
+    for cell, gates in {"lstm": 4, "gru": 3, "rnn": 1}.items():
+        assert sizes[cell].model.cell == cell
+        assert sizes[cell].model.layers == layers
+        ratio = gates * sizes[cell].model.units ** 2 / sizes["lstm"].model.units ** 2
+        assert abs(ratio / 4 - 1) < 0.08  # units are multiples of 16

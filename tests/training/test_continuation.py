@@ -136,6 +136,15 @@ def test_the_network_stays_as_it_is(saved, name):
         continued_config(saved, corpus(), {name: ours + 1})
 
 
+def test_the_cell_stays_as_it_is_too(saved):
+    own = replace(saved.config, model=replace(saved.config.model, cell="gru"))
+    of_gru = replace(saved, config=own)
+    for overrides in ({}, {"cell": "gru"}):
+        assert continued_config(of_gru, corpus(), overrides).model.cell == "gru"
+    with pytest.raises(OptionError, match="`cell` must be the saved model's gru"):
+        continued_config(of_gru, corpus(), {"cell": "lstm"})
+
+
 def test_a_fresh_network_learns_longer_than_one_that_goes_on():
     assert epochs_worth(90_000, ()) == 60
     assert epochs_worth(90_000, (FIRST,)) == 8

@@ -173,11 +173,13 @@ def test_what_can_not_be_is_refused_before_the_work(
         assert all(chosen[name] == value for name, value in overrides.items())
 
 
-@pytest.mark.parametrize("embedding", [0, 8])
+@pytest.mark.parametrize(
+    ("embedding", "cell"), [(0, "lstm"), (8, "lstm"), (8, "gru"), (8, "rnn")]
+)
 def test_a_model_too_large_for_its_file_is_refused_before_the_work(
-    embedding, monkeypatch
+    embedding, cell, monkeypatch
 ):
-    shape = {"layers": 3, "units": 24, "embedding": embedding}
+    shape = {"layers": 3, "units": 24, "embedding": embedding, "cell": cell}
     weights = build_model(ModelConfig(**shape), 3).count_params()
     monkeypatch.setattr(recipe, "MAX_FLOATS", weights)
     assert choose_config(corpus(), None, None, shape).model.units == 24

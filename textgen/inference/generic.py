@@ -59,32 +59,42 @@ class _GRU:
     """h = z·h + (1 - z)·candidate (Cho et al. 2014)."""
 
     def __init__(self, weights: GRUWeights, rows: int):
-        self._gate_columns = columns = 2 * weights.units
+        units = weights.units
         kernel = weights.recurrent_kernel
-        self._gate_kernel = np.ascontiguousarray(kernel[:, :columns])
-        self._candidate_kernel = np.ascontiguousarray(kernel[:, columns:])
-        self._bias = weights.recurrent_bias
+        self._gate_kernel = np.ascontiguousarray(kernel[:, : 2 * units])
+        self._candidate_kernel = np.ascontiguousarray(kernel[:, 2 * units :])
+        self._resets_product = weights.recurrent_bias is not None
+        bias = weights.recurrent_bias
+        self._bias = np.zeros(3 * units, np.float32) if bias is None else bias
         self._activate = ACTIVATIONS[weights.activation]
         self._gate = ACTIVATIONS[weights.recurrent_activation]
-        self.output = np.zeros((rows, weights.units), np.float32)
+        self.output = np.zeros((rows, units), np.float32)
         self.state = (self.output,)
+        self._gates = np.empty((rows, 2 * units), np.float32)
+        self._z, self._r = self._gates[:, :units], self._gates[:, units:]
+        self._candidate = np.empty((rows, units), np.float32)
+        self._scratch = np.empty((rows, units), np.float32)
 
     def step(self, received: np.ndarray) -> None:
-        h, columns = self.output, self._gate_columns
-        gates = h @ self._gate_kernel
-        if self._bias is not None:
-            gates += self._bias[:columns]
-        gates += received[..., :columns]
+        h, gates, candidate = self.output, self._gates, self._candidate
+        split = gates.shape[1]
+        np.dot(h, self._gate_kernel, out=gates)
+        gates += self._bias[:split]
+        gates += received[..., :split]
         self._gate(gates)
-        z, r = np.split(gates, 2, axis=1)
-        if self._bias is None:
-            candidate = (r * h) @ self._candidate_kernel
+        if self._resets_product:
+            np.dot(h, self._candidate_kernel, out=candidate)
+            candidate += self._bias[split:]
+            candidate *= self._r
         else:
-            candidate = r * (h @ self._candidate_kernel + self._bias[columns:])
-        candidate += received[..., columns:]
+            np.multiply(self._r, h, out=self._scratch)
+            np.dot(self._scratch, self._candidate_kernel, out=candidate)
+        candidate += received[..., split:]
         self._activate(candidate)
-        h *= z
-        h += (1 - z) * candidate
+        h *= self._z
+        np.subtract(1, self._z, out=self._z)
+        candidate *= self._z
+        h += candidate
 
 
 class _SimpleRNN:

@@ -158,11 +158,29 @@ class Network(_OneLine):
         return any(isinstance(layer, BidirectionalWeights) for layer in self.layers)
 
     @property
+    def plain_cell(self) -> str | None:
+        """The cell by its name in `ModelConfig`, if the network is what we train.
+
+        That is layers of one kind, as by Keras' defaults, and a dense one.
+        """
+        if self.head or self.masked is not None:
+            return None
+        kinds = {_plain_cell(layer) for layer in self.layers}
+        return kinds.pop() if len(kinds) == 1 else None
+
+    @property
     def is_plain_lstm(self) -> bool:
-        """Whether it is what we train: LSTM layers of Gers et al. 2000, a dense one."""
-        plain = all(
-            isinstance(layer, LSTMWeights)
-            and (layer.activation, layer.recurrent_activation) == ("tanh", "sigmoid")
-            for layer in self.layers
-        )
-        return plain and not self.head and self.masked is None
+        """Whether it is LSTM layers of Gers et al. 2000 and a dense one."""
+        return self.plain_cell == "lstm"
+
+
+def _plain_cell(layer: Recurrent | Stepwise) -> str | None:
+    if isinstance(layer, SimpleRNNWeights):
+        return "rnn" if layer.activation == "tanh" else None
+    if not isinstance(layer, LSTMWeights | GRUWeights):
+        return None
+    if (layer.activation, layer.recurrent_activation) != ("tanh", "sigmoid"):
+        return None
+    if isinstance(layer, LSTMWeights):
+        return "lstm"
+    return None if layer.recurrent_bias is None else "gru"

@@ -5,20 +5,30 @@ Both are time-major inside: logits are (T·B, V), the first time step's batch fi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from textgen.modeling.lstm import look_up, lstm_sequence, rows, tanh_gates
-from textgen.modeling.model import lstm_layers
+from textgen.modeling.gru import GRU
+from textgen.modeling.lstm import LSTM
+from textgen.modeling.model import recurrent_layers
 from textgen.modeling.ops import dense, drop
+from textgen.modeling.sequence import Cell, State, look_up, rows, run_sequence
+from textgen.modeling.simple_rnn import SIMPLE_RNN
+
+CELLS = {
+    keras.layers.LSTM: LSTM,
+    keras.layers.GRU: GRU,
+    keras.layers.SimpleRNN: SIMPLE_RNN,
+}
 
 
 class LayerWeights(NamedTuple):
-    """One LSTM layer's weights, gates in order i, f, o, c."""
+    """One recurrent layer's weights, gates in the order of its `Cell`."""
 
-    kernel: tf.Tensor  # of the first layer the embedding times it, (V, 4U)
+    kernel: tf.Tensor  # of the first layer the embedding times it, (V, GU)
     recurrent_kernel: tf.Tensor
     bias: tf.Tensor
 
@@ -31,19 +41,25 @@ class StackWeights(NamedTuple):
     dense_bias: tf.Tensor
 
 
+def cell_of(model: keras.Model) -> Cell:
+    """Return what the recurrent layers of a network of `build_model` compute."""
+    return CELLS[type(recurrent_layers(model)[0])]
+
+
 def read_weights(model: keras.Model) -> StackWeights:
     """Read the variables of a network of `textgen.modeling.model.build_model`, float32.
 
     It is done once a step for all shards. A tape can follow it back to the variables.
     """
     layers: list[LayerWeights] = []
-    for lstm in lstm_layers(model):
-        kernel = tanh_gates(lstm.cell.kernel.value)
+    in_order = cell_of(model).in_order
+    for layer in recurrent_layers(model):
+        kernel = in_order(layer.cell.kernel.value)
         if not layers:
             # The embedding folded into the first kernel: a look-up, not a product.
             kernel = tf.matmul(model.layers[1].embeddings.value, kernel)
-        recurrent_kernel = tanh_gates(lstm.cell.recurrent_kernel.value)
-        bias = tanh_gates(lstm.cell.bias.value)
+        recurrent_kernel = in_order(layer.cell.recurrent_kernel.value)
+        bias = in_order(layer.cell.bias.value)
         layers.append(LayerWeights(kernel, recurrent_kernel, bias))
     head = model.layers[-1]
     kernel, bias = tf.identity(head.kernel.value), tf.identity(head.bias.value)
@@ -51,9 +67,9 @@ def read_weights(model: keras.Model) -> StackWeights:
 
 
 def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
-    """Give the LSTM layers' kernels the type of their products' operands.
+    """Give the recurrent layers' kernels the type of their products' operands.
 
-    That is ``float32`` or ``bfloat16``. Gates, cell state, biases, the dense layer's
+    That is ``float32`` or ``bfloat16``. Gates, memories, biases, the dense layer's
     weights and the logits are float32 in both.
     """
     dtype = tf.as_dtype(precision)
@@ -65,10 +81,10 @@ def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
 
 
 def dropout_rates(model: keras.Model) -> tuple[float, ...]:
-    """Return the dropout of input symbols and that after each LSTM layer, 0 if none."""
+    """Return the dropout of input symbols and that after each layer, 0 if none."""
     rates = [0.0]
     for layer in model.layers:
-        if isinstance(layer, keras.layers.LSTM):
+        if isinstance(layer, keras.layers.RNN):
             rates.append(0.0)
         elif isinstance(layer, keras.layers.Dropout):
             rates[-1] = layer.rate
@@ -76,30 +92,37 @@ def dropout_rates(model: keras.Model) -> tuple[float, ...]:
 
 
 def fast_logits(
+    cell: Cell,
     weights: StackWeights,
     ids: tf.Tensor,
     rates: tuple[float, ...],
     dropout_seed: tf.Tensor | None = None,
-) -> tf.Tensor:
+    states: Sequence[State] = (),
+) -> tuple[tf.Tensor, list[State]]:
     """Compute the logits (T·B, V) float32 at every position of int32 ids (B, T).
 
     B and T must be known when traced. The seed is (2,) int32; the place of each dropout
-    in `dropout_rates` is added to its first number. Without one nothing is dropped.
+    in `dropout_rates` is added to its first number. Without one nothing is dropped. The
+    layers begin in their ``states``, see `run_sequence`, or zeros if there are none;
+    those in which they end are returned, too.
     """
     batch, ids = ids.shape[0], tf.transpose(ids)
-    first, *others = weights.layers
+    table = weights.layers[0].kernel
     if dropout_seed is not None and rates[0]:
-        projected = _look_up_some(first.kernel, ids, rates[0], dropout_seed)
+        projected = _look_up_some(table, ids, rates[0], dropout_seed)
     else:
-        projected = look_up(first.kernel, ids)
-    x = lstm_sequence(projected, first.recurrent_kernel, first.bias)
-    x = _dropped(x, rates, 1, dropout_seed)
-    for number, layer in enumerate(others, start=2):
-        product = tf.matmul(rows(x), layer.kernel)
-        projected = tf.reshape(product, [-1, batch, product.shape[-1]])
-        x = lstm_sequence(projected, layer.recurrent_kernel, layer.bias)
+        projected = look_up(table, ids)
+    x, ends = None, []
+    for number, layer in enumerate(weights.layers, start=1):
+        if x is not None:
+            product = tf.matmul(rows(x), layer.kernel)
+            projected = tf.reshape(product, [-1, batch, product.shape[-1]])
+        state = states[number - 1] if states else None
+        recurrent = layer.recurrent_kernel, layer.bias
+        x, end = run_sequence(cell, projected, *recurrent, state)
         x = _dropped(x, rates, number, dropout_seed)
-    return dense(rows(x), weights.dense_kernel, weights.dense_bias)
+        ends.append(end)
+    return dense(rows(x), weights.dense_kernel, weights.dense_bias), ends
 
 
 def layer_logits(
@@ -115,8 +138,8 @@ def layer_logits(
     if dropout_seed is not None and rates[0]:
         shown = drop(tf.ones([*tf.transpose(ids).shape, 1]), rates[0], dropout_seed)
         x *= tf.transpose(shown, [1, 0, 2])
-    for number, lstm in enumerate(lstm_layers(model), start=1):
-        x = tf.transpose(lstm(x), [1, 0, 2])
+    for number, layer in enumerate(recurrent_layers(model), start=1):
+        x = tf.transpose(layer(x), [1, 0, 2])
         x = tf.transpose(_dropped(x, rates, number, dropout_seed), [1, 0, 2])
     head = model.layers[-1]
     return tf.matmul(rows(tf.transpose(x, [1, 0, 2])), head.kernel) + head.bias

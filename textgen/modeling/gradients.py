@@ -15,15 +15,31 @@ import tensorflow as tf
 from textgen.data.windows import WindowBatch
 from textgen.modeling.forward import (
     StackWeights,
+    cell_of,
     dropout_rates,
     fast_logits,
     layer_logits,
     read_weights,
     round_kernels,
 )
+from textgen.modeling.model import recurrent_layers
 from textgen.modeling.ops import cross_entropy
+from textgen.modeling.sequence import State
 
 SEEDS_PER_SHARD = 17  # dropout of the input and of at most 16 layers
+CarriedStates = list[tuple[tf.Variable, ...]]  # of each layer (B, U) float32
+
+
+def carried_states(model: keras.Model, batch_size: int) -> CarriedStates:
+    """Make variables that carry the states of B rows from one batch to the next."""
+    memories = cell_of(model).memories
+    return [
+        tuple(
+            tf.Variable(tf.zeros([batch_size, layer.units]), trainable=False)
+            for _ in range(1 + memories)
+        )
+        for layer in recurrent_layers(model)
+    ]
 
 
 class ShardedGradients:
@@ -33,14 +49,22 @@ class ShardedGradients:
     repeats a training bit for bit. Sums depend on ``num_shards`` in their last bits.
 
     The model is many-to-many, of `textgen.modeling.model.build_model`; the precision
-    is ``float32`` or ``bfloat16``, the type of the products' operands.
+    is ``float32`` or ``bfloat16``, the type of the products' operands. With ``carried``
+    each batch begins in the states in which the last one ended, and leaves its own.
     """
 
-    def __init__(self, model: keras.Model, precision: str, num_shards: int) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        precision: str,
+        num_shards: int,
+        carried: CarriedStates | None = None,
+    ) -> None:
         self.num_shards = num_shards
         self._model = model
         self._precision = precision
-        self._rates = dropout_rates(model)
+        self._rates, self._cell = dropout_rates(model), cell_of(model)
+        self._carried = carried or []
         # A function of its own is traced once for shards of one shape, and TensorFlow
         # runs several of its calls at once.
         self._shard = tf.function(self._shard_gradients, autograph=False)
@@ -57,27 +81,44 @@ class ShardedGradients:
         with tf.GradientTape() as tape:
             read = read_weights(self._model)
         rounded = round_kernels(read, self._precision)
-        results = []
+        results, ends = [], []
         bounds = np.linspace(0, batch.inputs.shape[0], self.num_shards + 1).astype(int)
         for number, (a, b) in enumerate(itertools.pairwise(bounds)):
             shard = WindowBatch(*(x[a:b] for x in batch))
             shard_seed = seed + tf.constant([number * SEEDS_PER_SHARD, 0])
-            results.append(self._shard(shard, shard_seed, rounded))
+            states = [tuple(x[a:b] for x in layer) for layer in self._carried]
+            sums, end = self._shard(shard, shard_seed, rounded, states)
+            results.append(sums)
+            ends.append(tf.nest.flatten(end))
+        carried = tf.nest.flatten(self._carried)
+        for variable, parts in zip(carried, zip(*ends, strict=True), strict=True):
+            variable.assign(tf.concat(parts, axis=0))
         loss, *summed = [tf.add_n(same) for same in zip(*results, strict=True)]
         variables = [v.value for v in self._model.trainable_variables]
         read = tf.nest.flatten(read)
         return loss, tape.gradient(read, variables, output_gradients=summed)
 
     def _shard_gradients(
-        self, shard: WindowBatch, seed: tf.Tensor, network: StackWeights
-    ) -> list[tf.Tensor]:
-        """Compute a shard's loss and its gradient for each array of ``network``."""
+        self,
+        shard: WindowBatch,
+        seed: tf.Tensor,
+        network: StackWeights,
+        states: list[State],
+    ) -> tuple[list[tf.Tensor], list[State]]:
+        """Compute a shard's loss and its gradient for each array of ``network``.
+
+        The layers' states come with them, if they are carried on.
+        """
         arrays = tf.nest.flatten(network)
         with tf.GradientTape() as tape:
             tape.watch(arrays)
-            loss = _loss(fast_logits(network, shard.inputs, self._rates, seed), shard)
+            logits, ends = fast_logits(
+                self._cell, network, shard.inputs, self._rates, seed, states
+            )
+            loss = _loss(logits, shard)
         gradients = tape.gradient(loss, arrays)
-        return [loss, *(tf.cast(g, tf.float32) for g in gradients)]
+        sums = [loss, *(tf.cast(g, tf.float32) for g in gradients)]
+        return sums, ends if states else []
 
 
 class LayerGradients:

@@ -2,6 +2,8 @@
 
     ids (B, T) ─► Embedding ─► Dropout ─► [LSTM ─► Dropout] × layers ─► Dense softmax
 
+In the place of LSTM there may be another recurrent layer, GRU or SimpleRNN.
+
 Only standard layers, so that `keras.models.load_model` opens a saved model as it is.
 """
 
@@ -13,7 +15,20 @@ import keras
 import numpy as np
 
 from textgen.config import ModelConfig
-from textgen.inference.weights import LSTMWeights, Network
+from textgen.inference.weights import (
+    GRUWeights,
+    LSTMWeights,
+    Network,
+    OneDirection,
+    SimpleRNNWeights,
+)
+
+# By the names of `ModelConfig.cell`; of which Keras' defaults are what is built.
+LAYERS = {
+    "lstm": keras.layers.LSTM,
+    "gru": keras.layers.GRU,
+    "rnn": keras.layers.SimpleRNN,
+}
 
 
 def build_model(
@@ -22,8 +37,8 @@ def build_model(
     """Build the untrained network.
 
     Weights start as in Keras: Glorot-uniform kernels, orthogonal recurrent kernels,
-    forget-gate bias one (Jozefowicz et al. 2015). One-hot input is a frozen embedding
-    whose table is the identity, so that no one-hot array is ever made.
+    an LSTM's forget-gate bias one (Jozefowicz et al. 2015). One-hot input is a frozen
+    embedding whose table is the identity, so that no one-hot array is ever made.
 
     Inputs are int32 ids (B, T), of any T. Outputs are float32 probabilities, for
     targets ``all`` (B, T, V), at each position, and for ``last`` (B, V), after the
@@ -43,13 +58,13 @@ def build_model(
             name="dropout_0",
         )(x)
     for number in range(1, config.layers + 1):
-        x = keras.layers.LSTM(
+        x = LAYERS[config.cell](
             config.units,
             return_sequences=targets == "all" or number < config.layers,
             kernel_initializer=keras.initializers.GlorotUniform(next(seeds)),
             recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
             seed=next(layer_seeds),
-            name=f"lstm_{number}",
+            name=f"{config.cell}_{number}",
         )(x)
         if config.dropout:
             x = keras.layers.Dropout(
@@ -64,15 +79,16 @@ def build_model(
     return keras.Model(ids, probabilities, name="textgen")
 
 
-def lstm_layers(model: keras.Model) -> list[keras.layers.LSTM]:
-    """Return the LSTM layers of a network of `build_model`, first to last."""
-    return [layer for layer in model.layers if isinstance(layer, keras.layers.LSTM)]
+def recurrent_layers(model: keras.Model) -> list[keras.layers.RNN]:
+    """Return the recurrent layers of a network of `build_model`, first to last."""
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
 
 
 def network_of(model: keras.Model) -> Network:
     """Copy the weights of a network of `build_model`, for the NumPy decoder."""
     arrays = {layer.name: layer.get_weights() for layer in model.layers}
-    cells = [LSTMWeights(*arrays[layer.name]) for layer in lstm_layers(model)]
+    layers = recurrent_layers(model)
+    cells = [_weights_of(layer, arrays[layer.name]) for layer in layers]
     kernel, bias = arrays["probabilities"]
     return Network(arrays[model.layers[1].name][0], tuple(cells), kernel, bias)
 
@@ -92,11 +108,11 @@ def set_network(
         source[network.vocabulary_size :] = -1
     known = np.flatnonzero(source >= 0)
     rows = source[known]
-    cells = [layer.cell for layer in lstm_layers(model)]
-    recurrent = [x for x in network.layers if isinstance(x, LSTMWeights)]
+    cells = [layer.cell for layer in recurrent_layers(model)]
+    recurrent = [x for x in network.layers if isinstance(x, OneDirection)]
     for cell, weights in zip(cells, recurrent, strict=True):
         cell.recurrent_kernel.assign(weights.recurrent_kernel)
-        cell.bias.assign(weights.bias)
+        cell.bias.assign(_bias_of(weights))
     for cell, weights in zip(cells[1:], recurrent[1:], strict=True):
         cell.kernel.assign(weights.kernel)
     table, dense = model.layers[1], model.layers[-1]
@@ -109,6 +125,22 @@ def set_network(
     kernel[:, known] = network.dense_kernel[:, rows]
     bias[known] = network.dense_bias[rows]
     dense.set_weights([kernel, bias])
+
+
+def _weights_of(layer: keras.layers.RNN, arrays: list[np.ndarray]) -> OneDirection:
+    kernel, recurrent_kernel, bias = arrays
+    if isinstance(layer, keras.layers.GRU):
+        return GRUWeights(kernel, recurrent_kernel, *bias)
+    if isinstance(layer, keras.layers.SimpleRNN):
+        return SimpleRNNWeights(kernel, recurrent_kernel, bias)
+    return LSTMWeights(kernel, recurrent_kernel, bias)
+
+
+def _bias_of(weights: OneDirection) -> np.ndarray:
+    """Return the bias as Keras' layer has it."""
+    if isinstance(weights, GRUWeights) and weights.recurrent_bias is not None:
+        return np.stack([weights.bias, weights.recurrent_bias])
+    return weights.bias
 
 
 def _set_rows(variable: keras.Variable, places: np.ndarray, rows: np.ndarray) -> None:

@@ -206,7 +206,7 @@ def load_trainable(
     path: str | os.PathLike[str],
     vocabulary_from: str | os.PathLike[str] | None = None,
 ) -> TrainedModel:
-    """Open a model that a training can go on from: plain LSTM layers, of one size.
+    """Open a model that a training can go on from: plain layers of one kind and size.
 
     One of another program has the vocabulary that `load_model` finds.
     """

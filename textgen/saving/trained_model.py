@@ -41,6 +41,7 @@ from textgen.saving.vocabulary_from import NAME_TEXT, read_vocabulary
 MAX_STAGGERED_UNITS = 1 << 23
 # Of one text alone: windows of strangers' files cost no more than tenths of a second.
 MAX_WINDOW_UNITS = 1 << 21
+KERAS_NAMES = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 USUAL_SEQ_LENGTH = PRESETS["course"].windows.seq_length
 
 
@@ -269,20 +270,21 @@ def trainable(model: TrainedModel) -> TrainedModel:
         width = 0 if network.embedding is None else network.embedding.shape[1]
         units = network.layers[0].units or 0
         try:
-            form = ModelConfig(len(network.layers), units, embedding=width)
+            cell = network.plain_cell or "lstm"
+            form = ModelConfig(len(network.layers), units, width, cell)
         except OptionError as error:
             expected = "a network that train.py could have made"
             raise refusal(expected, str(error)) from error
         model = replace(model, config=replace(model.config, model=form))
     config = model.config.model
     received = _layer_names(network)
-    ours = [f"LSTM({config.units})"] * config.layers
+    ours = [f"{KERAS_NAMES[config.cell]}({config.units})"] * config.layers
     width = config.embedding or network.vocabulary_size
     if network.embedding is None:
         is_fitting = not config.embedding  # one-hot input
     else:
         is_fitting = network.embedding.shape[1] == width
-    if not network.is_plain_lstm or received != ours or not is_fitting:
+    if network.plain_cell != config.cell or received != ours or not is_fitting:
         raise ModelFileError(
             f"expected a model of train.py to go on from, {', '.join(ours)} and one "
             f"Dense layer, but received {', '.join(received)}",

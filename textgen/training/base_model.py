@@ -30,7 +30,9 @@ COMPRESSED_CHARS = 100_000
 SAMPLED_CHARS, MEASURED_CHARS = 1_000_000, 4_000  # as many are measured, of the first
 LEAST_KNOWN = 0.9  # share of the characters that the model, or a like symbol, knows
 # Whoever sets one of these wants another network than the model's.
-OF_ANOTHER_NETWORK = ("layers", "units", "embedding", "targets", "seq_length", "stride")
+OF_ANOTHER_NETWORK = (
+    "layers", "units", "cell", "embedding", "targets", "seq_length", "stride",
+)  # fmt: skip
 
 
 def base_model_for(

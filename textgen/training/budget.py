@@ -6,7 +6,8 @@ machine (docs/experiments.md), in terms of
     n  characters of the text
     t  seconds of the budget, less 8 for starting, times the speed of the machine
        (1.3 for two cores of Zen 5)
-    P  weights of the recurrent layers, 4U² for one layer and 12U² for two
+    P  weights of the recurrent layers, G·U² for one layer and 3G·U² for two, where G is
+       4 for the LSTM, 3 for the GRU and 1 for the simple RNN
 
 1. **Work.** A machine does more multiplications a second in larger networks: about
    S(P) = 27·10⁹·(P / 66,000)^⅓ weights × characters a second. So a network sees
@@ -32,7 +33,7 @@ from __future__ import annotations
 
 import math
 
-from textgen.config import Config, ModelConfig, TrainingConfig, WindowConfig
+from textgen.config import GATES, Config, ModelConfig, TrainingConfig, WindowConfig
 
 WORK_PER_S = 27e9  # weights × characters, at REFERENCE_WEIGHTS
 REFERENCE_WEIGHTS = 66e3
@@ -50,17 +51,22 @@ FEWEST_STEPS = 2000
 
 
 def size_for(
-    chars: int, minutes: float, speed: float = 1.0, kind: str = "text"
+    chars: int,
+    minutes: float,
+    speed: float = 1.0,
+    kind: str = "text",
+    cell: str = "lstm",
 ) -> Config:
     """Return the configuration for n ``chars`` to train on and a process's minutes.
 
-    The machine's speed is that of `textgen.system.hardware.relative_speed`.
+    The machine's speed is that of `textgen.system.hardware.relative_speed`. Rates and
+    dropout were fitted to the LSTM.
     """
     chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
     weights = _weights(chars, seconds)
     passes = _passes(chars, weights, seconds)
     layers = 1 if weights <= MOST_IN_ONE_LAYER else 2
-    units = math.sqrt(weights / (4 if layers == 1 else 12))
+    units = math.sqrt(weights / GATES[cell] / (1 if layers == 1 else 3))
     units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
     if units % SLOW_MULTIPLE == 0:
         units -= UNITS_MULTIPLE
@@ -72,9 +78,7 @@ def size_for(
     averaged = passes >= MANY_PASSES and (few or kind == "text")
     schedule = "averaged" if averaged else "cosine"
     return Config(
-        ModelConfig(
-            layers, units, embedding=64, dropout=dropout, input_dropout=a_fifth
-        ),
+        ModelConfig(layers, units, 64, cell, dropout=dropout, input_dropout=a_fifth),
         WindowConfig(seq_length=window),
         TrainingConfig(
             batch_size=16 if few else 32,

@@ -32,7 +32,7 @@ def train(
     vocabulary_from: str | os.PathLike[str] | None = None,
     from_scratch: bool = False, resume: bool = False,
     save_every: float | None = None, keep_checkpoint: bool = False,
-    layers: int | None = None, units: int | None = None,
+    layers: int | None = None, units: int | None = None, cell: str | None = None,
     embedding: int | None = None, dropout: float | None = None,
     input_dropout: float | None = None, seq_length: int | None = None,
     stride: int | None = None, targets: str | None = None,
@@ -79,9 +79,10 @@ def train(
             as another file such as ``NAME.step-1200.h5``. None means not at all.
         keep_checkpoint: keep the checkpoint of a finished training, so that ``resume``
             can make it longer.
-        layers: number of stacked LSTM layers. For this and all that follow down to
+        layers: number of stacked recurrent layers. For this and all that follow down to
             ``seed``, None means the preset's value, or the saved model's.
-        units: size of each LSTM layer.
+        units: size of each of these layers.
+        cell: what the layers are: ``lstm``, ``gru`` or ``rnn`` (without gates).
         embedding: size of the embedding; 0 means one-hot input.
         dropout: share of each layer's outputs dropped while training.
         input_dropout: share of the input symbols hidden while training.
@@ -143,7 +144,7 @@ def train(
         tensorboard=tensorboard, csv=csv,
         distribute=distribute, peer_timeout=peer_timeout,
         overrides={
-            "layers": layers, "units": units, "embedding": embedding,
+            "layers": layers, "units": units, "cell": cell, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,
             "seq_length": seq_length, "stride": stride, "targets": targets,
             "batch_size": batch_size, "learning_rate": learning_rate,

@@ -69,7 +69,9 @@ def _from_preset(
         choosing = {name: overrides.get(name) for name in ("held_out", *CHOOSING)}
         asked = Config().override(minutes=minutes, **choosing)
         trained_on = len(corpus.ids) * asked.training.trained_share
-        sized = size_for(round(trained_on), minutes, relative_speed(), corpus.kind)
+        cell = overrides.get("cell") or ModelConfig.cell
+        speed = relative_speed()
+        sized = size_for(round(trained_on), minutes, speed, corpus.kind, cell)
         own = sized.override(**overrides)
         rate = peak_rate(own.model.layers, own.model.units, own.training.schedule)
         return sized.override(learning_rate=rate)
@@ -116,8 +118,9 @@ def checkpoint_bytes(config: Config, symbols: int) -> int:
 def _weights(model: ModelConfig, symbols: int) -> int:
     """Count the weights of a network; a one-hot table counts, as it is saved."""
     units, embedding = model.units, model.embedding or symbols
-    first = 4 * units * (embedding + units + 1)
-    others = 4 * units * (2 * units + 1) * (model.layers - 1)
+    gates = model.gates * units
+    first = gates * (embedding + units + 1)
+    others = gates * (2 * units + 1) * (model.layers - 1)
     return symbols * embedding + first + others + symbols * (units + 1)
 
 

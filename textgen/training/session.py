@@ -336,8 +336,8 @@ class TrainingSession:
 
     def _draw(self, rows: Sequence[EpochRow]) -> None:
         """Draw the learning curve beside the model, where that can be done."""
-        ready, model = self._ready, self._ready.config.model
-        title = f"{ready.corpus.title}: {model.layers}×{model.units} LSTM"
+        ready = self._ready
+        title = f"{ready.corpus.title}: {ready.config.model.title}"
         curve, figure = [vars(row) for row in rows], ready.epoch_measure.name
         for line in picture_beside(ready.path, curve, title, figure):
             self._say(line)

@@ -128,7 +128,7 @@ class Preparation:
         return (
             f"{corpus.title}: {characters:,} characters, {len(corpus.vocabulary)} "
             f"symbols, {corpus.kind} ({corpus.kind_reason}); "
-            f"{model.layers}×{model.units} LSTM, batches of {windows.batch_size} "
+            f"{model.title}, batches of {windows.batch_size} "
             f"windows, {shown_steps(windows.steps_per_epoch)} an epoch"
         )
 
