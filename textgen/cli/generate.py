@@ -88,6 +88,8 @@ def parse_arguments(
         f"(default: {DEFAULT_SYLLABLES})")
     # fmt: on
     options = parser.parse_args(arguments)
+    if options.mix is not None and options.model is None:
+        raise OptionError("`mix` is for several models", "give each of them as `model`")
     if options.seed is not None:
         check_seed(options.seed)
     if options.count is not None:
