@@ -2,6 +2,7 @@
 
     train(corpus, …) -> TrainingResult          from a text to one saved .h5 file
     load_model(name_or_path) -> TrainedModel    opens it, without TensorFlow
+    mix_models([a, b], [0.7, 0.3])              lets several predict as one
     generate_output(model, prompt, …) -> str    completes a prompt
     stream_output(model, prompt, …)             yields the new characters one by one
     generate_many(model, prompts_or_count, …)   completes many prompts together
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     )
     from textgen.generation.streaming import generate_output as generate_output
     from textgen.generation.streaming import stream_output as stream_output
+    from textgen.saving.mixed_model import mix_models as mix_models
     from textgen.saving.model_file import load_model as load_model
     from textgen.saving.model_file import save_model as save_model
     from textgen.training.pipeline import train as train
@@ -87,6 +89,7 @@ _MODULES = {
     "textgen.generation.streaming": [
         *("UnknownSymbolsWarning", "generate_output", "stream_output"),
     ],
+    "textgen.saving.mixed_model": ["mix_models"],
     "textgen.saving.model_file": ["load_model", "save_model"],
     "textgen.training.pipeline": ["train"],
     "textgen.training.result": ["TrainingResult"],

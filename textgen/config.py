@@ -86,7 +86,7 @@ class Settings:
                 value = tuple(value) if is_many else value.item()
                 object.__setattr__(self, each.name, value)
             kind, _, others = str(each.type).partition(" | ")
-            if value is not None or others != "None":
+            if value is not None or not others.endswith("None"):
                 for one in value if is_many else [value]:
                     setting.check(each.name, one, kind)
 
@@ -182,6 +182,15 @@ class TrainingConfig(Settings):
     def trained_share(self) -> float:
         """The share of the text that is trained on, neither held out nor validation."""
         return (1 - self.held_out) * (1 - (self.validation or 0))
+
+
+@dataclass(frozen=True)
+class MixConfig(Settings):
+    """How several models predict as one."""
+
+    mix: float | Sequence[float] | None = _setting(None, "of several models: their "
+        "weights, as 0.7,0.3", highest=1e6, many=True)
+    mix_logits: bool = _setting(False, "mix their logits, not their probabilities")
 
 
 @dataclass(frozen=True)

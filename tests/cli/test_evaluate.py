@@ -355,3 +355,25 @@ def test_novelty_is_measured_against_other_texts_too(run, monkeypatch):
     assert not records[1]["novel_held_out"]
     refused = run("evaluate", "m.h5", "--novelty", "--held-out")
     refused.assert_refused("--novelty measures what the model writes")
+
+
+# Mixtures
+
+
+def test_a_mixture_is_measured(run):
+    write_own_file(Path("n.h5"), SYMBOLS + "g", kind="text", seq_length=7)
+    options = ("other.txt", "--with", "n.h5", "--mix", "3,1", "--json")
+    result = run("evaluate", "m.h5", *options)
+    mixed = textgen.mix_models(["m.h5", "n.h5"], [3, 1])
+    expected = evaluate_corpus(mixed, load_corpus("other.txt", "text"))
+    found = json.loads(result.out)
+    assert found["model"] == "0.75 m.h5 + 0.25 n.h5"
+    assert found["nats_per_char"] == expected.nats_per_char
+    assert (
+        found["nats_per_char"]
+        != textgen.evaluate("m.h5", Path("other.txt").read_text()).nats_per_char
+    )
+    held_out = run("evaluate", "m.h5", "--held-out", "--with", "n.h5", "--surprise")
+    assert "what the model never saw" in held_out.out, held_out.err
+    refused = run("evaluate", "m.h5", "other.txt", "--mix", "1,2")
+    refused.assert_refused("--mix must be a weight")

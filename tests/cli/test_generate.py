@@ -16,6 +16,7 @@ from textgen.config import CompletionConfig
 from textgen.generation.batch import generate_many
 from textgen.generation.poems import generate_form
 from textgen.generation.streaming import generate_output
+from textgen.saving.mixed_model import mix_models
 
 ENDLESS = ("--prompt", "x", "--length", 100_000_000, "--seed", 1)
 SONNETS = Path(__file__).parents[2] / "models" / "sonnets-pretrained.h5"
@@ -309,3 +310,31 @@ def test_what_can_not_be_is_one_line(complete, names_model, options, expected):
 def test_nothing_at_all_is_no_success(complete):
     wish = ("--count", 2, "--novel", "--matching", "(triceratops|tyrannosaurus)")
     complete(*wish, "--seed", 1, model=DINOS).assert_refused("no more than 0 came")
+
+
+# Several models
+
+
+def test_models_given_together_are_mixed(complete, prose_model, window_model):
+    flags = ("--prompt", "a b", "--length", 40, "--seed", 4)
+    mix = (0.8, 0.2)
+    mixed = mix_models([prose_model, window_model], mix)
+    result = complete("--model", window_model, "--mix", "0.8,0.2", *flags)
+    expected = generate_output(mixed, "a b", length=40, seed=4)
+    assert result.out == expected + "\n"
+    told = f"model: '0.8 {prose_model} + 0.2 {window_model}'\n"
+    assert result.err == told
+    first = complete("--model", window_model, "--mix", "1,0", *flags)
+    assert first == complete(*flags)
+    logits = complete("--model", window_model, "--mix-logits", *flags)
+    mixed = mix_models([prose_model, window_model], mix_logits=True)
+    assert logits.out == generate_output(mixed, "a b", length=40, seed=4) + "\n"
+
+
+def test_models_that_can_not_be_mixed_are_one_line(run, complete, names_model):
+    weights = ("--mix", "1,2", "--prompt", "x")
+    complete(*weights).assert_refused("--mix must be a weight for each of the models")
+    complete("--model", names_model, *weights).assert_refused("models of one kind")
+    complete("--mix", "a,b").assert_refused("--mix must be a number")
+    complete("--corpus", "dinos").assert_refused("not allowed with")
+    run("generate", *weights).assert_refused("give each of them as --model")

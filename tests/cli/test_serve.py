@@ -148,3 +148,11 @@ def test_help_fits_and_nothing_of_training_is_imported(tmp_path):
     assert len(lines) < 60
     plain = "import sys, textgen.cli.generate\nprint('starlette' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", plain]) == b"False\n"
+
+
+def test_models_with_weights_are_served_as_one():
+    names = ["sonnets", "english"]
+    served = serve.mixed(load_models(names), (0.75, 0.25), mix_logits=False)
+    assert list(served) == ["sonnets+english"]
+    own = str(served["sonnets+english"])
+    assert re.search("mixture of 0.75 .*sonnets.* 0.25 .*english", own)

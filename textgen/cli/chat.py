@@ -190,7 +190,7 @@ class Conversation:
             self._is_known = False
             if self._picker:
                 self._pick(str(self._picker.count))
-        say(f"model: {str(self._model.path)!r}{self._model.remark}")
+        say(f"model: {self._model.source!r}{self._model.remark}")
         if value:
             self._tell_unknown(str(self._text))
 

@@ -12,7 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from textgen.cli.options import add_model, positional
+from textgen.cli.options import (
+    add_model,
+    add_options,
+    load_one_or_mixed,
+    positional,
+)
+from textgen.config import MixConfig
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
 from textgen.data.rows import AS_IT_IS
@@ -21,7 +27,6 @@ from textgen.evaluation.judging import Evaluation, evaluate_corpus
 from textgen.evaluation.nats import bits_per_char, perplexity
 from textgen.evaluation.seen import seen_remark
 from textgen.saving.find_model import is_model_name, passed_over
-from textgen.saving.model_file import load_model
 from textgen.saving.own_text import own_corpus
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import TrainedModel
@@ -64,6 +69,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     add("--novelty", action="store_true", help="let the model write 1,000 lines or 20 "
         "texts of 1,000 characters, always the same, and tell how much of that stands "
         "in its own text, or in TEXT")
+    add("--with", metavar="MODEL", action="append", default=[], dest="others",
+        help="another model to predict with it; may be repeated")
+    add_options(parser, MixConfig)
     add("--strict", action="store_true", help="refuse characters that are new to the "
         "model, rather than fold or skip them")
     add("--json", action="store_true", help="print one JSON object a text")
@@ -105,9 +113,9 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     say_warnings()
     write = writer(sys.stdout)
     with positional("model", "text"):
-        model = load_model(options.model, options.vocabulary_from, reader=reader)
+        model = load_one_or_mixed([options.model, *options.others], options, reader)
         other = passed_over(model.path) if is_model_name(options.model) else ""
-        say(f"model: {str(model.path)!r}{model.remark}{other}")
+        say(f"model: {model.source!r}{model.remark}{other}")
         # What can't be read is found before anything is measured.
         corpora = {text: _corpus(model, text, options) for text in options.text}
         if not corpora:
@@ -127,7 +135,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
                 continue
             found = _judged(model, corpus, name, options)
             if options.json:
-                about = {"model": str(model.path), "text": name}
+                about = {"model": model.source, "text": name}
                 write(_as_json(about, corpus, options.held_out, found))
             else:
                 table = _as_table(name, options.held_out, found)
@@ -146,7 +154,7 @@ def _print_novelty(
     from textgen.evaluation.novelty import novelty_of
 
     found = novelty_of(model, corpus)
-    about = {"model": str(model.path), "text": name}
+    about = {"model": model.source, "text": name}
     write(as_json_line(about, found) if as_json else as_table(name, found))
 
 

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import TypeVar
 
 from textgen.cli.chat import Conversation
-from textgen.cli.options import add_options
+from textgen.cli.options import (
+    add_options,
+    add_vocabulary_from,
+    load_one_or_mixed,
+)
 from textgen.cli.printing import Printer
 from textgen.config import (
     DEFAULT_CORPUS,
     CompletionConfig,
     ConstraintConfig,
+    MixConfig,
     Settings,
     options_of,
 )
@@ -23,7 +28,7 @@ from textgen.generation.batch import check_count
 from textgen.generation.forms import DEFAULT_SYLLABLES, FORMS, find_form
 from textgen.generation.streaming import check_seed, fresh_seed
 from textgen.saving.find_model import passed_over
-from textgen.saving.model_file import load_model, load_model_for
+from textgen.saving.model_file import load_model_for
 from textgen.saving.sandbox import Reader
 from textgen.system.terminal import Parser, say, say_warnings, whole_number
 
@@ -53,12 +58,12 @@ def parse_arguments(
     # fmt: off
     group = parser.add_argument_group("the model")
     add_one_of = group.add_mutually_exclusive_group().add_argument
-    add_one_of("--model", metavar="FILE", help="the model file to use, or its name")
+    add_one_of("--model", metavar="FILE", action="append", help="the model file to "
+        "use, or its name; several are mixed")
     add_one_of("--corpus", metavar="NAME", default=DEFAULT_CORPUS, help="or that of "
         "models/NAME.h5, else models/NAME-pretrained.h5 (default: %(default)s)")
-    group.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
-        "vocabulary, of another program: the text that it was trained on, or the "
-        "symbols that the program saved as .json")
+    add_options(group, MixConfig)
+    add_vocabulary_from(group)
     group = parser.add_argument_group("what is completed")
     add_one_of = group.add_mutually_exclusive_group().add_argument
     add_one_of("--prompt", metavar="TEXT", help="the beginning; without it, it is "
@@ -83,6 +88,8 @@ def parse_arguments(
         f"(default: {DEFAULT_SYLLABLES})")
     # fmt: on
     options = parser.parse_args(arguments)
+    if options.mix is not None and options.model is None:
+        raise OptionError("`mix` is for several models", "give each of them as `model`")
     if options.seed is not None:
         check_seed(options.seed)
     if options.count is not None:
@@ -129,13 +136,13 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     """Load a model by ``reader``; print completions, or converse on a terminal."""
     options, config, wanted = parse_arguments(arguments, prog)
     say_warnings()
-    text = options.vocabulary_from
     if options.model is not None:
-        model, other = load_model(options.model, text, reader=reader), ""
+        model, other = load_one_or_mixed(options.model, options, reader), ""
     else:
+        text = options.vocabulary_from
         model = load_model_for(options.corpus, text, reader=reader)
         other = passed_over(model.path)
-    say(f"model: {str(model.path)!r}{model.remark}{other}")
+    say(f"model: {model.source!r}{model.remark}{other}")
     if options.form and options.prompt is None and sys.stdin and sys.stdin.isatty():
         options.prompt = ""  # a poem needs none
     has_prompt = options.prompt is not None or options.count is not None

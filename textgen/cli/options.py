@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from textgen.config import (
@@ -17,6 +17,9 @@ from textgen.config import (
     options_of,
 )
 from textgen.errors import TextgenError, as_command_line, option_name
+from textgen.saving.model_file import load_model
+from textgen.saving.sandbox import Reader
+from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import Parser, number, numbers, whole_number
 
 TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (str, "TEXT")}
@@ -24,13 +27,32 @@ TYPES = {"int": (whole_number, "N"), "float": (number, "X"), "str": (str, "TEXT"
 
 def add_model(parser: Parser) -> None:
     """Add the positional MODEL, and what a model of another program needs."""
-    # fmt: off
     parser.add_argument("model", metavar="MODEL", help="a model file, or a name such "
-        "as sonnets: models/NAME.h5, else models/NAME-pretrained.h5")
-    parser.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
-        "vocabulary, of another program: the text that it was trained on, or the "
-        "symbols that the program saved as .json")
-    # fmt: on
+        "as sonnets: models/NAME.h5, else models/NAME-pretrained.h5")  # fmt: skip
+    add_vocabulary_from(parser)
+
+
+def add_vocabulary_from(group: argparse._ActionsContainer) -> None:
+    """Add what a model of another program needs."""
+    group.add_argument("--vocabulary-from", metavar="TEXT", help="for a model without "
+        "vocabulary, of another program: its text, or its symbols as .json"
+    )  # fmt: skip
+
+
+def load_one_or_mixed(
+    names: Sequence[str], options: argparse.Namespace, reader: Reader | None
+) -> TrainedModel:
+    """Load models, the first by ``reader``; of several return the mixture."""
+    readers = [reader, *[None] * len(names)]
+    models = [
+        load_model(name, options.vocabulary_from, reader=own)
+        for name, own in zip(names, readers, strict=False)
+    ]
+    if len(models) == 1 and options.mix is None:
+        return models[0]
+    from textgen.saving.mixed_model import mix_models  # only where it is needed
+
+    return mix_models(models, options.mix, mix_logits=options.mix_logits)
 
 
 @contextlib.contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
 from textgen.cli.options import add_options
-from textgen.config import ServerConfig
+from textgen.config import MixConfig, ServerConfig
 from textgen.errors import OptionError, TextgenError, shown_path
 from textgen.saving.find_model import is_model_name
 from textgen.saving.model_file import load_model
@@ -42,9 +42,11 @@ def parse_arguments(
     parser = Parser(DESCRIPTION, prog, usage="%(prog)s [options]")
     # fmt: off
     parser.add_argument("--model", metavar="NAME", action="append", default=None,
-        help="a model to serve, a file or a name; may be given several times "
-        f"(default: {' and '.join(USUAL_MODELS)})")
+        help="a model to serve, a file or a name; may be given several times, and "
+        "with --mix they are one, called NAME+NAME (default: "
+        f"{' and '.join(USUAL_MODELS)})")
     # fmt: on
+    add_options(parser, MixConfig)
     add_options(parser.add_argument_group("the server"), ServerConfig)
     options = parser.parse_args(arguments)
     names = [field.name for field in fields(ServerConfig)]
@@ -69,6 +71,16 @@ def load_models(
     return models
 
 
+def mixed(
+    models: Mapping[str, TrainedModel], mix: Sequence[float], mix_logits: bool
+) -> dict[str, TrainedModel]:
+    """Return the mixture of all models by their names in one."""
+    from textgen.saving.mixed_model import mix_models  # only where it is needed
+
+    mixture = mix_models(list(models.values()), mix, mix_logits=mix_logits)
+    return {"+".join(models): mixture}
+
+
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     """Load the models, the first by ``reader``, and serve until a signal comes."""
     options, config = parse_arguments(arguments, prog)
@@ -79,6 +91,8 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
 
     with listen(config.host, config.port) as listening:
         models = load_models(options.model or USUAL_MODELS, reader)
+        if options.mix is not None:
+            models = mixed(models, options.mix, options.mix_logits)
         if config.token is None and not config.host.startswith(LOOPBACK):
             say("note: everybody who reaches it can use it; a `token` prevents that")
         serve(models, config, listening)

@@ -20,7 +20,7 @@ from textgen.evaluation.features import features_of
 from textgen.evaluation.judging import Progress, ReadText
 from textgen.generation.streaming import as_model
 from textgen.inference.activations import ACTIVATIONS
-from textgen.inference.decoder import WholeWindowDecoder
+from textgen.inference.decoder import Decoder, WindowDecoder
 from textgen.inference.weights import LSTMWeights, OneDirection
 from textgen.saving.trained_model import TrainedModel
 
@@ -157,10 +157,13 @@ def activations_of(
 ) -> Activations:
     """Return a model's `Activations` along a text that was read in its ids."""
     decoder = model.decoder()
-    if isinstance(decoder, WholeWindowDecoder):
+    if not isinstance(decoder, Decoder | WindowDecoder):
+        why = "reads each window from its end, too, so that no unit goes along the text"
+        if not model.reads_both_ways:
+            why = "is a mixture of several"
         raise ModelFileError(
-            "expected a model that reads a text from its beginning on, but this one "
-            "reads each window from its end, too, so that no unit goes along the text",
+            f"expected a model that reads a text from its beginning on, but this one "
+            f"{why}",
             "take another model",
         )
     ids = text.ids

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from textgen.inference.decoder import AnyDecoder, Decoder
+from textgen.inference.decoder import AnyDecoder
 from textgen.saving.trained_model import TrainedModel
 
 LEAD_CHARS = 128  # read before a segment of a sample begins to count
@@ -138,7 +138,7 @@ def predictions(
         read = _window_readings
     else:
         read = _text_readings
-    vocabulary_size = model.network.vocabulary_size
+    vocabulary_size = len(model.vocabulary)
     for decoder, places, counted in read(model, ids, max_symbols, after_chars):
         block = max(1, BLOCK_FLOATS // (decoder.batch_size * vocabulary_size))
         for start in range(0, len(places), block):
@@ -190,13 +190,12 @@ def _window_readings(
     if max_symbols is not None and max_symbols < len(ends):
         ends = ends[_spread(len(ends), max_symbols)]
     steps = np.arange(1 - window, 1)[:, None]
-    both_ways = model.network.reads_both_ways  # each of whose windows is kept whole
+    both_ways = model.reads_both_ways  # each of whose windows is kept whole
     most = min(WINDOWS_AT_ONCE, model.max_batch_size) if both_ways else WINDOWS_AT_ONCE
     for start in range(0, len(ends), most):
         places = ends[start : start + most] + steps
         counted = np.broadcast_to(steps == 0, places.shape)
-        rows = places.shape[1]
-        decoder = model.decoder(rows) if both_ways else Decoder(model.network, rows)
+        decoder = model.decoder_within(window, places.shape[1])
         yield _Reading(decoder, places, counted)
 
 
@@ -219,10 +218,7 @@ def _line_readings(
         steps = np.arange(longest)[:, None]
         places = np.minimum(starts[rows] + steps + 1, len(ids) - 1)
         counted = (steps < lengths[rows]) & (steps + 1 >= after_chars)
-        size, fits = len(rows), longest <= model.windows.seq_length
-        # In a line that fits into a window, no state would begin anew.
-        decoder = Decoder(model.network, size) if fits else model.decoder(size)
-        yield _Reading(decoder, places, counted)
+        yield _Reading(model.decoder_within(longest, len(rows)), places, counted)
 
 
 def _spread(length: int, count: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from textgen.errors import checks_keywords
 from textgen.evaluation.judging import Progress, ReadText, too_short
 from textgen.evaluation.nats import predictions
 from textgen.generation.streaming import as_model
+from textgen.inference.activations import log_softmax
 from textgen.saving.trained_model import TrainedModel
 
 LIKELIEST = 5  # characters that are told of each place
@@ -97,13 +98,13 @@ def surprise_of(
     model: TrainedModel, text: ReadText, progress: Progress | None = None
 ) -> Surprise:
     """Return a model's `Surprise` of a text that was read in its ids."""
-    ids, size = text.ids, model.network.vocabulary_size
+    ids, size = text.ids, len(model.vocabulary)
     shape = len(ids), min(LIKELIEST, size)
     surprisal, entropy = np.full((2, len(ids)), np.nan)
     likeliest, probabilities = np.zeros(shape, np.intp), np.full(shape, np.nan)
     predicted = 0
     for places, logits in predictions(model, ids):
-        logs = _log_softmax(logits)
+        logs = log_softmax(logits)
         chances = np.exp(logs)
         surprisal[places] = -np.take_along_axis(
             logs, ids[places, None].astype(np.intp), axis=-1
@@ -129,10 +130,3 @@ def surprise_of(
         likeliest[own],
         probabilities[own],
     )
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Return log probabilities (M, V) float64 of logits (M, V)."""
-    scores = logits.astype(np.float64)
-    scores -= scores.max(axis=-1, keepdims=True)
-    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from textgen.data.stretches import Stretches
 from textgen.data.vocabulary import end_symbol
 from textgen.errors import OptionError
+from textgen.saving.mixed_model import MixedModel
 from textgen.saving.own_text import own_corpus
 from textgen.saving.trained_model import TrainedModel
 
@@ -14,6 +16,19 @@ COPIED_SYMBOLS = 40  # running, which no one writes again by chance
 
 
 def known_to(model: TrainedModel) -> Callable[[str, str], bool]:
+    """Return a function that tells whether a model's own text has a text.
+
+    That of a mixture are those of all of its models; see `_known_to_one`.
+    """
+    if not isinstance(model, MixedModel):
+        return _known_to_one(model)
+    # In the mixture's symbols, all of which it may write.
+    parts = [replace(part, vocabulary=model.vocabulary) for part in model.models]
+    known = [_known_to_one(part) for part in parts]
+    return lambda prompt, text: any(knows(prompt, text) for knows in known)
+
+
+def _known_to_one(model: TrainedModel) -> Callable[[str, str], bool]:
     """Return a function that tells whether the text of the last training has a text.
 
     It is told a prompt and what follows that. A line is one of the text's lines; of a

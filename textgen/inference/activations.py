@@ -85,3 +85,10 @@ ACTIVATIONS: Mapping[str, InPlace] = {
     "swish": _silu,
     "tanh": lambda x: np.tanh(x, out=x),
 }
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Return log probabilities (M, V) float64 of logits (M, V)."""
+    scores = logits.astype(np.float64)
+    scores -= scores.max(axis=-1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))

@@ -3,10 +3,13 @@
 A `Decoder` carries the recurrent state through its texts. A `WindowDecoder` is for
 models trained on targets ``last``, which have only ever seen windows of T symbols from
 zero state; a `WholeWindowDecoder` is for those that read them in both directions, too.
-All advance a batch of B independent texts together.
+All advance a batch of B independent texts together, and so does a mixture of them,
+`textgen.inference.mixture`.
 """
 
 from __future__ import annotations
+
+from typing import Protocol
 
 import numpy as np
 
@@ -175,7 +178,25 @@ class WholeWindowDecoder:
             state[: len(slots)] = state[slots]
 
 
-AnyDecoder = Decoder | WindowDecoder | WholeWindowDecoder
+class AnyDecoder(Protocol):
+    """What all decoders can do."""
+
+    batch_size: int
+
+    def step(self, ids: np.ndarray | int) -> np.ndarray:
+        """See `Decoder.step`."""
+
+    def reset(self, slots: np.ndarray | list[int]) -> None:
+        """See `Decoder.reset`."""
+
+    def state(self, slot: int = 0) -> State:
+        """See `Decoder.state`."""
+
+    def set_state(self, slots: np.ndarray | list[int], state: State) -> None:
+        """See `Decoder.set_state`."""
+
+    def reorder(self, slots: np.ndarray) -> None:
+        """See `Decoder.reorder`."""
 
 
 def _recurrent_stack(network: Network, rows: int) -> RecurrentStack:

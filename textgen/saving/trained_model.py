@@ -98,6 +98,11 @@ class TrainedModel:
         return f"<TrainedModel {place}: {shortened(', '.join(facts))}>"
 
     @property
+    def source(self) -> str:
+        """Where it is from, for a line: its file."""
+        return str(self.path)
+
+    @property
     def record(self) -> Mapping[str, Any]:
         """What the metadata say of the training, if they do."""
         record = self.metadata.get("training")
@@ -134,6 +139,11 @@ class TrainedModel:
         return end_symbol(self.kind, self.vocabulary) == END_SYMBOL
 
     @property
+    def reads_both_ways(self) -> bool:
+        """Whether it reads windows from their end, too."""
+        return self.network.reads_both_ways
+
+    @property
     def max_batch_size(self) -> int:
         """How many texts can be advanced together without taking a lot of memory."""
         network = self.network
@@ -149,6 +159,16 @@ class TrainedModel:
         both_ways = self.network.reads_both_ways
         decoder = WholeWindowDecoder if both_ways else WindowDecoder
         return decoder(self.network, self.windows.seq_length, batch_size)
+
+    def decoder_within(self, length: int, batch_size: int = 1) -> AnyDecoder:
+        """Return a decoder for texts of at most so many symbols.
+
+        In one that fits into a window no state would begin anew, so that none has to
+        be kept in several copies.
+        """
+        if length <= self.windows.seq_length and not self.reads_both_ways:
+            return Decoder(self.network, batch_size)
+        return self.decoder(batch_size)
 
 
 def is_unfinished(record: Mapping[str, Any]) -> bool:
