@@ -2,9 +2,9 @@
 
     ids (B, T) ─► Gather ─► LSTM, GRU or RNN … ─► MatMul, Add ─► logits (B, T, V)
 
-All operators are standard ones; one-hot input has OneHot in place of Gather. The state of each layer goes in and out, so that a text
-is completed symbol by symbol; zeros begin a text. What a program has to know beside the
-network stands in the file's properties:
+All operators are standard ones; one-hot input has OneHot in place of Gather. The state
+of each layer goes in and out, so that a text is completed symbol by symbol; zeros begin
+a text. What a program has to know beside the network is in the file's properties:
 
     symbols       in id order, a JSON list
     kind          ``lines`` or ``text``, what the model was trained on

@@ -51,7 +51,8 @@ async function write(prompt, length, temperature, topP, seed) {
     text = "";
   });
   const perSecond = Math.round((1000 * count) / (performance.now() - began));
-  const told = `${count.toLocaleString("en")} characters, ${perSecond.toLocaleString("en")} a second, seed ${seed}.`;
+  const noun = count === 1 ? "character" : "characters";
+  const told = `${count.toLocaleString("en")} ${noun}, ${perSecond.toLocaleString("en")} a second, seed ${seed}.`;
   $("status").textContent = [stopped ? "Stopped." : "", told, note].filter(Boolean).join(" ");
 }
 
