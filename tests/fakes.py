@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from textgen.config import WindowConfig
+from textgen.config import Config, WindowConfig
 from textgen.data.vocabulary import Vocabulary, end_symbol
-from textgen.inference.weights import LSTMWeights, Network
+from textgen.inference.weights import (
+    GRUWeights,
+    LSTMWeights,
+    Network,
+    OneDirection,
+    SimpleRNNWeights,
+)
+from textgen.saving.trained_model import TrainedModel
 
 ENGLISH = "\n !',-.:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 WORDS = [
@@ -143,3 +150,46 @@ def random_network(
         below = u
     dense_kernel, dense_bias = normal(below, vocabulary_size), normal(vocabulary_size)
     return Network(table, tuple(layers), dense_kernel, dense_bias)
+
+
+def random_cells(
+    kinds: str, vocabulary_size: int = 7, one_hot: bool = False, **activations: str
+) -> Network:
+    """Return recurrent layers of any kinds, by their names with spaces between.
+
+    ``GRU-before`` is a GRU that applies its reset gate to the state itself.
+    """
+    rng = np.random.default_rng(3)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape, scale=0.7).astype(np.float32)
+
+    gates = {"LSTM": 4, "GRU": 3, "GRU-before": 3, "SimpleRNN": 1}
+    below = vocabulary_size if one_hot else 4
+    embedding = None if one_hot else normal(vocabulary_size, below)
+    layers: list[OneDirection] = []
+    for number, kind in enumerate(kinds.split()):
+        units = 5 + number  # neither all alike nor all multiples of four
+        size = units * gates[kind]
+        weights = normal(below, size), normal(units, size), normal(size)
+        if kind == "LSTM":
+            layers.append(LSTMWeights(*weights, **activations))
+        elif kind == "SimpleRNN":
+            layers.append(SimpleRNNWeights(*weights, **activations))
+        else:
+            other = normal(size) if kind == "GRU" else None
+            layers.append(GRUWeights(*weights, other, **activations))
+        below = units
+    dense = normal(below, vocabulary_size), normal(vocabulary_size)
+    return Network(embedding, tuple(layers), *dense)
+
+
+def model_of(
+    network: Network,
+    symbols: str = "\nabcdef",
+    kind: str = "text",
+    windows: WindowConfig | None = None,
+) -> TrainedModel:
+    """Return a trained model around a network."""
+    config = Config(windows=windows or WindowConfig())
+    return TrainedModel(network, Vocabulary(tuple(symbols)), kind, config, {}, None)

@@ -42,6 +42,10 @@ COMMANDS = {
         "tell what a model file holds, and how it was trained",
         {"reader": Reader},
     ),
+    "export": Command(
+        "write a model as ONNX, or as a page that completes prompts",
+        {"reader": Reader},
+    ),
     "serve": Command(
         "complete prompts for other programs, over HTTP",
         {"reader": Reader},

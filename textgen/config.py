@@ -317,6 +317,14 @@ class ServerConfig(Settings):
         above=True, highest=1e6)
     grace_seconds: float = _setting(30, "for requests under way to end in, when it is "
         "stopped", highest=1e6)
+
+
+@dataclass(frozen=True)
+class PageConfig(Settings):
+    """How a model is written into a page."""
+
+    weights: str = _setting("int8", "of a page: int8, a byte each, or float32, as they "
+        "are", choices=("int8", "float32"))
 # fmt: on
 
 

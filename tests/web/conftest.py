@@ -1,9 +1,11 @@
 """A server that runs beside the tests, and what it serves."""
 
 import contextlib
+import shutil
 import socket
 import threading
 import time
+from importlib import resources
 
 import httpx
 import pytest
@@ -13,6 +15,9 @@ from textgen.config import ServerConfig
 from textgen.saving.model_file import load_model
 from textgen.web.server import listen, make_server
 
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
+AXE = "axe_playwright_python"
 SYMBOLS = "\n abcdefghijklmnopqrstuvwxyz."
 
 
@@ -33,6 +38,34 @@ def running(models, **options):
             server.should_exit = True
             thread.join(timeout=60)
             assert not thread.is_alive()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no browser is tried: Chromium isn't installed")
+    with playwright.sync_playwright() as driver:
+        options = ["--no-sandbox"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def violations():
+    """Return a function that tells which rules of accessibility a page violates."""
+    pytest.importorskip(AXE, reason="axe-core isn't installed")
+    source = (resources.files(AXE) / "axe.min.js").read_text(encoding="utf-8")
+
+    def of(page):
+        page.evaluate(source)
+        return page.evaluate(
+            "axe.run().then(found => found.violations.map("
+            "each => [each.id, each.nodes.map(node => node.html).slice(0, 3)]))"
+        )
+
+    return of
 
 
 @pytest.fixture(scope="session")

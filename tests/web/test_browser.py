@@ -1,9 +1,7 @@
 """The page in a real browser: what a person does by pointer and by keyboard."""
 
 import re
-import shutil
 import time
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,6 @@ from textgen.generation import poems
 from textgen.generation.streaming import generate_output
 
 ROOT = Path(__file__).parents[2]
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, PROGRAMS)), None)
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no browser is tried: Playwright isn't installed"
 )
@@ -30,17 +26,6 @@ RECORD = {
 }
 BEGINNING = "the sun"
 STEP_S = 0.004
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no browser is tried: Chromium isn't installed")
-    with playwright.sync_playwright() as driver:
-        options = ["--no-sandbox"]
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
 
 
 def hostile_model():
@@ -480,23 +465,10 @@ def test_nothing_moves_where_that_is_not_wanted(visit):
         page.click("#stop")
 
 
-AXE = "axe_playwright_python"
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(visit, scheme):
-    pytest.importorskip(AXE, reason="axe-core isn't installed")
-    source = (resources.files(AXE) / "axe.min.js").read_text(encoding="utf-8")
+def test_axe_finds_nothing(visit, violations, scheme):
     page = visit(color_scheme=scheme)
-    page.evaluate(source)
-
-    def violations():
-        return page.evaluate(
-            "axe.run().then(found => found.violations.map("
-            "each => [each.id, each.nodes.map(node => node.html).slice(0, 3)]))"
-        )
-
-    assert violations() == []
+    assert violations(page) == []
     write(page, seed="-1")
     expect(page.locator("#error")).not_to_have_text("")
     write(page, length=100, temperature=2)
@@ -504,12 +476,12 @@ def test_axe_finds_nothing(visit, scheme):
     page.locator("#text .c").nth(12).click()
     page.click("#about summary")
     expect(page.locator(".curve")).to_be_visible()
-    assert violations() == []
+    assert violations(page) == []
     page.select_option("#model", "dinos")
     write(page, "", length=400)
     status(page).to_contain_text("16 names")
     expect(page.locator(".card")).to_contain_text("weights")
-    assert violations() == []
+    assert violations(page) == []
 
 
 def test_first_paint_and_bytes(visit, capsys):

@@ -45,7 +45,7 @@ def look(
 ) -> None:
     """Show the beginning of a text, or its held-out part, as the options say."""
     if options.html is not None:
-        _check_page(Path(options.html))
+        check_page(Path(options.html))
     what = "surprise" if options.surprise else "activations"
     on_terminal = what == "surprise" and options.html is None
     most = TERMINAL_CHARS if on_terminal else SHOWN_CHARS
@@ -76,7 +76,7 @@ def look(
     print_result(str(path))
 
 
-def _check_page(path: Path) -> None:
+def check_page(path: Path) -> None:
     """Raise `OutputError` if a page would replace what is none, such as the text."""
     try:
         if not path.is_file() or not path.stat().st_size:

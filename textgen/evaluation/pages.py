@@ -125,27 +125,33 @@ def _page(
     title: str, about: Sequence[str], text_name: str, script: str, data: dict[str, Any]
 ) -> str:
     """Fill in the template; ``data`` are what the script reads."""
-    style = _template("colours.css") + _template("page.css")
-    source = "".join(map(_template, ("characters.js", "text.js", script)))
-    encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return Template(_template("page.html")).substitute(
+    style = read_template("colours.css") + read_template("page.css")
+    source = "".join(map(read_template, ("characters.js", "text.js", script)))
+    return Template(read_template("page.html")).substitute(
         title=html.escape(title),
         text_name=html.escape(one_line(text_name)),
         about=html.escape(one_line(" ".join(about))),
         style=style,
-        style_hash=_policy_hash(style),
+        style_hash=policy_hash(style),
         script=source,
-        script_hash=_policy_hash(source),
-        data=encoded.translate(ESCAPED),
+        script_hash=policy_hash(source),
+        data=script_data(data),
     )
 
 
-def _template(name: str) -> str:
+def script_data(data: dict[str, Any]) -> str:
+    """Return what a page's script reads, as JSON in which nothing can be markup."""
+    encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return encoded.translate(ESCAPED)
+
+
+def read_template(name: str) -> str:
+    """Return a file of which pages are made."""
     folder = resources.files("textgen.evaluation") / "templates"
     return (folder / name).read_text(encoding="utf-8")
 
 
-def _policy_hash(source: str) -> str:
+def policy_hash(source: str) -> str:
     """Return what a page's policy calls the script or style that it lets run."""
     digest = hashlib.sha256(source.encode()).digest()
     return f"sha256-{base64.b64encode(digest).decode()}"
@@ -153,4 +159,4 @@ def _policy_hash(source: str) -> str:
 
 def is_page(beginning: bytes) -> bool:
     """Tell whether a file that begins like this, 1,000 bytes of it, is such a page."""
-    return beginning.startswith(_template("page.html").partition("$")[0].encode())
+    return beginning.startswith(read_template("page.html").partition("$")[0].encode())
