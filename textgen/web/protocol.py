@@ -16,7 +16,7 @@ from typing import Any
 from textgen.config import CompletionConfig, options_of
 from textgen.data.vocabulary import Fitted
 from textgen.errors import OptionError, TextgenError, did_you_mean, shown
-from textgen.generation.streaming import check_seed
+from textgen.generation.streaming import check_seed, first_id
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.web.errors import ApiError
@@ -136,10 +136,12 @@ def _wanted(
     if likeliest is not None:
         check_number("logprobs", likeliest, 0, MOST_LIKELIEST, whole=True)
     seed = given.get("seed")
+    config = _config(given)
+    first_id(models[name], config.label)  # raises for a label that it doesn't know
     return Wanted(
         model=name,
         prompts=prompts,
-        config=_config(given),
+        config=config,
         length=check_number("max_tokens", length, 0, max_length, whole=True),
         count=count,
         seed=None if seed is None else check_seed(seed),
