@@ -117,8 +117,9 @@ class Corpus:
 
         Of a ``text`` the end is held out. Of ``lines``, a share of the *distinct* lines
         is drawn by a hash of the line's text alone, so that all copies of a line are
-        on one side, whatever their labels. A smaller share is part of a larger one. At least one symbol or
-        line is left to train on, and never is a single symbol held out.
+        on one side, whatever their labels. A smaller share is part of a larger one. At
+        least one symbol or line is left to train on, and never is a single symbol held
+        out.
         """
         check_number("held_out", held_out, 0, below=1)
         if self.kind == "text":
@@ -242,7 +243,7 @@ def read_corpus(
     documents = Documents(source, as_it_is=kind is not None, labels=labels)
     reason = "given"
     if kind is None and usual_kind is not None:
-        kind, reason = usual_kind, "usual"
+        kind, reason = usual_kind, "rows with labels" if labels else "usual"
     elif kind is None:
         kind, reason = documents.guess_kind()
     is_marked = vocabulary is not None and END_OF_TEXT in vocabulary

@@ -7,7 +7,8 @@ symbol, and there is one between two:
     lines of files           a newline, as in the file; empty lines are dropped
     rows, several documents  `END_OF_TEXT`, since they may hold newlines; around a
                              document or row newlines are dropped, and so are empty ones
-    rows with labels         each begins with its label's symbol, see `textgen.data.labels`
+    rows with labels         the same; each begins with its label's symbol, as
+                             `textgen.data.labels` says
     a document of its own    none: its text is the corpus as it is
 """
 

@@ -116,15 +116,14 @@ class Vocabulary:
             self._check_labels()
 
     def _check_labels(self) -> None:
-        """Raise `VocabularyError` unless each label is one, with a symbol of its own."""
+        """Raise `VocabularyError` unless labels are names that have a symbol each."""
         names = [name for name in self.labels if name == label_name(name)]
         marks = {symbol for symbol in self.symbols if SYMBOLS.match(symbol)}
         of_names = set(map(label_symbol, range(min(len(names), MOST_LABELS))))
         if len(set(names)) < len(self.labels) or marks != of_names:
-            problem = (
-                f"labels must be different names, at most {MOST_LABELS:,}, with a symbol "
-                f"each, but received {_listed(list(map(shown, self.labels)))}"
-            )
+            rule = f"at most {MOST_LABELS:,} different names that have a symbol each"
+            received = _listed(list(map(shown, self.labels)))
+            problem = f"the labels of a vocabulary must be {rule}, but were {received}"
             raise VocabularyError(problem, "make the vocabulary from a text")
 
     @classmethod
@@ -169,7 +168,9 @@ class Vocabulary:
             raise OptionError(problem, "leave it out, or train with a `label_column`")
         meant = did_you_mean(known or "", self.labels, quote="'")
         one_of = _listed(list(map(repr, self.labels)))
-        raise OptionError(f"`label` must be {one_of}, but was {shown(name)}{meant}")
+        raise OptionError(
+            f"`label` must be one of {one_of}, but was {shown(name)}{meant}"
+        )
 
     def without_labels(self, ids: np.ndarray) -> np.ndarray:
         """Return ids (N,) without those of labels: what the text itself is."""
