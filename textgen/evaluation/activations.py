@@ -123,6 +123,7 @@ def activations(
     text: str,
     *,
     strict: bool = False,
+    label: str | None = None,
     progress: Progress | None = None,
 ) -> Activations:
     """Tell what each unit of a model does along a text.
@@ -133,6 +134,7 @@ def activations(
             targets ``last``, each character at the end of a window of its own.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
+        label: as for `textgen.evaluate`.
         progress: is called with how many symbols are read, and of how many.
 
     Returns:
@@ -149,7 +151,8 @@ def activations(
         UnknownSymbolsWarning: names the symbols that were folded or skipped.
     """
     model = as_model(model)
-    return activations_of(model, ReadText.of_string(model, text, strict), progress)
+    read = ReadText.of_string(model, text, strict, label)
+    return activations_of(model, read, progress)
 
 
 def activations_of(
