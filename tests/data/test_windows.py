@@ -17,7 +17,7 @@ from textgen.data.windows import (
     places_of,
     with_bounds_between,
 )
-from textgen.errors import CorpusError
+from textgen.errors import CorpusError, OptionError
 
 END = 0
 RNG = np.random.default_rng(0)
@@ -354,3 +354,95 @@ def test_shares_of_a_batch_are_the_whole_batch_by_what_counts_in_it(kind, target
         np.testing.assert_array_equal(together.targets, batches.targets)
         counted = batches.weights.sum(axis=(1, 2), keepdims=True)
         np.testing.assert_array_equal(together.weights, batches.weights / counted)
+
+
+# Lines with labels
+
+LABELS = (30, 31, 32)
+
+
+def labelled_ids(lines, labels) -> np.ndarray:
+    marked = zip(lines, labels, strict=True)
+    ids = [END]
+    for line, label in marked:
+        ids += [*([] if label is None else [label]), *line, END]
+    return np.array(ids, np.uint8)
+
+
+def make_labelled(ids, window, dropout, targets="all"):
+    config = WindowConfig(window, targets=targets, label_dropout=dropout)
+    return make_windows(ids, "lines", config, 8, 0, end_id=END, label_ids=LABELS)
+
+
+def naive_labelled(lines, labels, window, *, dropped: bool) -> Counter:
+    """Each line's windows: what is read, beginning with the label, and the targets."""
+    found = Counter()
+    for line, label in zip(lines, labels, strict=True):
+        shift = label is not None
+        text = [END, *([label] if shift else []), *line, END]
+        size = len(text) - 1  # inputs, counted from the end symbol on
+        bounds = [0, min(size, window)]
+        while bounds[-1] < size:
+            bounds.append(min(size, bounds[-1] + -(-window // 2)))
+        for first, end in itertools.pairwise(bounds):
+            start = max(shift, end - window)
+            inputs = text[start:end]
+            if shift and not dropped:
+                inputs = [label, *inputs[1:]]
+            elif start == shift:
+                inputs = [END, *inputs[1:]] if shift else inputs
+            found[tuple(inputs), tuple(text[max(first, shift) + 1 : end + 1])] += 1
+    return found
+
+
+@pytest.mark.parametrize("window", [2, 3, 4, 5, 12, 40])
+@pytest.mark.parametrize("dropout", [0.0, 0.999_999])
+def test_lines_with_labels_against_a_naive_loop(window, dropout):
+    rng = np.random.default_rng(window)
+    labels = [(None, *LABELS)[number] for number in rng.integers(0, 4, len(LINES))]
+    windows = make_labelled(labelled_ids(LINES, labels), window, dropout)
+    expected = naive_labelled(LINES, labels, window, dropped=dropout > 0)
+    for epoch in range(2):
+        assert examples(windows, epoch) == expected
+
+
+def test_no_label_is_a_target_and_every_symbol_is_one_once():
+    labels = [LABELS[len(line) % 3] for line in LINES]
+    windows = make_labelled(labelled_ids(LINES, labels), 4, 0.5)
+    counted = Counter()
+    for _, targets, weights in epoch_rows(windows):
+        counted.update(targets[weights > 0].tolist())
+    assert counted == Counter(i for line in LINES for i in [*line, END])
+
+
+def test_other_rows_are_without_their_label_in_each_epoch():
+    labels = [LABELS[0]] * len(LINES)
+    windows = make_labelled(labelled_ids(LINES, labels), 40, 0.2)
+    without = [
+        {
+            tuple(inputs.tolist())
+            for inputs, _, _ in epoch_rows(windows, epoch)
+            if inputs[0] != LABELS[0]
+        }
+        for epoch in range(3)
+    ]
+    assert [len(rows) for rows in without] == [11, 11, 11]  # a fifth of 53
+    assert without[0] != without[1] != without[2]
+    assert all(row[0] == END for rows in without for row in rows)
+
+
+def test_shares_of_batches_with_labels_are_parts_of_the_whole():
+    labels = [LABELS[len(line) % 3] for line in LINES]
+    windows = make_labelled(labelled_ids(LINES, labels), 4, 0.3)
+    (whole,) = windows.stacked_batches(0, 0, 1)
+    (part,) = windows.stacked_batches(0, 0, 1, rows=slice(2, 5))
+    np.testing.assert_array_equal(part.inputs[0], whole.inputs[0, 2:5])
+    np.testing.assert_array_equal(part.weights[0] > 0, whole.weights[0, 2:5] > 0)
+    assert part.weights[0].sum() < 1
+
+
+@pytest.mark.parametrize(("window", "targets"), [(1, "all"), (5, "last")])
+def test_windows_that_have_no_room_for_labels(window, targets):
+    ids = labelled_ids([[1, 2]], [LABELS[0]])
+    with pytest.raises(OptionError, match="`targets` all and a `seq_length`"):
+        make_labelled(ids, window, 0.1, targets)

@@ -39,6 +39,7 @@ from textgen.generation.batch import completion_seeds, several
 from textgen.generation.streaming import (
     UnknownSymbolsWarning,
     ask,
+    first_id,
     fresh_seed,
     known_ids,
     request_for_beginning,
@@ -173,7 +174,9 @@ class Conversation:
         if hasattr(self._drawing, name):
             self._drawing = replace(self._drawing, **changed)
         else:
-            self._config = replace(self._config, **changed)
+            config = replace(self._config, **changed)
+            first_id(self._model, config.label)
+            self._config = config
 
     def _shown_setting(self, name: str) -> str:
         if name == "seed" and self._drawing.seed is None:

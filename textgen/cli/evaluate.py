@@ -64,6 +64,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     add("--column", metavar="NAME", help="the column of CSV, TSV, JSON or Parquet that "
         "is the text, each row an example")
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
+    add("--label-column", metavar="NAME", help="the column of each row's label")
+    add("--label", metavar="TEXT", help="of a model trained with labels, that of all "
+        "of the text, in place of its rows' own")
     add("--held-out", action="store_true", help="measure the part of the text that the "
         "model never saw, though it was trained on the rest")
     add("--novelty", action="store_true", help="let the model write 1,000 lines or 20 "
@@ -159,9 +162,13 @@ def _print_novelty(
 
 
 def _corpus(model: TrainedModel, text: str, options: argparse.Namespace) -> Corpus:
-    source = CorpusSource(text, None, options.column, options.encoding)
+    how = options.column, options.encoding, options.label_column
+    source = CorpusSource(text, None, *how)
     try:
-        return read_corpus(source, None, model.vocabulary, usual_kind=model.kind)
+        corpus = read_corpus(source, None, model.vocabulary, usual_kind=model.kind)
+        for label in corpus.labels:
+            model.vocabulary.label_id(label)  # raises for one that it doesn't know
+        return corpus
     except CorpusError as error:
         error.advice = error.advice.removesuffix(AS_IT_IS)  # there is no --kind here
         raise
@@ -177,6 +184,7 @@ def _judged(
             corpus,
             held_out=options.held_out,
             strict=options.strict,
+            label=options.label,
             progress=progress,
         )
 

@@ -26,7 +26,7 @@ from textgen.config import (
 from textgen.errors import OptionError, shown_path
 from textgen.generation.batch import check_count
 from textgen.generation.forms import DEFAULT_SYLLABLES, FORMS, find_form
-from textgen.generation.streaming import check_seed, fresh_seed
+from textgen.generation.streaming import check_seed, first_id, fresh_seed
 from textgen.saving.find_model import passed_over
 from textgen.saving.model_file import load_model_for
 from textgen.saving.sandbox import Reader
@@ -143,6 +143,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         model = load_model_for(options.corpus, text, reader=reader)
         other = passed_over(model.path)
     say(f"model: {model.source!r}{model.remark}{other}")
+    first_id(model, config.label)  # raises for one that it doesn't know
     if options.form and options.prompt is None and sys.stdin and sys.stdin.isatty():
         options.prompt = ""  # a poem needs none
     has_prompt = options.prompt is not None or options.count is not None

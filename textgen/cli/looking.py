@@ -49,7 +49,9 @@ def look(
     what = "surprise" if options.surprise else "activations"
     on_terminal = what == "surprise" and options.html is None
     most = TERMINAL_CHARS if on_terminal else SHOWN_CHARS
-    text, whole = read_beginning(model, corpus, most, options.held_out, options.strict)
+    text, whole = read_beginning(
+        model, corpus, most, options.held_out, options.strict, options.label
+    )
     part = f"{name}, what the model never saw" if options.held_out else name
     named = model.path.name if model.path else "the model"
     if what == "surprise":

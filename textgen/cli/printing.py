@@ -126,6 +126,8 @@ class Printer:
                 "completion": completion.text,
                 "seed": completion.seed,
             }
+            if self._config.label is not None:
+                record["label"] = self._config.label
             self._write(json.dumps(record) + "\n")
         else:
             self._write(f"{completion.prompt}{completion.text}\n")

@@ -18,14 +18,15 @@ symbols), of which a large one is a memory map of a temporary file.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from textgen.data.documents import CorpusSource, Documents, Part
 from textgen.data.ids import IdArray, IdsOfText, blocks_of, forget_pages
+from textgen.data.labels import Labels
 from textgen.data.sources import Given
 from textgen.data.vocabulary import (
     END_OF_TEXT,
@@ -35,7 +36,7 @@ from textgen.data.vocabulary import (
     end_symbol,
 )
 from textgen.data.windows import places_of
-from textgen.errors import CorpusError, shown
+from textgen.errors import CorpusError, OptionError, shown
 from textgen.system.checks import check_choice, check_number
 
 BLOCK_LINES = 1 << 14  # decoded together
@@ -66,6 +67,9 @@ class Corpus:
     column: str | None = None  # that was asked for, as was
     encoding: str | None = None
     path: str | None = None  # of its file or folder, from the current folder
+    label_column: str | None = None  # that was asked for
+    # How many rows each label has here; a model's vocabulary may know others.
+    labels: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -79,10 +83,13 @@ class Corpus:
 
         Of more than `MOST_PARTS` parts, neighbours are told together.
         """
-        known = {"name": self.name, "kind": self.kind, "sha256": self.sha256}
-        for name in ("path", "column", "encoding"):
+        known: dict[str, Any] = {"name": self.name, "kind": self.kind}
+        known["sha256"] = self.sha256
+        for name in ("path", "column", "encoding", "label_column"):
             if (value := getattr(self, name)) is not None:
                 known[name] = value
+        if self.labels:
+            known["labels"] = dict(self.labels)
         if len(self.parts) < 2:
             return known
         return known | {"parts": [vars(part) for part in _told_together(self.parts)]}
@@ -96,7 +103,7 @@ class Corpus:
         vocabulary = vocabulary.extended(own)
         was, end = end_symbol(self.kind, own), end_symbol(self.kind, vocabulary)
         symbols = (end if end and symbol == was else symbol for symbol in own)
-        numbers = vocabulary.encode("".join(symbols))
+        numbers = vocabulary.encode("".join(symbols), labels=True)
         marks = vocabulary.encode(end if end and was is None else "")
         ids = IdArray(numbers.dtype)
         ids.append(marks)
@@ -110,8 +117,9 @@ class Corpus:
 
         Of a ``text`` the end is held out. Of ``lines``, a share of the *distinct* lines
         is drawn by a hash of the line's text alone, so that all copies of a line are
-        on one side. A smaller share is part of a larger one. At least one symbol or
-        line is left to train on, and never is a single symbol held out.
+        on one side, whatever their labels. A smaller share is part of a larger one. At
+        least one symbol or line is left to train on, and never is a single symbol held
+        out.
         """
         check_number("held_out", held_out, 0, below=1)
         if self.kind == "text":
@@ -143,7 +151,8 @@ class Corpus:
         end_symbol = self.vocabulary.symbols[self.ids[0]]
         hashes = np.empty(len(ends) - 1, dtype="<u8")
         for first, last in self._line_blocks(ends):
-            block = self.vocabulary.decode(self.ids[ends[first] + 1 : ends[last]])
+            ids = self.vocabulary.without_labels(self.ids[ends[first] + 1 : ends[last]])
+            block = self.vocabulary.decode(ids)
             digests = (
                 hashlib.blake2b(line.encode(), digest_size=8, key=SPLIT_KEY).digest()
                 for line in block.split(end_symbol)
@@ -178,6 +187,7 @@ def load_corpus(
     texts: Iterable[str] | None = None,
     column: str | None = None,
     encoding: str | None = None,
+    label_column: str | None = None,
 ) -> Corpus:
     """Read a corpus.
 
@@ -197,14 +207,17 @@ def load_corpus(
         column: the column of CSV, TSV, JSON, JSON lines or Parquet whose rows are an
             example each; its number, from 1 on, in CSV or TSV without names.
         encoding: of the files; None means UTF-8.
+        label_column: the column of what each row is, such as its author; see
+            `textgen.data.labels`. The ids of a row begin with that of its label.
 
     Raises:
         CorpusError: when the text can't be found, read, decoded or used; for a table
-            without ``column``; for a library that is missing.
+            without ``column``; for a row without a label; for a library that is
+            missing.
         OptionError: for an unknown ``kind`` or ``encoding``, and for options that don't
             go together.
     """
-    source = CorpusSource(corpus, texts, column, encoding)
+    source = CorpusSource(corpus, texts, column, encoding, label_column)
     return read_corpus(source, kind, vocabulary)
 
 
@@ -218,10 +231,19 @@ def read_corpus(
     """Read a corpus; ``usual_kind``, if there is one, stands in for the guess."""
     if kind is not None:
         check_choice("kind", kind, KINDS)
-    documents = Documents(source, as_it_is=kind is not None)
+    labels = None
+    if source.label_column is not None:
+        labels = Labels(source.label_column, vocabulary.labels if vocabulary else ())
+        if kind == "text":
+            problem = (
+                "`label_column` is for rows that are an example each, `kind` lines"
+            )
+            raise OptionError(problem, "leave `kind` out")
+        usual_kind = "lines"
+    documents = Documents(source, as_it_is=kind is not None, labels=labels)
     reason = "given"
     if kind is None and usual_kind is not None:
-        kind, reason = usual_kind, "usual"
+        kind, reason = usual_kind, "rows with labels" if labels else "usual"
     elif kind is None:
         kind, reason = documents.guess_kind()
     is_marked = vocabulary is not None and END_OF_TEXT in vocabulary
@@ -240,7 +262,7 @@ def read_corpus(
     if is_empty:
         problem = f"expected at least {wanted}, but {shown(source.name)} has fewer"
         raise CorpusError(problem, "give a longer text")
-    known, array = ids.finish(replaced)
+    known, array = ids.finish(replaced, labels.names if labels else ())
     return Corpus(
         source.name,
         kind,
@@ -253,6 +275,8 @@ def read_corpus(
         column=source.column,
         encoding=source.encoding,
         path=source.files.path if source.texts is None else None,
+        label_column=source.label_column,
+        labels=labels.counts if labels else {},
     )
 
 

@@ -7,6 +7,8 @@ symbol, and there is one between two:
     lines of files           a newline, as in the file; empty lines are dropped
     rows, several documents  `END_OF_TEXT`, since they may hold newlines; around a
                              document or row newlines are dropped, and so are empty ones
+    rows with labels         the same; each begins with its label's symbol, as
+                             `textgen.data.labels` says
     a document of its own    none: its text is the corpus as it is
 """
 
@@ -23,7 +25,8 @@ from typing import Any
 
 from textgen.data.compression import STANDARD_INPUT, shown_file
 from textgen.data.kind import kind_of_lines, kind_of_rows
-from textgen.data.rows import refuse_table, rows
+from textgen.data.labels import SYMBOLS, Labels
+from textgen.data.rows import labelled_rows, refuse_table, rows
 from textgen.data.sources import Given, Source, Sources, find_sources
 from textgen.data.text_file import PIECE_BYTES, check_encoding
 from textgen.data.vocabulary import END_OF_TEXT, END_SYMBOL
@@ -52,15 +55,20 @@ class CorpusSource:
     texts: Iterable[str] | None = None
     column: str | None = None
     encoding: str | None = None
+    label_column: str | None = None
 
     def __post_init__(self) -> None:
         check_encoding(self.encoding)
-        for name in ("corpus", "column", "encoding"):
+        for name in ("corpus", "column", "encoding", "label_column"):
             if self.texts is not None and getattr(self, name) is not None:
                 raise OptionError(f"give `texts` or `{name}`, not both")
-        if self.column is not None and not isinstance(self.column, str):
-            problem = f"`column` must be a name, but was {shown(self.column)}"
-            raise OptionError(problem)
+        for name in ("column", "label_column"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise OptionError(f"`{name}` must be a name, but was {shown(value)}")
+        if self.label_column is not None and self.column is None:
+            problem = "`label_column` is for a table's rows, whose texts `column` names"
+            raise OptionError(problem, "give both")
 
     @cached_property
     def files(self) -> Sources:
@@ -84,8 +92,17 @@ class CorpusSource:
 class Documents:
     """The text of a corpus, which is read once, from first to last."""
 
-    def __init__(self, source: CorpusSource, *, as_it_is: bool = False) -> None:
-        """Find what there is; a table is refused, unless it is taken ``as_it_is``."""
+    def __init__(
+        self,
+        source: CorpusSource,
+        *,
+        as_it_is: bool = False,
+        labels: Labels | None = None,
+    ) -> None:
+        """Find what there is; a table is refused, unless it is taken ``as_it_is``.
+
+        The ``labels`` are told of each row's, where the source has such a column.
+        """
         self.are_rows = source.column is not None
         self._files: tuple[Source, ...] = ()
         if source.texts is not None:
@@ -99,8 +116,10 @@ class Documents:
             if source.column is None and not as_it_is:
                 for file in self._files:
                     refuse_table(file)
-            found = [(file.name, _read(file, source.column)) for file in self._files]
-        self._readings = [_Reading(*each, are_rows=self.are_rows) for each in found]
+            found = [(file.name, _read(file, source, labels)) for file in self._files]
+        self._readings = [
+            _Reading(*each, are_rows=self.are_rows, labels=labels) for each in found
+        ]
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -153,8 +172,16 @@ class Documents:
 class _Reading:
     """The text of one part, and the account of what was read of it."""
 
-    def __init__(self, name: str, strings: Iterator[str], *, are_rows: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        strings: Iterator[str],
+        *,
+        are_rows: bool,
+        labels: Labels | None,
+    ) -> None:
         self.has_newlines = False
+        self._labels = labels
         self._name = name
         self._strings = strings
         self._are_rows = are_rows
@@ -181,18 +208,34 @@ class _Reading:
         """Yield the text in pieces, each row of it with its end."""
         pieces = _with_ends(self._strings) if self._are_rows else self._strings
         for piece in pieces:
-            self._digest.update(piece.encode())
+            read = piece if self._labels is None else self._labels.spelled_out(piece)
+            self._digest.update(read.encode())
             self._characters += len(piece)
             self.has_newlines = self.has_newlines or END_SYMBOL in piece
             yield piece
 
 
-def _read(file: Source, column: str | None) -> Iterator[str]:
+def _read(file: Source, source: CorpusSource, labels: Labels | None) -> Iterator[str]:
     """Return an iterator over a file's pieces, or the rows of a column."""
-    if column is None:
+    if source.column is None:
         return file.pieces()
-    name = shown_file(file.path)
-    return (_clean(row, f"a row of {name}") for row in rows(file, column))
+    what = f"a row of {shown_file(file.path)}"
+    if labels is None or source.label_column is None:
+        return (_clean(row, what) for row in rows(file, source.column))
+    found = labelled_rows(file, source.column, source.label_column)
+    return _marked(((_clean(row, what), label) for row, label in found), what, labels)
+
+
+def _marked(
+    found: Iterable[tuple[str, str]], what: str, labels: Labels
+) -> Iterator[str]:
+    """Yield rows that aren't empty, each with its label's symbol before it."""
+    for row, label in found:
+        if SYMBOLS.search(row):
+            problem = f"expected text, but {what} has a character that stands for a"
+            raise CorpusError(f"{problem} label, {shown(row)}", "leave it out")
+        if text := row.strip(END_SYMBOL):
+            yield labels.marked(label, text)
 
 
 def _strings(texts: Iterable[str]) -> Iterator[str]:

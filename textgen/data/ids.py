@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO
 
 import numpy as np
@@ -144,18 +144,22 @@ class IdsOfText:
         if dtype != self._ids.dtype:
             self._ids = self._ids.renumbered(numbers.astype(dtype))
 
-    def finish(self, replaced: Mapping[str, str]) -> tuple[Vocabulary, np.ndarray]:
+    def finish(
+        self, replaced: Mapping[str, str], labels: Sequence[str] = ()
+    ) -> tuple[Vocabulary, np.ndarray]:
         """Return the vocabulary and the ids, with some symbols replaced by others.
+
+        Some of the symbols may be those of ``labels``.
 
         The vocabulary is the sorted symbols or, of a known one, these and after them
         the new ones, sorted.
         """
         symbols = [replaced.get(symbol, symbol) for symbol in self._symbols]
         if self._known is not None:
-            vocabulary = self._known.extended(symbols)
+            vocabulary = self._known.extended(symbols, labels)
         else:
-            vocabulary = Vocabulary.from_text("".join(symbols))
-        numbers = vocabulary.encode("".join(symbols))
+            vocabulary = Vocabulary.from_text("".join(symbols), labels)
+        numbers = vocabulary.encode("".join(symbols), labels=True)
         same = np.array_equal(numbers, np.arange(len(numbers)))
         if not same or numbers.dtype != self._ids.dtype:
             self._ids = self._ids.renumbered(numbers)

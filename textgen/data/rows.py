@@ -2,6 +2,7 @@
 
     refuse_table   says in one line that a file is a table, and names its columns
     rows           yields the strings of one column
+    labelled_rows  yields them with the labels of another
 
 CSV and TSV begin with a line of the columns' names; a column of a file without one is
 given by its number, which may also stand for a name. JSON is a list of objects, or has
@@ -21,8 +22,9 @@ from itertools import chain, islice
 from typing import Any
 
 from textgen.data.compression import shown_file
+from textgen.data.labels import MOST_LABEL_CHARS, label_name
 from textgen.data.sources import Source
-from textgen.errors import CorpusError, did_you_mean, shortened, shown
+from textgen.errors import CorpusError, OptionError, did_you_mean, shortened, shown
 
 CSV, JSON, JSON_LINES, PARQUET = "CSV", "JSON", "JSON lines", "Parquet"
 DELIMITERS = {".csv": ",;\t|", ".tsv": "\t", ".tab": "\t"}
@@ -47,7 +49,8 @@ NAME_IT = "name the one to read by `column`"
 AS_IT_IS = "; or give `kind` to train on the file as it is"
 NAME_ANOTHER = "name another `column`"
 
-Placed = Iterator[tuple[str, Any]]  # values of a column, and where each stands
+# Values of some columns, and where each row of them stands.
+Placed = Iterator[tuple[str, tuple[Any, ...]]]
 
 
 @dataclass(frozen=True)
@@ -86,44 +89,98 @@ def rows(source: Source, column: str) -> Iterator[str]:
     `CorpusError` at once for a file that is no table or has no such column, and later
     for a row of another form or a value that is no string.
     """
-    table, file = _table_of(source, expected=True), shown_file(source.path)
-    if table is None:
-        problem = f"expected rows with a column {shown(column)}, but {file} has none"
-        raise CorpusError(problem, "give CSV, TSV, JSON or Parquet, or no `column`")
-    return _strings(_values(source, table, column), shown(column), file)
+    file = shown_file(source.path)
+    values = _values(source, _expected_table(source, column), (column,))
+    return (
+        text
+        for place, (value,) in values
+        if (text := _text(value, column, file, place)) is not None
+    )
 
 
-def _strings(values: Placed, column: str, file: str) -> Iterator[str]:
-    for place, value in values:
-        if isinstance(value, str):
-            yield value
-        elif value is not None:
-            problem = f"expected text in column {column} of {file}, but {place} has"
-            raise CorpusError(f"{problem} {shown(value)}", NAME_ANOTHER)
+def labelled_rows(
+    source: Source, column: str, label_column: str
+) -> Iterator[tuple[str, str]]:
+    """Return an iterator over the strings of a column, each with its row's label.
+
+    Errors are as for `rows`, and a `CorpusError` for a row with a string and no label.
+    """
+    table = _expected_table(source, column)
+    one, other = (_index_of(table, name) for name in (column, label_column))
+    if one == other:
+        problem = "`label_column` must be another column than that of the texts, but"
+        raise OptionError(f"{problem} both are {shown(column)}")
+    values = _values(source, table, (column, label_column))
+    return _labelled(values, column, label_column, shown_file(source.path))
 
 
-def _values(source: Source, table: Table, column: str) -> Placed:
-    by_number = column not in table.columns and column.isdecimal()
-    if table.form == CSV and by_number and 0 < int(column) <= len(table.columns):
-        values = _csv_values(source, table, int(column) - 1)
-        if not table.is_headed:
-            return values
+def _labelled(
+    values: Placed, column: str, label_column: str, file: str
+) -> Iterator[tuple[str, str]]:
+    for place, (value, label) in values:
+        if (text := _text(value, column, file, place)) is None:
+            continue
+        name = label_name(label)
+        if name is None:
+            wanted = f"a label of 1 to {MOST_LABEL_CHARS} printable characters"
+            where = f"column {shown(label_column)} of {file}"
+            problem = f"expected {wanted} in {where}, but {place} has {shown(label)}"
+            advice = "give the row one, such as unknown, or leave it out"
+            raise CorpusError(problem, advice)
+        yield text, name
+
+
+def _text(value: Any, column: str, file: str, place: str) -> str | None:
+    """Return a value that is a string or nothing; else raise a `CorpusError`."""
+    if value is None or isinstance(value, str):
+        return value
+    expected = f"expected text in column {shown(column)} of {file}"
+    raise CorpusError(f"{expected}, but {place} has {shown(value)}", NAME_ANOTHER)
+
+
+def _expected_table(source: Source, column: str) -> Table:
+    if (table := _table_of(source, expected=True)) is not None:
+        return table
+    file = shown_file(source.path)
+    problem = f"expected rows with a column {shown(column)}, but {file} has none"
+    raise CorpusError(problem, "give CSV, TSV, JSON or Parquet, or no `column`")
+
+
+def _values(source: Source, table: Table, columns: tuple[str, ...]) -> Placed:
+    by_number = [column for column in columns if _is_number(table, column)]
+    for column in columns:
+        is_known = column in table.columns or column in by_number
+        if not is_known and (table.columns or table.form == CSV):
+            file, meant = shown_file(source.path), did_you_mean(column, table.columns)
+            problem = f"expected a column {shown(column)}, but {file} is {table}{meant}"
+            raise CorpusError(problem, "" if meant else NAME_IT)
+    if table.form == PARQUET:
+        return _parquet_values(source, columns)
+    if table.form != CSV:
+        return _json_values(source, table, columns)
+    values = _csv_values(source, table, [_index_of(table, x) for x in columns])
+    if len(by_number) == len(columns) and not table.is_headed:
+        return values
+    for column in by_number:
         warnings.warn(
             f"the first row of {shown_file(source.path)} is taken for the columns' "
             f"names: column {column} is {shown(table.columns[int(column) - 1])}",
             stacklevel=2,
         )
-        return islice(values, 1, None)
-    if column not in table.columns and (table.columns or table.form == CSV):
-        file, meant = shown_file(source.path), did_you_mean(column, table.columns)
-        problem = f"expected a column {shown(column)}, but {file} is {table}{meant}"
-        raise CorpusError(problem, "" if meant else NAME_IT)
-    if table.form == CSV:
-        values = _csv_values(source, table, table.columns.index(column))
-        return islice(values, 1, None)  # without the column's name
-    if table.form == PARQUET:
-        return _parquet_values(source, column)
-    return _json_values(source, table, column)
+    return islice(values, 1, None)  # without the columns' names
+
+
+def _is_number(table: Table, column: str) -> bool:
+    """Tell whether a column of CSV is named by its number, from 1 on."""
+    is_number = column not in table.columns and column.isdecimal()
+    return table.form == CSV and is_number and 0 < int(column) <= len(table.columns)
+
+
+def _index_of(table: Table, column: str) -> int | str:
+    """Return where a column is; of what has no order, or lacks it, its name."""
+    if _is_number(table, column):
+        return int(column) - 1
+    return table.columns.index(column) if column in table.columns else column
 
 
 def _table_of(source: Source, *, expected: bool = False) -> Table | None:
@@ -186,7 +243,7 @@ def _keys(values: Iterable[Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(chain.from_iterable(objects)))
 
 
-def _json_values(source: Source, table: Table, column: str) -> Placed:
+def _json_values(source: Source, table: Table, columns: tuple[str, ...]) -> Placed:
     file = shown_file(source.path)
     for place, text in _json_texts(source, table.form):
         try:
@@ -202,7 +259,7 @@ def _json_values(source: Source, table: Table, column: str) -> Placed:
             if not isinstance(row, dict):
                 problem = f"expected an object for each row, but {place} of {file} is"
                 raise CorpusError(f"{problem} {shown(row)}", "mend it, or leave it out")
-            yield place, row.get(column)
+            yield place, tuple(map(row.get, columns))
 
 
 def _json_texts(source: Source, form: str) -> Iterator[tuple[str, str]]:
@@ -288,21 +345,21 @@ def _reader(lines: Iterable[str], table: Table) -> Any:
     return csv.reader(lines, delimiter=table.delimiter, quoting=quoting, strict=True)
 
 
-def _csv_values(source: Source, table: Table, index: int) -> Placed:
-    """Yield the fields of a column, its name among them."""
+def _csv_values(source: Source, table: Table, indices: Sequence[Any]) -> Placed:
+    """Yield the fields of columns, their names among them."""
     file, most = shown_file(source.path), len(table.columns)
     reader = _reader(_lines(source.pieces()), table)
     limit = csv.field_size_limit(MOST_FIELD_CHARS)
     try:
         for row in filter(None, reader):
             place = f"line {reader.line_num:,}"
-            if not index < len(row) <= most:
+            if not max(indices) < len(row) <= most:
                 received = f"{place} has {len(row)}, {shown(table.delimiter.join(row))}"
                 problem = (
                     f"expected {most} fields in each row of {file}, but {received}"
                 )
                 raise CorpusError(problem, "mend it, or leave it out")
-            yield place, row[index]
+            yield place, tuple(row[index] for index in indices)
     except csv.Error as error:
         problem = f"{file} has something else up to line {reader.line_num:,} ({error})"
         advice = "quote a field that holds quotation marks, and double these"
@@ -344,10 +401,13 @@ def _parquet(source: Source) -> Any:
         raise CorpusError(problem, "copy or make it anew") from error
 
 
-def _parquet_values(source: Source, column: str) -> Placed:
+def _parquet_values(source: Source, columns: tuple[str, ...]) -> Placed:
     file = _parquet(source)
     number = 0
-    for batch in file.iter_batches(ROWS_AT_ONCE, columns=[column], use_threads=False):
-        for value in batch.column(0).to_pylist():
+    wanted = list(columns)
+    for batch in file.iter_batches(ROWS_AT_ONCE, columns=wanted, use_threads=False):
+        names = batch.schema.names  # in the file's order
+        values = (batch.column(names.index(x)).to_pylist() for x in columns)
+        for row in zip(*values, strict=True):
             number += 1
-            yield f"row {number:,}", value
+            yield f"row {number:,}", row

@@ -25,7 +25,14 @@ from typing import Any
 
 import numpy as np
 
-from textgen.errors import VocabularyError, shown
+from textgen.data.labels import (
+    FIRST_CODE,
+    MOST_LABELS,
+    SYMBOLS,
+    label_name,
+    label_symbol,
+)
+from textgen.errors import OptionError, VocabularyError, did_you_mean, shown
 
 KINDS = ("lines", "text")
 END_SYMBOL = "\n"  # begins and ends every line of a `lines` corpus
@@ -86,12 +93,17 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Symbols in id order: ``symbols[i]`` is the symbol of id i."""
+    """Symbols in id order: ``symbols[i]`` is the symbol of id i.
+
+    Some may stand for ``labels``, which are of no text; see `textgen.data.labels`.
+    """
 
     symbols: tuple[str, ...]  # at least one, all different, one character each
+    labels: tuple[str, ...] = ()  # their names, in the order of their symbols
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "symbols", tuple(self.symbols))
+        object.__setattr__(self, "labels", tuple(self.labels))
         wrong = [shown(s) for s in self.symbols if not _is_character(s)]
         if not wrong:
             counts = Counter(self.symbols).items()
@@ -100,11 +112,24 @@ class Vocabulary:
             rule = "the symbols of a vocabulary must be different Unicode characters"
             problem = f"{rule}, but received {_listed(wrong) or 'none'}"
             raise VocabularyError(problem, "make the vocabulary from a text")
+        if self.labels:
+            self._check_labels()
+
+    def _check_labels(self) -> None:
+        """Raise `VocabularyError` unless labels are names that have a symbol each."""
+        names = [name for name in self.labels if name == label_name(name)]
+        marks = {symbol for symbol in self.symbols if SYMBOLS.match(symbol)}
+        of_names = set(map(label_symbol, range(min(len(names), MOST_LABELS))))
+        if len(set(names)) < len(self.labels) or marks != of_names:
+            rule = f"at most {MOST_LABELS:,} different names that have a symbol each"
+            received = _listed(list(map(shown, self.labels)))
+            problem = f"the labels of a vocabulary must be {rule}, but were {received}"
+            raise VocabularyError(problem, "make the vocabulary from a text")
 
     @classmethod
-    def from_text(cls, text: str) -> Vocabulary:
+    def from_text(cls, text: str, labels: Sequence[str] = ()) -> Vocabulary:
         """Return the vocabulary of a text: its distinct symbols, sorted."""
-        return cls(tuple(sorted(set(text))))
+        return cls(tuple(sorted(set(text))), tuple(labels))
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -119,7 +144,37 @@ class Vocabulary:
 
     @cached_property
     def _known(self) -> frozenset[str]:
-        return frozenset(self.symbols)
+        """The symbols that a text may be made of."""
+        return frozenset(self.symbols) - set(map(label_symbol, range(len(self.labels))))
+
+    @cached_property
+    def label_ids(self) -> np.ndarray:
+        """Id of each label, (L,) int64."""
+        symbols = list(map(label_symbol, range(len(self.labels))))
+        return np.array([self.symbols.index(x) for x in symbols], np.int64)
+
+    @cached_property
+    def is_label(self) -> np.ndarray:
+        """Which ids are those of labels, (V,) bool."""
+        return np.isin(np.arange(len(self)), self.label_ids)
+
+    def label_id(self, name: str) -> int:
+        """Return the id of a label; an `OptionError` names those that there are."""
+        known = label_name(name)
+        if known in self.labels:
+            return int(self.label_ids[self.labels.index(known)])
+        if not self.labels:
+            problem = f"the model knows no labels, but `label` was {shown(name)}"
+            raise OptionError(problem, "leave it out, or train with a `label_column`")
+        meant = did_you_mean(known or "", self.labels, quote="'")
+        one_of = _listed(list(map(repr, self.labels)))
+        raise OptionError(
+            f"`label` must be one of {one_of}, but was {shown(name)}{meant}"
+        )
+
+    def without_labels(self, ids: np.ndarray) -> np.ndarray:
+        """Return ids (N,) without those of labels: what the text itself is."""
+        return ids[~self.is_label[ids]] if self.labels else ids
 
     @cached_property
     def _codes(self) -> np.ndarray:
@@ -134,15 +189,24 @@ class Vocabulary:
         table[self._codes] = np.arange(len(self), dtype=np.uint32)
         return table
 
-    def encode(self, text: str) -> np.ndarray:
+    @cached_property
+    def _id_in_text(self) -> np.ndarray:
+        """The same, to which the symbols of labels are unknown."""
+        table = self._id_of_code.copy()
+        table[FIRST_CODE : FIRST_CODE + len(self.labels)] = len(self)
+        return table
+
+    def encode(self, text: str, *, labels: bool = False) -> np.ndarray:
         """Return the ids of a text, (N,) of `dtype`, in constant memory beyond them.
 
-        A `VocabularyError` names the symbols that the vocabulary lacks.
+        With ``labels``, their symbols may be in it, as in a labelled corpus. A
+        `VocabularyError` names the symbols that the vocabulary lacks.
         """
         ids = np.empty(len(text), dtype=self.dtype)
+        id_of_code = self._id_of_code if labels else self._id_in_text
         for start in range(0, len(text), CHUNK_CHARS):
             chunk = code_points(text[start : start + CHUNK_CHARS])
-            found = self._id_of_code.take(chunk, mode="clip")
+            found = id_of_code.take(chunk, mode="clip")
             if (found == len(self)).any():
                 unknown = [_named(s) for s in dict.fromkeys(text) if s not in self]
                 raise VocabularyError(
@@ -162,10 +226,16 @@ class Vocabulary:
             raise ValueError(f"ids must be from 0 to {len(self) - 1}")
         return self._codes[ids].astype("<u4", copy=False).tobytes().decode("utf-32-le")
 
-    def extended(self, symbols: Iterable[str]) -> Vocabulary:
-        """Return a vocabulary with new symbols appended, sorted; old ids stay."""
-        new = sorted(set(symbols) - self._known)
-        return Vocabulary((*self.symbols, *new)) if new else self
+    def extended(
+        self, symbols: Iterable[str], labels: Sequence[str] = ()
+    ) -> Vocabulary:
+        """Return a vocabulary with new symbols appended, sorted; old ids stay.
+
+        The ``labels`` are the old ones and what may follow them; none means the old.
+        """
+        new = sorted(set(symbols) - set(self.symbols))
+        own = tuple(labels) or self.labels
+        return Vocabulary((*self.symbols, *new), own) if new else self
 
     def ids_like(self, symbols: Iterable[str]) -> np.ndarray:
         """Return for each symbol (N,) its id or that of what best stands for it.
@@ -179,8 +249,10 @@ class Vocabulary:
         )
         return np.fromiter(likest, np.int64)
 
-    def fit(self, text: str) -> Fitted:
+    def fit(self, text: str, *, labels: bool = False) -> Fitted:
         """Make any text encodable: fold what can be folded, skip the rest.
+
+        With ``labels``, their symbols stay as they are.
 
         A symbol that the vocabulary lacks is replaced by the first of these whose
         symbols are all known: another typographic form (straight quotes, hyphens, three
@@ -191,7 +263,7 @@ class Vocabulary:
         """
         replacements: dict[str, str] = {}
         for symbol in dict.fromkeys(text):
-            if symbol not in self:
+            if symbol not in self and not (labels and symbol in self.symbols):
                 known = (s for s in _stand_ins(symbol) if self._known.issuperset(s))
                 replacements[symbol] = next(known, "")
         return Fitted(

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -30,7 +30,7 @@ import numpy as np
 
 from textgen.config import WindowConfig
 from textgen.data.permutation import ROUNDS, permute
-from textgen.errors import CorpusError
+from textgen.errors import CorpusError, OptionError
 
 BLOCK_IDS = 1 << 20  # searched together by `places_of`
 AVERAGED_BATCHES = 16  # for the characters of a step
@@ -43,6 +43,7 @@ class Located(NamedTuple):
     starts: np.ndarray  # of their first inputs
     lengths: np.ndarray  # numbers of inputs
     lead: np.ndarray | int = 0  # first inputs whose targets don't count
+    firsts: np.ndarray | None = None  # ids in place of their first inputs, if any
 
 
 class WindowBatch(NamedTuple):
@@ -167,7 +168,7 @@ class Windows(ABC):
         entropy = np.random.SeedSequence((self._seed, epoch))
         randoms = entropy.generate_state(ROUNDS + 1, np.uint64)
         windows = permute(places, self.windows_per_epoch, randoms[1:])
-        starts, lengths, lead = self._locate(windows, int(randoms[0]))
+        starts, lengths, lead, firsts = self._locate(windows, int(randoms[0]))
         width = width or padded_length(int(lengths.max()), self.longest)
         longest = lengths.reshape(count, size).max(axis=1).tolist()
         counted = None
@@ -178,9 +179,12 @@ class Windows(ABC):
             mine = np.arange(count * size).reshape(count, size)[:, rows].ravel()
             starts, lengths, fillers = starts[mine], lengths[mine], fillers[mine]
             lead = np.broadcast_to(lead, count * size)[mine]
+            firsts = firsts if firsts is None else firsts[mine]
         offsets = starts[:, None] + np.arange(width + 1)
         symbols = self._ids.take(offsets, mode="clip").astype(np.int32)
         inputs, targets = symbols[:, :-1].copy(), symbols[:, 1:].copy()
+        if firsts is not None:
+            inputs[:, 0] = firsts
         steps = np.arange(width)
         padding = steps >= lengths[:, None]
         inputs[padding] = self._padding_id
@@ -243,6 +247,10 @@ class LineWindows(Windows):
     predicted, so that every symbol is a target once; ``stride`` has no meaning. For
     targets ``last`` a window is the at most T symbols of the line before one symbol,
     and the stride is that of these symbols.
+
+    The first input of each window of a line with a label is the label's symbol, which
+    is no target; or, of a share of the windows that is drawn anew for each epoch, what
+    it would be without labels.
     """
 
     def __init__(
@@ -252,6 +260,7 @@ class LineWindows(Windows):
         batch_size: int,
         seed: int,
         end_id: int,
+        label_ids: Sequence[int] = (),
     ) -> None:
         if len(ids) < 2:
             raise CorpusError(
@@ -260,6 +269,10 @@ class LineWindows(Windows):
             )
         if ids[0] != end_id or ids[-1] != end_id:
             raise ValueError("ids of lines must begin and end with the end symbol")
+        if len(label_ids) and (config.targets == "last" or config.seq_length < 2):
+            wanted = "`targets` all and a `seq_length` of at least 2"
+            raise OptionError(f"training with labels needs {wanted}")
+        self._label_ids = np.array(label_ids)
         self._ends = places_of(end_id, ids)
         self._stride = config.stride or 1
         if config.targets == "all":
@@ -275,6 +288,8 @@ class LineWindows(Windows):
     def _locate(self, windows: np.ndarray, random: int) -> Located:
         window = self._config.seq_length
         if self._config.targets == "all":
+            if len(self._label_ids):
+                return self._locate_labelled(windows, random)
             firsts = self._bounds[windows].astype(np.int64)
             ends = self._bounds[windows + 1].astype(np.int64)
             if self._bounds is self._ends:  # no line is longer than a window
@@ -284,6 +299,22 @@ class LineWindows(Windows):
         last_inputs = windows * self._stride
         starts = np.maximum(self._openings(last_inputs), last_inputs + 1 - window)
         return Located(starts, last_inputs + 1 - starts)
+
+    def _locate_labelled(self, windows: np.ndarray, random: int) -> Located:
+        firsts = self._bounds[windows].astype(np.int64)
+        ends = self._bounds[windows + 1].astype(np.int64)
+        openings = self._openings(firsts)
+        labels = self._ids[openings + 1].astype(np.int64)
+        has_label = np.isin(labels, self._label_ids)
+        starts = np.maximum(openings + has_label, ends - self._config.seq_length)
+        is_first = has_label & (starts == openings + 1)
+        without = np.where(is_first, self._padding_id, self._ids[starts])
+        keys = np.random.SeedSequence(random).generate_state(ROUNDS, np.uint64)
+        order = permute(windows, self.windows_per_epoch, keys)
+        is_dropped = order < self._config.label_dropout * self.windows_per_epoch
+        given = np.where(has_label & ~is_dropped, labels, without)
+        lead = np.maximum(firsts - starts, 0)
+        return Located(starts, ends - starts, lead, given)
 
     def _openings(self, places: np.ndarray) -> np.ndarray:
         """Return where the end symbols are that begin the lines of places (R,)."""
@@ -300,6 +331,7 @@ def make_windows(
     batch_size: int,
     seed: int,
     end_id: int | None = None,
+    label_ids: Sequence[int] = (),
 ) -> TextWindows | LineWindows:
     """Return the windows of a text.
 
@@ -311,16 +343,18 @@ def make_windows(
         batch_size: windows B in a batch.
         seed: determines phase and order, with the epoch.
         end_id: id of the end symbol; needed for ``lines``.
+        label_ids: ids of labels, of which ``lines`` may begin with one each.
 
     Raises:
         CorpusError: when the text is too short for a single window.
+        OptionError: for labels with targets ``last`` or windows of one symbol.
         ValueError: when ``ids`` of ``lines`` don't begin and end with ``end_id``, or
             ``kind`` is neither.
     """
     if kind == "text":
         return TextWindows(ids, config, batch_size, seed)
     if kind == "lines" and end_id is not None:
-        return LineWindows(ids, config, batch_size, seed, end_id)
+        return LineWindows(ids, config, batch_size, seed, end_id, label_ids)
     raise ValueError(f"kind must be 'text', or 'lines' with an end_id: {kind!r}")
 
 

@@ -123,6 +123,7 @@ def activations(
     text: str,
     *,
     strict: bool = False,
+    label: str | None = None,
     progress: Progress | None = None,
 ) -> Activations:
     """Tell what each unit of a model does along a text.
@@ -133,6 +134,7 @@ def activations(
             targets ``last``, each character at the end of a window of its own.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
+        label: as for `textgen.evaluate`.
         progress: is called with how many symbols are read, and of how many.
 
     Returns:
@@ -149,7 +151,8 @@ def activations(
         UnknownSymbolsWarning: names the symbols that were folded or skipped.
     """
     model = as_model(model)
-    return activations_of(model, ReadText.of_string(model, text, strict), progress)
+    read = ReadText.of_string(model, text, strict, label)
+    return activations_of(model, read, progress)
 
 
 def activations_of(
@@ -169,16 +172,24 @@ def activations_of(
     ids = text.ids
     layers = [x for x in model.network.layers if isinstance(x, OneDirection)]
     units = sum(layer.units for layer in layers)
-    own = 1 if len(ids) and ids[0] == model.end_id else 0
-    if len(ids) <= own or len(ids) * units > MOST_NUMBERS:
+    # The end before the first line or document is the reading's own, not the text's,
+    # and so are labels.
+    own = ~model.vocabulary.is_label[ids]
+    own[:1] &= ids[:1] != model.end_id
+    if not own.any() or len(ids) * units > MOST_NUMBERS:
         raise OptionError(
             f"`text` must have 1 to {MOST_NUMBERS // units:,} symbols that the model "
-            f"knows, of {units:,} units each, but has {max(0, len(ids) - own):,}"
+            f"knows, of {units:,} units each, but has {np.count_nonzero(own):,}"
         )
     values = [np.empty((len(ids), layer.units), np.float32) for layer in layers]
+    starting: set[int | None] = (
+        set()
+    )  # with a line's end or its label the next one begins
+    if model.kind == "lines":
+        starting = {model.end_id, *model.vocabulary.label_ids.tolist()}
     for place, symbol_id in enumerate(ids):
-        if model.kind == "lines" and symbol_id == model.end_id:
-            decoder.reset([0])  # a line's end is what the next one begins with
+        if symbol_id in starting:
+            decoder.reset([0])
         decoder.step(int(symbol_id))
         for made, memory in zip(values, decoder.memories(), strict=True):
             made[place] = memory[0]
@@ -188,6 +199,5 @@ def activations_of(
         if isinstance(layer, LSTMWeights):
             ACTIVATIONS[layer.activation](made)
     text.warn()
-    # The end before the first line or document is the reading's own, not the text's.
-    shown = model.vocabulary.decode(ids[own:])
-    return Activations(shown, tuple(made[own:] for made in values))
+    shown = model.vocabulary.decode(ids[own])
+    return Activations(shown, tuple(made[own] for made in values))

@@ -13,6 +13,7 @@ from textgen.saving.trained_model import UNKNOWN_TEXT, TrainedModel
 
 MOST_SYMBOLS = 400  # that are shown
 MOST_OF_VERSION = 40
+MOST_OF_LABELS = 1000
 CURVE_FIGURES, LEAST_BLOCKS = 40, 8  # columns of a curve
 BLANKS = {END_OF_TEXT: "end of text", "\n": "newline", " ": "space", "\t": "tab"}
 
@@ -25,6 +26,7 @@ def card(found: Inspected, width: int) -> dict[str, list[str]]:
         "file": list(_of_file(found)),
         "layers": list(found.summary.layers),
         "symbols": [_of_symbols(found)],
+        "labels": list(_of_labels(model)) if model else [],
         "reads": [_of_reading(found), *found.summary.notes],
         "trained on": list(_of_texts(model)),
         "training": list(_of_training(model)) if model and is_ours else [],
@@ -49,8 +51,17 @@ def _of_symbols(found: Inspected) -> str:
         return f"{size} that the file doesn't name; --vocabulary-from tells them"
     symbols = found.model.vocabulary.symbols
     blanks = [name for blank, name in BLANKS.items() if blank in symbols]
-    others = "".join(symbol for symbol in symbols if symbol not in BLANKS)
+    known = found.model.vocabulary  # which has no label's symbol
+    others = "".join(x for x in symbols if x in known and x not in BLANKS)
     return f"{size}: {', '.join([*blanks, shortened(others, MOST_SYMBOLS)])}"
+
+
+def _of_labels(model: TrainedModel) -> Iterator[str]:
+    """Yield a line with the labels, and how many rows of the last text had each."""
+    names, counts = model.vocabulary.labels, model.label_counts
+    if names:
+        told = ", ".join(f"{name} ({counts.get(name, 0):,} rows)" for name in names)
+        yield f"{len(names):,}: {shortened(told, MOST_OF_LABELS)}"
 
 
 def _of_reading(found: Inspected) -> str:

@@ -62,6 +62,7 @@ def evaluate(
     text: str | None = None,
     *,
     strict: bool = False,
+    label: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure how well a model predicts a text, beside an n-gram, bz2 and xz.
@@ -75,6 +76,8 @@ def evaluate(
             named corpus or found again in the current folder.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
+        label: of a model trained with labels, that of the whole ``text``; None means
+            that it isn't known, or that each row of the model's own text has its own.
         progress: is called with how many symbols are measured, and of how many.
 
     Returns:
@@ -83,7 +86,7 @@ def evaluate(
 
     Raises:
         OptionError: if the text is too short; nothing of its own was held out, or it
-            can't be found.
+            can't be found; for a label that the model doesn't know.
         VocabularyError: for unknown symbols if ``strict``.
         ModelFileError: if the model can't be found or read.
 
@@ -94,9 +97,9 @@ def evaluate(
     if text is None:
         corpus = own_corpus(model)
         return evaluate_corpus(
-            model, corpus, held_out=True, strict=strict, progress=progress
+            model, corpus, held_out=True, strict=strict, label=label, progress=progress
         )
-    text_read = ReadText.of_string(model, text, strict)
+    text_read = ReadText.of_string(model, text, strict, label)
     sha256 = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     return _judged(model, text_read, was_trained_on(model, sha256), progress)
 
@@ -107,6 +110,7 @@ def evaluate_corpus(
     *,
     held_out: bool = False,
     strict: bool = False,
+    label: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure how well a model predicts a corpus, or the part that it never saw.
@@ -116,16 +120,21 @@ def evaluate_corpus(
     for `evaluate`.
     """
     if not held_out:
-        text = ReadText(model, _texts(corpus, corpus.ids), strict)
+        text = ReadText(model, _texts(corpus, corpus.ids), strict, label)
         return _judged(model, text, was_trained_on(model, corpus.sha256), progress)
     split = corpus.split(_held_out_share(model, corpus))
-    text = ReadText(model, _texts(corpus, split.held_out), strict)
+    text = ReadText(model, _texts(corpus, split.held_out), strict, label)
     before = ReadText(model, _texts(corpus, split.training), strict=False).ids
     return _judged(model, text, False, progress, before)
 
 
 def read_beginning(
-    model: TrainedModel, corpus: Corpus, most: int, held_out: bool, strict: bool
+    model: TrainedModel,
+    corpus: Corpus,
+    most: int,
+    held_out: bool,
+    strict: bool,
+    label: str | None = None,
 ) -> tuple[ReadText, int]:
     """Read at most about so many symbols of a corpus, or of its held-out part.
 
@@ -140,7 +149,7 @@ def read_beginning(
     if model.kind == "lines" and len(ids) > most:
         ends = np.flatnonzero(ids == corpus.ids[0])
         cut = int(ends[max(1, int(np.searchsorted(ends, most)) - 1)]) + 1
-    text = ReadText(model, _texts(corpus, ids[:cut]), strict)
+    text = ReadText(model, _texts(corpus, ids[:cut]), strict, label)
     whole = len(ids) if cut < len(ids) else len(text.ids)
     begins_with_end = len(text.ids) > 0 and text.ids[0] == model.end_id
     return text, whole - begins_with_end
@@ -183,14 +192,17 @@ def _judged(
         raise too_short(model, ids)
     text.warn()
     end_id = model.end_id if model.kind == "lines" else None
-    mean = nats / characters
+    mean, vocabulary = nats / characters, model.vocabulary
+    if before is not None:
+        before = vocabulary.without_labels(before)
+    ids = vocabulary.without_labels(ids)  # of which the references know nothing
     return Evaluation(
         characters,
         mean,
         bits_per_char(mean),
         perplexity(mean),
         right / characters,
-        reference_nats(ids, model.vocabulary, end_id, before=before, first=first),
+        reference_nats(ids, vocabulary, end_id, before=before, first=first),
         min(characters, MOST_CHARS),
         trained_on,
         text.changed,
@@ -224,9 +236,16 @@ class ReadText:
     """A text in a model's ids, and which symbols had to be folded or skipped for it."""
 
     def __init__(
-        self, model: TrainedModel, pieces: Iterable[str], strict: bool
+        self,
+        model: TrainedModel,
+        pieces: Iterable[str],
+        strict: bool,
+        label: str | None = None,
     ) -> None:
-        """Read a text that comes in pieces; if ``strict``, nothing is changed."""
+        """Read a text that comes in pieces; if ``strict``, nothing is changed.
+
+        Where a ``label`` is given, it is that of each line.
+        """
         self.changed = 0  # characters
         self._given = 0
         self._stand_ins: dict[str, str] = {}
@@ -238,16 +257,27 @@ class ReadText:
             self._given += len(piece)
             if not strict:
                 piece = self._fitted(vocabulary, piece)
-            ids.append(vocabulary.encode(piece))
+            ids.append(vocabulary.encode(piece, labels=True))
         self.ids = np.concatenate(ids)  # (N,)
         if model.kind == "lines" and len(self.ids):
             # A line all of whose symbols were skipped is none.
+            is_bare = vocabulary.is_label[self.ids[:-1]] & (
+                self.ids[1:] == model.end_id
+            )
+            self.ids = np.delete(self.ids, np.flatnonzero(is_bare))
             is_end = self.ids == model.end_id
             follows_end = np.concatenate([[False], is_end[:-1]])
             self.ids = self.ids[~(is_end & follows_end)]
+        if label is not None:
+            label_id = vocabulary.label_id(label)
+            self.ids = vocabulary.without_labels(self.ids)
+            openings = np.flatnonzero(self.ids == model.end_id)[:-1]
+            self.ids = np.insert(self.ids, openings + 1, label_id)
 
     @classmethod
-    def of_string(cls, model: TrainedModel, text: str, strict: bool) -> ReadText:
+    def of_string(
+        cls, model: TrainedModel, text: str, strict: bool, label: str | None = None
+    ) -> ReadText:
         """Read a text between ends, where the model's texts have them.
 
         An `OptionError` says that it is no text.
@@ -256,10 +286,10 @@ class ReadText:
             raise OptionError(f"`text` must be text, but was {shown(text)}")
         if end := end_symbol(model.kind, model.vocabulary):
             text = end.join(["", *filter(None, text.split(end)), ""])
-        return cls(model, [text], strict)
+        return cls(model, [text], strict, label)
 
     def _fitted(self, vocabulary: Vocabulary, piece: str) -> str:
-        fitted = vocabulary.fit(piece)
+        fitted = vocabulary.fit(piece, labels=True)
         replaced = dict(fitted.folded) | dict.fromkeys(fitted.skipped, "")
         self._stand_ins |= replaced
         self.changed += sum(map(piece.count, replaced))

@@ -206,6 +206,9 @@ def _line_readings(
         raise ValueError("expected a vocabulary with the end symbol, but it has none")
     ends = np.flatnonzero(ids == model.end_id)
     starts, lengths = ends[:-1], np.diff(ends)
+    if model.vocabulary.labels:  # a line is read from its label on, if it has one
+        is_labelled = model.vocabulary.is_label[ids[starts + 1]]
+        starts, lengths = starts + is_labelled, lengths - is_labelled
     if max_symbols is not None and max_symbols < lengths.sum():
         lines = max(1, round(len(starts) * max_symbols / lengths.sum()))
         chosen = _spread(len(starts), lines)

@@ -109,17 +109,17 @@ def novelty_of(
     texts = _drawn(model, samples, config, seed)
     split = corpus.split(unseen_share(model.texts, corpus) or 0.0)
     vocabulary = corpus.vocabulary
+    training, unseen_ids = map(vocabulary.without_labels, vars(split).values())
     gap = len(vocabulary)  # an id that no text has
     written = _joined([vocabulary.encode(text) for text in texts], gap)
-    own = Stretches(split.training, gap + 1)
-    held_out = split.held_out[:MAX_CHARS].astype(np.int64)
+    own = Stretches(training, gap + 1)
+    held_out = unseen_ids[:MAX_CHARS].astype(np.int64)
     if (end := end_symbol(corpus.kind, vocabulary)) is not None:
         held_out[held_out == vocabulary.encode(end)[0]] = gap
     sizes = SIZES if len(held_out) else ()
     lines = texts if is_lines else []
     known, unseen = (
-        _lines(corpus, ids) if is_lines else set()
-        for ids in (split.training, split.held_out)
+        _lines(corpus, ids) if is_lines else set() for ids in (training, unseen_ids)
     )
     return Novelty(
         samples=samples,
@@ -152,6 +152,7 @@ def novelty_line(model: TrainedModel, corpus: Corpus, seconds: float) -> str:
     except OptionError:
         return ""
     ids = corpus.split(unseen_share(model.texts, corpus) or 0.0).training
+    ids = corpus.vocabulary.without_labels(ids)
     text = "the text"
     if len(ids) > MAX_CHARS:
         ids, text = ids[:MAX_CHARS], f"the text's first {MAX_CHARS:,} characters"

@@ -66,6 +66,7 @@ def surprise(
     text: str,
     *,
     strict: bool = False,
+    label: str | None = None,
     progress: Progress | None = None,
 ) -> Surprise:
     """Tell of each character of a text how surprising it was to a model.
@@ -77,6 +78,7 @@ def surprise(
             by one that was trained on targets ``last``, what follows a full window.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
+        label: as for `textgen.evaluate`.
         progress: is called with how many symbols are predicted, and of how many.
 
     Returns:
@@ -91,7 +93,7 @@ def surprise(
         UnknownSymbolsWarning: names the symbols that were folded or skipped.
     """
     model = as_model(model)
-    return surprise_of(model, ReadText.of_string(model, text, strict), progress)
+    return surprise_of(model, ReadText.of_string(model, text, strict, label), progress)
 
 
 def surprise_of(
@@ -120,8 +122,10 @@ def surprise_of(
     if not predicted:
         raise too_short(model, ids)
     text.warn()
-    # The end before the first line or document is the reading's own, not the text's.
-    own = slice(1 if ids[0] == model.end_id else 0, None)
+    # The end before the first line or document is the reading's own, not the text's,
+    # and so are labels.
+    own = ~model.vocabulary.is_label[ids]
+    own[0] &= ids[0] != model.end_id
     return Surprise(
         model.vocabulary.decode(ids[own]),
         model.vocabulary.symbols,

@@ -87,6 +87,7 @@ def generate_many(
     seed: int | Sequence[int] | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
+    label: str | None = CompletionConfig.label,
     starts_with: str | None = None,
     ends_with: str | None = None,
     contains: str | None = None,
@@ -122,6 +123,7 @@ def generate_many(
         length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
         no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+        label=label,
     )  # fmt: skip
     wanted = ConstraintConfig(
         starts_with, ends_with, contains, matching, min_length, max_length,
@@ -191,7 +193,7 @@ def complete_many(
     def prompt_ids(prompt: str) -> np.ndarray:
         if constraint is not None:
             constraint.check_prompt(prompt)
-        return ids_to_read(model, prompt, config.strict)
+        return ids_to_read(model, prompt, config.strict, config.label)
 
     is_line = model.end_id is not None
     if constraint is not None and not is_line:
@@ -342,7 +344,7 @@ def distinct_lines(
         if wanted.chooses:
             problem = "a search with `beam` can't go with `novel` or `distinct`"
             raise OptionError(problem, "leave one out")
-        ids = ids_to_read(model, check_prompt(prompt), config.strict)
+        ids = ids_to_read(model, check_prompt(prompt), config.strict, config.label)
         texts = [model.vocabulary.decode(e) for e in _search(model, ids, config, count)]
         lines = [text for text in dict.fromkeys(texts) if prompt + text]
         yield from (Completion(prompt, text, seed) for text in lines[:count])

@@ -20,12 +20,13 @@ import numpy as np
 from textgen.config import MAX_CONSTRAINED, CompletionConfig, ConstraintConfig
 from textgen.errors import OptionError, shown
 from textgen.generation.automaton import (
+    DEAD,
     Automaton,
     Distances,
     automaton_of,
 )
 from textgen.generation.contexts import Contexts
-from textgen.generation.streaming import MAX_PROMPT_SYMBOLS
+from textgen.generation.streaming import MAX_PROMPT_SYMBOLS, first_id
 from textgen.saving.trained_model import TrainedModel
 
 if TYPE_CHECKING:
@@ -65,13 +66,15 @@ class Constraint:
         self._most_read = most_read - 1  # beside the end before it
         _check(model, wanted, config)
         self._automaton = _automaton(wanted, self._symbols)
+        self._automaton.table[:, model.vocabulary.label_ids] = DEAD
         self._least = wanted.min_length or (0 if model.end_id is None else 1)
         self._most = wanted.max_length or MAX_CONSTRAINED
         self._distances = Distances(self._automaton, config.length, self._end_id)
         self._check_possible(wanted)
         self.scale = _temperature(config) or 1.0  # 0 takes the likeliest
         size = self._automaton.table.size * min(config.length, MAX_AHEAD)
-        self._contexts = Contexts.measured(model, self.scale, MAX_OPERATIONS // size)
+        most, first = MAX_OPERATIONS // size, first_id(model, config.label) or 0
+        self._contexts = Contexts.measured(model, self.scale, most, first)
         self._remembered: dict[bytes, tuple[int, int]] = {}  # states of long texts
         self._ahead = self._look_ahead()  # (places, S, C), logarithms
 
@@ -129,7 +132,7 @@ class Constraint:
         while (rows := np.flatnonzero(places < lengths)).size:
             ids = texts.ids[rows, first[rows] + places[rows]]
             contexts[rows] = self._contexts.following[contexts[rows], ids]
-            # A line's first id is the end before it, which needn't fit.
+            # A line's first id is the end before it, or a label, which needn't fit.
             bound = (places[rows] > 0) | (self._end_id is None)
             after = self._automaton.table[states[rows], ids]
             states[rows] = np.where(bound, after, states[rows])

@@ -33,9 +33,14 @@ class Contexts:
     following: np.ndarray  # (C, V), the context after each symbol
 
     @classmethod
-    def measured(cls, model: TrainedModel, temperature: float, most: int) -> Contexts:
-        """Let a model draw, always the same, and keep at most so many contexts."""
-        given, seen = _sample(model, temperature)
+    def measured(
+        cls, model: TrainedModel, temperature: float, most: int, first: int
+    ) -> Contexts:
+        """Let a model draw, always the same, and keep at most so many contexts.
+
+        Each text begins with the id that is ``first``.
+        """
+        given, seen = _sample(model, temperature, first)
         kept = _frequent(seen, most)
         numbers = {context: number for number, context in enumerate(kept)}
         sums = np.zeros((len(kept), given.shape[1]))
@@ -63,12 +68,14 @@ class Contexts:
         return cls(after, following)
 
 
-def _sample(model: TrainedModel, temperature: float) -> tuple[np.ndarray, list[Ids]]:
+def _sample(
+    model: TrainedModel, temperature: float, first: int
+) -> tuple[np.ndarray, list[Ids]]:
     """Draw texts; return the probabilities (N, V) at each place and what was before."""
     rows = min(SAMPLE_ROWS, model.max_batch_size)
     config = CompletionConfig(temperature=temperature)
     decoder, rng = model.decoder(rows), np.random.default_rng(0)
-    ids = np.full(rows, model.end_id or 0)
+    ids = np.full(rows, first)
     ends: list[Ids] = [()] * rows
     given, seen = [], []
     for _ in range(SAMPLE_SYMBOLS):
@@ -83,6 +90,7 @@ def _sample(model: TrainedModel, temperature: float) -> tuple[np.ndarray, list[I
         if model.end_id is not None:  # the next text begins
             ended = np.flatnonzero(ids == model.end_id)
             decoder.reset(ended)
+            ids[ended] = first
             for row in ended.tolist():
                 ends[row] = ()
     return np.concatenate(given), seen

@@ -41,7 +41,7 @@ def continuations(
     prompts, seeds = repeat(text, draws), islice(completion_seeds(seed), draws)
     drawn = complete_many(model, prompts, seeds, config, batch_size=draws)
     found = list(dict.fromkeys(_some_words(completion.text) for completion in drawn))
-    prompt_ids = ids_to_read(model, text, config.strict)
+    prompt_ids = ids_to_read(model, text, config.strict, config.label)
     shares = np.exp(_log_probabilities(model, prompt_ids, found)).tolist()
     made = [Continuation(*each, p) for each, p in zip(found, shares, strict=True)]
     return sorted(made, key=lambda each: -each.probability)

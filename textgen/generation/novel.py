@@ -42,7 +42,8 @@ def _known_to_one(model: TrainedModel) -> Callable[[str, str], bool]:
     symbols = corpus.vocabulary
     if model.kind == "lines":
         end = end_symbol(corpus.kind, symbols) or ""
-        lines = frozenset(symbols.decode(corpus.ids).split(end))
+        text = symbols.decode(symbols.without_labels(corpus.ids))
+        lines = frozenset(text.split(end))
         return lambda prompt, text: prompt + text in lines
     stretches = Stretches(corpus.ids, len(symbols))
 

@@ -26,6 +26,7 @@ from textgen.generation.streaming import (
     as_model,
     check_prompt,
     check_seed,
+    first_id,
     fresh_seed,
     known_ids,
 )
@@ -62,6 +63,7 @@ def generate_form(
     top_p: float | None = CompletionConfig.top_p,
     seed: int | None = None,
     strict: bool = CompletionConfig.strict,
+    label: str | None = CompletionConfig.label,
 ) -> str:
     """Write a poem of a form, in English.
 
@@ -81,6 +83,7 @@ def generate_form(
         seed: the same seed gives the same poem; None means a fresh one.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
+        label: as for `textgen.generate_output`.
 
     Returns:
         The poem, the prompt included, its lines parted by newlines.
@@ -97,7 +100,7 @@ def generate_form(
     """
     chosen = find_form(form, rhyme_scheme, syllables)
     config = CompletionConfig(
-        temperature=temperature, top_k=top_k, top_p=top_p, strict=strict
+        temperature=temperature, top_k=top_k, top_p=top_p, strict=strict, label=label
     )
     lines = stream_poem(as_model(model), prompt, chosen, config, seed)
     return prompt + "".join(lines)
@@ -116,6 +119,7 @@ def stream_form(
     top_p: float | None = CompletionConfig.top_p,
     seed: int | None = None,
     strict: bool = CompletionConfig.strict,
+    label: str | None = CompletionConfig.label,
 ) -> Iterator[str]:
     """Return an iterator over what follows the prompt, a line at a time.
 
@@ -125,7 +129,7 @@ def stream_form(
     """
     chosen = find_form(form, rhyme_scheme, syllables)
     config = CompletionConfig(
-        temperature=temperature, top_k=top_k, top_p=top_p, strict=strict
+        temperature=temperature, top_k=top_k, top_p=top_p, strict=strict, label=label
     )
     return stream_poem(as_model(model), prompt, chosen, config, seed)
 
@@ -146,7 +150,7 @@ def stream_poem(
     seed = fresh_seed() if seed is None else check_seed(seed)
     _check(model, config)
     given, beginning = _split_prompt(check_prompt(prompt), form)
-    standing = _read(model, prompt, config.strict)
+    standing = _read(model, prompt, config)
     poet = _Poet(model, form, config, seed, before_try)
     return poet.write(given, beginning, standing, prompt)
 
@@ -191,12 +195,12 @@ def _split_prompt(prompt: str, form: Form) -> tuple[list[str], str]:
     return whole, last
 
 
-def _read(model: TrainedModel, prompt: str, strict: bool) -> Standing:
+def _read(model: TrainedModel, prompt: str, config: CompletionConfig) -> Standing:
     """Read all of a prompt but its last symbol, as the beginning of a new poem."""
     vocabulary = model.vocabulary
-    ids = [vocabulary.encode("\n\n"), known_ids(model, prompt, strict)]
-    if model.end_id is not None:
-        ids[0] = np.array([model.end_id], ids[0].dtype)
+    ids = [vocabulary.encode("\n\n"), known_ids(model, prompt, config.strict)]
+    if (first := first_id(model, config.label)) is not None:
+        ids[0] = np.array([first], ids[0].dtype)
     *read, last = np.concatenate(ids).tolist()
     decoder = model.decoder()
     for symbol_id in read:

@@ -6,8 +6,9 @@
 
 (`textgen.generation.batch` makes many together.) The network reads the prompt symbol by
 symbol from zero state, and then each symbol drawn is the next one that it reads. A
-model of ``lines``, or of several documents, reads the end symbol first, as it did in
-training, and when it draws the end symbol, the completion ends.
+model of ``lines``, or of several documents, reads the end symbol first, or in its place
+the symbol of a label, as it did in training, and when it draws the end symbol, the
+completion ends.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def generate_output(
     seed: int | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
+    label: str | None = CompletionConfig.label,
     stream: TextIO | None = None,
 ) -> str:
     """Complete a prompt and return the whole text.
@@ -92,13 +94,16 @@ def generate_output(
         stop: the completion ends before the first occurrence of this text in it.
         strict: refuse symbols that the model has never seen, rather than fold or skip
             them.
+        label: of a model trained with labels, the one whose rows the text should be
+            like; None means any.
         stream: a text file to write the text to as it is made, then one newline.
 
     Returns:
         The prompt and the new characters.
 
     Raises:
-        OptionError: for an option out of bounds, or no prompt to be had.
+        OptionError: for an option out of bounds, a label that the model doesn't know,
+            or no prompt to be had.
         VocabularyError: for unknown symbols if ``strict``.
         ModelFileError: if the model can't be found or read.
 
@@ -109,6 +114,7 @@ def generate_output(
         length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
         no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+        label=label,
     )  # fmt: skip
     model = as_model(model)
     if prompt is None:
@@ -148,6 +154,7 @@ def stream_output(
     seed: int | None = None,
     stop: str | None = CompletionConfig.stop,
     strict: bool = CompletionConfig.strict,
+    label: str | None = CompletionConfig.label,
 ) -> Iterator[str]:
     """Return an iterator over the new characters, each made when asked for.
 
@@ -159,6 +166,7 @@ def stream_output(
         length=length, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         typical_p=typical_p, repetition_penalty=repetition_penalty, beam=beam,
         no_repeat_ngram=no_repeat_ngram, stop=stop, strict=strict, sampler=sampler,
+        label=label,
     )  # fmt: skip
     return stream_completion(as_model(model), prompt, config, seed)
 
@@ -169,7 +177,7 @@ def stream_completion(
     """Return an iterator over the new characters; see `stream_output`."""
     seed = fresh_seed() if seed is None else check_seed(seed)
     generator = np.random.default_rng(seed)
-    prompt_ids = ids_to_read(model, prompt, config.strict)
+    prompt_ids = ids_to_read(model, prompt, config.strict, config.label)
     if config.is_plain:
         symbols = _symbols(model, prompt_ids, config, generator)
     else:
@@ -243,12 +251,22 @@ def callers_level() -> int:
     return level
 
 
-def ids_to_read(model: TrainedModel, prompt: str, strict: bool) -> np.ndarray:
+def first_id(model: TrainedModel, label: str | None) -> int | None:
+    """Return what is read before a prompt, a label or the end symbol; None if nothing.
+
+    An `OptionError` says that the model doesn't know the label.
+    """
+    return model.end_id if label is None else model.vocabulary.label_id(label)
+
+
+def ids_to_read(
+    model: TrainedModel, prompt: str, strict: bool, label: str | None = None
+) -> np.ndarray:
     """Return the ids that are read at first: at least one, at most what is of use."""
     ids = known_ids(model, check_prompt(prompt), strict)
-    vocabulary = model.vocabulary
-    if model.end_id is not None:
-        ids = np.concatenate([np.array([model.end_id], ids.dtype), ids])
+    vocabulary, first = model.vocabulary, first_id(model, label)
+    if first is not None:
+        ids = np.concatenate([np.array([first], ids.dtype), ids])
     elif not len(ids):
         # A text from an empty prompt begins as after a line break.
         start = END_SYMBOL if END_SYMBOL in vocabulary else vocabulary.symbols[0]

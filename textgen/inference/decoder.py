@@ -210,6 +210,9 @@ class _OutputLayer:
     def __init__(self, network: Network, batch_size: int):
         self._head = network.head
         self._bias = network.dense_bias
+        if network.undrawn is not None:
+            self._bias = np.where(network.undrawn, -np.inf, self._bias)
+            self._bias = self._bias.astype(np.float32)
         self._kernel, self._logits = aligned_zeros(
             network.dense_kernel.shape, (batch_size, len(self._bias))
         )
@@ -221,8 +224,7 @@ class _OutputLayer:
         if self._head:
             hidden = apply_stepwise(hidden, self._head)
         np.dot(hidden, self._kernel, out=self._logits)
-        np.add(self._logits, self._bias, out=self._logits)
         if self._may_overflow and not np.isfinite(self._logits).all():
             problem = "this model's numbers grow beyond float32 on this text"
             raise ModelFileError(problem, "use another model")
-        return self._logits
+        return np.add(self._logits, self._bias, out=self._logits)

@@ -146,6 +146,9 @@ class Network(_OneLine):
     dense_bias: np.ndarray  # (V,)
     head: tuple[Stepwise, ...] = ()  # layers before the last dense one
     masked: np.ndarray | None = None  # (V,) bool, symbols to skip as padding, if any
+    undrawn: np.ndarray | None = (
+        None  # (V,) bool, symbols whose logits are -inf, if any
+    )
 
     @property
     def vocabulary_size(self) -> int:

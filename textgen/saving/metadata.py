@@ -9,7 +9,9 @@ from typing import Any
 from textgen.errors import shown
 from textgen.saving.container import FORMAT_VERSION, refusal
 
-KNOWN = {"format", "level", "symbols", "corpus", "config", "texts", "training"}
+KNOWN = {
+    "format", "level", "symbols", "labels", "corpus", "config", "texts", "training",
+}  # fmt: skip
 MAX_BYTES = 1 << 20  # of all but the symbols: JSON takes many times its size in memory
 MOST_CHARS_OF_A_SYMBOL = 16  # two escapes, quotes and what parts it from the next
 _SYMBOLS = re.compile(

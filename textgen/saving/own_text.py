@@ -57,9 +57,8 @@ def read_again(model: TrainedModel, kind: str) -> Corpus | None:
     began = own_identity(model)
     for given in _candidates(began):
         with contextlib.suppress(CorpusError, OptionError):
-            source = CorpusSource(
-                given, None, began.get("column"), began.get("encoding")
-            )
+            how = (began.get(x) for x in ("column", "encoding", "label_column"))
+            source = CorpusSource(given, None, *how)
             corpus = read_corpus(source, kind, model.vocabulary)
             if corpus.sha256 == began["sha256"]:
                 return replace(corpus, name=began["name"])
@@ -110,7 +109,7 @@ def not_found(model: TrainedModel) -> str:
     place = f" as {shown(path)}" if path not in (None, ".") else ""
     read = [
         f"`{name}` {shown(began[name])}"
-        for name in ("column", "encoding")
+        for name in ("column", "encoding", "label_column")
         if name in began
     ]
     how = f"; it was read with {' and '.join(read)}" if read else ""

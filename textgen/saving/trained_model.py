@@ -32,6 +32,7 @@ from textgen.inference.decoder import (
 )
 from textgen.inference.weights import Network
 from textgen.saving.container import ANOTHER_FORM, FORMAT_VERSION, Contents, refusal
+from textgen.saving.keras_config import is_whole
 from textgen.saving.keras_network import KerasModel, build_model
 from textgen.saving.metadata import read_metadata
 from textgen.saving.vocabulary_from import NAME_TEXT, read_vocabulary
@@ -88,6 +89,11 @@ class TrainedModel:
     path: Path | None  # the file; None while it is in training
     texts: tuple[TrainedText, ...] = (UNKNOWN_TEXT,)  # trained on, first to last
 
+    def __post_init__(self) -> None:
+        if self.vocabulary.labels:  # which are read, and never written
+            network = replace(self.network, undrawn=self.vocabulary.is_label)
+            object.__setattr__(self, "network", network)
+
     def __repr__(self) -> str:
         place = "in memory" if self.path is None else shown_path(self.path)
         facts = [self.kind, *_layer_names(self.network)]
@@ -142,6 +148,17 @@ class TrainedModel:
     def reads_both_ways(self) -> bool:
         """Whether it reads windows from their end, too."""
         return self.network.reads_both_ways
+
+    @property
+    def label_counts(self) -> dict[str, int]:
+        """How many rows of its last text each label had, as far as the file says."""
+        found = self.metadata.get("corpus", {}).get("labels")
+        counts = found if isinstance(found, dict) else {}
+        return {
+            name: count
+            for name, count in counts.items()
+            if name in self.vocabulary.labels and is_whole(count)
+        }
 
     @property
     def max_batch_size(self) -> int:
@@ -204,7 +221,9 @@ def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
             raise ValueError("another format or level")
         if not all(isinstance(symbol, str) for symbol in metadata["symbols"]):
             raise ValueError("symbols that are no text")
-        vocabulary = Vocabulary(tuple(metadata["symbols"]))
+        vocabulary = Vocabulary(
+            tuple(metadata["symbols"]), tuple(metadata.get("labels", ()))
+        )
         kind = metadata["corpus"]["kind"]
         config = Config.from_dict(metadata["config"])
     except (OptionError, VocabularyError, *ANOTHER_FORM) as error:
@@ -214,6 +233,9 @@ def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
     if len(vocabulary) != size or kind not in KINDS or network.reads_both_ways:
         expected = f"metadata that fit the network of {size:,} symbols"
         raise refusal(expected, f"{len(vocabulary):,} symbols, kind {shown(kind)}")
+    is_fit = kind == "lines" and config.windows.targets == "all"
+    if vocabulary.labels and not is_fit:
+        raise refusal("labels of lines, whose targets are all", "others with labels")
     _check_window(network, config.windows)
     texts = _texts(metadata, config)
     return TrainedModel(network, vocabulary, kind, config, metadata, path, texts)

@@ -84,6 +84,7 @@ class Checkpoint:
     state: TrainingState
     history: tuple[EpochRow, ...] = ()  # of all epochs so far
     best_weights: tuple[np.ndarray, ...] = ()  # of the best of them, if they are kept
+    labels: tuple[str, ...] = ()  # whose symbols are among the ``symbols``
 
     @property
     def is_ended(self) -> bool:
@@ -207,7 +208,8 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
         # Those of earlier versions have none.
         rows = record.pop("history", ())
         record["history"] = tuple(EpochRow(**row) for row in rows)
-        for name in ("symbols", "lengthened_at"):
+        record.setdefault("labels", ())
+        for name in ("symbols", "labels", "lengthened_at"):
             record[name] = tuple(record[name])
         return Checkpoint(**record, state=state, best_weights=best)
     except (OSError, ValueError, LookupError, TypeError, OptionError) as error:

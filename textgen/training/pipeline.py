@@ -26,7 +26,8 @@ from textgen.training.worker import follow
 def train(
     corpus: Given | Sequence[Given] | None = None, *,
     texts: Iterable[str] | None = None, column: str | None = None,
-    encoding: str | None = None, kind: str | None = None, preset: str | None = None,
+    encoding: str | None = None, label_column: str | None = None,
+    kind: str | None = None, preset: str | None = None,
     output: str | os.PathLike[str] | None = None,
     init_from: str | os.PathLike[str] | None = None,
     vocabulary_from: str | os.PathLike[str] | None = None,
@@ -36,6 +37,7 @@ def train(
     embedding: int | None = None, dropout: float | None = None,
     input_dropout: float | None = None, seq_length: int | None = None,
     stride: int | None = None, targets: str | None = None,
+    label_dropout: float | None = None,
     batch_size: int | None = None, learning_rate: float | None = None,
     schedule: str | None = None, warmup_steps: int | None = None,
     optimizer: str | None = None, weight_decay: float | None = None,
@@ -64,6 +66,8 @@ def train(
             frame, or anything that yields them.
         column: the column of a table whose rows are the examples.
         encoding: of the files; None means UTF-8.
+        label_column: the column of what each row is, such as its author; each is then
+            a ``label`` of `textgen.generate_output`.
         kind: ``lines`` or ``text``; None means the saved model's, or the guess.
         preset: name in `textgen.config.PRESETS`; None means the corpus' own.
         output: the ``.h5`` file to write; None means ``models/NAME.h5``.
@@ -89,6 +93,8 @@ def train(
         seq_length: characters in a training window.
         stride: characters between the starts of two windows.
         targets: ``all``, each position predicts the next character, or ``last``.
+        label_dropout: share of labelled rows trained on without their label, anew in
+            each epoch, so that the model also writes without one.
         batch_size: windows in a batch.
         learning_rate: peak rate.
         schedule: of the rate: ``cosine``, ``constant`` or ``averaged``.
@@ -137,7 +143,8 @@ def train(
     """
     started_s = time.monotonic()
     request = TrainingRequest(
-        corpus=corpus, texts=texts, column=column, encoding=encoding, kind=kind,
+        corpus=corpus, texts=texts, column=column, encoding=encoding,
+        label_column=label_column, kind=kind,
         preset=preset, output=output, init_from=init_from,
         vocabulary_from=vocabulary_from, from_scratch=from_scratch, resume=resume,
         save_every=save_every, keep_checkpoint=keep_checkpoint,
@@ -147,6 +154,7 @@ def train(
             "layers": layers, "units": units, "cell": cell, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,
             "seq_length": seq_length, "stride": stride, "targets": targets,
+            "label_dropout": label_dropout,
             "batch_size": batch_size, "learning_rate": learning_rate,
             "schedule": schedule, "warmup_steps": warmup_steps,
             "optimizer": optimizer, "weight_decay": weight_decay,

@@ -50,6 +50,7 @@ def finished_training(output: Path) -> Checkpoint | None:
         corpus=corpus,
         texts=model.texts[:-1],
         symbols=model.vocabulary.symbols,
+        labels=model.vocabulary.labels,
         total_steps=steps,
         lengthened_at=(),
         seconds=0.0,
@@ -99,6 +100,9 @@ def check_corpus(checkpoint: Checkpoint, corpus: Corpus, kind: str | None) -> No
     began = checkpoint.corpus
     if kind not in (None, began["kind"]):
         raise _differs("kind", began["kind"], kind)
+    if corpus.label_column != began.get("label_column"):
+        was = began.get("label_column", "none")
+        raise _differs("label_column", was, corpus.label_column)
     if corpus.sha256 != began["sha256"]:
         raise CheckpointError(
             f"expected the text that this training began with, {began['name']!r} of "

@@ -53,6 +53,7 @@ def metadata_of(
         "format": FORMAT_VERSION,
         "level": "character",
         "symbols": list(checkpoint.symbols),
+        **({"labels": list(checkpoint.labels)} if checkpoint.labels else {}),
         "corpus": checkpoint.corpus,
         "config": config.to_dict(),
         "texts": [vars(text) for text in texts],

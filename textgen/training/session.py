@@ -361,6 +361,7 @@ class TrainingSession:
             corpus=corpus.identity,
             texts=self._ready.texts,
             symbols=corpus.vocabulary.symbols,
+            labels=corpus.vocabulary.labels,
             total_steps=self._total_steps,
             lengthened_at=self._lengthened_at,
             seconds=self._seconds(),

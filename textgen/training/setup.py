@@ -66,6 +66,7 @@ class TrainingRequest:
     texts: Iterable[str] | None = None
     column: str | None = None
     encoding: str | None = None
+    label_column: str | None = None
     kind: str | None = None
     preset: str | None = None
     output: str | os.PathLike[str] | None = None
@@ -95,7 +96,9 @@ class TrainingRequest:
     def source(self) -> CorpusSource:
         """The text asked for, or the sonnets."""
         corpus = self.corpus if self.names_a_text else DEFAULT_CORPUS
-        return CorpusSource(corpus, self.texts, self.column, self.encoding)
+        return CorpusSource(
+            corpus, self.texts, self.column, self.encoding, self.label_column
+        )
 
 
 @dataclass(frozen=True)
@@ -125,9 +128,11 @@ class Preparation:
         corpus, model, windows = self.corpus, self.config.model, self.windows
         # The end symbol that lines begin with is not in the text.
         characters = len(corpus.ids) - (corpus.kind == "lines")
+        characters -= sum(corpus.labels.values())  # each row's is no character of it
+        labels = f"{len(corpus.labels):,} labels, " if corpus.labels else ""
         return (
             f"{corpus.title}: {characters:,} characters, {len(corpus.vocabulary)} "
-            f"symbols, {corpus.kind} ({corpus.kind_reason}); "
+            f"symbols, {labels}{corpus.kind} ({corpus.kind_reason}); "
             f"{model.title}, batches of {windows.batch_size} "
             f"windows, {shown_steps(windows.steps_per_epoch)} an epoch"
         )
@@ -243,11 +248,12 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
 
 
 def _as_before(source: CorpusSource, began: Mapping[str, Any]) -> CorpusSource:
-    """Return a text with column and encoding as they were, where they aren't given."""
+    """Return a text with columns and encoding as they were, where not given."""
     return replace(
         source,
         column=source.column or began.get("column"),
         encoding=source.encoding or began.get("encoding"),
+        label_column=source.label_column or began.get("label_column"),
     )
 
 
@@ -298,7 +304,8 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
 
 def _corpus_of(checkpoint: Checkpoint, request: TrainingRequest) -> Corpus:
     """Read the text asked for, which must be that of a training that has begun."""
-    kind, symbols = checkpoint.corpus["kind"], Vocabulary(checkpoint.symbols)
+    kind = checkpoint.corpus["kind"]
+    symbols = Vocabulary(checkpoint.symbols, checkpoint.labels)
     source = _as_before(request.source, checkpoint.corpus)
     corpus = read_corpus(source, kind, symbols)
     check_corpus(checkpoint, corpus, request.kind)
@@ -347,6 +354,7 @@ def _cut(corpus: Corpus, config: Config) -> tuple[Windows, HeldOut, EpochMeasure
         config.training.batch_size,
         config.training.seed,
         end_id=int(corpus.ids[0]) if corpus.kind == "lines" else None,
+        label_ids=corpus.vocabulary.label_ids.tolist() if corpus.labels else (),
     )
     # All of a named text is measured, so that figures compare; not within a budget.
     whole = corpus.named and config.training.minutes is None

@@ -205,7 +205,10 @@ def _model_card(name: str, model: TrainedModel) -> dict[str, Any]:
         "owned_by": "textgen",
         "kind": model.kind,
         "corpus": corpus.get("name"),
-        "symbols": "".join(model.vocabulary.symbols),
+        "symbols": "".join(
+            x for x in model.vocabulary.symbols if x in model.vocabulary
+        ),
+        "labels": model.vocabulary.labels,
         "held_out_nats_per_char": model.record.get("held_out_nats_per_char"),
     }
 

@@ -121,7 +121,8 @@ class Completions:
 
     def _add_jobs(self, prompt: Prompt) -> None:
         wanted, model = self._wanted, self._model
-        ids = ids_to_read(model, prompt.fitted.text, strict=True)
+        label = wanted.config.label
+        ids = ids_to_read(model, prompt.fitted.text, strict=True, label=label)
         stops = stop_ids(model.vocabulary, *wanted.stops)
         first = fresh_seed() if wanted.seed is None else wanted.seed
         for seed in islice(completion_seeds(first), wanted.count):

@@ -11,7 +11,12 @@ from textgen.config import CompletionConfig
 from textgen.errors import TextgenError
 from textgen.generation.forms import Form, find_form
 from textgen.generation.poems import check_writes_forms, stream_poem
-from textgen.generation.streaming import check_prompt, check_seed, fresh_seed
+from textgen.generation.streaming import (
+    check_prompt,
+    check_seed,
+    first_id,
+    fresh_seed,
+)
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.process import is_installed
 from textgen.web.errors import ApiError
@@ -26,7 +31,7 @@ from textgen.web.protocol import (
 )
 from textgen.web.workers import Workers
 
-DRAWING = ("temperature", "top_k", "top_p")
+DRAWING = ("temperature", "top_k", "top_p", "label")
 FORM = ("form", "rhyme_scheme", "syllables")
 KNOWN = ("model", "prompt", "seed", "stream", "strict", *FORM, *DRAWING)
 LIBRARY = "pronouncing"
@@ -57,11 +62,13 @@ def read_poem_request(
         seed = given.get("seed")
         strict = read_flag(given, "strict")
         prompt = check_prompt(given.get("prompt", ""))
+        config = CompletionConfig(**drawing)
+        first_id(models[name], config.label)  # raises for a label that it doesn't know
         return WantedPoem(
             model=name,
             prompt=read_prompt(prompt, models[name], max_prompt, strict),
             form=find_form(*map(given.get, FORM)),
-            config=CompletionConfig(**drawing),
+            config=config,
             seed=fresh_seed() if seed is None else check_seed(seed),
             stream=read_flag(given, "stream"),
         )

@@ -16,7 +16,7 @@ from typing import Any
 from textgen.config import CompletionConfig, ServerConfig, options_of
 from textgen.data.vocabulary import Fitted
 from textgen.errors import OptionError, TextgenError, did_you_mean, shown
-from textgen.generation.streaming import check_seed
+from textgen.generation.streaming import check_seed, first_id
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.web.errors import ApiError
@@ -139,10 +139,13 @@ def _wanted(
     usual = min(CompletionConfig.length, config.max_length)
     length = given.get("max_tokens", usual)
     seed = given.get("seed")
+    completion = _config(given)
+    # Raises for a label that the model doesn't know.
+    first_id(models[name], completion.label)
     wanted = Wanted(
         model=name,
         prompts=prompts,
-        config=_config(given),
+        config=completion,
         length=check_number("max_tokens", length, 0, config.max_length, whole=True),
         count=count,
         seed=None if seed is None else check_seed(seed),

@@ -27,6 +27,7 @@ class Scores:
             return
         nats = log_probabilities(logits[None].astype(np.float64))[0]
         order = np.argsort(-nats, kind="stable")[: self._likeliest]
+        order = order[np.isfinite(nats[order])]  # without what is never drawn
         top = {self._symbols[i]: round(float(nats[i]), 6) for i in order.tolist()}
         self._noted[place] = round(float(nats[symbol_id]), 6), top
 
