@@ -27,6 +27,12 @@ DOCUMENTS = {
     for path in ROOT.glob(pattern)
 }
 README, GUIDE = DOCUMENTS["README.md"], DOCUMENTS["docs/guide.md"]
+# But for what is marked as still to come: a line, or the block below its line.
+COMING_FROM = re.sub(
+    r"(?m)^<!-- pending: .*\n```(?:.*\n)*?```$|^.*<!-- pending: .*$",
+    "",
+    DOCUMENTS["docs/coming_from.md"],
+)
 RESULTS = DOCUMENTS["docs/results.md"]
 EVERYTHING = "\n".join(DOCUMENTS.values())
 SHORT = ["--steps", "2", "--units", "8"]
@@ -38,8 +44,8 @@ def blocks(language: str, text: str) -> list[str]:
 
 
 def commands(beginning: str) -> list[str]:
-    """The commands that README, guide and the table of abilities show, each once."""
-    lines = "\n".join(blocks("sh", README + GUIDE)).splitlines()
+    """The commands of README, guide, comparisons and table of abilities, each once."""
+    lines = "\n".join(blocks("sh", README + GUIDE + COMING_FROM)).splitlines()
     lines += [cell.split("`")[1] for cell in abilities() if "`" in cell]
     return list(dict.fromkeys(x for x in lines if x.startswith(beginning)))
 
@@ -157,7 +163,9 @@ def test_the_table_of_an_evaluation_is_what_is_printed(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("document", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "docs/guide.md", "docs/coming_from.md"]
+)
 def test_python_code(document, workplace):
     """All python blocks together, top to bottom, with small and short trainings."""
     code = "\n".join(blocks("python", DOCUMENTS[document]))
@@ -170,7 +178,7 @@ def test_python_code(document, workplace):
     assert "Forsooth" in result.stdout
 
 
-def test_every_option_in_readme_and_guide_exists(tmp_path):
+def test_every_option_of_ours_in_the_documents_exists(tmp_path):
     known = set()
     scripts = (["train.py"], ["generate.py"])
     others = (["-m", "textgen", name] for name in ("evaluate", "inspect", "serve"))
@@ -178,7 +186,10 @@ def test_every_option_in_readme_and_guide_exists(tmp_path):
         shown = run_script([*command, "--help"], tmp_path).stdout
         known |= set(re.findall(r"--[a-z][a-z-]+", shown))
     assert {"--help", "--corpus", "--prompt"} <= known
+    theirs_and_ours = re.findall(r"(?m)^\| (.*) \| (.*?) \|$", COMING_FROM)
+    assert len(theirs_and_ours) > 100
     texts = README + GUIDE + DOCUMENTS["docs/server.md"]
+    texts += "\n".join(ours for _, ours in theirs_and_ours)
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", texts))
     assert len(named) > 20
     assert named <= known

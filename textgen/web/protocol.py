@@ -25,7 +25,7 @@ MOST_COMPLETIONS = 16  # of one request
 MOST_STOPS = 4
 MOST_STOP_CHARS = 256
 MOST_LIKELIEST = 5  # of each place, with logprobs
-MOST_PLACES = 20_000  # of a request that have logprobs, each some 500 bytes until sent
+MOST_PLACES = 20_000  # of a request that have logprobs: 1.2 kB each as it is answered
 MOST_TEMPERATURES = 64  # that take turns
 # How a character is drawn: the options of `textgen generate` under their own names,
 # among them the protocol's `temperature` and `top_p`.
