@@ -36,6 +36,7 @@ def train(
     embedding: int | None = None, dropout: float | None = None,
     input_dropout: float | None = None, seq_length: int | None = None,
     stride: int | None = None, targets: str | None = None,
+    stateful: bool | None = None,
     batch_size: int | None = None, learning_rate: float | None = None,
     schedule: str | None = None, warmup_steps: int | None = None,
     optimizer: str | None = None, weight_decay: float | None = None,
@@ -89,6 +90,8 @@ def train(
         seq_length: characters in a training window.
         stride: characters between the starts of two windows.
         targets: ``all``, each position predicts the next character, or ``last``.
+        stateful: carry the state on from window to window of a ``text``, as char-rnn
+            does, rather than begin each from zero state.
         batch_size: windows in a batch.
         learning_rate: peak rate.
         schedule: of the rate: ``cosine``, ``constant`` or ``averaged``.
@@ -147,6 +150,7 @@ def train(
             "layers": layers, "units": units, "cell": cell, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,
             "seq_length": seq_length, "stride": stride, "targets": targets,
+            "stateful": stateful,
             "batch_size": batch_size, "learning_rate": learning_rate,
             "schedule": schedule, "warmup_steps": warmup_steps,
             "optimizer": optimizer, "weight_decay": weight_decay,
