@@ -105,7 +105,7 @@ class ModelConfig(Settings):
     units: int = _setting(256, "of each layer", lowest=1, highest=8192)
     embedding: int = _setting(64, "size of a character's trained embedding, 0 for "
         "one-hot input", highest=8192)
-    cell: str = _setting("lstm", "of the layers: lstm, gru, or rnn, without gates",
+    cell: str = _setting("lstm", "lstm, gru, or rnn, without gates",
         choices=tuple(GATES))
     dropout: float = _setting(0.0, "share of each layer's outputs dropped while "
         "training", below=1)
@@ -134,6 +134,22 @@ class WindowConfig(Settings):
         "after the window", choices=("all", "last"))
     label_dropout: float = _setting(0.1, "share of labelled rows trained on without "
         "their label", below=1)
+    stateful: bool = _setting(False, "carry the state on from window to window")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.stateful:
+            return
+        if self.targets == "last":
+            raise OptionError(
+                "`stateful` is for `targets` all: a window that predicts only the "
+                "character after it begins from zero state"
+            )
+        if self.stride not in (None, self.seq_length):
+            raise OptionError(
+                f"`stride` must be `seq_length` {self.seq_length} with `stateful`, "
+                f"but was {self.stride}", "leave it out"
+            )
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,9 @@ class WindowBatch(NamedTuple):
 class Windows(ABC):
     """All windows of an epoch, in a seeded order; made by `make_windows`."""
 
+    # Whether each row of a batch goes on where that row of the one before ended.
+    stateful = False
+
     def __init__(
         self,
         ids: np.ndarray,
@@ -94,6 +97,10 @@ class Windows(ABC):
         ``windows`` (R,) int64 are numbers in the text's order, ``random`` is a number
         of this epoch, from 0 to 2⁶⁴ - 1.
         """
+
+    def _order(self, places: np.ndarray, randoms: np.ndarray) -> np.ndarray:
+        """Return which windows (R,) are at places (R,) of the epoch's batches."""
+        return permute(places, self.windows_per_epoch, randoms)
 
     def batch(self, epoch: int, step: int) -> WindowBatch:
         """Return a batch: a function of its arguments and the seed alone.
@@ -167,7 +174,7 @@ class Windows(ABC):
         places[fillers] = last_step * size
         entropy = np.random.SeedSequence((self._seed, epoch))
         randoms = entropy.generate_state(ROUNDS + 1, np.uint64)
-        windows = permute(places, self.windows_per_epoch, randoms[1:])
+        windows = self._order(places, randoms[1:])
         starts, lengths, lead, firsts = self._locate(windows, int(randoms[0]))
         width = width or padded_length(int(lengths.max()), self.longest)
         longest = lengths.reshape(count, size).max(axis=1).tolist()
@@ -214,11 +221,7 @@ class TextWindows(Windows):
     ) -> None:
         window = config.seq_length
         if len(ids) <= window:
-            raise CorpusError(
-                f"expected at least {window + 1:,} symbols to train on for windows of "
-                f"{window:,}, but there are {len(ids):,}",
-                "give a smaller `seq_length` or `held_out`, or a longer text",
-            )
+            raise _too_short(ids, window)
         self._stride = config.stride or (window if config.targets == "all" else 1)
         self._last_start = len(ids) - window - 1
         count = self._last_start // self._stride + 1
@@ -237,6 +240,40 @@ class TextWindows(Windows):
         if self._config.targets == "last":
             targets, weights = targets[:, -1].copy(), weights[:, -1].copy()
         return WindowBatch(inputs, targets, weights)
+
+
+class StreamWindows(Windows):
+    """Windows of T symbols, of B streams into which a text is cut, in their order.
+
+    Row b of each batch goes on where row b of the batch before ended, so that the state
+    can be carried on, as in char-rnn (Karpathy 2015). The first stream of an epoch
+    starts at a random phase, so that windows begin elsewhere in each epoch. What an
+    epoch leaves out, before that and after the last stream, is about a batch at most.
+    """
+
+    stateful = True
+
+    def __init__(
+        self, ids: np.ndarray, config: WindowConfig, batch_size: int, seed: int
+    ) -> None:
+        window = config.seq_length
+        if len(ids) <= window:
+            raise _too_short(ids, window)
+        most = max(1, len(ids) // window - 1)
+        streams = min(batch_size, most)
+        self._of_a_stream = most // streams
+        count = streams * self._of_a_stream
+        self._phases = len(ids) - count * window
+        super().__init__(ids, config, count, window, streams, seed, padding_id=0)
+
+    def _order(self, places: np.ndarray, randoms: np.ndarray) -> np.ndarray:
+        step, stream = np.divmod(places, self.batch_size)
+        return stream * self._of_a_stream + step
+
+    def _locate(self, windows: np.ndarray, random: int) -> Located:
+        window = self._config.seq_length
+        starts = random % self._phases + windows * window
+        return Located(starts, np.full(len(windows), window))
 
 
 class LineWindows(Windows):
@@ -332,7 +369,7 @@ def make_windows(
     seed: int,
     end_id: int | None = None,
     label_ids: Sequence[int] = (),
-) -> TextWindows | LineWindows:
+) -> TextWindows | StreamWindows | LineWindows:
     """Return the windows of a text.
 
     Args:
@@ -347,15 +384,29 @@ def make_windows(
 
     Raises:
         CorpusError: when the text is too short for a single window.
-        OptionError: for labels with targets ``last`` or windows of one symbol.
+        OptionError: for labels with targets ``last`` or windows of one symbol, or for
+            ``lines`` whose state is to be carried on.
         ValueError: when ``ids`` of ``lines`` don't begin and end with ``end_id``, or
             ``kind`` is neither.
     """
     if kind == "text":
-        return TextWindows(ids, config, batch_size, seed)
+        made = StreamWindows if config.stateful else TextWindows
+        return made(ids, config, batch_size, seed)
+    if config.stateful:
+        raise OptionError(
+            "`stateful` is for a text: each of `kind` lines begins from zero state"
+        )
     if kind == "lines" and end_id is not None:
         return LineWindows(ids, config, batch_size, seed, end_id, label_ids)
     raise ValueError(f"kind must be 'text', or 'lines' with an end_id: {kind!r}")
+
+
+def _too_short(ids: np.ndarray, window: int) -> CorpusError:
+    return CorpusError(
+        f"expected at least {window + 1:,} symbols to train on for windows of "
+        f"{window:,}, but there are {len(ids):,}",
+        "give a smaller `seq_length` or `held_out`, or a longer text",
+    )
 
 
 def padded_length(length: int, longest: int) -> int:

@@ -27,7 +27,7 @@ from textgen.modeling.ops import cross_entropy
 from textgen.modeling.sequence import State
 
 SEEDS_PER_SHARD = 17  # dropout of the input and of at most 16 layers
-CarriedStates = list[tuple[tf.Variable, ...]]  # of each layer (B, U) float32
+CarriedStates = list[tuple[keras.Variable, ...]]  # of each layer (B, U) float32
 
 
 def carried_states(model: keras.Model, batch_size: int) -> CarriedStates:
@@ -35,7 +35,9 @@ def carried_states(model: keras.Model, batch_size: int) -> CarriedStates:
     memories = cell_of(model).memories
     return [
         tuple(
-            tf.Variable(tf.zeros([batch_size, layer.units]), trainable=False)
+            keras.Variable(
+                np.zeros([batch_size, layer.units], np.float32), trainable=False
+            )
             for _ in range(1 + memories)
         )
         for layer in recurrent_layers(model)

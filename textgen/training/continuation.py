@@ -21,6 +21,7 @@ None of it looks at the held-out part.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from textgen.config import CHOOSING, Config, TrainingConfig
@@ -70,7 +71,7 @@ def continued_config(
     many_steps = chars >= FEWEST_STEPS_PER_EPOCH * per_batch
     by_rule = Config().override(
         **{name: getattr(saved.model, name) for name in NETWORK},
-        **vars(saved.windows),
+        **vars(replace(saved.windows, stateful=False)),
         dropout=round(_by_size(LEAST_DROPOUT, USUAL_DROPOUT, MOST_DROPOUT, chars), 2),
         batch_size=BATCH_SIZE if many_steps else SMALL_BATCH_SIZE,
         learning_rate=_rounded(RATE_SHARE * first_rate(start)),

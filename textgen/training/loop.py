@@ -54,7 +54,12 @@ class Training:
         self.windows = windows
         self.config = config
         self._peers = peers = peers or Peers()
-        make = functools.partial(TrainStep, process=peers.index, cores=peers.cores)
+        make = functools.partial(
+            TrainStep,
+            process=peers.index,
+            cores=peers.cores,
+            stateful=windows.stateful,
+        )
         self._step = peers.call(
             lambda: make(model, config, windows.batch_size, peers.strategy)
         )
@@ -196,6 +201,7 @@ class Training:
                 epoch, at = divmod(self.global_step, per_epoch)
                 if at == 0:
                     self._epoch_losses = []
+                    self._step.begin_epoch()
                 if epoch != begun_epoch:
                     hooks.on_epoch_begin(epoch)
                     begun_epoch = epoch

@@ -38,6 +38,7 @@ def train(
     input_dropout: float | None = None, seq_length: int | None = None,
     stride: int | None = None, targets: str | None = None,
     label_dropout: float | None = None,
+    stateful: bool | None = None,
     batch_size: int | None = None, learning_rate: float | None = None,
     schedule: str | None = None, warmup_steps: int | None = None,
     optimizer: str | None = None, weight_decay: float | None = None,
@@ -95,6 +96,8 @@ def train(
         targets: ``all``, each position predicts the next character, or ``last``.
         label_dropout: share of labelled rows trained on without their label, anew in
             each epoch, so that the model also writes without one.
+        stateful: carry the state on from window to window of a ``text``, as char-rnn
+            does, rather than begin each from zero state.
         batch_size: windows in a batch.
         learning_rate: peak rate.
         schedule: of the rate: ``cosine``, ``constant`` or ``averaged``.
@@ -155,6 +158,7 @@ def train(
             "dropout": dropout, "input_dropout": input_dropout,
             "seq_length": seq_length, "stride": stride, "targets": targets,
             "label_dropout": label_dropout,
+            "stateful": stateful,
             "batch_size": batch_size, "learning_rate": learning_rate,
             "schedule": schedule, "warmup_steps": warmup_steps,
             "optimizer": optimizer, "weight_decay": weight_decay,

@@ -118,9 +118,9 @@ def checkpoint_bytes(config: Config, symbols: int) -> int:
 def _weights(model: ModelConfig, symbols: int) -> int:
     """Count the weights of a network; a one-hot table counts, as it is saved."""
     units, embedding = model.units, model.embedding or symbols
-    gates = model.gates * units
-    first = gates * (embedding + units + 1)
-    others = gates * (2 * units + 1) * (model.layers - 1)
+    gates, biases = model.gates * units, 2 if model.cell == "gru" else 1
+    first = gates * (embedding + units + biases)
+    others = gates * (2 * units + biases) * (model.layers - 1)
     return symbols * embedding + first + others + symbols * (units + 1)
 
 

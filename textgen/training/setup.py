@@ -163,6 +163,8 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             preparation = _resumed(request, path)
         else:
             notes += _unfinished(path)
+        if preparation.config.windows.stateful and request.distribute is not None:
+            raise OptionError("give `stateful` or `distribute`, not both")
         # What killed trainings of this output left.
         for file in (path, *checkpoint_paths(path)):
             remove_leftovers(file)

@@ -19,6 +19,7 @@ from textgen.modeling.gradients import (
     SEEDS_PER_SHARD,
     LayerGradients,
     ShardedGradients,
+    carried_states,
 )
 from textgen.modeling.optimizer import make_optimizer
 from textgen.system.hardware import available_cores, has_bfloat16
@@ -73,7 +74,9 @@ class TrainStep:
     average is set here, where Keras callbacks look for it. The configuration names the
     precision, ``auto`` no longer. Dropout depends on the seed, the step, the shard and
     the layer. Of several processes that train together, ``process`` is the number of
-    this one, and it has ``cores``; None means all that it may use.
+    this one, and it has ``cores``; None means all that it may use. If it is
+    ``stateful``, the layers begin each batch in the states in which they ended the one
+    before, row by row.
 
     Attributes:
         rows: of each batch, that this process is to be given; None means all.
@@ -81,7 +84,8 @@ class TrainStep:
             training, or one whose weights are its running averages.
 
     Raises:
-        OptionError: if the replicas can't share the rows of a batch evenly.
+        OptionError: if the replicas can't share the rows of a batch evenly, or there
+            are several, or a GPU, of a stateful training.
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class TrainStep:
         *,
         process: int = 0,
         cores: int | None = None,
+        stateful: bool = False,
     ) -> None:
         self._model = self.result = model
         self._strategy = strategy or tf.distribute.get_strategy()
@@ -118,21 +123,35 @@ class TrainStep:
             self._first_replica = process * here
             first = self._first_replica * self._rows
             self.rows = slice(first, first + here * self._rows)
+        if stateful and (self.replicas > 1 or _on_gpu()):
+            raise OptionError(
+                "`stateful` is for the processor of one machine, but this training is "
+                f"on {'a GPU' if _on_gpu() else f'{self.replicas} replicas'}",
+                "leave it out",
+            )
+        self._carried = carried_states(model, batch_size) if stateful else []
         self._gradients: ShardedGradients | LayerGradients
         if _on_gpu():
             self._gradients = LayerGradients(model)
         else:
             shards = _usual_shards(self._rows, self.replicas, cores)
-            self._gradients = ShardedGradients(model, config.precision, shards)
+            self._gradients = ShardedGradients(
+                model, config.precision, shards, self._carried
+            )
         (word,) = np.random.SeedSequence(config.seed).generate_state(1)
         self._seed_word = int(word >> 1)
         self._compiled: dict[tuple[int, ...], Callable] = {}
 
     @property
     def variables(self) -> list[keras.Variable]:
-        """All that a step changes: of the network, its optimizer and its average."""
+        """All that a step changes: of the network, its optimizer and its average.
+
+        After these come the states that are carried on, if there are any.
+        """
         averages = self.result.weights if self.result is not self._model else []
-        return [*self._model.weights, *self._model.optimizer.variables, *averages]
+        states = [variable for layer in self._carried for variable in layer]
+        optimizer = self._model.optimizer.variables
+        return [*self._model.weights, *optimizer, *averages, *states]
 
     @property
     def learning_rate(self) -> float:
@@ -154,6 +173,12 @@ class TrainStep:
         fits = self.replicas == 1 or (not left and each and self._rows % each == 0)
         if isinstance(self._gradients, ShardedGradients) and fits:
             self._gradients.num_shards = each
+
+    def begin_epoch(self) -> None:
+        """Let the layers begin from zero state, where states are carried on."""
+        for layer in self._carried:
+            for variable in layer:
+                variable.assign(np.zeros(variable.shape))
 
     def __call__(
         self,

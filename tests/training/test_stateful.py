@@ -1,0 +1,91 @@
+"""Trainings that carry the state from window to window."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from training.helpers import assert_same_end, assert_same_state, prepared, run
+
+from textgen.config import Config
+from textgen.data.windows import make_windows
+from textgen.errors import OptionError
+from textgen.modeling.model import build_model
+from textgen.training.loop import Training
+
+V, T, B = 9, 5, 4
+IDS = np.random.default_rng(0).integers(0, V, 90).astype(np.uint8)
+
+
+def training(cell="lstm", ids=IDS, rate=0.01, **options):
+    config = Config().override(
+        layers=2, units=6, embedding=4, cell=cell, seq_length=T, batch_size=B,
+        learning_rate=rate, warmup_steps=0, schedule="constant", precision="float32",
+        stateful=True, **options,
+    )  # fmt: skip
+    windows = make_windows(ids, "text", config.windows, B, seed=0)
+    return Training(build_model(config.model, V, seed=2), windows, config.training)
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_losses_are_those_of_the_streams_read_without_a_break(cell, shards):
+    """At a rate so small that the weights stay, by Keras' whole model."""
+    loop = training(cell, rate=1e-12, weight_decay=0.0)
+    loop._step.num_shards = shards
+    steps = loop.windows.steps_per_epoch
+    for epoch in (0, 1):  # each begins from zero state
+        loop.run((epoch + 1) * steps)
+        batches = [loop.windows.batch(epoch, step) for step in range(steps)]
+        streams = np.hstack([batch.inputs for batch in batches])
+        targets = np.hstack([batch.targets for batch in batches])
+        picked = tf.gather(loop.model(streams), targets, batch_dims=2)
+        nats = -np.log(picked).reshape(B, steps, T).mean(axis=(0, 2))
+        np.testing.assert_allclose(loop._epoch_losses, nats, rtol=1e-5)
+        # From zero state each window would be another.
+        alone = tf.gather(
+            loop.model(batches[1].inputs), batches[1].targets, batch_dims=2
+        )
+        assert abs(-np.log(alone).mean() - nats[1]) > 1e-5
+
+
+def test_several_steps_in_a_call_and_any_state_gone_on_from_end_the_same():
+    straight, others = training(dropout=0.3), training(dropout=0.3)
+    straight.run(7)
+    others._steps_per_call = 3
+    others.run(5)
+    resumed = training(dropout=0.3)
+    resumed.restore(others.state())
+    resumed.run(7)
+    assert_same_state(resumed.state(), straight.state())
+    states = [x for layer in resumed._step._carried for x in layer]
+    assert len(states) == 4
+    assert all(np.abs(x.numpy()).max() > 0 for x in states)
+
+
+def test_calibrating_leaves_the_states_as_they_were():
+    loop, calibrated = training(), training()
+    calibrated.calibrate()
+    assert_same_state(loop.state(), calibrated.state())
+
+
+def test_a_stopped_training_ends_as_the_undisturbed_one(
+    prose, tmp_path, one_step_a_call
+):
+    whole, stopped = tmp_path / "whole.h5", tmp_path / "stopped.h5"
+    options = {"layers": 1, "units": 5, "embedding": 3, "seq_length": 16,
+               "batch_size": 4, "schedule": "averaged", "steps": 18,
+               "stateful": True}  # fmt: skip
+    run(prose, whole, **options)
+    run(prose, stopped, interrupt_after=4, **options)
+    run(prose, stopped, resume=True)
+    assert_same_end(stopped, whole)
+    assert prepared(prose, whole, resume=True).config.windows.stateful
+    # What goes on from a model begins afresh in this, too.
+    further = prepared(prose, tmp_path / "next.h5", init_from=whole)
+    assert not further.config.windows.stateful
+
+
+def test_several_devices_are_refused(prose, names, output):
+    with pytest.raises(OptionError, match="`stateful` or `distribute`, not both"):
+        prepared(prose, output, stateful=True, distribute="mirrored")
+    with pytest.raises(OptionError, match="each of `kind` lines"):
+        prepared(names, output, stateful=True, kind="lines")
