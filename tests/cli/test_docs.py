@@ -181,7 +181,9 @@ def test_python_code(document, workplace):
 def test_every_option_of_ours_in_the_documents_exists(tmp_path):
     known = set()
     scripts = (["train.py"], ["generate.py"])
-    others = (["-m", "textgen", name] for name in ("evaluate", "inspect", "serve"))
+    others = (
+        ["-m", "textgen", name] for name in ("evaluate", "export", "inspect", "serve")
+    )
     for command in (*scripts, *others):
         shown = run_script([*command, "--help"], tmp_path).stdout
         known |= set(re.findall(r"--[a-z][a-z-]+", shown))

@@ -83,8 +83,8 @@ def _about(layers: tuple[OneDirection, ...], size: int) -> str:
 
 def _form(model: TrainedModel, layers: tuple[OneDirection, ...]) -> dict[str, Any]:
     """Return what the script has to know beside the weights."""
-    network, symbols, windows = model.network, model.vocabulary.symbols, model.windows
-    one_hot = network.embedding is None
+    symbols, windows = model.vocabulary.symbols, model.windows
+    embedding = model.network.embedding
     return {
         "symbols": symbols,
         "end": model.end_id,
@@ -92,7 +92,7 @@ def _form(model: TrainedModel, layers: tuple[OneDirection, ...]) -> dict[str, An
         "start": symbols.index(END_SYMBOL) if END_SYMBOL in symbols else 0,
         "forms": TYPOGRAPHIC_FORMS,
         "window": windows.seq_length if windows.targets == "last" else 0,
-        "embedding": 0 if one_hot else network.embedding.shape[1],
+        "embedding": 0 if embedding is None else embedding.shape[1],
         "layers": [_layer_form(layer) for layer in layers],
     }
 

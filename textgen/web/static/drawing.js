@@ -37,7 +37,7 @@ function draw(logits, temperature, topP, random) {
 // Yields what may stand for a symbol, best first, as `textgen/data/vocabulary.py` does.
 function* standIns(symbol, forms) {
   const inOtherCase = (text) => Array.from(text, (x) => (x === x.toLowerCase() ? x.toUpperCase() : x.toLowerCase())).join("");
-  const own = Object.hasOwn(forms, symbol) ? forms[symbol] : [];
+  const own = forms[symbol] ?? [];
   yield* own;
   yield inOtherCase(symbol);
   const bare = symbol.normalize("NFKD").replace(/\p{M}/gu, "");
