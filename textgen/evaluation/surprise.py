@@ -100,7 +100,7 @@ def surprise_of(
 ) -> Surprise:
     """Return a model's `Surprise` of a text that was read in its ids."""
     ids, is_label = text.ids, model.vocabulary.is_label
-    shape = len(ids), min(LIKELIEST, np.count_nonzero(~is_label))
+    shape = len(ids), min(LIKELIEST, int(np.count_nonzero(~is_label)))
     surprisal, entropy = np.full((2, len(ids)), np.nan)
     likeliest, probabilities = np.zeros(shape, np.intp), np.full(shape, np.nan)
     predicted = 0
