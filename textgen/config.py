@@ -132,8 +132,8 @@ class WindowConfig(Settings):
         lowest=1, highest=2**40)
     targets: str = _setting("all", "all: predict each next character; last: the one "
         "after the window", choices=("all", "last"))
-    label_dropout: float = _setting(0.1, "share of labelled rows trained on without "
-        "their label", below=1)
+    label_dropout: float = _setting(0.1, "share of rows read without label",
+        below=1)
     stateful: bool = _setting(False, "carry the state on from window to window")
 
     def __post_init__(self) -> None:
@@ -237,8 +237,7 @@ class CompletionConfig(Settings):
     beam: int | None = _setting(None, "search for the likeliest text, keeping so many "
         "at each character, instead of drawing one", lowest=1, highest=1024)
     stop: str | None = _setting(None, "end before this text, if it comes")
-    label: str | None = _setting(None, "of a model trained with labels: write as in "
-        "the rows that had this one")
+    label: str | None = _setting(None, "write as in the rows that had this label")
     strict: bool = _setting(False, "refuse characters that are new to the model")
     # In Python only, and in place of the options of drawing: what turns logits into
     # logits, one after the other; see `textgen.generation.samplers`.

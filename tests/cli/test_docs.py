@@ -16,9 +16,11 @@ from pathlib import Path
 
 import pytest
 from keras_fixtures import keras_2_lstm, mapped, write_archive
+from model_files import write_own_file
 from training.together import tf_config
 
 from textgen.cli.train import parse_arguments
+from textgen.data.labels import label_symbol
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -83,6 +85,12 @@ def workplace(tmp_path):
     (tmp_path / "tales" / "tale.txt").write_text(story)
     (tmp_path / "letters.txt.gz").write_bytes(gzip.compress(story.encode()))
     (tmp_path / "messages.csv").write_text("id,text\n1,hello\n2,goodbye\n" * 40)
+    (tmp_path / "poems.csv").write_text(
+        "text,author\n" + "O sea,Keats\nO sky,Shelley\n" * 40
+    )
+    marks = label_symbol(0) + label_symbol(1)
+    labelled = tmp_path / "models" / "poems.h5"
+    write_own_file(labelled, f"\n Oaeksy{marks}", "lines", labels=["Keats", "Shelley"])
     (tmp_path / "beginnings.txt").write_text("Shall I compare\nO, how\n")
     (tmp_path / "stanza.txt").write_text("Shall I compare thee\nTo a summer's day\n")
     theirs = keras_2_lstm(38, (16, 16), window=40)

@@ -81,6 +81,7 @@ def test_a_text_is_judged_under_a_label(label, model):
     assert one.text == PLAIN
     assert one.surprisal == pytest.approx(expected, rel=1e-5)
     assert np.isfinite(one.entropy).all()
+    assert not model.vocabulary.is_label[one.likeliest].any()
 
 
 def test_a_corpus_has_its_own_labels_or_one_for_all(model):

@@ -46,8 +46,8 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     add("--corpus", metavar="TEXT", help="the same, for one")
     add("--column", metavar="NAME", help="of CSV, TSV, JSON or Parquet to train on")
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
-    add("--label-column", metavar="NAME", help="of what each row is, such as its "
-        "author, for generate --label")
+    add("--label-column", metavar="NAME", help="of labels to generate by, such as "
+        "authors")
     add("--kind", metavar="KIND", help="lines, each one example, or text (default: "
         "guessed)")
     add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: the "

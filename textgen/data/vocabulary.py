@@ -117,7 +117,7 @@ class Vocabulary:
 
     def _check_labels(self) -> None:
         """Raise `VocabularyError` unless labels are names that have a symbol each."""
-        names = [name for name in self.labels if name == label_name(name)]
+        names = [name for name in self.labels if name and name == label_name(name)]
         marks = {symbol for symbol in self.symbols if SYMBOLS.match(symbol)}
         of_names = set(map(label_symbol, range(min(len(names), MOST_LABELS))))
         if len(set(names)) < len(self.labels) or marks != of_names:

@@ -100,8 +100,8 @@ def surprise_of(
     model: TrainedModel, text: ReadText, progress: Progress | None = None
 ) -> Surprise:
     """Return a model's `Surprise` of a text that was read in its ids."""
-    ids, size = text.ids, len(model.vocabulary)
-    shape = len(ids), min(LIKELIEST, size)
+    ids, is_label = text.ids, model.vocabulary.is_label
+    shape = len(ids), min(LIKELIEST, int(np.count_nonzero(~is_label)))
     surprisal, entropy = np.full((2, len(ids)), np.nan)
     likeliest, probabilities = np.zeros(shape, np.intp), np.full(shape, np.nan)
     predicted = 0
@@ -124,7 +124,7 @@ def surprise_of(
     text.warn()
     # The end before the first line or document is the reading's own, not the text's,
     # and so are labels.
-    own = ~model.vocabulary.is_label[ids]
+    own = ~is_label[ids]
     own[0] &= ids[0] != model.end_id
     return Surprise(
         model.vocabulary.decode(ids[own]),

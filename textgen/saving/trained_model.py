@@ -221,9 +221,10 @@ def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
             raise ValueError("another format or level")
         if not all(isinstance(symbol, str) for symbol in metadata["symbols"]):
             raise ValueError("symbols that are no text")
-        vocabulary = Vocabulary(
-            tuple(metadata["symbols"]), tuple(metadata.get("labels", ()))
-        )
+        labels = metadata.get("labels", [])
+        if not isinstance(labels, list):
+            raise ValueError("labels that are no list")
+        vocabulary = Vocabulary(tuple(metadata["symbols"]), tuple(labels))
         kind = metadata["corpus"]["kind"]
         config = Config.from_dict(metadata["config"])
     except (OptionError, VocabularyError, *ANOTHER_FORM) as error:
