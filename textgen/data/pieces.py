@@ -1,7 +1,7 @@
-"""A text cut into words, marks and spaces: what a symbol of several characters spans.
+r"""A text cut into words, marks and spaces: what a symbol of several characters spans.
 
-    >>> pieces_of("Don't go,  summer's\\ndone.")
-    ["Don't", ' go', ',', ' ', " summer's", '\\n', 'done', '.']
+    >>> pieces_of("Don't go,  summer's\ndone.")
+    ["Don't", ' go', ',', ' ', " summer's", '\n', 'done', '.']
 
 The pieces joined are the text again, whatever it is. A word or a mark has the space
 before it as its first character; of several spaces it has the last. Newlines and the

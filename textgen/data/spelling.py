@@ -15,25 +15,20 @@ from types import ModuleType
 
 import numpy as np
 
-from textgen.data.pieces import in_whole_pieces, pieces_of
+from textgen.data.pieces import pieces_of
 from textgen.errors import VocabularyError
 
-BLOCK_CHARS = 1 << 18  # cut into pieces at once
 REMEMBERED_PIECES = 1 << 16  # whose spelling needn't be found again
 Merges = tuple[tuple[str, str], ...]
 Spelling = tuple[int, ...]  # the ids of a piece
 
 
-def spell(text: str, spelling: Callable[[str], Spelling]) -> np.ndarray:
-    """Return the ids (N,) int64 of a text, of whose pieces ``spelling`` gives them."""
-    blocks = (
-        text[start : start + BLOCK_CHARS] for start in range(0, len(text), BLOCK_CHARS)
-    )
-    ids = [np.empty(0, np.int64)]
-    for block in in_whole_pieces(blocks):
-        each = map(spelling, pieces_of(block))
-        ids.append(np.fromiter(itertools.chain.from_iterable(each), np.int64))
-    return np.concatenate(ids)
+def spell(
+    text: str, spelling: Callable[[str], Spelling], dtype: np.dtype
+) -> np.ndarray:
+    """Return the ids (N,) of a text, of whose pieces ``spelling`` gives them."""
+    ids = itertools.chain.from_iterable(map(spelling, pieces_of(text)))
+    return np.fromiter(ids, dtype)
 
 
 def by_words(symbols: Sequence[str]) -> Callable[[str], Spelling]:

@@ -36,6 +36,7 @@ from typing import Any
 import numpy as np
 
 from textgen.config import LEVELS
+from textgen.data.pieces import in_whole_pieces
 from textgen.data.spelling import Merges, Spelling, by_pairs, by_words, spell
 from textgen.errors import VocabularyError, shown
 
@@ -101,9 +102,9 @@ class Fitted:
 class Vocabulary:
     """Symbols in id order: ``symbols[i]`` is the symbol of id i.
 
-    Of the level ``character`` each is one character. Of ``word`` and ``bpe`` all
-    characters of the longer ones are symbols by themselves, and a longer one has neither
-    a newline nor the end of a text in it. `fit` and ``in`` ask for single characters.
+    Of the level ``character`` each is one character. Of ``word`` and ``bpe`` there are
+    longer ones, whose characters are symbols by themselves, and which have neither a
+    newline nor the end of a text in them. `fit` and ``in`` are about characters.
     """
 
     symbols: tuple[str, ...]  # at least one, all different
@@ -231,9 +232,11 @@ class Vocabulary:
         that is missing.
         """
         if self.level != "character":
-            if not self._known.issuperset(text):
-                raise self._unknown(text)
-            return spell(text, self._spelling).astype(self.dtype)
+            blocks = (
+                text[start : start + CHUNK_CHARS]
+                for start in range(0, len(text), CHUNK_CHARS)
+            )
+            return np.concatenate([np.empty(0, self.dtype), *self.encoded(blocks)])
         ids = np.empty(len(text), dtype=self.dtype)
         for start in range(0, len(text), CHUNK_CHARS):
             chunk = code_points(text[start : start + CHUNK_CHARS])
@@ -242,6 +245,19 @@ class Vocabulary:
                 raise self._unknown(text)
             ids[start : start + len(chunk)] = found
         return ids
+
+    def encoded(self, blocks: Iterable[str]) -> Iterator[np.ndarray]:
+        """Yield the ids, as `encode` does, of a text that comes in blocks.
+
+        A block may end anywhere, also where a symbol of several characters would stand.
+        """
+        if self.level == "character":
+            yield from map(self.encode, blocks)
+            return
+        for block in in_whole_pieces(blocks):
+            if not self._known.issuperset(block):
+                raise self._unknown(block)
+            yield spell(block, self._spelling, self.dtype)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Return the text of ids (N,); a ValueError unless all are from 0 to V - 1."""
