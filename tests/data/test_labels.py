@@ -92,7 +92,7 @@ def test_columns_by_their_numbers_and_labels_that_are_numbers(written):
 
 def test_the_identity_of_a_text_has_its_labels_but_not_their_numbers(written):
     path = written(as_csv(ROWS), "poems.csv")
-    known = Vocabulary(("a", KEATS, SHELLEY), ("Shelley", "Byron"))
+    known = Vocabulary(("a", KEATS, SHELLEY), labels=("Shelley", "Byron"))
     fresh, known_first = load(path), load(path, vocabulary=known)
     assert known_first.vocabulary.labels == ("Shelley", "Byron", "Keats")
     assert known_first.vocabulary.symbols[:3] == known.symbols
@@ -168,7 +168,7 @@ def test_a_column_that_is_not_there(written):
 
 
 def test_a_text_is_never_made_of_labels():
-    known = Vocabulary(("\n", "a", KEATS), ("Keats",))
+    known = Vocabulary(("\n", "a", KEATS), labels=("Keats",))
     assert KEATS not in known
     assert known.fit(f"a{KEATS}").text == "a"
     assert known.fit(f"a{KEATS}", labels=True).text == f"a{KEATS}"
@@ -188,7 +188,7 @@ def test_without_labels_their_symbols_are_characters_as_others():
 
 
 def test_a_label_is_found_by_its_name():
-    known = Vocabulary(("\n", SHELLEY, KEATS), ("John Keats", "Shelley"))
+    known = Vocabulary(("\n", SHELLEY, KEATS), labels=("John Keats", "Shelley"))
     assert known.label_id("John Keats") == known.label_id(" John  Keats ") == 2
     assert known.label_id("Shelley") == 1
     with pytest.raises(OptionError, match=r"one of 'John Keats', 'Shelley', but.*mean"):
@@ -217,7 +217,7 @@ def test_a_label_is_found_by_its_name():
 )
 def test_labels_without_a_symbol_or_a_name_of_their_own_are_none(symbols, labels):
     with pytest.raises(VocabularyError, match="labels"):
-        Vocabulary(symbols, labels)
+        Vocabulary(symbols, labels=labels)
 
 
 def test_names_have_single_spaces():

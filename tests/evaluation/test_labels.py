@@ -30,7 +30,7 @@ PLAIN = "".join(f"{row}\n" for row, _ in ROWS)
 
 @pytest.fixture(scope="module")
 def model():
-    vocabulary = Vocabulary(tuple(SYMBOLS), ("Keats", "Shelley"))
+    vocabulary = Vocabulary(tuple(SYMBOLS), labels=("Keats", "Shelley"))
     network = random_network((6,), len(SYMBOLS), embedding=4)
     config = Config(windows=WindowConfig(10))
     return TrainedModel(network, vocabulary, "lines", config, {}, None)

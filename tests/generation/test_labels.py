@@ -45,7 +45,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def model(network):
-    vocabulary = Vocabulary(tuple(SYMBOLS), NAMES)
+    vocabulary = Vocabulary(tuple(SYMBOLS), labels=NAMES)
     config = Config(windows=WindowConfig(10))
     return TrainedModel(network, vocabulary, "lines", config, {}, None)
 

@@ -83,9 +83,11 @@ def _labelled(subjects: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]
 def _as_json(found: Inspected, samples: Sequence[Completion]) -> str:
     """Return one object on a line, in ASCII; numbers beyond all numbers are null."""
     model = found.model
-    own: dict[str, Any] = dict.fromkeys(("symbols", "labels", "kind", "texts"))
+    names = ("level", "symbols", "labels", "kind", "texts")
+    own: dict[str, Any] = dict.fromkeys(names)
     if model is not None:
         own = {
+            "level": model.vocabulary.level,
             "symbols": model.vocabulary.symbols,
             "labels": dict.fromkeys(model.vocabulary.labels, 0) | model.label_counts,
             "kind": model.kind,

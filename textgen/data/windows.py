@@ -62,6 +62,7 @@ class Windows(ABC):
 
     # Whether each row of a batch goes on where that row of the one before ended.
     stateful = False
+    labels = 0  # of the symbols, that are no text
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class Windows(ABC):
         padding_id: int,
     ) -> None:
         self._ids = ids
-        self.symbols = len(ids)
+        self.symbols = self.characters = len(ids)
         self._config = config
         self._seed = seed
         self._padding_id = padding_id
@@ -83,12 +84,18 @@ class Windows(ABC):
         self.steps_per_epoch = -(-count // self.batch_size)  # the last is filled up
         self.longest = longest  # symbols in the longest window, the most that T can be
 
+    @property
+    def characters_per_symbol(self) -> float:
+        """The mean of the text; 1 where each symbol is a character."""
+        return (self.characters - self.labels) / (self.symbols - self.labels)
+
     @cached_property
     def characters_per_step(self) -> float:
         """About how many characters count in a step; batches of lines differ."""
         count = min(AVERAGED_BATCHES, self.steps_per_epoch)
         stacks = self.stacked_batches(0, 0, count)
-        return sum(float(stack.weights.sum()) for stack in stacks) / count
+        symbols = sum(float(stack.weights.sum()) for stack in stacks) / count
+        return symbols * self.characters_per_symbol
 
     @abstractmethod
     def _locate(self, windows: np.ndarray, random: int) -> Located:
@@ -311,6 +318,8 @@ class LineWindows(Windows):
             raise OptionError(f"training with labels needs {wanted}")
         self._label_ids = np.array(label_ids)
         self._ends = places_of(end_id, ids)
+        begin = ids[self._ends[:-1].astype(np.int64) + 1]
+        self.labels = int(np.isin(begin, self._label_ids).sum())
         self._stride = config.stride or 1
         if config.targets == "all":
             window = config.seq_length
@@ -369,6 +378,7 @@ def make_windows(
     seed: int,
     end_id: int | None = None,
     label_ids: Sequence[int] = (),
+    characters: int | None = None,
 ) -> TextWindows | StreamWindows | LineWindows:
     """Return the windows of a text.
 
@@ -381,6 +391,7 @@ def make_windows(
         seed: determines phase and order, with the epoch.
         end_id: id of the end symbol; needed for ``lines``.
         label_ids: ids of labels, of which ``lines`` may begin with one each.
+        characters: of the text, if its symbols have several.
 
     Raises:
         CorpusError: when the text is too short for a single window.
@@ -389,16 +400,20 @@ def make_windows(
         ValueError: when ``ids`` of ``lines`` don't begin and end with ``end_id``, or
             ``kind`` is neither.
     """
+    windows: TextWindows | StreamWindows | LineWindows
     if kind == "text":
         made = StreamWindows if config.stateful else TextWindows
-        return made(ids, config, batch_size, seed)
-    if config.stateful:
+        windows = made(ids, config, batch_size, seed)
+    elif config.stateful:
         raise OptionError(
             "`stateful` is for a text: each of `kind` lines begins from zero state"
         )
-    if kind == "lines" and end_id is not None:
-        return LineWindows(ids, config, batch_size, seed, end_id, label_ids)
-    raise ValueError(f"kind must be 'text', or 'lines' with an end_id: {kind!r}")
+    elif kind == "lines" and end_id is not None:
+        windows = LineWindows(ids, config, batch_size, seed, end_id, label_ids)
+    else:
+        raise ValueError(f"kind must be 'text', or 'lines' with an end_id: {kind!r}")
+    windows.characters = characters or len(ids)
+    return windows
 
 
 def _too_short(ids: np.ndarray, window: int) -> CorpusError:

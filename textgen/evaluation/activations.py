@@ -46,6 +46,8 @@ class Follower(NamedTuple):
 class Activations:
     """What each unit did once a network had read each of N characters.
 
+    Of a symbol of several characters, a word, all have what was after it.
+
     Attributes:
         text: the N characters, as the model read them.
         layers: of each recurrent layer its units, (N, U) float32: act(c) of an LSTM
@@ -176,10 +178,11 @@ def activations_of(
     # and so are labels.
     own = ~model.vocabulary.is_label[ids]
     own[:1] &= ids[:1] != model.end_id
-    if not own.any() or len(ids) * units > MOST_NUMBERS:
+    each = model.vocabulary.characters[ids[own]]
+    if not own.any() or each.sum() * units > MOST_NUMBERS:
         raise OptionError(
             f"`text` must have 1 to {MOST_NUMBERS // units:,} symbols that the model "
-            f"knows, of {units:,} units each, but has {np.count_nonzero(own):,}"
+            f"knows, of {units:,} units each, but has {each.sum():,}"
         )
     values = [np.empty((len(ids), layer.units), np.float32) for layer in layers]
     starting: set[int | None] = (
@@ -200,4 +203,5 @@ def activations_of(
             ACTIVATIONS[layer.activation](made)
     text.warn()
     shown = model.vocabulary.decode(ids[own])
-    return Activations(shown, tuple(made[own] for made in values))
+    along = (np.repeat(made[own], each, axis=0) for made in values)
+    return Activations(shown, tuple(along))

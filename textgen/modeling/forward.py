@@ -28,7 +28,7 @@ CELLS = {
 class LayerWeights(NamedTuple):
     """One recurrent layer's weights, gates in the order of its `Cell`."""
 
-    kernel: tf.Tensor  # of the first layer the embedding times it, (V, GU)
+    kernel: tf.Tensor  # of the first layer the embedding times it, (V, GU), if folded
     recurrent_kernel: tf.Tensor
     bias: tf.Tensor
 
@@ -39,6 +39,7 @@ class StackWeights(NamedTuple):
     layers: tuple[LayerWeights, ...]
     dense_kernel: tf.Tensor
     dense_bias: tf.Tensor
+    embedding: tuple[tf.Tensor, ...] = ()  # (V, D), unless it is folded
 
 
 def cell_of(model: keras.Model) -> Cell:
@@ -46,28 +47,32 @@ def cell_of(model: keras.Model) -> Cell:
     return CELLS[type(recurrent_layers(model)[0])]
 
 
-def read_weights(model: keras.Model) -> StackWeights:
+def read_weights(model: keras.Model, *, folded: bool = True) -> StackWeights:
     """Read the variables of a network of `textgen.modeling.model.build_model`, float32.
 
     It is done once a step for all shards. A tape can follow it back to the variables.
+    The embedding is ``folded`` into the first kernel, so that a look-up takes the place
+    of a product. That pays as long as there are fewer symbols than a batch has, since
+    both the folding and the gradient of the look-up take V·GU for something.
     """
+    table = model.layers[1].embeddings.value
     layers: list[LayerWeights] = []
     in_order = cell_of(model).in_order
     for layer in recurrent_layers(model):
         kernel = in_order(layer.cell.kernel.value)
-        if not layers:
-            # The embedding folded into the first kernel: a look-up, not a product.
-            kernel = tf.matmul(model.layers[1].embeddings.value, kernel)
+        if not layers and folded:
+            kernel = tf.matmul(table, kernel)
         recurrent_kernel = in_order(layer.cell.recurrent_kernel.value)
         bias = in_order(layer.cell.bias.value)
         layers.append(LayerWeights(kernel, recurrent_kernel, bias))
     head = model.layers[-1]
     kernel, bias = tf.identity(head.kernel.value), tf.identity(head.bias.value)
-    return StackWeights(tuple(layers), kernel, bias)
+    embedding = () if folded else (tf.identity(table),)
+    return StackWeights(tuple(layers), kernel, bias, embedding)
 
 
 def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
-    """Give the recurrent layers' kernels the type of their products' operands.
+    """Give embedding and recurrent layers' kernels the type of products' operands.
 
     That is ``float32`` or ``bfloat16``. Gates, memories, biases, the dense layer's
     weights and the logits are float32 in both.
@@ -77,7 +82,8 @@ def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
         LayerWeights(tf.cast(kernel, dtype), tf.cast(recurrent, dtype), bias)
         for kernel, recurrent, bias in weights.layers
     ]
-    return weights._replace(layers=tuple(layers))
+    embedding = tuple(tf.cast(table, dtype) for table in weights.embedding)
+    return weights._replace(layers=tuple(layers), embedding=embedding)
 
 
 def dropout_rates(model: keras.Model) -> tuple[float, ...]:
@@ -107,19 +113,19 @@ def fast_logits(
     those in which they end are returned, too.
     """
     batch, ids = ids.shape[0], tf.transpose(ids)
-    table = weights.layers[0].kernel
+    (table,) = weights.embedding or (weights.layers[0].kernel,)
     if dropout_seed is not None and rates[0]:
-        projected = _look_up_some(table, ids, rates[0], dropout_seed)
+        x = _look_up_some(table, ids, rates[0], dropout_seed)
     else:
-        projected = look_up(table, ids)
-    x, ends = None, []
+        x = look_up(table, ids)
+    ends = []
     for number, layer in enumerate(weights.layers, start=1):
-        if x is not None:
+        if number > 1 or weights.embedding:
             product = tf.matmul(rows(x), layer.kernel)
-            projected = tf.reshape(product, [-1, batch, product.shape[-1]])
+            x = tf.reshape(product, [-1, batch, product.shape[-1]])
         state = states[number - 1] if states else None
         recurrent = layer.recurrent_kernel, layer.bias
-        x, end = run_sequence(cell, projected, *recurrent, state)
+        x, end = run_sequence(cell, x, *recurrent, state)
         x = _dropped(x, rates, number, dropout_seed)
         ends.append(end)
     return dense(rows(x), weights.dense_kernel, weights.dense_bias), ends

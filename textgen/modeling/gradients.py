@@ -53,6 +53,7 @@ class ShardedGradients:
     The model is many-to-many, of `textgen.modeling.model.build_model`; the precision
     is ``float32`` or ``bfloat16``, the type of the products' operands. With ``carried``
     each batch begins in the states in which the last one ended, and leaves its own.
+    What ``folded`` is, is told by `textgen.modeling.forward.read_weights`.
     """
 
     def __init__(
@@ -61,8 +62,11 @@ class ShardedGradients:
         precision: str,
         num_shards: int,
         carried: CarriedStates | None = None,
+        *,
+        folded: bool = True,
     ) -> None:
         self.num_shards = num_shards
+        self._folded = folded
         self._model = model
         self._precision = precision
         self._rates, self._cell = dropout_rates(model), cell_of(model)
@@ -81,7 +85,7 @@ class ShardedGradients:
         number for each later one. B and T must be known when traced.
         """
         with tf.GradientTape() as tape:
-            read = read_weights(self._model)
+            read = read_weights(self._model, folded=self._folded)
         rounded = round_kernels(read, self._precision)
         results, ends = [], []
         bounds = np.linspace(0, batch.inputs.shape[0], self.num_shards + 1).astype(int)

@@ -54,11 +54,14 @@ class Training:
         self.windows = windows
         self.config = config
         self._peers = peers = peers or Peers()
+        # Words and byte pairs are too many for it; characters are few, mostly.
+        folded = windows.characters == windows.symbols
         make = functools.partial(
             TrainStep,
             process=peers.index,
             cores=peers.cores,
             stateful=windows.stateful,
+            folded=folded,
         )
         self._step = peers.call(
             lambda: make(model, config, windows.batch_size, peers.strategy)
@@ -237,6 +240,7 @@ class Training:
         losses = self._take(stacks, rates, self.global_step, factors)
         self._last_rate = self._step.learning_rate
         self._check(losses)
+        losses = losses / self.windows.characters_per_symbol
         self.global_step += count
         self._epoch_losses.extend(losses)
         hooks.on_train_batch_end(at + count - 1, {"loss": float(losses[-1])})

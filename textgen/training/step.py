@@ -76,7 +76,8 @@ class TrainStep:
     the layer. Of several processes that train together, ``process`` is the number of
     this one, and it has ``cores``; None means all that it may use. If it is
     ``stateful``, the layers begin each batch in the states in which they ended the one
-    before, row by row.
+    before, row by row. What ``folded`` is, is told by
+    `textgen.modeling.forward.read_weights`.
 
     Attributes:
         rows: of each batch, that this process is to be given; None means all.
@@ -98,6 +99,7 @@ class TrainStep:
         process: int = 0,
         cores: int | None = None,
         stateful: bool = False,
+        folded: bool = True,
     ) -> None:
         self._model = self.result = model
         self._strategy = strategy or tf.distribute.get_strategy()
@@ -136,7 +138,7 @@ class TrainStep:
         else:
             shards = _usual_shards(self._rows, self.replicas, cores)
             self._gradients = ShardedGradients(
-                model, config.precision, shards, self._carried
+                model, config.precision, shards, self._carried, folded=folded
             )
         (word,) = np.random.SeedSequence(config.seed).generate_state(1)
         self._seed_word = int(word >> 1)
