@@ -10,7 +10,8 @@ from fakes import FakeModel, alphabet_model, whimsical_model
 from textgen.config import CompletionConfig
 from textgen.generation import engine as engine_module
 from textgen.generation.batch import LEAST_HALF
-from textgen.generation.batch_decoder import Request, stop_ids
+from textgen.generation.batch_decoder import Request
+from textgen.generation.endings import stop_ids
 from textgen.generation.engine import Engine, EngineFullError, Job
 from textgen.generation.streaming import generate_output, ids_to_read
 

@@ -15,7 +15,8 @@ from uuid import uuid4
 
 from textgen.errors import TextgenError
 from textgen.generation.batch import completion_seeds
-from textgen.generation.batch_decoder import Request, stop_ids
+from textgen.generation.batch_decoder import Request
+from textgen.generation.endings import stop_ids
 from textgen.generation.engine import Delivery, Engine, EngineFullError, Job
 from textgen.generation.streaming import fresh_seed, ids_to_read
 from textgen.saving.trained_model import TrainedModel
