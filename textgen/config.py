@@ -25,8 +25,10 @@ from textgen.errors import OptionError, UnknownOptionError, shown
 from textgen.system.checks import LARGEST, check_choice, check_number
 
 DEFAULT_CORPUS = "sonnets"
+LEVELS = ("character", "word", "bpe")  # of what a symbol is
 LENGTHS = ("minutes", "steps", "epochs")  # of which a training has one
 CHOOSING = ("patience", "keep_best", "validation")  # all of one validation part
+MOST_SYMBOLS = 32_768  # words or byte pairs, whose merges are half a MiB of JSON
 MAX_SEED = 2**32 - 1
 DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 SEARCHING = ("repetition_penalty", "no_repeat_ngram", "beam")
@@ -107,6 +109,10 @@ class ModelConfig(Settings):
     dropout: float = _setting(0.0, "share of each layer's outputs dropped while "
         "training", below=1)
     input_dropout: float = _setting(0.0, "share of characters hidden", below=1)
+    level: str = _setting("character", "what it reads and writes one by one: "
+        "character, word, or bpe, byte pairs (parts of words)", choices=LEVELS)
+    vocabulary_size: int | None = _setting(None, "words or byte pairs, with all "
+        "characters (default: by the text's length)", lowest=2, highest=MOST_SYMBOLS)
 
 
 @dataclass(frozen=True)
