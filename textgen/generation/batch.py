@@ -34,6 +34,7 @@ from textgen.generation.endings import stop_ids
 from textgen.generation.healing import Openings
 from textgen.generation.streaming import (
     as_model,
+    check_is_of_characters,
     check_prompt,
     check_seed,
     fresh_seed,
@@ -153,6 +154,7 @@ def constraint_of(
     """Return what a model's texts have to fit; None if anything does."""
     if not wanted.told:
         return None
+    check_is_of_characters(model, wanted.told)
     if is_search(config):
         raise OptionError(
             f"a search with `beam` can't go with {wanted.told}", "leave one out"

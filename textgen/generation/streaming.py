@@ -227,6 +227,14 @@ def check_prompt(prompt: str) -> str:
     return prompt
 
 
+def check_is_of_characters(model: TrainedModel, asked: str) -> None:
+    """Raise `OptionError` if what is asked for can't be had with longer symbols."""
+    names = {"word": "words", "bpe": "pieces of words"}
+    if (level := model.vocabulary.level) in names:
+        needed = f"{asked} needs a model of characters"
+        raise OptionError(f"{needed}; this one's symbols are {names[level]}")
+
+
 def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarray:
     """Return a text's ids (N,), its unknown symbols folded or skipped with a warning.
 

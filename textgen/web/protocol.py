@@ -1,7 +1,7 @@
 """The completions protocol: what a request asks for, and the form of its answer.
 
 It is OpenAI's `/v1/completions`, which most programs that use language models speak. A
-token is a character here. What isn't given has textgen's own default; what the protocol
+token is a character here, also where the symbols of a model are longer. What isn't given has textgen's own default; what the protocol
 has and this server hasn't is refused, so that nobody believes it was respected.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from textgen.config import CompletionConfig, options_of
 from textgen.data.vocabulary import Fitted
 from textgen.errors import OptionError, TextgenError, did_you_mean, shown
-from textgen.generation.streaming import check_seed
+from textgen.generation.streaming import check_is_of_characters, check_seed
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.web.errors import ApiError
@@ -135,6 +135,7 @@ def _wanted(
     likeliest = given.get("logprobs")
     if likeliest is not None:
         check_number("logprobs", likeliest, 0, MOST_LIKELIEST, whole=True)
+        check_is_of_characters(models[name], "`logprobs`")
     seed = given.get("seed")
     return Wanted(
         model=name,
