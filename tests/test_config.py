@@ -30,7 +30,7 @@ WHOLE = [(part, f.name) for part, f in FIELDS if f.type.startswith("int")]
 REAL = [(part, f.name) for part, f in FIELDS if f.type.startswith("float")]
 OPTIONAL = {"stride", "epochs", "steps", "minutes", "patience", "validation", "top_k",
             "top_p", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram",
-            "beam"}  # fmt: skip
+            "beam", "vocabulary_size"}  # fmt: skip
 
 
 @pytest.mark.parametrize(("part", "name"), WHOLE + REAL)

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 
 from textgen.config import Config
+from textgen.data.vocabulary import Vocabulary
 from textgen.saving.model_file import load_model
 from textgen.saving.trained_model import TrainedText
 from textgen.training.checkpoint import (
@@ -157,7 +158,7 @@ def make_checkpoint(step=7, **changes):
         config=Config().override(units=16, minutes=0.1),
         corpus={"name": "naïve\n", "kind": "lines", "sha256": "ab" * 32},
         texts=(TrainedText("naïve", "text", None, 0.1, 1 / 3, "averaged"),),
-        symbols=("\n", "a", "☃"),
+        vocabulary=Vocabulary(("\n", "a", "☃")),
         total_steps=900,
         lengthened_at=(300, 600),
         seconds=12.345678901234567,

@@ -38,7 +38,7 @@ def test_what_was_trained_on_before_is_told_once_and_this_text_last():
 def test_the_metadata_say_what_the_checkpoint_knows_and_how_it_ended():
     checkpoint = make_checkpoint(step=7)
     metadata = metadata_of(checkpoint, held_out_nats=1.5, interrupted=True)
-    assert tuple(metadata["symbols"]) == checkpoint.symbols
+    assert tuple(metadata["symbols"]) == checkpoint.vocabulary.symbols
     assert metadata["corpus"] == checkpoint.corpus
     assert Config.from_dict(metadata["config"]) == checkpoint.config
     record = metadata["training"]

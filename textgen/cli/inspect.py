@@ -83,9 +83,10 @@ def _labelled(subjects: Mapping[str, Sequence[str]]) -> Iterator[tuple[str, str]
 def _as_json(found: Inspected, samples: Sequence[Completion]) -> str:
     """Return one object on a line, in ASCII; numbers beyond all numbers are null."""
     model = found.model
-    own: dict[str, Any] = dict.fromkeys(("symbols", "kind", "texts"))
+    own: dict[str, Any] = dict.fromkeys(("level", "symbols", "kind", "texts"))
     if model is not None:
         own = {
+            "level": model.vocabulary.level,
             "symbols": model.vocabulary.symbols,
             "kind": model.kind,
             "texts": [vars(text) for text in model.texts],

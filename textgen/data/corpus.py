@@ -58,7 +58,7 @@ class Corpus:
     name: str  # of a named corpus or, as told by `find_sources`, of files
     kind: str  # ``lines`` or ``text``
     sha256: str  # of the normalised text as UTF-8; of several parts, of their SHA-256s
-    vocabulary: Vocabulary  # symbols of the whole text, held-out part included
+    vocabulary: Vocabulary  # characters of the whole text, held-out part included
     ids: np.ndarray  # the whole text, (N,) of the vocabulary's dtype
     kind_reason: str = "given"  # how the kind was found, for people to read
     named: bool = False  # the named corpus, not a file that happens to be called so
@@ -189,8 +189,8 @@ def load_corpus(
             order of their paths, each with its end.
         kind: ``lines`` or ``text``; None guesses it, see `textgen.data.kind`. Where it
             is given, a table without ``column`` is read as it is.
-        vocabulary: that of a saved model, to go on from: its ids are kept and the
-            text's new symbols appended. None makes one from the text.
+        vocabulary: that of a saved model, to go on from: the ids of its characters are
+            kept and the text's new ones appended. None makes one from the text.
         texts: strings in place of ``corpus``: a list, a column of a data frame, or
             anything that yields them. Several are an example each; missing ones (None,
             NaN) and empty ones are left out.
@@ -215,7 +215,10 @@ def read_corpus(
     *,
     usual_kind: str | None = None,
 ) -> Corpus:
-    """Read a corpus; ``usual_kind``, if there is one, stands in for the guess."""
+    """Read a corpus; ``usual_kind``, if there is one, stands in for the guess.
+
+    Its ids are of characters, also where a vocabulary is given that has words.
+    """
     if kind is not None:
         check_choice("kind", kind, KINDS)
     documents = Documents(source, as_it_is=kind is not None)
@@ -224,6 +227,8 @@ def read_corpus(
         kind, reason = usual_kind, "usual"
     elif kind is None:
         kind, reason = documents.guess_kind()
+    if vocabulary is not None:
+        vocabulary = vocabulary.alphabet
     is_marked = vocabulary is not None and END_OF_TEXT in vocabulary
     ids = IdsOfText(vocabulary)
     for piece in documents.pieces(kind, always_marked=is_marked):

@@ -27,6 +27,7 @@ from textgen.data.vocabulary import MOST_SYMBOL_CHARS, Vocabulary
 from textgen.errors import OptionError
 
 LEAST_TIMES = 4
+USUAL_SYMBOL_CHARS = 2.5  # about, of words and byte pairs alike
 
 
 def most_symbols(config: ModelConfig, alphabet: int, characters: int) -> int:
@@ -83,6 +84,17 @@ def in_symbols(
     for block in vocabulary.encoded(map(alphabet.decode, blocks_of(ids))):
         symbols.append(block)
     return symbols.array()
+
+
+def in_characters(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:
+    """Return a text's ids (N,) of symbols as those (M,) of the alphabet's characters.
+
+    A model's text has the end symbols that it had as symbols, each being a character.
+    """
+    if vocabulary.level == "character":
+        return ids
+    blocks = map(vocabulary.decode, blocks_of(ids))
+    return np.concatenate([ids[:0], *map(vocabulary.alphabet.encode, blocks)])
 
 
 def _pieces(alphabet: Vocabulary, ids: np.ndarray) -> Iterator[str]:

@@ -17,9 +17,9 @@ A symbol is a character or, of the levels ``word`` and ``bpe``, a longer piece o
 All characters of the text are symbols, too, and are what spells everything else, so
 that a text of known characters is always encoded, and decoded to itself:
 
-    >>> words = Vocabulary((" ", *"bdoru", " bird"), level="word")
-    >>> words.encode("our bird").tolist(), words.decode([3, 5, 4, 6])
-    ([3, 5, 4, 6], 'our bird')
+    >>> words = Vocabulary((" ", *"bdioru", " bird"), level="word")
+    >>> words.encode("our bird").tolist(), words.decode([4, 6, 5, 7])
+    ([4, 6, 5, 7], 'our bird')
 
 What a vocabulary is made of is told by `textgen.data.levels`.
 """

@@ -70,7 +70,7 @@ class Windows(ABC):
         padding_id: int,
     ) -> None:
         self._ids = ids
-        self.symbols = len(ids)
+        self.symbols = self.characters = len(ids)
         self._config = config
         self._seed = seed
         self._padding_id = padding_id
@@ -79,12 +79,18 @@ class Windows(ABC):
         self.steps_per_epoch = -(-count // self.batch_size)  # the last is filled up
         self.longest = longest  # symbols in the longest window, the most that T can be
 
+    @property
+    def characters_per_symbol(self) -> float:
+        """The mean of the text; 1 where each symbol is a character."""
+        return self.characters / self.symbols
+
     @cached_property
     def characters_per_step(self) -> float:
         """About how many characters count in a step; batches of lines differ."""
         count = min(AVERAGED_BATCHES, self.steps_per_epoch)
         stacks = self.stacked_batches(0, 0, count)
-        return sum(float(stack.weights.sum()) for stack in stacks) / count
+        symbols = sum(float(stack.weights.sum()) for stack in stacks) / count
+        return symbols * self.characters_per_symbol
 
     @abstractmethod
     def _locate(self, windows: np.ndarray, random: int) -> Located:
@@ -300,6 +306,7 @@ def make_windows(
     batch_size: int,
     seed: int,
     end_id: int | None = None,
+    characters: int | None = None,
 ) -> TextWindows | LineWindows:
     """Return the windows of a text.
 
@@ -311,17 +318,22 @@ def make_windows(
         batch_size: windows B in a batch.
         seed: determines phase and order, with the epoch.
         end_id: id of the end symbol; needed for ``lines``.
+        characters: of the text, if its symbols have several.
 
     Raises:
         CorpusError: when the text is too short for a single window.
         ValueError: when ``ids`` of ``lines`` don't begin and end with ``end_id``, or
             ``kind`` is neither.
     """
+    windows: TextWindows | LineWindows
     if kind == "text":
-        return TextWindows(ids, config, batch_size, seed)
-    if kind == "lines" and end_id is not None:
-        return LineWindows(ids, config, batch_size, seed, end_id)
-    raise ValueError(f"kind must be 'text', or 'lines' with an end_id: {kind!r}")
+        windows = TextWindows(ids, config, batch_size, seed)
+    elif kind == "lines" and end_id is not None:
+        windows = LineWindows(ids, config, batch_size, seed, end_id)
+    else:
+        raise ValueError(f"kind must be 'text', or 'lines' with an end_id: {kind!r}")
+    windows.characters = characters or len(ids)
+    return windows
 
 
 def padded_length(length: int, longest: int) -> int:

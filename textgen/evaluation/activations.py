@@ -46,6 +46,8 @@ class Follower(NamedTuple):
 class Activations:
     """What each unit did once a network had read each of N characters.
 
+    Of a symbol of several characters, a word, all have what was after it.
+
     Attributes:
         text: the N characters, as the model read them.
         layers: of each recurrent layer its units, (N, U) float32: act(c) of an LSTM
@@ -167,10 +169,11 @@ def activations_of(
     layers = [x for x in model.network.layers if isinstance(x, OneDirection)]
     units = sum(layer.units for layer in layers)
     own = 1 if len(ids) and ids[0] == model.end_id else 0
-    if len(ids) <= own or len(ids) * units > MOST_NUMBERS:
+    each = model.vocabulary.characters[ids]
+    if len(ids) <= own or each.sum() * units > MOST_NUMBERS:
         raise OptionError(
             f"`text` must have 1 to {MOST_NUMBERS // units:,} symbols that the model "
-            f"knows, of {units:,} units each, but has {max(0, len(ids) - own):,}"
+            f"knows, of {units:,} units each, but has {max(0, each.sum() - own):,}"
         )
     values = [np.empty((len(ids), layer.units), np.float32) for layer in layers]
     for place, symbol_id in enumerate(ids):
@@ -187,4 +190,5 @@ def activations_of(
     text.warn()
     # The end before the first line or document is the reading's own, not the text's.
     shown = model.vocabulary.decode(ids[own:])
-    return Activations(shown, tuple(made[own:] for made in values))
+    along = (np.repeat(made[own:], each[own:], axis=0) for made in values)
+    return Activations(shown, tuple(along))

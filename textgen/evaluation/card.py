@@ -47,7 +47,10 @@ def _of_symbols(found: Inspected) -> str:
     size = f"{found.summary.vocabulary_size:,}"
     if found.model is None:
         return f"{size} that the file doesn't name; --vocabulary-from tells them"
-    symbols = found.model.vocabulary.symbols
+    vocabulary = found.model.vocabulary
+    symbols = vocabulary.alphabet.symbols
+    if vocabulary.level != "character":
+        size = f"{size}, level {vocabulary.level}, of {len(symbols):,} characters"
     blanks = [name for blank, name in BLANKS.items() if blank in symbols]
     others = "".join(symbol for symbol in symbols if symbol not in BLANKS)
     return f"{size}: {', '.join([*blanks, shortened(others, MOST_SYMBOLS)])}"
@@ -57,10 +60,17 @@ def _of_reading(found: Inspected) -> str:
     model, summary = found.model, found.summary
     what = "a line at a time" if model and model.kind == "lines" else "a text"
     if (model.windows.targets if model else summary.targets) == "all":
-        return f"{what}, its state carried from character to character"
+        unit = _units(model).removesuffix("s")
+        return f"{what}, its state carried from {unit} to {unit}"
     length = model.windows.seq_length if model else summary.seq_length
-    last = "last window" if length is None else f"last {length:,} characters"
+    last = "last window" if length is None else f"last {length:,} {_units(model)}"
     return f"{what}, at each step the {last} and nothing before them"
+
+
+def _units(model: TrainedModel | None) -> str:
+    """Name what is read one by one, of other programs' models always characters."""
+    of_characters = model is None or model.vocabulary.level == "character"
+    return "characters" if of_characters else "symbols"
 
 
 def _of_texts(model: TrainedModel | None) -> Iterator[str]:
@@ -82,7 +92,7 @@ def _of_training(model: TrainedModel) -> Iterator[str]:
     time = f", {seconds:,.0f} s" if isinstance(seconds, float) else ""
     yield (
         f"{length}{training.batch_size:,} windows of {windows.seq_length:,} "
-        f"characters, targets {windows.targets}{time}"
+        f"{_units(model)}, targets {windows.targets}{time}"
     )
     decay = f"weight decay {training.weight_decay:g}, "
     yield (

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from textgen.data.corpus import Corpus
+from textgen.data.levels import in_characters
 from textgen.data.vocabulary import (
     END_OF_TEXT,
     END_SYMBOL,
@@ -26,7 +27,7 @@ from textgen.data.vocabulary import (
     end_symbol,
 )
 from textgen.errors import OptionError, checks_keywords, shown
-from textgen.evaluation.nats import bits_per_char, losses, perplexity
+from textgen.evaluation.nats import Losses, bits_per_char, losses, perplexity, summed
 from textgen.evaluation.references import MOST_CHARS, reference_nats
 from textgen.evaluation.seen import unseen_share, was_trained_on
 from textgen.generation.streaming import (
@@ -49,7 +50,7 @@ class Evaluation:
     nats_per_char: float  # mean cross-entropy
     bits_per_char: float
     perplexity: float  # exp of `nats_per_char`
-    accuracy: float  # share of them that the model thought the likeliest
+    accuracy: float  # share of them, or of words, that the model thought the likeliest
     references: Mapping[str, float]  # nats per character of ``n-gram``, ``bz2``, ``xz``
     reference_characters: int  # so many at the beginning are what these have read
     trained_on: bool | None  # whether the model was, on this text; None: not known
@@ -129,9 +130,9 @@ def read_beginning(
 ) -> tuple[ReadText, int]:
     """Read at most about so many symbols of a corpus, or of its held-out part.
 
-    Lines are read whole, and one at least. The second value is how many symbols there
-    are in all, without the end that stands before the first line or document. What
-    else there is, is as for `evaluate_corpus`.
+    Lines are read whole, and one at least. The second value is how many characters
+    there are in all, without the end that stands before the first line or document.
+    What else there is, is as for `evaluate_corpus`.
     """
     ids = corpus.ids
     if held_out:
@@ -141,7 +142,8 @@ def read_beginning(
         ends = np.flatnonzero(ids == corpus.ids[0])
         cut = int(ends[max(1, int(np.searchsorted(ends, most)) - 1)]) + 1
     text = ReadText(model, _texts(corpus, ids[:cut]), strict)
-    whole = len(ids) if cut < len(ids) else len(text.ids)
+    known = int(model.vocabulary.characters[text.ids].sum())
+    whole = len(ids) if cut < len(ids) else known
     begins_with_end = len(text.ids) > 0 and text.ids[0] == model.end_id
     return text, whole - begins_with_end
 
@@ -172,29 +174,42 @@ def _judged(
 ) -> Evaluation:
     """Measure a text; the references have read ids ``before`` (M,) it."""
     ids, first = text.ids, _first_place(model)
-    nats, characters, right = 0.0, 0, 0
+    parts: list[Losses] = []
+    done = 0
     for part in losses(model, ids):
-        nats += part.nats
-        characters += part.symbols
-        right += part.right
+        parts.append(part)
+        done += part.symbols
         if progress is not None:
-            progress(characters, len(ids) - first)
-    if not characters:
+            progress(done, len(ids) - first)
+    total = summed(parts)
+    if not total.symbols:
         raise too_short(model, ids)
     text.warn()
-    end_id = model.end_id if model.kind == "lines" else None
-    mean = nats / characters
+    mean = total.nats_per_char
     return Evaluation(
-        characters,
+        total.characters,
         mean,
         bits_per_char(mean),
         perplexity(mean),
-        right / characters,
-        reference_nats(ids, model.vocabulary, end_id, before=before, first=first),
-        min(characters, MOST_CHARS),
+        total.accuracy,
+        _references(model, ids, before, first),
+        min(total.characters, MOST_CHARS),
         trained_on,
         text.changed,
     )
+
+
+def _references(
+    model: TrainedModel, ids: np.ndarray, before: np.ndarray | None, first: int
+) -> dict[str, float]:
+    """Return what the references make of a text's ids (N,), character by character."""
+    vocabulary, alphabet = model.vocabulary, model.vocabulary.alphabet
+    first = int(vocabulary.characters[ids[:first]].sum())
+    ids = in_characters(vocabulary, ids[:MOST_CHARS])
+    if before is not None:
+        before = in_characters(vocabulary, before[-MOST_CHARS:])
+    end_id = int(ids[0]) if model.kind == "lines" else None
+    return reference_nats(ids, alphabet, end_id, before=before, first=first)
 
 
 def too_short(model: TrainedModel, ids: np.ndarray) -> OptionError:
@@ -231,14 +246,8 @@ class ReadText:
         self._given = 0
         self._stand_ins: dict[str, str] = {}
         vocabulary = model.vocabulary
-        ids = [np.empty(0, vocabulary.dtype)]
-        for piece in pieces:
-            if END_OF_TEXT not in vocabulary:  # it knows no documents
-                piece = piece.replace(END_OF_TEXT, END_SYMBOL)
-            self._given += len(piece)
-            if not strict:
-                piece = self._fitted(vocabulary, piece)
-            ids.append(vocabulary.encode(piece))
+        fitting = self._fitting(vocabulary, pieces, strict)
+        ids = [np.empty(0, vocabulary.dtype), *vocabulary.encoded(fitting)]
         self.ids = np.concatenate(ids)  # (N,)
         if model.kind == "lines" and len(self.ids):
             # A line all of whose symbols were skipped is none.
@@ -257,6 +266,16 @@ class ReadText:
         if end := end_symbol(model.kind, model.vocabulary):
             text = end.join(["", *filter(None, text.split(end)), ""])
         return cls(model, [text], strict)
+
+    def _fitting(
+        self, vocabulary: Vocabulary, pieces: Iterable[str], strict: bool
+    ) -> Iterator[str]:
+        """Yield the pieces as they are read: folded, unless ``strict``."""
+        for piece in pieces:
+            if END_OF_TEXT not in vocabulary:  # it knows no documents
+                piece = piece.replace(END_OF_TEXT, END_SYMBOL)
+            self._given += len(piece)
+            yield piece if strict else self._fitted(vocabulary, piece)
 
     def _fitted(self, vocabulary: Vocabulary, piece: str) -> str:
         fitted = vocabulary.fit(piece)

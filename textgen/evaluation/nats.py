@@ -1,4 +1,7 @@
-"""How well a trained model predicts a text: mean nats per symbol.
+"""How well a trained model predicts a text: mean nats per character.
+
+The nats of all symbols are divided by how many characters these have together, so that
+models of characters, words and byte pairs compare.
 
 A text is read from its beginning to its end, from zero state; lines each from zero
 state, beginning with the end symbol. A model of a text that was trained on targets
@@ -10,7 +13,7 @@ symbols that have so many before them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -56,16 +59,17 @@ class Losses(NamedTuple):
 
     nats: float  # of their cross-entropies
     symbols: int
+    characters: int  # that they have
     right: int  # how many of them the model thought the likeliest
 
     @property
     def nats_per_char(self) -> float:
         """The mean cross-entropy; NaN of no symbols."""
-        return self.nats / self.symbols if self.symbols else math.nan
+        return self.nats / self.characters if self.symbols else math.nan
 
     @property
     def accuracy(self) -> float:
-        """The share that the model thought the likeliest; NaN of no symbols."""
+        """The share of symbols that were thought the likeliest; NaN of none."""
         return self.right / self.symbols if self.symbols else math.nan
 
 
@@ -76,7 +80,7 @@ def held_out_nats(
     *,
     after_chars: int = 0,
 ) -> float:
-    """Return the mean cross-entropy of a text's ids (N,), in nats per counted symbol.
+    """Return the mean cross-entropy of a text's ids (N,), in nats per character.
 
     The arguments are those of `total_losses`. Of no counted symbol the mean is NaN.
     """
@@ -98,8 +102,18 @@ def total_losses(
     lead, windows or whole lines), or all; and only those with ``after_chars`` before
     them in the text or, of ``lines``, in the line with its leading end symbol.
     """
-    parts = list(losses(model, ids, max_symbols, after_chars=after_chars))
-    return Losses(*map(sum, zip(*parts, strict=True))) if parts else Losses(0.0, 0, 0)
+    return summed(losses(model, ids, max_symbols, after_chars=after_chars))
+
+
+def summed(parts: Iterable[Losses]) -> Losses:
+    """Return the losses of several parts of a text as those of all of them."""
+    nats, symbols, characters, right = 0.0, 0, 0, 0
+    for part in parts:
+        nats += part.nats
+        symbols += part.symbols
+        characters += part.characters
+        right += part.right
+    return Losses(nats, symbols, characters, right)
 
 
 def losses(
@@ -117,7 +131,8 @@ def losses(
         wanted = ids[places]
         nats = cross_entropy(logits, wanted).sum()
         right = int(np.count_nonzero(logits.argmax(axis=-1) == wanted))
-        yield Losses(float(nats), wanted.size, right)
+        characters = int(model.vocabulary.characters[wanted].sum())
+        yield Losses(float(nats), wanted.size, characters, right)
 
 
 def predictions(

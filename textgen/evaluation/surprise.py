@@ -2,7 +2,8 @@
 
 The surprisal of a character is -ln p, where p is the probability that the model gave to
 it. The entropy is the surprisal that the model itself expected before it came: high
-where much is possible, near zero where only one thing is.
+where much is possible, near zero where only one thing is. Both figures of a symbol of
+several characters, a word, are spread evenly over these.
 """
 
 from __future__ import annotations
@@ -29,11 +30,12 @@ class Surprise:
 
     Attributes:
         text: the N characters, as the model read them.
-        symbols: the model's characters, by their ids.
+        symbols: the model's characters or words, by their ids.
         surprisal: -ln p of each character, (N,) float64 in nats.
         entropy: of the prediction that the model made for it, (N,) float64 in nats.
-        likeliest: ids of the five characters that it thought the likeliest, the
-            likeliest first, (N, 5) intp; (N, V) of fewer than five symbols.
+        likeliest: ids of the five symbols that it thought the likeliest, the likeliest
+            first, (N, 5) intp; (N, V) of fewer than five. All characters of a word have
+            those for it.
         probabilities: of those, of the same shape, float64.
     """
 
@@ -121,13 +123,14 @@ def surprise_of(
     text.warn()
     # The end before the first line or document is the reading's own, not the text's.
     own = slice(1 if ids[0] == model.end_id else 0, None)
+    each = model.vocabulary.characters[ids[own]]
     return Surprise(
         model.vocabulary.decode(ids[own]),
         model.vocabulary.symbols,
-        surprisal[own],
-        entropy[own],
-        likeliest[own],
-        probabilities[own],
+        np.repeat(surprisal[own] / each, each),
+        np.repeat(entropy[own] / each, each),
+        np.repeat(likeliest[own], each, axis=0),
+        np.repeat(probabilities[own], each, axis=0),
     )
 
 

@@ -6,15 +6,22 @@ import json
 import re
 from typing import Any
 
+from textgen.data.vocabulary import MOST_SYMBOL_CHARS
 from textgen.errors import shown
 from textgen.saving.container import FORMAT_VERSION, refusal
 
-KNOWN = {"format", "level", "symbols", "corpus", "config", "texts", "training"}
+KNOWN = {"format", "level", "symbols", "merges", "corpus", "config", "texts",
+         "training"}  # fmt: skip
 MAX_BYTES = 1 << 20  # of all but the symbols: JSON takes many times its size in memory
-MOST_CHARS_OF_A_SYMBOL = 16  # two escapes, quotes and what parts it from the next
+# Each character of a symbol may be two escapes, such as \ud83d. A word of so many is
+# read in no more memory than the network's weights for it.
+MOST_OF_A_SYMBOL = 12 * MOST_SYMBOL_CHARS
+MOST_CHARS_OF_A_SYMBOL = MOST_OF_A_SYMBOL + 4  # quotes, what parts it from the next
 _SYMBOLS = re.compile(
-    r"""
-    "symbols": \s* ( \[ (?: "(?: [^"\\] | \\. ){1,12}+" (?: , \s?)? )*+ \] )
+    rf"""
+    "symbols": \s* ( \[
+        (?: "(?: [^"\\] | \\. ){{1,{MOST_OF_A_SYMBOL}}}+" (?: , \s?)? )*+
+    \] )
     """,
     re.VERBOSE,
 )

@@ -179,13 +179,15 @@ def model_of_contents(
 def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
     try:
         metadata = read_metadata(text, network.vocabulary_size)
-        if metadata["format"] != FORMAT_VERSION or metadata["level"] != "character":
-            raise ValueError("another format or level")
+        if metadata["format"] != FORMAT_VERSION:
+            raise ValueError("another format")
         if not all(isinstance(symbol, str) for symbol in metadata["symbols"]):
             raise ValueError("symbols that are no text")
-        vocabulary = Vocabulary(tuple(metadata["symbols"]))
+        vocabulary = Vocabulary.from_dict(metadata)
         kind = metadata["corpus"]["kind"]
         config = Config.from_dict(metadata["config"])
+        if config.model.level != vocabulary.level:
+            raise ValueError("another level")
     except (OptionError, VocabularyError, *ANOTHER_FORM) as error:
         expected = f"metadata of format {FORMAT_VERSION} (symbols, corpus, config)"
         raise refusal(expected, "others") from error

@@ -24,6 +24,8 @@ machine (docs/experiments.md), in terms of
    symbols, and as the weight decay, which is 0.01 at least.
 6. **Windows** of 64 characters; of 128 for two layers. **Batches** of 32 windows; of
    16 where 40 passes would be less than 2,000 steps.
+7. **Words and byte pairs** are what n counts where there are any. The softmax over V of
+   them is work, too, so that the recurrent layers have P / (P + V·U) of the time.
 
 None of it looks at the held-out part.
 """
@@ -45,22 +47,31 @@ LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
 LEAST_DECAY = 0.01
 UNITS_MULTIPLE, MOST_UNITS = 16, 2000  # of two layers, 48 of 60 million weights
 SLOW_MULTIPLE = 256  # rows of its gates, 4 KiB apart, compete for one part of a cache
+ROUNDS = 16  # in which the share of a wide softmax is found
 STARTING_S = 8.0  # imports, compiling and measuring
 FEWEST_STEPS = 2000
 
 
 def size_for(
-    chars: int, minutes: float, speed: float = 1.0, kind: str = "text"
+    chars: int,
+    minutes: float,
+    speed: float = 1.0,
+    kind: str = "text",
+    wide_softmax: int = 0,
 ) -> Config:
     """Return the configuration for n ``chars`` to train on and a process's minutes.
 
-    The machine's speed is that of `textgen.system.hardware.relative_speed`.
+    The machine's speed is that of `textgen.system.hardware.relative_speed`. Where there
+    are words or byte pairs in the place of characters, the softmax is so wide.
     """
     chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
-    weights = _weights(chars, seconds)
+    weights, whole = _weights(chars, seconds), seconds
+    for _ in range(ROUNDS if wide_softmax else 0):  # V·U depends on P
+        softmax = wide_softmax * _shape(weights)[1]
+        seconds = whole * weights / (weights + softmax)
+        weights = _weights(chars, seconds)
     passes = _passes(chars, weights, seconds)
-    layers = 1 if weights <= MOST_IN_ONE_LAYER else 2
-    units = math.sqrt(weights / (4 if layers == 1 else 12))
+    layers, units = _shape(weights)
     units = max(1, round(units / UNITS_MULTIPLE)) * UNITS_MULTIPLE
     if units % SLOW_MULTIPLE == 0:
         units -= UNITS_MULTIPLE
@@ -91,6 +102,12 @@ def peak_rate(layers: int, units: int, schedule: str) -> float:
     """Return the learning rate of rule 4, to four digits after the point."""
     rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
     return round(rate if schedule == "cosine" else RATE_FACTOR * rate, 4)
+
+
+def _shape(weights: float) -> tuple[int, float]:
+    """Return how many layers of how many units have so many weights."""
+    layers = 1 if weights <= MOST_IN_ONE_LAYER else 2
+    return layers, math.sqrt(weights / (4 if layers == 1 else 12))
 
 
 def _weights(chars: int, seconds: float) -> float:

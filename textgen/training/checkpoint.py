@@ -33,7 +33,14 @@ import numpy as np
 
 import textgen
 from textgen.config import Config
-from textgen.errors import CheckpointError, OptionError, OutputError, TrainingError
+from textgen.data.vocabulary import Vocabulary
+from textgen.errors import (
+    CheckpointError,
+    OptionError,
+    OutputError,
+    TrainingError,
+    VocabularyError,
+)
 from textgen.saving.trained_model import TrainedText
 from textgen.system.files import write_atomically
 from textgen.training.history import EpochRow, best_row, out_of_patience
@@ -46,6 +53,8 @@ LIBRARIES = ("tensorflow", "keras", "numpy")
 INTERVAL_S = 30.0  # between two checkpoints; so much is lost to a power cut
 MOST_SHARE = 0.01  # of the time may go into writing checkpoints
 
+# What reading a file raises that holds something else.
+_OF_ANOTHER_FORM = (OSError, ValueError, LookupError, TypeError)
 BEGIN_ANEW = "leave out `resume` to train anew"
 
 
@@ -76,7 +85,7 @@ class Checkpoint:
     config: Config  # everything resolved
     corpus: Mapping[str, Any]  # which text it is: `textgen.data.corpus.Corpus.identity`
     texts: tuple[TrainedText, ...]  # that the first weights were trained on before
-    symbols: tuple[str, ...]  # in id order
+    vocabulary: Vocabulary  # of the network's ids
     total_steps: int  # the length planned
     lengthened_at: tuple[int, ...]  # steps at which a resume planned a greater length
     seconds: float  # wall-clock time spent, over all processes
@@ -140,6 +149,7 @@ def encode_checkpoint(checkpoint: Checkpoint) -> bytes:
     arrays |= {f"variable_{n}": x for n, x in enumerate(state.pop("variables"))}
     record = dict(vars(checkpoint))
     arrays |= {f"best_{n}": x for n, x in enumerate(record.pop("best_weights"))}
+    record |= record.pop("vocabulary").to_dict()
     record |= {
         "format": FORMAT_VERSION,
         "config": checkpoint.config.to_dict(),
@@ -207,10 +217,15 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
         # Those of earlier versions have none.
         rows = record.pop("history", ())
         record["history"] = tuple(EpochRow(**row) for row in rows)
-        for name in ("symbols", "lengthened_at"):
-            record[name] = tuple(record[name])
+        # Earlier versions knew characters only, and didn't say so.
+        told = {"level": record.pop("level", "character")}
+        told |= {
+            name: record.pop(name) for name in ("symbols", "merges") if name in record
+        }
+        record["vocabulary"] = Vocabulary.from_dict(told)
+        record["lengthened_at"] = tuple(record["lengthened_at"])
         return Checkpoint(**record, state=state, best_weights=best)
-    except (OSError, ValueError, LookupError, TypeError, OptionError) as error:
+    except (*_OF_ANOTHER_FORM, OptionError, VocabularyError) as error:
         raise CheckpointError(
             f"expected a checkpoint of format {FORMAT_VERSION}, but received another "
             f"({error})",

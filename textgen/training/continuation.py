@@ -38,7 +38,7 @@ LEAST_DROPOUT, USUAL_DROPOUT, MOST_DROPOUT = 0.05, 0.2, 0.4
 WEIGHT_DECAY = 0.1
 BATCH_SIZE, SMALL_BATCH_SIZE = 32, 16
 FEWEST_STEPS_PER_EPOCH = 40
-NETWORK = ("layers", "units", "embedding")
+NETWORK = ("layers", "units", "embedding", "level", "vocabulary_size")
 KEPT_FOR_SEEN_TEXT = ("dropout", "input_dropout", "weight_decay", "batch_size")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from textgen.evaluation.nats import MAX_SEGMENTS, SEGMENT_CHARS, held_out_nats
 from textgen.saving.trained_model import TrainedModel
 
-MAX_MEASURED_SYMBOLS = 200_000
+MAX_MEASURED_CHARS = 200_000
 FIRST_TIMED_SYMBOLS = 500
 # A smaller sample takes as long as this one, of all the segments that are read at once.
 FIRST_SAMPLED_SYMBOLS = MAX_SEGMENTS * SEGMENT_CHARS
@@ -21,12 +21,15 @@ class HeldOut:
     """Measures a model on ids (M,) that it is never trained on; there may be none.
 
     All of them are measured if ``whole`` says so, a text as one stream; otherwise at
-    most `MAX_MEASURED_SYMBOLS`, spread over the ids.
+    most about `MAX_MEASURED_CHARS` characters, spread over the ids.
     """
 
-    def __init__(self, ids: np.ndarray, *, whole: bool) -> None:
+    def __init__(
+        self, ids: np.ndarray, *, whole: bool, characters_per_symbol: float = 1.0
+    ) -> None:
         self._ids = ids
-        self._most = None if whole else MAX_MEASURED_SYMBOLS
+        self._each = characters_per_symbol
+        self._most = None if whole else round(MAX_MEASURED_CHARS / self._each)
 
     def measure(self, model: TrainedModel) -> float | None:
         """Return the mean nats per character.
@@ -45,7 +48,8 @@ class HeldOut:
         total = len(self._ids)
         if self._most is None or total <= self._most:
             return ""
-        return f" (of {self._most:,} of its {total:,} characters)"
+        unit = "characters" if self._each == 1 else "symbols"
+        return f" (of {self._most:,} of its {total:,} {unit})"
 
     def cost_s(self, model: TrainedModel) -> float:
         """Estimate the seconds of the final measuring, from ever larger parts of it."""

@@ -231,6 +231,7 @@ class Training:
         losses = self._take(stacks, rates, self.global_step, factors)
         self._last_rate = self._step.learning_rate
         self._check(losses)
+        losses = losses / self.windows.characters_per_symbol
         self.global_step += count
         self._epoch_losses.extend(losses)
         hooks.on_train_batch_end(at + count - 1, {"loss": float(losses[-1])})

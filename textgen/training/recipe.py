@@ -7,6 +7,7 @@ from typing import Any
 
 from textgen.config import CHOOSING, PRESETS, Config, ModelConfig
 from textgen.data.corpus import Corpus
+from textgen.data.levels import USUAL_SYMBOL_CHARS, most_symbols
 from textgen.errors import OptionError
 from textgen.saving.container import MAX_FLOATS
 from textgen.saving.trained_model import (
@@ -57,7 +58,12 @@ def choose_config(
         config = _from_preset(corpus, preset, overrides).override(**overrides)
     else:
         config = continued_config(start, corpus, overrides)
-    _check_size(config, len(corpus.vocabulary))
+    if start is None:
+        characters = round(len(corpus.ids) * config.training.trained_share)
+        symbols = most_symbols(config.model, len(corpus.vocabulary), characters)
+    else:
+        symbols = len(start.vocabulary.extended(corpus.vocabulary.symbols))
+    _check_size(config, symbols)
     return config
 
 
@@ -68,8 +74,14 @@ def _from_preset(
     if preset is None and minutes is not None:
         choosing = {name: overrides.get(name) for name in ("held_out", *CHOOSING)}
         asked = Config().override(minutes=minutes, **choosing)
-        trained_on = len(corpus.ids) * asked.training.trained_share
-        sized = size_for(round(trained_on), minutes, relative_speed(), corpus.kind)
+        trained_on = round(len(corpus.ids) * asked.training.trained_share)
+        of_level = {name: overrides.get(name) for name in ("level", "vocabulary_size")}
+        network, softmax = asked.override(**of_level).model, 0
+        if network.level != "character":
+            softmax = most_symbols(network, len(corpus.vocabulary), trained_on)
+            trained_on = round(trained_on / USUAL_SYMBOL_CHARS)
+        speed = relative_speed()
+        sized = size_for(trained_on, minutes, speed, corpus.kind, softmax)
         own = sized.override(**overrides)
         rate = peak_rate(own.model.layers, own.model.units, own.training.schedule)
         return sized.override(learning_rate=rate)

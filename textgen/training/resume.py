@@ -49,7 +49,7 @@ def finished_training(output: Path) -> Checkpoint | None:
         config=model.config,
         corpus=corpus,
         texts=model.texts[:-1],
-        symbols=model.vocabulary.symbols,
+        vocabulary=model.vocabulary,
         total_steps=steps,
         lengthened_at=(),
         seconds=0.0,

@@ -51,8 +51,7 @@ def metadata_of(
     texts = [text for text in checkpoint.texts if text != own] + [own]
     return {
         "format": FORMAT_VERSION,
-        "level": "character",
-        "symbols": list(checkpoint.symbols),
+        **checkpoint.vocabulary.to_dict(),
         "corpus": checkpoint.corpus,
         "config": config.to_dict(),
         "texts": [vars(text) for text in texts],

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from textgen.config import Config
-from textgen.data.corpus import Corpus
+from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OutputError, shown_path
 from textgen.modeling.model import network_of
 from textgen.saving.model_file import save_model, serialize
@@ -35,21 +35,23 @@ class ModelSaver:
         self,
         network: keras.Model,
         config: Config,
-        corpus: Corpus,
+        vocabulary: Vocabulary,
+        kind: str,
         checkpoint: Callable[[], Checkpoint],
     ) -> None:
         self._network = network
         self._config = config
-        self._corpus = corpus
+        self._vocabulary = vocabulary
+        self._kind = kind
         self._checkpoint = checkpoint
         self._last_weights: list[np.ndarray] | None = None
         self._restored = False  # whether callbacks put others in their place
 
     def current(self) -> TrainedModel:
         """Return the network as it is now, in the form that generates and measures."""
-        network, corpus = network_of(self._network), self._corpus
+        network = network_of(self._network)
         return TrainedModel(
-            network, corpus.vocabulary, corpus.kind, self._config, {}, path=None
+            network, self._vocabulary, self._kind, self._config, {}, path=None
         )
 
     def on_the_way(self) -> ModelOnTheWay:

@@ -118,7 +118,7 @@ class TrainingSession:
 
     def start(self) -> None:
         """Build the network, compile its training step and plan how many there are."""
-        ready, vocabulary = self._ready, self._ready.corpus.vocabulary
+        ready, vocabulary = self._ready, self._ready.vocabulary
         self._say(ready.summary)
         self._say("compiling the training step …")
         configure_process()
@@ -140,7 +140,7 @@ class TrainingSession:
         self._recorder = Recorder(self._loop, file, self._seconds, ready.checkpoint)
         self._peers.tell(lambda: encode_checkpoint(self._checkpoint()))
         self._saver = ModelSaver(
-            self._loop.result, config, ready.corpus, self._checkpoint
+            self._loop.result, config, vocabulary, ready.corpus.kind, self._checkpoint
         )
         # Whatever makes a network impossible to save is found now, not at the end.
         before_s = time.monotonic()
@@ -354,13 +354,12 @@ class TrainingSession:
 
     def _plan(self, state: TrainingState) -> Checkpoint:
         """Return a checkpoint of a state, without what was found on the way to it."""
-        corpus = self._ready.corpus
         return Checkpoint(
             run=self._run_name,
             config=self._config,
-            corpus=corpus.identity,
+            corpus=self._ready.corpus.identity,
             texts=self._ready.texts,
-            symbols=corpus.vocabulary.symbols,
+            vocabulary=self._ready.vocabulary,
             total_steps=self._total_steps,
             lengthened_at=self._lengthened_at,
             seconds=self._seconds(),

@@ -11,11 +11,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from textgen.config import DEFAULT_CORPUS, LENGTHS, MOST_MINUTES, Config
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
+from textgen.data.levels import in_symbols, learn_vocabulary
 from textgen.data.sources import Given
 from textgen.data.vocabulary import Vocabulary
 from textgen.data.windows import Windows, make_windows
@@ -104,6 +105,7 @@ class Preparation:
 
     corpus: Corpus
     config: Config
+    vocabulary: Vocabulary  # the network's, of the level that was asked for
     windows: Windows  # of the training part
     held_out: HeldOut  # for the figure at the end
     epoch_measure: EpochMeasure
@@ -125,9 +127,13 @@ class Preparation:
         corpus, model, windows = self.corpus, self.config.model, self.windows
         # The end symbol that lines begin with is not in the text.
         characters = len(corpus.ids) - (corpus.kind == "lines")
+        symbols = f"{len(self.vocabulary):,} symbols"
+        if model.level != "character":
+            each = f"{windows.characters_per_symbol:.1f} characters each"
+            symbols = f"{symbols} of level {model.level}, {each}"
         return (
-            f"{corpus.title}: {characters:,} characters, {len(corpus.vocabulary)} "
-            f"symbols, {corpus.kind} ({corpus.kind_reason}); "
+            f"{corpus.title}: {characters:,} characters, {symbols}, "
+            f"{corpus.kind} ({corpus.kind_reason}); "
             f"{model.layers}×{model.units} LSTM, batches of {windows.batch_size} "
             f"windows, {shown_steps(windows.steps_per_epoch)} an epoch"
         )
@@ -163,7 +169,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             remove_leftovers(file)
         remove_leftovers(path, snapshot_names(path))
         if not preparation.finished:
-            symbols = len(preparation.corpus.vocabulary)
+            symbols = len(preparation.vocabulary)
             check_room(path, checkpoint_bytes(preparation.config, symbols))
         yield replace(
             preparation,
@@ -197,12 +203,13 @@ def _new_training(request: TrainingRequest) -> Preparation:
         if start is not None:
             corpus = corpus.in_ids_of(start.vocabulary)
     config = choose_config(corpus, request.preset, start, request.overrides)
-    windows, held_out, epoch_measure = _cut(corpus, config)
+    cut = _cut(corpus, config, start.vocabulary if start is not None else None)
+    windows = cut.windows
     path = prepare_output(request.output, corpus.name)
     texts = start.texts if start is not None else ()
     if start is not None:
         notes += validation_remark(start, corpus, config.training)
-    most_epochs = epochs_worth(windows.symbols, texts)
+    most_epochs = epochs_worth(windows.characters, texts)
     steps = None
     # Minutes are limited to what a short text is worth when they are planned.
     if config.training.minutes is None:
@@ -216,8 +223,8 @@ def _new_training(request: TrainingRequest) -> Preparation:
                 "(unless `steps` or `epochs` say otherwise)"
             )
     return Preparation(
-        corpus, config, windows, held_out, epoch_measure, path, steps, most_epochs,
-        texts, start, notes=tuple(notes),
+        corpus, config, *cut, path, steps, most_epochs, texts, start,
+        notes=tuple(notes),
     )  # fmt: skip
 
 
@@ -267,9 +274,9 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
         return replace(new, notes=(f"{note}: starting afresh", *new.notes))
     config = resumed_config(checkpoint, request.preset, request.overrides)
     corpus = _corpus_of(checkpoint, request)
-    windows, held_out, epoch_measure = _cut(corpus, config)
-    most_epochs = epochs_worth(windows.symbols, checkpoint.texts)
-    per_epoch = windows.steps_per_epoch
+    cut = _cut(corpus, config, checkpoint.vocabulary)
+    most_epochs = epochs_worth(cut.windows.characters, checkpoint.texts)
+    per_epoch = cut.windows.steps_per_epoch
     steps, more = planned_steps(checkpoint, config, per_epoch, most_epochs)
     no_better = out_of_patience(checkpoint.history, config.training.patience)
     all_taken = checkpoint.state.global_step == steps
@@ -290,17 +297,17 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
             remove_checkpoints(path)
         more.append(finished_note(checkpoint, path, no_better=no_better, gone=gone))
     return Preparation(
-        corpus, config, windows, held_out, epoch_measure, path, steps, most_epochs,
-        checkpoint.texts, checkpoint=checkpoint, finished=finished,
+        corpus, config, *cut, path, steps, most_epochs, checkpoint.texts,
+        checkpoint=checkpoint, finished=finished,
         notes=(*notes, *more, *version_notes(checkpoint)),
     )  # fmt: skip
 
 
 def _corpus_of(checkpoint: Checkpoint, request: TrainingRequest) -> Corpus:
     """Read the text asked for, which must be that of a training that has begun."""
-    kind, symbols = checkpoint.corpus["kind"], Vocabulary(checkpoint.symbols)
+    kind, vocabulary = checkpoint.corpus["kind"], checkpoint.vocabulary
     source = _as_before(request.source, checkpoint.corpus)
-    corpus = read_corpus(source, kind, symbols)
+    corpus = read_corpus(source, kind, vocabulary)
     check_corpus(checkpoint, corpus, request.kind)
     return replace(corpus, kind_reason="as before")
 
@@ -315,7 +322,7 @@ def windows_as_told(request: TrainingRequest, plan: Checkpoint) -> Windows:
     except CheckpointError as error:
         advice = "give every worker the text and kind of the chief"
         raise CheckpointError(error.problem, advice) from error
-    return _cut(corpus, plan.config)[0]
+    return _cut(corpus, plan.config, plan.vocabulary).windows
 
 
 def _unfinished(path: Path) -> list[str]:
@@ -336,20 +343,44 @@ def _unfinished(path: Path) -> list[str]:
     ]
 
 
-def _cut(corpus: Corpus, config: Config) -> tuple[Windows, HeldOut, EpochMeasure]:
-    """Split off what is held out and what validates; cut the rest into windows."""
+class _Cut(NamedTuple):
+    """What is made of a text: see `Preparation`."""
+
+    vocabulary: Vocabulary
+    windows: Windows
+    held_out: HeldOut
+    epoch_measure: EpochMeasure
+
+
+def _cut(corpus: Corpus, config: Config, known: Vocabulary | None) -> _Cut:
+    """Split off what is held out and what validates; cut the rest into windows.
+
+    Each part is then encoded by itself, in the symbols of a ``known`` vocabulary and
+    the characters that are new to it, or in those that the training part has.
+    """
     split = corpus.split(config.training.held_out)
     training, validation = cut_validation(corpus, split.training, config)
+    if known is not None:
+        vocabulary = known.extended(corpus.vocabulary.symbols)
+    else:
+        vocabulary = learn_vocabulary(config.model, corpus.vocabulary, training)
+    characters = len(training)
+    training, validation, unseen = (
+        in_symbols(ids, corpus.vocabulary, vocabulary)
+        for ids in (training, validation, split.held_out)
+    )
     windows = make_windows(
         training,
         corpus.kind,
         config.windows,
         config.training.batch_size,
         config.training.seed,
-        end_id=int(corpus.ids[0]) if corpus.kind == "lines" else None,
+        end_id=int(training[0]) if corpus.kind == "lines" else None,
+        characters=characters,
     )
     # All of a named text is measured, so that figures compare; not within a budget.
     whole = corpus.named and config.training.minutes is None
-    held_out = HeldOut(split.held_out, whole=whole)
-    measure = EpochMeasure.of(validation, split.held_out, len(training))
-    return windows, held_out, measure
+    each = windows.characters_per_symbol
+    held_out = HeldOut(unseen, whole=whole, characters_per_symbol=each)
+    measure = EpochMeasure.of(validation, unseen, len(training))
+    return _Cut(vocabulary, windows, held_out, measure)

@@ -58,7 +58,7 @@ def _start(
         peers.all_ready(False)
         raise
     peers.all_ready()
-    config, symbols = plan.config, len(plan.symbols)
+    config, symbols = plan.config, len(plan.vocabulary)
     model = peers.build(
         lambda: build_model(config.model, symbols, seed=config.training.seed)
     )
