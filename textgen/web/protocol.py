@@ -1,8 +1,9 @@
 """The completions protocol: what a request asks for, and the form of its answer.
 
 It is OpenAI's `/v1/completions`, which most programs that use language models speak. A
-token is a character here, also where the symbols of a model are longer. What isn't given has textgen's own default; what the protocol
-has and this server hasn't is refused, so that nobody believes it was respected.
+token is a character here, whatever the model's symbols are. What isn't given has
+textgen's own default; what the protocol has and this server hasn't is refused, so that
+nobody believes it was respected.
 """
 
 from __future__ import annotations
