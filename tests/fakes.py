@@ -112,7 +112,7 @@ def pieces_model(symbols=PIECES, spread: float = 1.0, **options) -> FakeModel:
         rng = np.random.default_rng((len(read), *read[-8:]))
         return rng.normal(size=len(symbols), scale=spread)
 
-    return FakeModel(symbols, rule, level="word", **options)
+    return FakeModel(symbols, rule, **{"level": "word", **options})
 
 
 def words_model(words=WORDS, symbols=ENGLISH, **options) -> FakeModel:

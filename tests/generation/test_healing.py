@@ -11,8 +11,10 @@ from textgen.config import CompletionConfig, WindowConfig
 from textgen.errors import OptionError
 from textgen.generation import healing
 from textgen.generation.batch import complete_many, generate_many
+from textgen.generation.continuations import _of_all_spellings, continuations
 from textgen.generation.endings import cut
 from textgen.generation.healing import unsettled
+from textgen.generation.poems import check_writes_forms
 from textgen.generation.streaming import generate_output, openings_of, stream_output
 
 PROMPTS = ["", "a", "ab", "b ", " ", "ca b", "abcabc bc", "\n", "a\nca", "c\n", "cc c"]
@@ -57,7 +59,8 @@ def test_openings_have_the_probabilities_of_all_texts_with_the_prompt(
     monkeypatch.setattr(healing, "PASSED_OVER", 1e-12)
     model = pieces_model()
     openings = openings_of(model, prompt, strict=True)
-    assert openings.read.tolist() == [0] and openings.rest == prompt
+    assert openings.read.tolist() == [0]
+    assert openings.rest == prompt
     wanted = {
         ids: probability
         for ids, text, probability in spelled(model, (0,), len(prompt))
@@ -78,6 +81,55 @@ def test_texts_are_distributed_as_the_model_writes_them_after_the_prompt():
     for text, share in wanted.items():
         sigma = np.sqrt(share * (1 - share) / draws)
         assert abs(found[text] / draws - share) < 4.5 * sigma + 1e-3, text
+
+
+@pytest.mark.parametrize(
+    "found", [("a", False), ("ab", False), (" ", False), ("", True)]
+)
+def test_a_continuation_is_as_likely_as_all_its_spellings(monkeypatch, found):
+    monkeypatch.setattr(healing, "PASSED_OVER", 1e-12)
+    model, prompt, (words, ends) = pieces_model(kind="lines"), "ab", found
+    wanted = prompt + words + "\n" * ends
+    shares = [
+        sum(
+            share
+            for _, text, share in spelled(model, (0,), len(start))
+            if text.startswith(start)
+        )
+        for start in (wanted, prompt)
+    ]
+    openings = openings_of(model, prompt, strict=True)
+    (log,) = _of_all_spellings(model, openings, [found])
+    assert np.exp(log) == pytest.approx(shares[0] / shares[1])
+
+
+def test_continuations_differ_and_begin_what_is_drawn():
+    model = pieces_model(("\n", " ", *"abc", "ab", " a", " ab", " bc", " ca"))
+    config = CompletionConfig(temperature=1)
+    found = continuations(model, "ab", 12, 3, config)
+    assert found == continuations(model, "ab", 12, 3, config)
+    shares = [each.probability for each in found]
+    assert shares == sorted(shares, reverse=True)
+    assert min(shares) > 0
+    assert len({each.text for each in found}) == len(found) > 6
+    assert sum(shares) < 1
+
+
+@pytest.mark.parametrize("level", ["word", "bpe"])
+def test_what_needs_single_characters_is_refused_in_a_line(level):
+    model = pieces_model(level=level)
+    kinds = {"word": "symbols are words", "bpe": "symbols are pieces of words"}
+    with pytest.raises(OptionError, match=f"`starts_with` 'a'.* {kinds[level]}"):
+        generate_many(model, 1, starts_with="a")
+    with pytest.raises(OptionError, match=f"`form` .*{kinds[level]}"):
+        check_writes_forms(model)
+
+
+def test_texts_may_have_to_differ():
+    model, how = pieces_model(spread=3), {"length": 3, "temperature": 1, "seed": 0}
+    assert len({each.text for each in generate_many(model, 20, **how)}) < 20
+    texts = generate_many(model, 20, **how, distinct=True)
+    assert len({each.text for each in texts}) == len(texts) == 20
 
 
 def test_a_word_goes_on_whose_beginning_the_prompt_has():
@@ -115,7 +167,8 @@ def test_alone_and_among_many_a_text_is_the_same_and_of_the_exact_length(
         alone = generate_output(model, each.prompt, seed=each.seed, **options)
         assert alone == each.prompt + each.text
         pieces = list(stream_output(model, each.prompt, seed=each.seed, **options))
-        assert "".join(pieces) == each.text and all(len(x) == 1 for x in pieces)
+        assert "".join(pieces) == each.text
+        assert all(len(x) == 1 for x in pieces)
         if stop := options.get("stop"):
             free = generate_output(
                 model, each.prompt, seed=each.seed, **{**options, "stop": None}
@@ -166,9 +219,11 @@ def test_what_may_be_spelled_otherwise_is_the_last_word(text, place):
 def test_nothing_is_spelled_anew_where_no_symbol_reaches_beyond_the_end():
     model = pieces_model(("\n", *"abc", "ab"))
     openings = openings_of(model, "aabc", strict=True)
-    assert openings.rest == "" and not openings.scores.size
+    assert openings.rest == ""
+    assert not openings.scores.size
     begin = openings.drawn(PLAIN, 1)
-    assert begin.ids.tolist() == [1, 1, 2, 3] and begin.text == ""
+    assert begin.ids.tolist() == [1, 1, 2, 3]
+    assert begin.text == ""
 
 
 def test_an_endless_search_for_openings_is_given_up(monkeypatch):
@@ -182,7 +237,8 @@ def test_a_windowed_model_reads_no_more_than_its_window():
     windows = WindowConfig(seq_length=4, targets="last")
     model = pieces_model(windows=windows)
     openings = openings_of(model, "cbcbcb ca", strict=True)
-    assert openings.rest == " ca" and len(openings.read) == 4
+    assert openings.rest == " ca"
+    assert len(openings.read) == 4
     text = generate_output(model, "cbcbcb ca", length=6, seed=1)
     assert len(text) == len("cbcbcb ca") + 6
 
@@ -205,7 +261,8 @@ def test_a_text_is_cut_before_what_is_complete_first(text, stops, left):
 def test_a_search_finds_several_texts_with_the_likeliest_opening():
     model = pieces_model(kind="lines", spread=3)
     texts = generate_many(model, 3, length=6, beam=4)
-    assert len(texts) == 3 and all(len(each.text) <= 6 for each in texts)
+    assert len(texts) == 3
+    assert all(len(each.text) <= 6 for each in texts)
     assert len({each.text for each in texts}) == 3
 
 

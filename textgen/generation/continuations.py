@@ -10,6 +10,7 @@ from itertools import islice, repeat
 import numpy as np
 
 from textgen.config import CompletionConfig
+from textgen.data.vocabulary import end_symbol
 from textgen.generation.batch import complete_many, completion_seeds
 from textgen.generation.healing import Openings
 from textgen.generation.streaming import ids_to_read, openings_of
@@ -99,9 +100,10 @@ def _of_all_spellings(
     These can write a continuation in several ways, and its last symbol may go on.
     """
     state, logs = openings.state, []
+    end = end_symbol(model.kind, model.vocabulary) or ""
     for words, ends in found:
-        end = model.vocabulary.symbols[model.end_id] if ends else ""
-        longer = Openings(model, openings.read, openings.rest + words + end, state)
+        rest = openings.rest + words + end * ends
+        longer = Openings(model, openings.read, rest, state)
         state = longer.state
         logs.append(longer.log_probability - openings.log_probability)
     return np.array(logs)
