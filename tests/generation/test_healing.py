@@ -119,8 +119,6 @@ def test_continuations_differ_and_begin_what_is_drawn():
 def test_what_needs_single_characters_is_refused_in_a_line(level):
     model = pieces_model(level=level)
     kinds = {"word": "symbols are words", "bpe": "symbols are pieces of words"}
-    with pytest.raises(OptionError, match=f"`starts_with` 'a'.* {kinds[level]}"):
-        generate_many(model, 1, starts_with="a")
     with pytest.raises(OptionError, match=f"`form` .*{kinds[level]}"):
         check_writes_forms(model)
 

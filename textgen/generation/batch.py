@@ -34,10 +34,10 @@ from textgen.generation.endings import stop_ids
 from textgen.generation.healing import Openings
 from textgen.generation.streaming import (
     as_model,
-    check_is_of_characters,
     check_prompt,
     check_seed,
     fresh_seed,
+    ids_to_read,
     openings_of,
 )
 from textgen.saving.trained_model import TrainedModel
@@ -154,7 +154,6 @@ def constraint_of(
     """Return what a model's texts have to fit; None if anything does."""
     if not wanted.told:
         return None
-    check_is_of_characters(model, wanted.told)
     if is_search(config):
         raise OptionError(
             f"a search with `beam` can't go with {wanted.told}", "leave one out"
@@ -195,6 +194,7 @@ def complete_many(
     def openings(prompt: str) -> Openings:
         if constraint is not None:
             constraint.check_prompt(prompt)
+            return Openings(model, ids_to_read(model, prompt, config.strict))
         return openings_of(model, prompt, config.strict)
 
     is_line = model.end_id is not None
