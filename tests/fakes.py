@@ -65,7 +65,7 @@ class FakeDecoder:
 class FakeModel:
     """Stands for a `TrainedModel`; keeps its decoders for the tests to look at."""
 
-    symbols: str
+    symbols: Sequence[str]
     rule: Rule
     kind: str = "text"
     windows: WindowConfig = field(default_factory=WindowConfig)
@@ -73,9 +73,10 @@ class FakeModel:
     record: dict = field(default_factory=dict)
     max_batch_size: int = 1000
     path: None = None
+    level: str = "character"
 
     def __post_init__(self) -> None:
-        self.vocabulary = Vocabulary(tuple(self.symbols))
+        self.vocabulary = Vocabulary(tuple(self.symbols), self.level)
         end = end_symbol(self.kind, self.symbols)
         self.end_id = None if end is None else self.symbols.index(end)
         self.makes_lines = end == "\n"
@@ -106,6 +107,19 @@ def whimsical_model(symbols: str = "\nabcdef", **options) -> FakeModel:
         return np.random.default_rng((len(read), *read[-8:])).normal(size=len(symbols))
 
     return FakeModel(symbols, rule, **options)
+
+
+PIECES = ("\n", " ", *"abc", "ab", "bc", "abc", " a", " ab", "ca", " bca")
+
+
+def pieces_model(symbols=PIECES, spread: float = 1.0, **options) -> FakeModel:
+    """Return a whimsical model whose symbols have one character or more."""
+
+    def rule(read: tuple[int, ...]) -> np.ndarray:
+        rng = np.random.default_rng((len(read), *read[-8:]))
+        return rng.normal(size=len(symbols), scale=spread)
+
+    return FakeModel(symbols, rule, **{"level": "word", **options})
 
 
 def words_model(words=WORDS, symbols=ENGLISH, **options) -> FakeModel:

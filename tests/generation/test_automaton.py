@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -76,3 +77,14 @@ def test_a_long_text_over_many_symbols_is_an_automaton_soon():
     assert automaton.table.shape == (402, 3000)
     assert automaton.accepts[automaton.after(symbols[7:9] + symbols[:402])]
     assert not automaton.accepts[automaton.after(symbols[7:9] + symbols[1:402])]
+
+
+def test_pieces_lead_where_their_characters_do():
+    automaton = automaton_of(["a*b(ab)*"], "abc")
+    pieces = ["a", "ab", "bab", "c", "abab", "bc"]
+    table = automaton.over(pieces)
+    for number, piece in enumerate(pieces):
+        for state in range(len(table)):
+            moved = replace(automaton, start=state)
+            assert table[state, number] == moved.after(piece)
+    np.testing.assert_array_equal(automaton.over("abc"), automaton.table)

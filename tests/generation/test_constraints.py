@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import FakeModel, alphabet_model, whimsical_model
+from fakes import FakeModel, alphabet_model, pieces_model, whimsical_model
 
 from textgen.config import CompletionConfig, ConstraintConfig
 from textgen.data.corpus import load_corpus
@@ -95,6 +95,66 @@ def test_of_a_markov_chain_lines_are_as_likely_as_among_those_that_fit(
     ratios = np.array(drawn) - by_model  # all by the chance that a line fits
     assert np.ptp(ratios) < 0.02
     assert ratios.mean() > 0
+
+
+PIECES = ("\n", *"abcd", "ab", "dab", "bb", "aba", "cc", "abcd")
+
+
+@pytest.mark.parametrize(("wish", "expression"), WISHES)
+@pytest.mark.parametrize("kind", ["lines", "text"])
+def test_what_symbols_of_several_characters_write_fits(wish, expression, kind):
+    is_of_ends = "min_length" in wish or "max_length" in wish
+    if expression == "x" or (kind == "text" and is_of_ends):
+        return
+    options = {"length": 9, "temperature": 1.5} | wish
+    model = pieces_model(PIECES, kind=kind)
+    texts = [x.text for x in generate_many(model, ["", ""] * 8, seed=1, **options)]
+    assert [x for x in texts if not re.fullmatch(expression, x, re.DOTALL)] == []
+    assert len(set(texts)) > (1 if "." in expression else 0)
+    length = options["length"]
+    assert all(len(x) == length if kind == "text" else len(x) <= length for x in texts)
+
+
+def test_a_prompt_counts_in_what_a_line_of_longer_symbols_fits():
+    model = pieces_model(PIECES, kind="lines")
+    wish = {"matching": "ab.{3}d", "length": 20}
+    texts = generate_many(model, ["abc"] * 9, seed=1, **wish)
+    assert all(re.fullmatch("..d", x.text) for x in texts)
+    with pytest.raises(OptionError, match="begins with `prompt` 'c'"):
+        generate_many(model, ["c"], **wish)
+
+
+@pytest.mark.parametrize("wish", [{"ends_with": "ad"}, {"contains": "bb"},
+    {"min_length": 4}, {"max_length": 3}, {"matching": "a.*|d"}])  # fmt: skip
+def test_spellings_are_as_likely_as_among_those_that_fit(wish, monkeypatch):
+    """The same of a Markov chain of longer symbols, whose lines are runs of them."""
+    monkeypatch.setattr("textgen.generation.contexts.MAX_ORDER", 1)
+    monkeypatch.setattr("textgen.generation.contexts.PRIOR", 1e-9)
+    table = np.random.default_rng(2).normal(size=(11, 11))
+    table[0, 0] = -9
+    model = FakeModel(PIECES, lambda read: table[read[-1]], kind="lines", level="word")
+    config = CompletionConfig(temperature=1)
+    constraint = Constraint(model, ConstraintConfig(**wish), config)
+    ratios = []
+    for count in range(1, 4):
+        for ids in itertools.product(range(1, 11), repeat=count):
+            if constraint.fits(model.vocabulary.decode(ids)):
+                ratios.append(_ratio(model, constraint, ids))
+    assert len(ratios) > 5
+    assert np.ptp(ratios) < 0.05
+    assert np.mean(ratios) > 0
+
+
+def _ratio(model, constraint, ids):
+    """Return by how much, in nats, a constraint makes a line's ids likelier."""
+    read, gain = [0], 0.0
+    for symbol in [*ids, 0]:
+        logits = np.array(model.rule(tuple(read)), float)
+        texts = Texts(np.array([read]), np.array([1]), np.array([len(read)]))
+        (bound,) = constraint(logits[None], texts)
+        gain += log_softmax(bound)[symbol] - log_softmax(logits)[symbol]
+        read.append(symbol)
+    return gain
 
 
 def total_variation(lines: list[str], exact: dict[str, float]) -> float:

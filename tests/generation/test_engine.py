@@ -5,14 +5,15 @@ import threading
 
 import numpy as np
 import pytest
-from fakes import FakeModel, alphabet_model, whimsical_model
+from fakes import FakeModel, alphabet_model, pieces_model, whimsical_model
 
 from textgen.config import CompletionConfig
 from textgen.generation import engine as engine_module
 from textgen.generation.batch import LEAST_HALF
-from textgen.generation.batch_decoder import Request, stop_ids
+from textgen.generation.batch_decoder import Request
+from textgen.generation.endings import stop_ids
 from textgen.generation.engine import Engine, EngineFullError, Job
-from textgen.generation.streaming import generate_output, ids_to_read
+from textgen.generation.streaming import generate_output, openings_of
 
 LIMIT_S = 60
 PLAIN = CompletionConfig()
@@ -29,9 +30,10 @@ class Client:
     def job(self, prompt="a", config=PLAIN, *, model="one", length=20, seed=0,
             stops=(), streamed=True, observe=None):  # fmt: skip
         own = self.models[model]
-        ids = ids_to_read(own, prompt, strict=True)
+        begin = openings_of(own, prompt, strict=True).drawn(config, seed)
         found = stop_ids(own.vocabulary, *stops)
-        request = Request(0, prompt, ids, seed, config, length, found, observe)
+        request = Request(0, prompt, begin.ids, seed, config, length, found, observe,
+                          begin.state, begin.text, stops)  # fmt: skip
         return Job(model, request, tuple(stops), streamed)
 
     def submit(self, **options):
@@ -110,6 +112,31 @@ def test_each_text_is_as_alone_whoever_is_there(client, kind, reads_alone, monke
     reasons = {here.reasons[job] for job in jobs}
     assert reasons == ({"stop", "length"} if kind == "text" else {"stop"})
     assert here.engine.counts()[1] == 0
+
+
+@pytest.mark.parametrize("kind", ["text", "lines"])
+def test_symbols_of_several_characters_are_delivered_as_characters(client, kind):
+    model = pieces_model(kind=kind)
+    here, jobs, expected = client(model, running=8, waiting=100), [], []
+    for seed in range(30):
+        config, stops = CONFIGS[seed % len(CONFIGS)], ("ca", "bb") * (seed % 3 == 0)
+        options = {"length": 1 + seed % 11, "prompt": ("", "a", "cab ab")[seed % 3]}
+        streamed = seed % 4 > 0
+        jobs.append(
+            here.submit(config=config, seed=seed, stops=stops, streamed=streamed,
+                        **options)
+        )  # fmt: skip
+        drawing = {name: getattr(config, name) for name in DRAWING}
+        text = generate_output(model, seed=seed, **drawing, **options)
+        text = text.removeprefix(options["prompt"])
+        # Whichever comes first; none of the two is within the other.
+        expected.append(
+            min((text.partition(stop)[0] for stop in stops or ("!",)), key=len)
+        )
+    assert here.wait_for(*jobs) == expected
+    for job, text in zip(jobs, expected, strict=True):
+        is_full = len(text) == job.request.length
+        assert here.reasons[job] == ("length" if is_full else "stop")
 
 
 def test_a_batch_grows_and_shrinks_with_its_jobs(client):

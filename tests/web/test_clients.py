@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import openai
 import pytest
+from fakes import pieces_model
 
 from textgen.generation.samplers import log_probabilities
 from textgen.generation.streaming import generate_output
@@ -197,6 +198,25 @@ def test_openai_understands_what_is_wrong(api):
     with pytest.raises(openai.NotFoundError) as missing:
         api.completions.create(model="gpt", prompt="a")
     assert missing.value.code == "model_not_found"
+
+
+def test_of_a_model_of_words_a_token_is_a_character(serving):
+    model = pieces_model()
+    with openai.OpenAI(base_url=f"{serving({'words': model})}/v1", api_key="-") as api:
+        how = {"model": "words", "prompt": ["b ab", "c"], "seed": 2, "max_tokens": 9}
+        made = api.completions.create(**how)
+        texts = [choice.text for choice in made.choices]
+        wanted = [own_text(model, x, length=9, seed=2) for x in how["prompt"]]
+        assert texts == wanted
+        assert (made.usage.prompt_tokens, made.usage.completion_tokens) == (5, 18)
+        pieces = list(api.completions.create(**how, stop="ca", stream=True))
+        for index, text in enumerate(wanted):
+            own = [each.choices[0] for each in pieces if each.choices[0].index == index]
+            assert "".join(each.text for each in own) == text.partition("ca")[0]
+        (card,) = api.models.list().data
+        assert (card.level, card.symbols) == ("word", "\n abc")
+        with pytest.raises(openai.BadRequestError, match="`logprobs` needs a model of"):
+            api.completions.create(**how, logprobs=1)
 
 
 def test_llm_completes_a_prompt(address, models, tmp_path):

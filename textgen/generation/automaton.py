@@ -48,6 +48,17 @@ class Automaton:
     accepts: np.ndarray  # (S,) bool
     start: int
 
+    def over(self, pieces: Sequence[str]) -> np.ndarray:
+        """Return the state after each of M pieces, runs of the symbols, (S, M)."""
+        if tuple(pieces) == tuple(self.symbols):
+            return self.table
+        ids = {symbol: number for number, symbol in enumerate(self.symbols)}
+        states = np.repeat(np.arange(len(self.table))[:, None], len(pieces), axis=1)
+        for number, piece in enumerate(pieces):
+            for symbol in piece:
+                states[:, number] = self.table[states[:, number], ids[symbol]]
+        return states
+
     def after(self, text: str) -> int:
         """Return the state after a text; a symbol that isn't the model's is `DEAD`."""
         ids = {symbol: number for number, symbol in enumerate(self.symbols)}

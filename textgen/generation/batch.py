@@ -28,14 +28,17 @@ from textgen.generation.batch_decoder import (
     Ended,
     PromptReader,
     Request,
-    stop_ids,
+    text_of,
 )
+from textgen.generation.endings import stop_ids
+from textgen.generation.healing import Openings
 from textgen.generation.streaming import (
     as_model,
     check_prompt,
     check_seed,
     fresh_seed,
     ids_to_read,
+    openings_of,
 )
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
@@ -190,21 +193,19 @@ def complete_many(
     """
 
     @functools.lru_cache(maxsize=1)
-    def prompt_ids(prompt: str) -> np.ndarray:
+    def openings(prompt: str) -> Openings:
         if constraint is not None:
             constraint.check_prompt(prompt)
-        return ids_to_read(model, prompt, config.strict, config.label)
+            ids = ids_to_read(model, prompt, config.strict, config.label)
+            return Openings(model, ids)
+        return openings_of(model, prompt, config.strict, config.label)
 
     is_line = model.end_id is not None
     if constraint is not None and not is_line:
         from textgen.generation.chains import with_first
 
         config = with_first(config, constraint)
-    how = config, config.length, stop_ids(model.vocabulary, config.stop)
-    requests = (
-        Request(index, prompt, prompt_ids(check_prompt(prompt)), check_seed(seed), *how)
-        for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=False))
-    )
+    requests = _requests(model, prompts, seeds, config, openings)
     batch_size = max(1, min(batch_size, MAX_BATCH_SIZE, model.max_batch_size))
     made: dict[int, Completion] = {}
     next_index = 0
@@ -215,11 +216,30 @@ def complete_many(
     else:
         all_ended = _complete(model, requests, config, batch_size)
     for request, ids in all_ended:
-        text = model.vocabulary.decode(ids)
+        text = text_of(request, ids, model.vocabulary)
         made[request.index] = Completion(request.prompt, text, request.seed)
         while next_index in made:
             yield made.pop(next_index)
             next_index += 1
+
+
+def _requests(
+    model: TrainedModel,
+    prompts: Iterable[str],
+    seeds: Iterable[int],
+    config: CompletionConfig,
+    openings: Callable[[str], Openings],
+) -> Iterator[Request]:
+    """Yield a request for each prompt and seed, which shares its ids with its like."""
+    stop_texts = [config.stop] if config.stop else []
+    stops = stop_ids(model.vocabulary, *stop_texts)
+    for index, (prompt, seed) in enumerate(zip(prompts, seeds, strict=False)):
+        ways, seed = openings(check_prompt(prompt)), check_seed(seed)
+        begin = ways.drawn(config, seed)
+        yield Request(
+            index, prompt, begin.ids, seed, config, config.length, stops,
+            state=begin.state, begun=begin.text, stop_texts=stop_texts,
+        )  # fmt: skip
 
 
 def threads_for(batch_size: int) -> int:
@@ -236,7 +256,7 @@ def _complete(
     """Yield the requests in the order in which they end, with the ids drawn."""
     if is_search(config):
         for request in requests:
-            yield request, _search(model, request.prompt_ids, config)[0]
+            yield request, _search(model, request, config)[0]
         return
     threads = threads_for(batch_size)
     closed = threading.Event()
@@ -344,8 +364,7 @@ def distinct_lines(
         if wanted.chooses:
             problem = "a search with `beam` can't go with `novel` or `distinct`"
             raise OptionError(problem, "leave one out")
-        ids = ids_to_read(model, check_prompt(prompt), config.strict, config.label)
-        texts = [model.vocabulary.decode(e) for e in _search(model, ids, config, count)]
+        texts = _search_texts(model, prompt, seed, config, count)
         lines = [text for text in dict.fromkeys(texts) if prompt + text]
         yield from (Completion(prompt, text, seed) for text in lines[:count])
         return
@@ -389,9 +408,19 @@ def is_search(config: CompletionConfig) -> bool:
     return parts_of(config)[1] is not None
 
 
+def _search_texts(
+    model: TrainedModel, prompt: str, seed: int, config: CompletionConfig, count: int
+) -> list[str]:
+    """Return the likeliest completions of a prompt."""
+    one = openings_of(model, check_prompt(prompt), config.strict, config.label)
+    (request,) = _requests(model, [prompt], [seed], config, lambda _: one)
+    found = _search(model, request, config, count)
+    return [text_of(request, ids, model.vocabulary) for ids in found]
+
+
 def _search(
     model: TrainedModel,
-    prompt_ids: np.ndarray,
+    request: Request,
     config: CompletionConfig,
     count: int = 1,
 ) -> list[np.ndarray]:
@@ -404,7 +433,7 @@ def _search(
     if count > beam.width:
         problem = f"`count` must be at most `beam`, {beam.width}, but was {count}"
         raise OptionError(problem, "a search finds no more texts than it keeps")
-    return search(model, prompt_ids, config, samplers, beam)
+    return search(model, request.prompt_ids, config, samplers, beam, request.begun)
 
 
 def check_count(count: int) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.data.vocabulary import Vocabulary
+from textgen.generation.endings import completing, cut, has_stop, longest_at_end
 from textgen.generation.sampling import sample_batch
 from textgen.inference.base import State
 from textgen.saving.trained_model import TrainedModel
@@ -37,24 +38,26 @@ class Request:
     prompt_ids: np.ndarray  # (N,), what the network reads before the first id is drawn
     seed: int  # determines what is drawn
     config: CompletionConfig  # slots that share this very object draw together
-    length: int  # ids that are drawn at the most
+    length: int  # characters of the completion at the most
     stops: Sequence[np.ndarray] = ()  # texts' ids: where one comes, it ends
     # Told the place of each id that is read or drawn, from 1 on; the id; and the logits
     # (V,) that the model had for it, which the next step overwrites.
     observe: Callable[[int, int, np.ndarray], None] | None = None
     state: State | None = None  # a decoder's after all prompt ids but the last
-
-
-def stop_ids(vocabulary: Vocabulary, *stops: str | None) -> list[np.ndarray]:
-    """Return the ids of those texts that can occur."""
-    return [
-        vocabulary.encode(stop)
-        for stop in stops
-        if stop and all(symbol in vocabulary for symbol in stop)
-    ]
+    # Of a model whose symbols are longer than characters:
+    begun: str = ""  # what the prompt ids spell of the completion already
+    stop_texts: Sequence[str] = ()  # in place of ``stops``
 
 
 Ended = tuple[Request, np.ndarray]  # a request and the ids that were drawn for it
+
+
+def text_of(request: Request, ids: np.ndarray, vocabulary: Vocabulary) -> str:
+    """Return the completion that a request and the ids (N,) drawn for it are."""
+    text = request.begun + vocabulary.decode(ids)
+    if vocabulary.level == "character":
+        return text
+    return cut(text, request.length, request.stop_texts)
 
 
 class PromptReader:
@@ -120,10 +123,13 @@ class BatchDecoder:
         self._ids = np.zeros((batch_size, FIRST_CAPACITY), model.vocabulary.dtype)
         self._prompt_lengths = np.zeros(batch_size, np.int64)
         self._read = np.zeros(batch_size, np.int64)  # how many ids have been read
-        self._lengths = np.zeros(batch_size, np.int64)  # ids to draw at the most
+        self._lengths = np.zeros(batch_size, np.int64)  # characters, at the most
         # Which ids end a slot's completion, or may, as the last one of a stop text.
         self._may_end = np.zeros((batch_size, len(model.vocabulary)), bool)
         self._uniforms = np.zeros((batch_size, UNIFORMS_AHEAD))
+        self._vocabulary = model.vocabulary
+        self._is_spelled = model.vocabulary.level != "character"
+        self._made = np.zeros(batch_size, np.int64)  # characters of longer symbols
 
     def fill(self, requests: Iterator[Request]) -> bool:
         """Give each free slot a request if there is one; tell if `step` has work."""
@@ -152,10 +158,20 @@ class BatchDecoder:
             self._lengths[slot] = request.length
             self._may_end[slot] = False
             self._may_end[slot, [int(stop[-1]) for stop in request.stops]] = True
+            if self._is_spelled:
+                self._begin_spelling(slot, request)
             if self._end_id is not None:
                 self._may_end[slot, self._end_id] = True
             self._use(slot, request, np.random.default_rng(request.seed))
         return bool(self._requests)
+
+    def _begin_spelling(self, slot: int, request: Request) -> None:
+        """Count a slot's characters, and look for its stop texts inside symbols."""
+        self._made[slot] = len(request.begun)
+        for stop in filter(None, request.stop_texts):
+            self._may_end[slot, completing(self._vocabulary.symbols, stop)] = True
+            if stop in request.begun:
+                self._lengths[slot] = 0
 
     def _use(self, slot: int, request: Request, generator: np.random.Generator) -> None:
         self._is_used[slot] = True
@@ -191,7 +207,11 @@ class BatchDecoder:
         self._make_room_for(int(self._read.max()) + 1)
         self._ids[drawing, self._read[drawing]] = drawn[drawing]
         self._tell_observers(logits)
-        has_ended = drawn_before + 1 == self._lengths
+        if self._is_spelled:
+            self._made += self._vocabulary.characters[drawn] * is_drawing
+            has_ended = self._made >= self._lengths
+        else:
+            has_ended = drawn_before + 1 == self._lengths
         has_ended |= self._may_end[self._slots, drawn]
         ended = (has_ended & is_drawing).nonzero()[0].tolist()
         return [result for slot in ended if (result := self._finished(slot))]
@@ -241,7 +261,13 @@ class BatchDecoder:
         ids = self._ids[slot, self._prompt_lengths[slot] : self._read[slot] + 1]
         if ids[-1] == self._end_id:
             ids = ids[:-1]
-        elif stop := _longest_at_end(ids, request.stops):
+        elif self._is_spelled:
+            stops = request.stop_texts
+            if self._made[slot] < self._lengths[slot] and not has_stop(
+                request.begun, ids, self._vocabulary, stops
+            ):
+                return None
+        elif stop := longest_at_end(ids, request.stops):
             ids = ids[:-stop]
         elif len(ids) < request.length:
             return None  # the last symbol of a stop text came, but not all of it
@@ -269,7 +295,8 @@ class BatchDecoder:
         old = sorted(self._requests)
         other._make_room_for(self._ids.shape[1])
         other._ids[: len(old), : self._ids.shape[1]] = self._ids[old]
-        for name in ("_prompt_lengths", "_read", "_lengths", "_may_end", "_uniforms"):
+        own = "_prompt_lengths", "_read", "_lengths", "_made", "_may_end", "_uniforms"
+        for name in own:
             getattr(other, name)[: len(old)] = getattr(self, name)[old]
         for new, slot in enumerate(old):
             other._decoder.set_state([new], self._decoder.state(slot))
@@ -283,9 +310,3 @@ class BatchDecoder:
             longer = np.zeros((batch_size, max(length, 2 * capacity)), self._ids.dtype)
             longer[:, :capacity] = self._ids
             self._ids = longer
-
-
-def _longest_at_end(ids: np.ndarray, texts: Sequence[np.ndarray]) -> int:
-    """Return the length of the longest of some texts that ids (N,) end with, or 0."""
-    lengths = (len(x) for x in texts if np.array_equal(ids[-len(x) :], x))
-    return max(lengths, default=0)

@@ -15,6 +15,7 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.errors import OptionError, shown
+from textgen.generation.endings import completing, has_stop, longest_at_end, stop_ids
 from textgen.generation.samplers import Sampler, Texts, apply, log_probabilities
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
@@ -51,32 +52,36 @@ def search(
     config: CompletionConfig,
     samplers: Sequence[Sampler],
     beam: BeamSearch,
+    begun: str = "",
 ) -> list[np.ndarray]:
     """Return the likeliest completions that are found, at most `width`, best first.
 
-    Each is what comes after the prompt (N,), without an end symbol or the stop text.
+    Each is what comes after the prompt (N,), without an end symbol or the stop text; of
+    symbols longer than characters, which may go on after that, the latter is not cut
+    off. Of them the prompt may have ``begun`` the completion, which counts.
     """
     if beam.width > model.max_batch_size:
         most = f"at most {model.max_batch_size} with this model"
         raise OptionError(f"`beam` must be {most}, but was {beam.width}")
-    stop_ids: list[int] = []
-    if config.stop and all(symbol in model.vocabulary for symbol in config.stop):
-        stop_ids = model.vocabulary.encode(config.stop).tolist()
-    last_symbols = {model.end_id, *stop_ids[-1:]}
-    live = _Live(model, prompt_ids, beam.width)
+    ends = _Ends(model, config.stop, begun)
+    sizes = model.vocabulary.characters
+    live = _Live(model, prompt_ids, beam.width, len(begun))
     found: list[tuple[float, np.ndarray]] = []
-    for length in range(1, config.length + 1):
+    for _ in range(config.length):
         parents, symbols, scores = live.likeliest(samplers, 3 * beam.width)
+        lengths = np.minimum(live.lengths[parents] + sizes[symbols], config.length)
         goes_on = np.ones(len(scores), bool)
         for place, (parent, symbol) in enumerate(zip(parents, symbols, strict=True)):
-            if symbol not in last_symbols and length < config.length:
+            is_full = lengths[place] == config.length
+            if not is_full and not ends.may_be_at[symbol]:
                 continue
             ids = np.append(live.drawn(parent), symbol)
-            rest = _without_end(ids, model.end_id, stop_ids)
-            if len(rest) < length or length == config.length:
+            rest = ends.without(ids)
+            if rest is not None or is_full:
                 goes_on[place] = False
                 if place < beam.width:
-                    found.append((scores[place] / length**beam.length_penalty, rest))
+                    score = scores[place] / int(lengths[place]) ** beam.length_penalty
+                    found.append((score, ids if rest is None else rest))
         found = sorted(found, key=lambda each: -each[0])[: beam.width]
         kept = goes_on.nonzero()[0][: beam.width]
         if not len(kept):
@@ -85,26 +90,47 @@ def search(
         highest = scores[kept[0]] / config.length**beam.length_penalty
         if len(found) == beam.width and highest <= found[-1][0]:
             break
-        live.go_on(parents[kept], symbols[kept], scores[kept])
+        live.go_on(parents[kept], symbols[kept], scores[kept], lengths[kept])
     return [ids for _, ids in found]
 
 
-def _without_end(
-    ids: np.ndarray, end_id: int | None, stop_ids: Sequence[int]
-) -> np.ndarray:
-    """Return drawn ids (N,) without the end symbol or stop text that they end with."""
-    if ids[-1] == end_id:
-        return ids[:-1]
-    if stop_ids and ids[-len(stop_ids) :].tolist() == stop_ids:
-        return ids[: -len(stop_ids)]
-    return ids
+class _Ends:
+    """Where texts end: at the end symbol, and at a stop text."""
+
+    def __init__(self, model: TrainedModel, stop: str | None, begun: str) -> None:
+        """Take what the completions begin with, for a stop text that it begins."""
+        self._vocabulary, self._end_id = model.vocabulary, model.end_id
+        self._stop_ids = stop_ids(self._vocabulary, stop)
+        self._stops, self._begun = [stop] if stop else [], begun
+        self.may_be_at = np.zeros(len(self._vocabulary), bool)  # (V,)
+        if model.end_id is not None:
+            self.may_be_at[model.end_id] = True
+        self.may_be_at[[ids[-1] for ids in self._stop_ids]] = True
+        if stop and not self._is_of_characters:
+            self.may_be_at[completing(self._vocabulary.symbols, stop)] = True
+
+    @property
+    def _is_of_characters(self) -> bool:
+        return self._vocabulary.level == "character"
+
+    def without(self, ids: np.ndarray) -> np.ndarray | None:
+        """Return drawn ids (N,) without the end that they come to; None for none."""
+        if ids[-1] == self._end_id:
+            return ids[:-1]
+        if self._is_of_characters:
+            stop = longest_at_end(ids, self._stop_ids)
+            return ids[:-stop] if stop else None
+        has_one = has_stop(self._begun, ids, self._vocabulary, self._stops)
+        return ids if has_one else None
 
 
 class _Live:
     """The likeliest texts that haven't ended, the likeliest first."""
 
-    def __init__(self, model: TrainedModel, prompt_ids: np.ndarray, width: int) -> None:
-        """Begin with one text, a prompt (N,)."""
+    def __init__(
+        self, model: TrainedModel, prompt_ids: np.ndarray, width: int, begun: int
+    ) -> None:
+        """Begin with a prompt (N,) that has begun so many characters of a text."""
         alone = model.decoder()
         for place in range(len(prompt_ids) - 1):
             alone.step(prompt_ids[place : place + 1])
@@ -113,6 +139,7 @@ class _Live:
         self._prompt_length = self._length = len(prompt_ids)
         self._ids = np.tile(prompt_ids, (width, 2))
         self._scores = np.zeros(1)  # log-probabilities, one for each text
+        self.lengths = np.array([begun])  # of each, in characters
 
     def drawn(self, text: int) -> np.ndarray:
         """Return the ids that follow a text's prompt."""
@@ -138,7 +165,11 @@ class _Live:
         return *np.divmod(order, log_p.shape[1]), scores[order]
 
     def go_on(
-        self, parents: np.ndarray, symbols: np.ndarray, scores: np.ndarray
+        self,
+        parents: np.ndarray,
+        symbols: np.ndarray,
+        scores: np.ndarray,
+        lengths: np.ndarray,
     ) -> None:
         """Go on with texts that are a parent and a symbol each, at most `width`."""
         number = len(parents)
@@ -148,4 +179,4 @@ class _Live:
         self._ids[:number] = self._ids[parents]
         self._ids[:number, self._length] = symbols
         self._length += 1
-        self._scores = scores
+        self._scores, self.lengths = scores, lengths

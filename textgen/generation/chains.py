@@ -11,6 +11,7 @@ from textgen.config import DRAWING, SEARCHING, CompletionConfig
 from textgen.errors import OptionError, shown
 from textgen.generation.beam import BeamSearch
 from textgen.generation.samplers import (
+    Greedy,
     MinP,
     NoRepeatNgram,
     RepetitionPenalty,
@@ -27,6 +28,8 @@ from textgen.generation.sampling import sample_batch
 
 Chain = tuple[Sampler | BeamSearch, ...]  # a search only as the last
 
+# Those that know nothing of a text but how likely what may follow is.
+OF_PROBABILITY = (Greedy, Temperature, TemperatureSchedule, TopK, TopP, MinP, TypicalP)
 UNCHANGED = CompletionConfig(temperature=1)
 FIRST_CAPACITY = 64  # ids that a text has room for at first
 
@@ -100,6 +103,21 @@ def draw(logits: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     ``uniforms`` (B,) are the rows' own random numbers, uniform in [0, 1).
     """
     return sample_batch(logits, uniforms, UNCHANGED)
+
+
+def draw_one_of(
+    scores: np.ndarray, config: CompletionConfig, rng: np.random.Generator
+) -> int:
+    """Draw one of K things as symbols are drawn, by their log-probabilities (K,).
+
+    Samplers that look at a text's ids are left out, and a search takes the likeliest.
+    """
+    samplers, beam = parts_of(config)
+    if beam is not None:
+        return int(scores.argmax())
+    chain = [each for each in samplers if isinstance(each, OF_PROBABILITY)]
+    nothing = Texts(np.zeros((1, 1), np.uint8), *np.zeros((2, 1), np.int64))
+    return int(draw(apply(chain, scores[None], nothing), rng.random(1))[0])
 
 
 class OneText:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from textgen.config import MAX_CONSTRAINED, CompletionConfig, ConstraintConfig
+from textgen.data.vocabulary import end_symbol
 from textgen.errors import OptionError, shown
 from textgen.generation.automaton import (
     DEAD,
@@ -60,19 +62,23 @@ class Constraint:
         """Refuse by an `OptionError` what can't be; draw a little to look ahead by."""
         self._end_id = model.end_id
         self._length, self._wanted = config.length, wanted
-        self._symbols = model.vocabulary.symbols
+        self._vocabulary, alphabet = model.vocabulary, model.vocabulary.alphabet
+        self._symbols, self._sizes = alphabet.symbols, model.vocabulary.characters
         is_windowed = model.windows.targets == "last"
         most_read = model.windows.seq_length if is_windowed else MAX_PROMPT_SYMBOLS
         self._most_read = most_read - 1  # beside the end before it
         _check(model, wanted, config)
         self._automaton = _automaton(wanted, self._symbols)
-        self._automaton.table[:, model.vocabulary.label_ids] = DEAD
+        self._automaton.table[:, alphabet.label_ids] = DEAD
         self._least = wanted.min_length or (0 if model.end_id is None else 1)
         self._most = wanted.max_length or MAX_CONSTRAINED
-        self._distances = Distances(self._automaton, config.length, self._end_id)
+        self._table = self._automaton.over(model.vocabulary.symbols)  # (S, V)
+        end = end_symbol(model.kind, alphabet)
+        excluded = None if end is None else self._symbols.index(end)
+        self._distances = Distances(self._automaton, config.length, excluded)
         self._check_possible(wanted)
         self.scale = _temperature(config) or 1.0  # 0 takes the likeliest
-        size = self._automaton.table.size * min(config.length, MAX_AHEAD)
+        size = self._table.size * min(config.length, MAX_AHEAD)
         most, first = MAX_OPERATIONS // size, first_id(model, config.label) or 0
         self._contexts = Contexts.measured(model, self.scale, most, first)
         self._remembered: dict[bytes, tuple[int, int]] = {}  # states of long texts
@@ -88,7 +94,8 @@ class Constraint:
         It is -inf for what can't, and 0 for an end that fits.
         """
         states, contexts, lengths = self._read(texts)
-        return self._outlook(states, contexts, lengths, texts.drawn_lengths)
+        drawn = self._characters(texts, texts.prompt_lengths)
+        return self._outlook(states, contexts, lengths, drawn)
 
     def check_prompt(self, prompt: str) -> None:
         """Raise `OptionError` for a prompt after which nothing fits."""
@@ -114,6 +121,14 @@ class Constraint:
             self._least <= len(text) <= self._most
         )
 
+    def _characters(self, texts: Texts, first: np.ndarray) -> np.ndarray:
+        """Return how many characters texts have from some places (B,) on, (B,)."""
+        if self._vocabulary.level == "character":
+            return texts.lengths - first
+        places = np.arange(texts.ids.shape[1])
+        is_own = (places >= first[:, None]) & (places < texts.lengths[:, None])
+        return np.where(is_own, self._sizes[texts.ids], 0).sum(axis=1)
+
     def _read(self, texts: Texts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return states and contexts after what must fit of texts, and its lengths."""
         first = np.zeros_like(texts.lengths)
@@ -134,7 +149,7 @@ class Constraint:
             contexts[rows] = self._contexts.following[contexts[rows], ids]
             # A line's first id is the end before it, or a label, which needn't fit.
             bound = (places[rows] > 0) | (self._end_id is None)
-            after = self._automaton.table[states[rows], ids]
+            after = self._table[states[rows], ids]
             states[rows] = np.where(bound, after, states[rows])
             places[rows] += 1
         if len(self._remembered) > MOST_REMEMBERED:
@@ -142,7 +157,8 @@ class Constraint:
         for row in long:
             text = texts.ids[row, first[row] : texts.lengths[row]].tobytes()
             self._remembered[text] = int(states[row]), int(contexts[row])
-        return states, contexts, lengths - (self._end_id is not None)
+        has_end = int(self._end_id is not None)  # before it
+        return states, contexts, self._characters(texts, first + has_end)
 
     def _outlook(
         self,
@@ -152,22 +168,22 @@ class Constraint:
         drawn: np.ndarray,
     ) -> np.ndarray:
         """Return logarithms (R, V) of how likely it is to fit after each symbol."""
-        after = self._automaton.table[states]  # (R, V)
-        left = self._length - drawn - 1  # symbols after the next
+        after = self._table[states]  # (R, V)
+        left = (self._length - drawn)[:, None] - self._sizes  # after the next symbol
         if self._end_id is None:
-            can = self._distances.within(after, left[:, None], left[:, None])
-            places = np.minimum(left, len(self._ahead) - 1)
+            can = self._distances.within(after, left, left)
+            places = left
         else:
-            lengths = lengths + 1
-            most = np.minimum(self._most - lengths, left)
-            least = np.maximum(self._least - lengths, 0)
-            can = self._distances.within(after, least[:, None], most[:, None])
-            places = np.minimum(lengths, len(self._ahead) - 1)
-        ahead = self._ahead[places[:, None], after, self._contexts.following[contexts]]
+            places = lengths[:, None] + self._sizes
+            most = np.minimum(self._most - places, left)
+            least = np.maximum(self._least - places, 0)
+            can = self._distances.within(after, least, most)
+        places = np.clip(places, 0, len(self._ahead) - 1)
+        ahead = self._ahead[places, after, self._contexts.following[contexts]]
         bias = np.where(can, ahead, -np.inf)
         if self._end_id is not None:
-            fits = self._automaton.accepts[states] & (lengths - 1 <= self._most)
-            fits &= lengths - 1 >= self._least
+            fits = self._automaton.accepts[states] & (lengths <= self._most)
+            fits &= lengths >= self._least
             bias[:, self._end_id] = np.where(fits, 0.0, -np.inf)
         return bias
 
@@ -178,34 +194,46 @@ class Constraint:
         of a text that ends, the last one standing for all that are longer, and
         otherwise how many symbols are still to come.
         """
-        table, following = self._automaton.table[:, None], self._contexts.following
         accepts = self._automaton.accepts[:, None].astype(np.float64)
         after = self._contexts.after.copy()
-
-        def before(value: np.ndarray) -> np.ndarray:
-            """Return the probabilities (S, C) one symbol earlier."""
-            return np.einsum("scv,cv->sc", value[table, following], after)
-
         most_places = MAX_PROBABILITIES // (len(accepts) * len(after))
         if self._end_id is None:
             values = [np.repeat(accepts, len(after), axis=1)]
+            none = np.zeros_like(values[0])  # what is longer than is left
             for _ in range(min(self._length, MAX_AHEAD, most_places)):
-                values.append(before(values[-1]))
+                values.append(self._before(_last(values, none), after))
             return _logarithms(values)
         ends = accepts * after[:, self._end_id]  # (S, C)
         after[:, self._end_id] = 0
         is_endless = self._wanted.max_length is None or self._most > most_places
         places = min(self._least if is_endless else self._most, most_places)
-        value = ends
+        value, longer = ends, np.zeros_like(ends)
         if is_endless:  # at any later place it is the same
             for _ in range(min(self._length, MAX_AHEAD)):
-                last, value = value, ends + before(value)
+                last, value = value, ends + self._before(_last([value], value), after)
                 if np.allclose(last, value, rtol=1e-3, atol=0):
                     break
+            longer = value
         values = [value]
         for place in reversed(range(places)):
-            values.append(ends * (place >= self._least) + before(values[-1]))
+            fitting = self._before(_last(values, longer), after)
+            values.append(ends * (place >= self._least) + fitting)
         return _logarithms(values[::-1])
+
+    def _before(
+        self, later: Callable[[int], np.ndarray], after: np.ndarray
+    ) -> np.ndarray:
+        """Return the probabilities (S, C) that a text fits, by those one symbol later.
+
+        These are given by how many characters the symbol has. The symbols' own
+        probabilities are ``after`` (C, V).
+        """
+        table, following, total = self._table[:, None], self._contexts.following, 0.0
+        for size in np.unique(self._sizes).tolist():
+            own = np.flatnonzero(self._sizes == size)
+            value = later(size)[table[..., own], following[:, own]]
+            total = total + np.einsum("scv,cv->sc", value, after[:, own])
+        return np.asarray(total)
 
     def _check_possible(self, wanted: ConstraintConfig) -> None:
         start = np.array([self._automaton.start])
@@ -217,6 +245,11 @@ class Constraint:
         if not possible.any():
             problem = f"nothing that the model can write fits {wanted.told}"
             raise OptionError(problem, "leave one out, or change `length`")
+
+
+def _last(values: list[np.ndarray], longer: np.ndarray) -> Callable[[int], np.ndarray]:
+    """Return what gives the last but so many of some values, or what is before all."""
+    return lambda count: values[-count] if count <= len(values) else longer
 
 
 def _logarithms(values: list[np.ndarray]) -> np.ndarray:

@@ -18,6 +18,7 @@ from textgen.generation.sampling import probabilities, sample_batch
 from textgen.saving.trained_model import TrainedModel
 
 SAMPLE_ROWS, SAMPLE_SYMBOLS = 64, 128  # of the texts that are drawn
+SAMPLE_NUMBERS = 1 << 22  # probabilities of words, of which there are many
 MAX_ORDER = 8  # symbols in a context
 LEAST_TIMES = 3  # that a context has to come
 PRIOR = 2.0  # times that the next shorter context counts within one
@@ -78,7 +79,10 @@ def _sample(
     ids = np.full(rows, first)
     ends: list[Ids] = [()] * rows
     given, seen = [], []
-    for _ in range(SAMPLE_SYMBOLS):
+    steps = SAMPLE_SYMBOLS
+    if model.vocabulary.level != "character":
+        steps = min(steps, max(1, SAMPLE_NUMBERS // (rows * len(model.vocabulary))))
+    for _ in range(steps):
         ends = [
             (*end[1 - MAX_ORDER :], number)
             for end, number in zip(ends, ids.tolist(), strict=True)

@@ -10,8 +10,10 @@ from itertools import islice, repeat
 import numpy as np
 
 from textgen.config import CompletionConfig
+from textgen.data.vocabulary import end_symbol
 from textgen.generation.batch import complete_many, completion_seeds
-from textgen.generation.streaming import ids_to_read
+from textgen.generation.healing import Openings
+from textgen.generation.streaming import ids_to_read, openings_of
 from textgen.saving.trained_model import TrainedModel
 
 MAX_CHARS = 24  # of a continuation in which no word ends
@@ -41,8 +43,12 @@ def continuations(
     prompts, seeds = repeat(text, draws), islice(completion_seeds(seed), draws)
     drawn = complete_many(model, prompts, seeds, config, batch_size=draws)
     found = list(dict.fromkeys(_some_words(completion.text) for completion in drawn))
-    prompt_ids = ids_to_read(model, text, config.strict, config.label)
-    shares = np.exp(_log_probabilities(model, prompt_ids, found)).tolist()
+    reading = text, config.strict, config.label
+    if model.vocabulary.level == "character":
+        logs = _log_probabilities(model, ids_to_read(model, *reading), found)
+    else:
+        logs = _of_all_spellings(model, openings_of(model, *reading), found)
+    shares = np.exp(logs).tolist()
     made = [Continuation(*each, p) for each, p in zip(found, shares, strict=True)]
     return sorted(made, key=lambda each: -each.probability)
 
@@ -84,3 +90,20 @@ def _log_probabilities(
                     ids[row] = own[place]
                     sums[start + row] += logits[row, own[place]]
     return sums
+
+
+def _of_all_spellings(
+    model: TrainedModel, openings: Openings, found: Sequence[tuple[str, bool]]
+) -> np.ndarray:
+    """Return what `_log_probabilities` does of symbols longer than characters.
+
+    These can write a continuation in several ways, and its last symbol may go on.
+    """
+    state, logs = openings.state, []
+    end = end_symbol(model.kind, model.vocabulary) or ""
+    for words, ends in found:
+        rest = openings.rest + words + end * ends
+        longer = Openings(model, openings.read, rest, state)
+        state = longer.state
+        logs.append(longer.log_probability - openings.log_probability)
+    return np.array(logs)

@@ -23,7 +23,13 @@ from typing import NamedTuple
 import numpy as np
 
 from textgen.generation.batch import LEAST_HALF, MAX_BATCH_SIZE, threads_for
-from textgen.generation.batch_decoder import BatchDecoder, Ended, PromptReader, Request
+from textgen.generation.batch_decoder import (
+    BatchDecoder,
+    Ended,
+    PromptReader,
+    Request,
+    text_of,
+)
 from textgen.inference.base import State
 from textgen.inference.decoder import AnyDecoder
 from textgen.saving.trained_model import TrainedModel
@@ -302,7 +308,7 @@ class _Batch:
     def _is_better_read_alone(self, job: Job, others: int) -> bool:
         length = len(job.request.prompt_ids)
         with_others_s = length * self._step_s
-        if not others or with_others_s < LONG_READ_S:
+        if not others or with_others_s < LONG_READ_S or job.request.state is not None:
             return False
         alone_s = (self._reader.left() + length) * self._reader.symbol_s / READ_SHARE
         return alone_s < with_others_s
@@ -326,9 +332,9 @@ class _Batch:
         request, ids = ended
         job = self._jobs.pop(id(request))
         self._silent.discard(job)
-        text = self._model.vocabulary.decode(ids[job.delivered :])
-        job.delivered = len(ids)
-        return Delivery(job, text, "length" if len(ids) == request.length else "stop")
+        text = text_of(request, ids, self._model.vocabulary)
+        new, job.delivered = text[job.delivered :], len(text)
+        return Delivery(job, new, "length" if len(text) == request.length else "stop")
 
     def new_texts(self, is_due: bool) -> Iterator[Delivery]:
         """Yield what is new of the streamed texts, of all or of those just begun."""
@@ -337,11 +343,18 @@ class _Batch:
         for request, ids in self._decoder.so_far():
             job = self._jobs[id(request)]
             if job.is_streamed and (is_due or job in self._silent):
-                text = self._model.vocabulary.decode(ids[job.delivered :])
+                text = self._new_text(job, ids)
                 if text := text[: len(text) - _held_back(text, job.stops)]:
                     job.delivered += len(text)
                     self._silent.discard(job)
                     yield Delivery(job, text)
+
+    def _new_text(self, job: Job, ids: np.ndarray) -> str:
+        """Return what of a job's text so far, of which ids (N,) are drawn, is new."""
+        vocabulary = self._model.vocabulary
+        if vocabulary.level == "character":
+            return vocabulary.decode(ids[job.delivered :])
+        return text_of(job.request, ids, vocabulary)[job.delivered :]
 
 
 class _Reader:

@@ -71,6 +71,8 @@ class _Candidates:
         self._end_id, self._length = model.end_id, config.length
         self._constraint, self._samplers = constraint, parts_of(config)[0]
         self._read = 0  # ids of each row
+        self._sizes = model.vocabulary.characters
+        self._made = np.zeros(rows, np.int64)  # characters
         self._is_alive = np.ones(rows, bool)
         self._weights = np.zeros(rows)  # logarithms
 
@@ -98,7 +100,8 @@ class _Candidates:
         self._weights[rows] += free[at] - log_probabilities(bound)[at]
         self._ids[rows, self._lengths[rows]] = drawn
         self._lengths[rows] += 1
-        is_full = self._lengths[rows] - self._prompt_lengths[rows] == self._length
+        self._made[rows] += self._sizes[drawn]
+        is_full = self._made[rows] == self._length
         self._is_alive[rows[is_full | (drawn == self._end_id)]] = False
         # A row's weight in the end is about this one times the chance that it fits.
         expected = self._weights.copy()

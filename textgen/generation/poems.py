@@ -24,6 +24,7 @@ from textgen.generation.forms import ANY_PAUSE, Form, LineForm, find_form
 from textgen.generation.prosody import dictionary, rhyme_length
 from textgen.generation.streaming import (
     as_model,
+    check_is_of_characters,
     check_prompt,
     check_seed,
     first_id,
@@ -157,6 +158,7 @@ def stream_poem(
 
 def check_writes_forms(model: TrainedModel) -> None:
     """Raise `OptionError` unless a model has what English lines need."""
+    check_is_of_characters(model, "`form`")
     missing = [x for x in NEEDED_SYMBOLS if x not in model.vocabulary]
     if missing or model.makes_lines:
         expected = "`form` needs a model of running English text with line breaks"

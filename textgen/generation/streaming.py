@@ -17,6 +17,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -24,6 +25,7 @@ import numpy as np
 from textgen.config import DEFAULT_CORPUS, MAX_SEED, CompletionConfig
 from textgen.data.vocabulary import END_SYMBOL
 from textgen.errors import OptionError, checks_keywords, shown
+from textgen.generation.healing import Opening, Openings, unsettled
 from textgen.generation.sampling import sample
 from textgen.saving.model_file import load_model, load_model_for
 from textgen.saving.trained_model import TrainedModel
@@ -177,12 +179,16 @@ def stream_completion(
     """Return an iterator over the new characters; see `stream_output`."""
     seed = fresh_seed() if seed is None else check_seed(seed)
     generator = np.random.default_rng(seed)
-    prompt_ids = ids_to_read(model, prompt, config.strict, config.label)
-    if config.is_plain:
-        symbols = _symbols(model, prompt_ids, config, generator)
+    reading = prompt, config.strict, config.label
+    if model.vocabulary.level == "character":
+        begin = Opening(ids_to_read(model, *reading))
+        characters = _symbols(model, begin, config, generator)
     else:
-        symbols = _by_samplers(model, prompt_ids, config, generator)
-    return symbols if config.stop is None else _until(symbols, config.stop)
+        begin = openings_of(model, *reading).drawn(config, seed)
+        symbols = _symbols(model, begin, config, generator)
+        made = chain(begin.text, chain.from_iterable(symbols))
+        characters = islice(made, config.length)
+    return characters if config.stop is None else _until(characters, config.stop)
 
 
 def fresh_seed() -> int:
@@ -230,17 +236,28 @@ def check_prompt(prompt: str) -> str:
     return prompt
 
 
+def check_is_of_characters(model: TrainedModel, asked: str) -> None:
+    """Raise `OptionError` if what is asked for can't be had with longer symbols."""
+    names = {"word": "words", "bpe": "pieces of words"}
+    if (level := model.vocabulary.level) in names:
+        needed = f"{asked} needs a model of characters"
+        raise OptionError(f"{needed}; this one's symbols are {names[level]}")
+
+
 def known_ids(model: TrainedModel, text: str, strict: bool = False) -> np.ndarray:
     """Return a text's ids (N,), its unknown symbols folded or skipped with a warning.
 
     If ``strict``, unknown symbols raise `VocabularyError` instead.
     """
-    if strict:
-        return model.vocabulary.encode(text)
+    return model.vocabulary.encode(text if strict else _known(model, text))
+
+
+def _known(model: TrainedModel, text: str) -> str:
+    """Return a text with its unknown symbols folded or skipped, with a warning."""
     fitted = model.vocabulary.fit(text)
     if note := fitted.describe():
         warnings.warn(note, UnknownSymbolsWarning, stacklevel=callers_level())
-    return model.vocabulary.encode(fitted.text)
+    return fitted.text
 
 
 def callers_level() -> int:
@@ -263,7 +280,26 @@ def ids_to_read(
     model: TrainedModel, prompt: str, strict: bool, label: str | None = None
 ) -> np.ndarray:
     """Return the ids that are read at first: at least one, at most what is of use."""
-    ids = known_ids(model, check_prompt(prompt), strict)
+    return _read_first(model, known_ids(model, check_prompt(prompt), strict), label)
+
+
+def openings_of(
+    model: TrainedModel, prompt: str, strict: bool, label: str | None = None
+) -> Openings:
+    """Return how completions of a prompt may begin; see `textgen.generation.healing`.
+
+    Of a model of characters there is one way, which is to read the `ids_to_read`.
+    """
+    if model.vocabulary.level == "character":
+        return Openings(model, ids_to_read(model, prompt, strict, label))
+    text = check_prompt(prompt) if strict else _known(model, check_prompt(prompt))
+    place = unsettled(model.vocabulary, text)
+    read = _read_first(model, model.vocabulary.encode(text[:place]), label)
+    return Openings(model, read, text[place:])
+
+
+def _read_first(model: TrainedModel, ids: np.ndarray, label: str | None) -> np.ndarray:
+    """Return the ids to read for those of a prompt, with what stands before them."""
     vocabulary, first = model.vocabulary, first_id(model, label)
     if first is not None:
         ids = np.concatenate([np.array([first], ids.dtype), ids])
@@ -277,7 +313,25 @@ def ids_to_read(
 
 def _symbols(
     model: TrainedModel,
-    prompt_ids: np.ndarray,
+    begin: Opening,
+    config: CompletionConfig,
+    rng: np.random.Generator,
+) -> Iterator[str]:
+    """Return an iterator over the new symbols, as the config draws or searches them."""
+    if config.is_plain:
+        return _drawn(model, begin, config, rng)
+    # Imported only now, since the first character shouldn't wait for it.
+    from textgen.generation.chains import OneText, parts_of
+
+    samplers, beam = parts_of(config)
+    if beam is not None:
+        return _searched(model, begin, config, samplers, beam)
+    return _drawn(model, begin, config, rng, OneText(samplers, begin.ids))
+
+
+def _drawn(
+    model: TrainedModel,
+    begin: Opening,
     config: CompletionConfig,
     rng: np.random.Generator,
     text: OneText | None = None,
@@ -289,10 +343,13 @@ def _symbols(
     symbols, end_id = model.vocabulary.symbols, model.end_id
     decoder = model.decoder()
     current = np.empty(1, np.int64)
-    for symbol_id in prompt_ids[:-1]:
-        current[0] = symbol_id
-        decoder.step(current)
-    current[0] = prompt_ids[-1]
+    if begin.state is not None:
+        decoder.set_state([0], begin.state)
+    else:
+        for symbol_id in begin.ids[:-1]:
+            current[0] = symbol_id
+            decoder.step(current)
+    current[0] = begin.ids[-1]
     for _ in range(config.length):
         if text is None:
             drawn = sample(decoder.step(current)[0], rng, config)
@@ -304,26 +361,9 @@ def _symbols(
         current[0] = drawn
 
 
-def _by_samplers(
-    model: TrainedModel,
-    prompt_ids: np.ndarray,
-    config: CompletionConfig,
-    rng: np.random.Generator,
-) -> Iterator[str]:
-    """Return the new symbols that a config's samplers give, or its search."""
-    # Imported only now, since the first character shouldn't wait for it.
-    from textgen.generation.chains import OneText, parts_of
-
-    samplers, beam = parts_of(config)
-    if beam is None:
-        text = OneText(samplers, prompt_ids)
-        return _symbols(model, prompt_ids, config, rng, text)
-    return _searched(model, prompt_ids, config, samplers, beam)
-
-
 def _searched(
     model: TrainedModel,
-    prompt_ids: np.ndarray,
+    begin: Opening,
     config: CompletionConfig,
     samplers: list[Sampler],
     beam: BeamSearch,
@@ -331,7 +371,7 @@ def _searched(
     """Yield the symbols of the likeliest completion, all once it is found."""
     from textgen.generation.beam import search
 
-    best, *_ = search(model, prompt_ids, config, samplers, beam)
+    best, *_ = search(model, begin.ids, config, samplers, beam, begin.text)
     yield from model.vocabulary.decode(best)
 
 

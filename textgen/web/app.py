@@ -24,6 +24,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from textgen.config import ServerConfig
+from textgen.generation.healing import Openings
+from textgen.generation.streaming import openings_of
 from textgen.saving.trained_model import TrainedModel
 from textgen.web.bodies import CLIENT_GONE, Bodies
 from textgen.web.completions import Completions, Service
@@ -49,7 +51,7 @@ from textgen.web.page import (
     static_file,
 )
 from textgen.web.poems import Poem, read_poem_request
-from textgen.web.protocol import find_model, read_request
+from textgen.web.protocol import Wanted, find_model, read_request
 from textgen.web.workers import Workers
 
 T = TypeVar("T")
@@ -118,7 +120,8 @@ class App:
         config = self._config
         body = await self._bodies.read(request)
         wanted = read_request(body, self._models, config)
-        completions = Completions(self._service, wanted)
+        openings = await self._read_prompts(wanted)
+        completions = Completions(self._service, wanted, openings)
         if wanted.stream:
             return _EventStream(completions, config.request_seconds)
         try:
@@ -130,6 +133,19 @@ class App:
         finally:
             completions.cancel()
         return JSON(whole)
+
+    async def _read_prompts(self, wanted: Wanted) -> list[Openings]:
+        """Return how the completions of each prompt may begin."""
+        model = self._models[wanted.model]
+        texts = [prompt.fitted.text for prompt in wanted.prompts]
+        label = wanted.config.label
+        read = functools.partial(openings_of, model, strict=True, label=label)
+        if model.vocabulary.level == "character":  # whose network reads nothing yet
+            return [read(text) for text in texts]
+        with self._workers.place():
+            return [
+                await self._workers.run(functools.partial(read, text)) for text in texts
+            ]
 
     async def _write_poem(self, request: Request) -> Response:
         config = self._config
@@ -205,8 +221,9 @@ def _model_card(name: str, model: TrainedModel) -> dict[str, Any]:
         "owned_by": "textgen",
         "kind": model.kind,
         "corpus": corpus.get("name"),
+        "level": model.vocabulary.level,
         "symbols": "".join(
-            x for x in model.vocabulary.symbols if x in model.vocabulary
+            x for x in model.vocabulary.alphabet.symbols if x in model.vocabulary
         ),
         "labels": model.vocabulary.labels,
         "held_out_nats_per_char": model.record.get("held_out_nats_per_char"),

@@ -15,9 +15,11 @@ from uuid import uuid4
 
 from textgen.errors import TextgenError
 from textgen.generation.batch import completion_seeds
-from textgen.generation.batch_decoder import Request, stop_ids
+from textgen.generation.batch_decoder import Request
+from textgen.generation.endings import stop_ids
 from textgen.generation.engine import Delivery, Engine, EngineFullError, Job
-from textgen.generation.streaming import fresh_seed, ids_to_read
+from textgen.generation.healing import Openings
+from textgen.generation.streaming import fresh_seed
 from textgen.saving.trained_model import TrainedModel
 from textgen.web.errors import ApiError, stopping
 from textgen.web.metrics import Metrics, labels
@@ -94,8 +96,13 @@ class Service:
 class Completions:
     """What one request asks for, under way: ``count`` completions of each prompt."""
 
-    def __init__(self, service: Service, wanted: Wanted) -> None:
-        """Begin all of them; an `ApiError` says that there is no room."""
+    def __init__(
+        self, service: Service, wanted: Wanted, openings: Sequence[Openings]
+    ) -> None:
+        """Begin all of them; an `ApiError` says that there is no room.
+
+        The ``openings`` are those of each prompt.
+        """
         self._service, self._wanted = service, wanted
         self._model = service.models[wanted.model]
         self._head = {
@@ -111,30 +118,29 @@ class Completions:
         self._prompts: list[Prompt] = []  # of each choice
         self._scores: list[Scores | None] = []  # likewise
         self._characters = [0] * (len(wanted.prompts) * wanted.count)
-        for prompt in wanted.prompts:
-            self._add_jobs(prompt)
+        for prompt, each in zip(wanted.prompts, openings, strict=True):
+            self._add_jobs(prompt, each)
         service.begin(list(self._jobs), self)
         self._label = labels(model=wanted.model)
         read = sum(len(prompt.fitted.text) for prompt in wanted.prompts)
         service.metrics.prompt_characters[self._label] += read
         self._usage_of_prompts = read
 
-    def _add_jobs(self, prompt: Prompt) -> None:
+    def _add_jobs(self, prompt: Prompt, openings: Openings) -> None:
         wanted, model = self._wanted, self._model
-        label = wanted.config.label
-        ids = ids_to_read(model, prompt.fitted.text, strict=True, label=label)
         stops = stop_ids(model.vocabulary, *wanted.stops)
-        first = fresh_seed() if wanted.seed is None else wanted.seed
-        for seed in islice(completion_seeds(first), wanted.count):
-            scores = None
+        own_seed = fresh_seed() if wanted.seed is None else wanted.seed
+        for seed in islice(completion_seeds(own_seed), wanted.count):
+            begin, scores = openings.drawn(wanted.config, seed), None
             if wanted.likeliest is not None:
-                begin = 0 if wanted.echo else len(ids)
+                first = 0 if wanted.echo else len(begin.ids)
                 symbols = model.vocabulary.symbols
-                scores = Scores(symbols, wanted.likeliest, begin)
+                scores = Scores(symbols, wanted.likeliest, first)
             index = len(self._jobs)
             request = Request(
-                index, prompt.text, ids, seed, wanted.config,
+                index, prompt.text, begin.ids, seed, wanted.config,
                 max(1, wanted.length), stops, scores.note if scores else None,
+                begin.state, begin.text, wanted.stops,
             )  # fmt: skip
             job = Job(wanted.model, request, wanted.stops, wanted.stream)
             self._jobs[job] = index

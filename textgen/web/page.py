@@ -79,6 +79,7 @@ def page_facts(
         "models": [
             {
                 "id": name,
+                "level": model.vocabulary.level,
                 "lines": model.makes_lines,
                 "end": _end_symbol(model),
                 "no_forms": why_no_forms(model),

@@ -1,8 +1,9 @@
 """The completions protocol: what a request asks for, and the form of its answer.
 
 It is OpenAI's `/v1/completions`, which most programs that use language models speak. A
-token is a character here. What isn't given has textgen's own default; what the protocol
-has and this server hasn't is refused, so that nobody believes it was respected.
+token is a character here, whatever the model's symbols are. What isn't given has
+textgen's own default; what the protocol has and this server hasn't is refused, so that
+nobody believes it was respected.
 """
 
 from __future__ import annotations
@@ -16,7 +17,11 @@ from typing import Any
 from textgen.config import CompletionConfig, ServerConfig, options_of
 from textgen.data.vocabulary import Fitted
 from textgen.errors import OptionError, TextgenError, did_you_mean, shown
-from textgen.generation.streaming import check_seed, first_id
+from textgen.generation.streaming import (
+    check_is_of_characters,
+    check_seed,
+    first_id,
+)
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number
 from textgen.web.errors import ApiError
@@ -150,7 +155,7 @@ def _wanted(
         count=count,
         seed=None if seed is None else check_seed(seed),
         stops=_stops(given),
-        likeliest=_likeliest(given),
+        likeliest=_likeliest(given, models[name]),
         echo=read_flag(given, "echo"),
         stream=read_flag(given, "stream"),
         with_usage=_with_usage(given),
@@ -159,10 +164,11 @@ def _wanted(
     return wanted
 
 
-def _likeliest(given: dict[str, Any]) -> int | None:
+def _likeliest(given: dict[str, Any], model: TrainedModel) -> int | None:
     likeliest = given.get("logprobs")
     if likeliest is None:
         return None
+    check_is_of_characters(model, "`logprobs`")
     return check_number("logprobs", likeliest, 0, MOST_LIKELIEST, whole=True)
 
 

@@ -115,7 +115,8 @@ async function complete(places, signal) {
   // What this model hasn't read yet comes again, with its surprise.
   const echo = !prompt.every((place) => place.model === model);
   const length = Number($("length").value);
-  const body = { ...drawing(), prompt: textOf(prompt), max_tokens: length, logprobs: 5, echo };
+  const scored = facts.models.find((each) => each.id === model).level === "character" ? { logprobs: 5 } : {};
+  const body = { ...drawing(), prompt: textOf(prompt), max_tokens: length, ...scored, echo };
   let seed, reason, warnings = [], made = 0;
   for await (const event of stream("/v1/completions", body, signal)) {
     const [choice] = event.choices;
@@ -124,7 +125,7 @@ async function complete(places, signal) {
       reading.show(echo ? places.slice(0, -facts.max_prompt) : places);
       made = echo ? -prompt.length : 0;
     }
-    reading.append(placesOf(choice.logprobs, model));
+    reading.append(choice.logprobs ? placesOf(choice.logprobs, model) : unread(choice.text));
     made += Array.from(choice.text).length;
     warnings = event.warnings ?? warnings;
     ({ seed, finish_reason: reason } = choice);
