@@ -328,7 +328,9 @@ def test_what_the_symbols_are_is_no_markup():
 
 def test_symbols_of_several_characters_and_unknown_networks_are_refused():
     model = MODELS["GRU layers"]
-    words = replace(model, vocabulary=SimpleNamespace(symbols=("the ", *"\nabcde")))
+    words = replace(
+        model, vocabulary=SimpleNamespace(symbols=("the ", *"\nabcde"), labels=())
+    )
     with pytest.raises(ModelFileError, match="'the '"):
         offline_page(words, SMALL)
     selu = model_of(random_cells("GRU", activation="selu"))
