@@ -122,6 +122,16 @@ def test_logits_are_those_of_our_decoder(visit, name):
         )
 
 
+def test_symbols_that_are_never_drawn_have_no_probability(visit):
+    undrawn = np.arange(7) >= 5
+    model = model_of(replace(random_cells("LSTM"), undrawn=undrawn))
+    page, ids = visit(model), [1, 2, 3]
+    np.testing.assert_allclose(
+        decoded_there(page, ids), decoded(model, ids), rtol=1e-4, atol=1e-4
+    )
+    assert not set("ef") & set(write(page, "a", 300, temperature=2))
+
+
 def test_shipped_models_are_predicted_alike(visit):
     model = load_model("dinos")
     page = visit(model)
