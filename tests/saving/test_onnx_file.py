@@ -83,6 +83,16 @@ def test_shipped_models_are_predicted_alike(name):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_symbols_that_are_never_drawn_have_no_probability():
+    undrawn = np.arange(7) >= 5
+    network = replace(random_cells("LSTM"), undrawn=undrawn)
+    session = session_of(model_of(network))
+    ids = np.array([[1, 2, 3]])
+    logits, *_ = session.run(None, {"ids": ids, **zero_states(session, 1)})
+    np.testing.assert_allclose(logits, decoded(network, ids), rtol=1e-5, atol=1e-5)
+    assert np.isneginf(logits[..., undrawn]).all()
+
+
 def test_inputs_and_outputs_say_what_they_are():
     session = session_of(model_of(random_cells("LSTM GRU")))
     inputs = [(each.name, each.shape, each.type) for each in session.get_inputs()]

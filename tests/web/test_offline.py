@@ -5,6 +5,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -121,6 +122,16 @@ def test_logits_are_those_of_our_decoder(visit, name):
         )
 
 
+def test_symbols_that_are_never_drawn_have_no_probability(visit):
+    undrawn = np.arange(7) >= 5
+    model = model_of(replace(random_cells("LSTM"), undrawn=undrawn))
+    page, ids = visit(model), [1, 2, 3]
+    np.testing.assert_allclose(
+        decoded_there(page, ids), decoded(model, ids), rtol=1e-4, atol=1e-4
+    )
+    assert not set("ef") & set(write(page, "a", 300, temperature=2))
+
+
 def test_shipped_models_are_predicted_alike(visit):
     model = load_model("dinos")
     page = visit(model)
@@ -151,14 +162,15 @@ def test_rows_of_bytes_may_have_any_length(visit, name):
     assert 1e-4 < error < 0.1
 
 
-@pytest.mark.parametrize("name", EXPORTED)
-def test_activations_are_those_of_keras(visit, name):
-    x = np.linspace(-5, 5, 21)
-    there = visit(MODELS["LSTM layers"]).evaluate(
-        f"x => x.map(each => ACTIVATIONS.{name}(each))", x.tolist()
-    )
-    ACTIVATIONS[name](x)
-    np.testing.assert_allclose(there, x, atol=1e-12)
+def test_activations_are_those_of_keras(visit):
+    page, points = visit(MODELS["LSTM layers"]), np.linspace(-5, 5, 21)
+    for name in EXPORTED:
+        there = page.evaluate(
+            f"x => x.map(each => ACTIVATIONS.{name}(each))", points.tolist()
+        )
+        here = points.copy()
+        ACTIVATIONS[name](here)
+        np.testing.assert_allclose(there, here, atol=1e-12)
 
 
 def test_symbols_are_folded_and_skipped_as_elsewhere(visit):
@@ -179,24 +191,22 @@ def test_symbols_are_folded_and_skipped_as_elsewhere(visit):
     assert "never seen “Ç” (folded to “C”), “☃” (skipped)." in told
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.3])
-@pytest.mark.parametrize("top_p", [1, 0.9, 0.3])
-def test_symbols_are_drawn_by_the_probabilities_of_our_sampling(
-    visit, temperature, top_p
-):
+def test_symbols_are_drawn_by_the_probabilities_of_our_sampling(visit):
+    page = visit(MODELS["LSTM layers"])
     logits = [1.0, -2.0, 0.5, 3.0, 3.0, -9.0, 0.0]
     draws = 20_000  # evenly spread over what a generator gives
-    counts = visit(MODELS["LSTM layers"]).evaluate(
-        "([logits, temperature, topP, draws]) => {"
-        "  const found = logits.map(() => 0), given = Float64Array.from(logits);"
-        "  for (let k = 0; k < draws; k++) "
-        "    found[draw(given, temperature, topP, () => (k + 0.5) / draws)]++;"
-        "  return found; }",
-        [logits, temperature, top_p, draws],
-    )
-    config = CompletionConfig(temperature=temperature, top_p=top_p)
-    expected = probabilities(np.array(logits), config)
-    np.testing.assert_allclose(np.array(counts) / draws, expected, atol=1.1 / draws)
+    for temperature, top_p in product([0.0, 0.5, 1.3], [1, 0.9, 0.3]):
+        counts = page.evaluate(
+            "([logits, temperature, topP, draws]) => {"
+            "  const found = logits.map(() => 0), given = Float64Array.from(logits);"
+            "  for (let k = 0; k < draws; k++) "
+            "    found[draw(given, temperature, topP, () => (k + 0.5) / draws)]++;"
+            "  return found; }",
+            [logits, temperature, top_p, draws],
+        )
+        config = CompletionConfig(temperature=temperature, top_p=top_p)
+        expected = probabilities(np.array(logits), config)
+        np.testing.assert_allclose(np.array(counts) / draws, expected, atol=1.1 / draws)
 
 
 def mulberry32(state):
@@ -328,7 +338,9 @@ def test_what_the_symbols_are_is_no_markup():
 
 def test_symbols_of_several_characters_and_unknown_networks_are_refused():
     model = MODELS["GRU layers"]
-    words = replace(model, vocabulary=SimpleNamespace(symbols=("the ", *"\nabcde")))
+    words = replace(
+        model, vocabulary=SimpleNamespace(symbols=("the ", *"\nabcde"), labels=())
+    )
     with pytest.raises(ModelFileError, match="'the '"):
         offline_page(words, SMALL)
     selu = model_of(random_cells("GRU", activation="selu"))

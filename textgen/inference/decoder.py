@@ -209,10 +209,7 @@ class _OutputLayer:
 
     def __init__(self, network: Network, batch_size: int):
         self._head = network.head
-        self._bias = network.dense_bias
-        if network.undrawn is not None:
-            self._bias = np.where(network.undrawn, -np.inf, self._bias)
-            self._bias = self._bias.astype(np.float32)
+        self._bias = network.drawn_bias
         self._kernel, self._logits = aligned_zeros(
             network.dense_kernel.shape, (batch_size, len(self._bias))
         )

@@ -156,6 +156,13 @@ class Network(_OneLine):
         return len(self.dense_bias)
 
     @property
+    def drawn_bias(self) -> np.ndarray:
+        """The last dense layer's bias (V,), -inf for symbols that are never drawn."""
+        if self.undrawn is None:
+            return self.dense_bias
+        return np.where(self.undrawn, np.float32(-np.inf), self.dense_bias)
+
+    @property
     def reads_both_ways(self) -> bool:
         """Whether a layer reads windows from their end, too."""
         return any(isinstance(layer, BidirectionalWeights) for layer in self.layers)

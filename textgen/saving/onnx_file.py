@@ -139,7 +139,7 @@ class _Graph:
         for number, layer in enumerate(layers):
             hidden = self._recurrent(layer, number, hidden)
         self._constant("dense_kernel", network.dense_kernel)
-        self._constant("dense_bias", network.dense_bias)
+        self._constant("dense_bias", network.drawn_bias)
         self._node("MatMul", [hidden, "dense_kernel"], "products")
         self._node("Add", ["products", "dense_bias"], "logits_by_time")
         self._node("Transpose", ["logits_by_time"], "logits", perm=[1, 0, 2])

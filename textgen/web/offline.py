@@ -125,7 +125,7 @@ def _arrays(network: Network, layers: tuple[OneDirection, ...]) -> Iterator[np.n
         if isinstance(layer, GRUWeights) and layer.recurrent_bias is not None:
             yield layer.recurrent_bias
     yield network.dense_kernel.T
-    yield network.dense_bias
+    yield network.drawn_bias
 
 
 def _encoded(array: np.ndarray, kind: str) -> bytes:
