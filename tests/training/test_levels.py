@@ -135,12 +135,16 @@ def test_a_saved_model_is_gone_on_from_with_new_characters(story, tmp_path):
     assert len(grown) == len(saved) + 1
 
 
-def test_a_level_asks_for_new_weights_and_is_sized_for_minutes(tmp_path):
-    path = tmp_path / "english.txt"
-    path.write_text("It was a fine day, and they went to the sea again. " * 400)
-    assert prepared(path, tmp_path / "m.h5", minutes=1).start is not None
-    words = prepared(path, tmp_path / "m.h5", minutes=1, level="word")
-    assert words.start is None
-    assert words.config.model.level == "word"
+def test_minutes_are_worth_a_smaller_network_where_its_softmax_is_wide(story, tmp_path):
+    path = tmp_path / "m.h5"
+    letters, words = (
+        prepared(story, path, minutes=1, from_scratch=True, level=level).config.model
+        for level in ("character", "word")
+    )
+    assert (letters.level, words.level) == ("character", "word")
+    assert words.units < letters.units
+
+
+def test_characters_are_as_many_as_there_are(story, tmp_path):
     with pytest.raises(OptionError, match="`vocabulary_size` is for `level`"):
-        prepared(path, tmp_path / "m.h5", vocabulary_size=100)
+        prepared(story, tmp_path / "m.h5", vocabulary_size=100)
