@@ -17,6 +17,7 @@ from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
 from textgen.generation.batch import complete_many, generate_many, several
 from textgen.generation.batch_decoder import Request
+from textgen.generation.contexts import _sample
 from textgen.generation.continuations import continuations
 from textgen.generation.engine import Engine, Job
 from textgen.generation.samplers import NoRepeatNgram, Temperature
@@ -133,6 +134,13 @@ def test_labels_fit_nothing(wanted, model):
     assert set("".join(texts)) <= TEXTS
     if "ends_with" in wanted:
         assert all(text.endswith("da") for text in texts)
+
+
+def test_what_lies_ahead_is_reckoned_from_texts_of_the_label(model):
+    _, seen = _sample(model, 1.0, NAMES[0])
+    firsts = [end for end in seen if len(end) == 1]
+    assert len(firsts) > 100
+    assert set(firsts) == {(KEATS,)}
 
 
 def test_what_only_labels_would_fit_is_impossible(model):

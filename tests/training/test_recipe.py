@@ -22,7 +22,7 @@ from textgen.saving.model_file import load_model
 from textgen.saving.trained_model import TrainedText
 from textgen.training import recipe, setup
 from textgen.training.base_model import OF_ANOTHER_NETWORK
-from textgen.training.budget import size_for
+from textgen.training.budget import peak_rate, size_for
 from textgen.training.recipe import choose_config, describe_length
 from textgen.training.schedule import BUDGET_EPOCHS
 
@@ -171,6 +171,19 @@ def test_what_can_not_be_is_refused_before_the_work(
     with pytest.raises(OptionError, match=match) if match else nullcontext():
         chosen = choose_config(text, preset, start, overrides).flat()
         assert all(chosen[name] == value for name, value in overrides.items())
+
+
+@pytest.mark.parametrize(("cell", "rate"), [("lstm", 0.02), ("gru", 0.007)])
+def test_other_cells_take_a_lower_rate_unless_one_is_given(cell, rate):
+    chosen = choose_config(corpus(), "sonnets", None, {"cell": cell})
+    assert chosen.training.learning_rate == rate
+    both = {"cell": cell, "learning_rate": 0.01}
+    chosen = choose_config(corpus(), "sonnets", None, both)
+    assert chosen.training.learning_rate == 0.01
+    chosen = choose_config(corpus(), None, None, {"cell": cell, "minutes": 1})
+    model, training = chosen.model, chosen.training
+    usual = peak_rate(model.layers, model.units, training.schedule)
+    assert abs(training.learning_rate / usual - rate / 0.02) < 0.01
 
 
 @pytest.mark.parametrize(

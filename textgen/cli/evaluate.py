@@ -65,8 +65,7 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
         "is the text, each row an example")
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--label-column", metavar="NAME", help="the column of each row's label")
-    add("--label", metavar="TEXT", help="of a model trained with labels, that of all "
-        "of the text, in place of its rows' own")
+    add("--label", metavar="TEXT", help="that of the whole text, in their place")
     add("--held-out", action="store_true", help="measure the part of the text that the "
         "model never saw, though it was trained on the rest")
     add("--novelty", action="store_true", help="let the model write 1,000 lines or 20 "

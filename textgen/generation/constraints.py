@@ -28,7 +28,7 @@ from textgen.generation.automaton import (
     automaton_of,
 )
 from textgen.generation.contexts import Contexts
-from textgen.generation.streaming import MAX_PROMPT_SYMBOLS, first_id
+from textgen.generation.streaming import MAX_PROMPT_SYMBOLS
 from textgen.saving.trained_model import TrainedModel
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ class Constraint:
         self._check_possible(wanted)
         self.scale = _temperature(config) or 1.0  # 0 takes the likeliest
         size = self._table.size * min(config.length, MAX_AHEAD)
-        most, first = MAX_OPERATIONS // size, first_id(model, config.label) or 0
-        self._contexts = Contexts.measured(model, self.scale, most, first)
+        most = MAX_OPERATIONS // size
+        self._contexts = Contexts.measured(model, self.scale, most, config.label)
         self._remembered: dict[bytes, tuple[int, int]] = {}  # states of long texts
         self._ahead = self._look_ahead()  # (places, S, C), logarithms
 

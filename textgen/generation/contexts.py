@@ -15,6 +15,7 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.generation.sampling import probabilities, sample_batch
+from textgen.generation.streaming import first_id
 from textgen.saving.trained_model import TrainedModel
 
 SAMPLE_ROWS, SAMPLE_SYMBOLS = 64, 128  # of the texts that are drawn
@@ -35,13 +36,14 @@ class Contexts:
 
     @classmethod
     def measured(
-        cls, model: TrainedModel, temperature: float, most: int, first: int
+        cls,
+        model: TrainedModel,
+        temperature: float,
+        most: int,
+        label: str | None = None,
     ) -> Contexts:
-        """Let a model draw, always the same, and keep at most so many contexts.
-
-        Each text begins with the id that is ``first``.
-        """
-        given, seen = _sample(model, temperature, first)
+        """Let a model draw, always the same, and keep at most so many contexts."""
+        given, seen = _sample(model, temperature, label)
         kept = _frequent(seen, most)
         numbers = {context: number for number, context in enumerate(kept)}
         sums = np.zeros((len(kept), given.shape[1]))
@@ -70,12 +72,13 @@ class Contexts:
 
 
 def _sample(
-    model: TrainedModel, temperature: float, first: int
+    model: TrainedModel, temperature: float, label: str | None = None
 ) -> tuple[np.ndarray, list[Ids]]:
     """Draw texts; return the probabilities (N, V) at each place and what was before."""
     rows = min(SAMPLE_ROWS, model.max_batch_size)
     config = CompletionConfig(temperature=temperature)
     decoder, rng = model.decoder(rows), np.random.default_rng(0)
+    first = first_id(model, label) or 0
     ids = np.full(rows, first)
     ends: list[Ids] = [()] * rows
     given, seen = [], []

@@ -17,7 +17,8 @@ machine (docs/experiments.md), in terms of
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time. With a
    multiple of 256 units float32 is slower than with more: 16 less are taken.
 3. **Layers.** One up to 1,500,000 weights; then two.
-4. **Rate.** A cosine, from 0.014 for one layer, and from 0.008·(128 / U)^0.8 for two.
+4. **Rate.** A cosine, from 0.014 for one layer, and from 0.008·(128 / U)^0.8 for two;
+   cells other than the LSTM take 0.35 of that.
    From 20 passes on the rate is half as much again and constant, and the weights are
    averaged; but not for many lines, whose batches have few characters.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
@@ -44,6 +45,7 @@ USEFUL_PASSES = 40
 MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
 MOST_IN_ONE_LAYER = 1.5e6
 MANY_PASSES, RATE_FACTOR = 20, 1.5
+RATE_OF_CELL = {"lstm": 1.0, "gru": 0.35, "rnn": 0.35}  # docs/experiments.md
 LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
 LEAST_DECAY = 0.01
 UNITS_MULTIPLE, MOST_UNITS = 16, 2000  # of two layers, 48 of 60 million weights
@@ -63,9 +65,9 @@ def size_for(
 ) -> Config:
     """Return the configuration for n ``chars`` to train on and a process's minutes.
 
-    The machine's speed is that of `textgen.system.hardware.relative_speed`. Rates and
-    dropout were fitted to the LSTM. Where there are words or byte pairs in the place of
-    characters, the softmax is so wide.
+    The machine's speed is that of `textgen.system.hardware.relative_speed`.
+    Regularisation was fitted to the LSTM. Where there are words or byte pairs in the
+    place of characters, the softmax is so wide.
     """
     chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
     weights, whole = _weights(chars, seconds), seconds
@@ -90,7 +92,7 @@ def size_for(
         WindowConfig(seq_length=window),
         TrainingConfig(
             batch_size=16 if few else 32,
-            learning_rate=peak_rate(layers, units, schedule),
+            learning_rate=peak_rate(layers, units, schedule, cell),
             schedule=schedule,
             weight_decay=max(LEAST_DECAY, a_fifth),
             epochs=None,
@@ -99,9 +101,10 @@ def size_for(
     )
 
 
-def peak_rate(layers: int, units: int, schedule: str) -> float:
+def peak_rate(layers: int, units: int, schedule: str, cell: str = "lstm") -> float:
     """Return the learning rate of rule 4, to four digits after the point."""
     rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
+    rate *= RATE_OF_CELL[cell]
     return round(rate if schedule == "cosine" else RATE_FACTOR * rate, 4)
 
 

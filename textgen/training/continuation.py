@@ -102,7 +102,7 @@ def first_rate(start: TrainedModel) -> float:
     """
     first, model = start.texts[0], start.config.model
     if first.learning_rate is None:
-        return peak_rate(model.layers, model.units, "cosine")
+        return peak_rate(model.layers, model.units, "cosine", model.cell)
     averaged = first.schedule == "averaged"
     return first.learning_rate / (RATE_FACTOR if averaged else 1)
 

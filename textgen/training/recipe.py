@@ -17,7 +17,7 @@ from textgen.saving.trained_model import (
 )
 from textgen.system.checks import check_choice
 from textgen.system.hardware import relative_speed
-from textgen.training.budget import peak_rate, size_for
+from textgen.training.budget import RATE_OF_CELL, peak_rate, size_for
 from textgen.training.continuation import continued_config
 from textgen.training.schedule import shown_steps
 
@@ -42,7 +42,8 @@ def choose_config(
     With a budget of minutes the network is sized for it, see
     `textgen.training.budget`; the rate is that of the network and schedule that are
     asked for. Otherwise a named corpus without a preset of its name, and any file,
-    takes ``lines``' if it is made of lines and ``sonnets``' if not.
+    takes ``lines``' if it is made of lines and ``sonnets``' if not. Presets are for the
+    LSTM: another cell takes a part of their rate.
 
     Going on from a saved model keeps its network and windows; for everything else
     there are rules, see `textgen.training.continuation`.
@@ -62,7 +63,8 @@ def choose_config(
         characters = round(len(corpus.ids) * config.training.trained_share)
         symbols = most_symbols(config.model, len(corpus.vocabulary), characters)
     else:
-        symbols = len(start.vocabulary.extended(corpus.vocabulary.symbols))
+        own = corpus.vocabulary
+        symbols = len(start.vocabulary.extended(own.symbols, own.labels))
     _check_size(config, symbols)
     return config
 
@@ -71,6 +73,7 @@ def _from_preset(
     corpus: Corpus, preset: str | None, overrides: Mapping[str, Any]
 ) -> Config:
     minutes = overrides.get("minutes")
+    cell = overrides.get("cell") or ModelConfig.cell
     if preset is None and minutes is not None:
         choosing = {name: overrides.get(name) for name in ("held_out", *CHOOSING)}
         asked = Config().override(minutes=minutes, **choosing)
@@ -80,15 +83,16 @@ def _from_preset(
         if network.level != "character":
             softmax = most_symbols(network, len(corpus.vocabulary), trained_on)
             trained_on = round(trained_on / USUAL_SYMBOL_CHARS)
-        cell = overrides.get("cell") or ModelConfig.cell
         speed = relative_speed()
         sized = size_for(trained_on, minutes, speed, corpus.kind, cell, softmax)
         own = sized.override(**overrides)
-        rate = peak_rate(own.model.layers, own.model.units, own.training.schedule)
+        rate = peak_rate(own.model.layers, own.model.units, own.training.schedule, cell)
         return sized.override(learning_rate=rate)
     usual = "lines" if corpus.kind == "lines" else "sonnets"
     own_name = corpus.name if corpus.named and corpus.name in PRESETS else usual
-    return PRESETS[preset or own_name]
+    chosen = PRESETS[preset or own_name]
+    rate = RATE_OF_CELL[cell] * chosen.training.learning_rate
+    return chosen.override(learning_rate=float(f"{rate:.3g}"))
 
 
 def _check_size(config: Config, symbols: int) -> None:
