@@ -59,12 +59,12 @@ def choose_config(
         config = _from_preset(corpus, preset, overrides).override(**overrides)
     else:
         config = continued_config(start, corpus, overrides)
-    if start is None:
-        characters = round(len(corpus.ids) * config.training.trained_share)
-        symbols = most_symbols(config.model, len(corpus.vocabulary), characters)
-    else:
+    if start is not None and config.model.level != "character":
         own = corpus.vocabulary
         symbols = len(start.vocabulary.extended(own.symbols, own.labels))
+    else:
+        characters = round(len(corpus.ids) * config.training.trained_share)
+        symbols = most_symbols(config.model, len(corpus.vocabulary), characters)
     _check_size(config, symbols)
     return config
 
