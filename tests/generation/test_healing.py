@@ -256,6 +256,38 @@ def test_a_text_is_cut_before_what_is_complete_first(text, stops, left):
     assert cut(text, 5, stops) == left
 
 
+@pytest.mark.parametrize(
+    ("options", "read"),
+    [({"length": 9}, 3), ({"length": 40, "stop": "e"}, 2),
+     ({"length": 40, "stop": "ha"}, 2), ({"length": 40}, 34)],
+)  # fmt: skip
+def test_what_an_opening_has_of_a_text_is_not_drawn_again(options, read):
+    symbols = ("\n", *"abcdefgh", "abcdefgh")
+    reads = []
+
+    def rule(read):
+        reads.append(read)
+        return np.where(np.arange(10) == (9 if len(read) == 1 else 1), 0, -1e4)
+
+    model = FakeModel(symbols, rule, level="word")
+    (made,) = generate_many(model, ["a"], **options)
+    whole = "bcdefgh" + 33 * "a"
+    assert (
+        made.text == whole[: options["length"]].partition(options.get("stop", "!"))[0]
+    )
+    assert len(reads) == read  # what stands before the prompt, and before each symbol
+
+
+def test_a_search_counts_what_its_opening_has_of_a_text():
+    symbols, chances = ("\n", *"abc", "ab"), np.full((5, 5), -9.0)
+    chances[0, 4] = chances[1, 1] = 0  # "ab" comes first, and a after a
+    chances[4, 1:4] = np.log([0.4, 1e-9, 0.6])
+    chances[3] = np.log(0.2)
+    model = FakeModel(symbols, lambda read: chances[read[-1]], level="word")
+    assert generate_output(model, "a", length=2, beam=4) == "abc"
+    assert generate_output(model, "a", length=3, beam=4) == "abaa"
+
+
 def test_a_search_finds_several_texts_with_the_likeliest_opening():
     model = pieces_model(kind="lines", spread=3)
     texts = generate_many(model, 3, length=6, beam=4)
