@@ -73,6 +73,7 @@ BOUNDS = {  # name: (part, allowed, refused)
     "embedding": (ModelConfig, (0, 8192), (8193,)),
     "dropout": (ModelConfig, (0, 0.99), (1, 1.0)),
     "input_dropout": (ModelConfig, (0, 0.99), (1, 1.0)),
+    "vocabulary_size": (ModelConfig, (None, 2, 32_768), (1, 32_769)),
     "seq_length": (WindowConfig, (1, 100_000), (0, 100_001)),
     "stride": (WindowConfig, (None, 1), (0,)),
     "learning_rate": (TrainingConfig, (1e-12, 100), (0, 0.0, 101)),
@@ -107,6 +108,7 @@ def test_bounds(name):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
+        (lambda: ModelConfig(level="x"), "character, word, bpe"),
         (lambda: WindowConfig(targets="\n"), r"all, last, but was '\\n'"),
         (lambda: TrainingConfig(schedule="x"), "cosine, constant, averaged"),
         (lambda: TrainingConfig(optimizer="x"), "adamw, adam"),

@@ -104,26 +104,26 @@ class ModelConfig(Settings):
 
     layers: int = _setting(2, "number of LSTM layers", lowest=1, highest=16)
     units: int = _setting(256, "of each layer", lowest=1, highest=8192)
-    embedding: int = _setting(64, "size of a character's trained embedding, 0 for "
+    embedding: int = _setting(64, "size of a symbol's trained embedding, 0 for "
         "one-hot input", highest=8192)
     dropout: float = _setting(0.0, "share of each layer's outputs dropped while "
         "training", below=1)
-    input_dropout: float = _setting(0.0, "share of characters hidden", below=1)
-    level: str = _setting("character", "what it reads and writes one by one: "
-        "character, word, or bpe, byte pairs (parts of words)", choices=LEVELS)
-    vocabulary_size: int | None = _setting(None, "words or byte pairs, with all "
-        "characters (default: by the text's length)", lowest=2, highest=MOST_SYMBOLS)
+    input_dropout: float = _setting(0.0, "share of symbols hidden", below=1)
+    level: str = _setting("character", "a symbol: character, word or bpe",
+        choices=LEVELS)
+    vocabulary_size: int | None = _setting(None, "of words or byte pairs, else by the "
+        "text's length", lowest=2, highest=MOST_SYMBOLS)
 
 
 @dataclass(frozen=True)
 class WindowConfig(Settings):
     """How a corpus is cut into training windows."""
 
-    seq_length: int = _setting(100, "characters of a window", lowest=1, highest=100_000)
-    stride: int | None = _setting(None, "characters from window to window; else "
+    seq_length: int = _setting(100, "symbols of a window", lowest=1, highest=100_000)
+    stride: int | None = _setting(None, "symbols from window to window; else "
         "their length, or 1 for `targets` last",
         lowest=1, highest=2**40)
-    targets: str = _setting("all", "all: predict each next character; last: the one "
+    targets: str = _setting("all", "all: predict each next symbol; last: the one "
         "after the window", choices=("all", "last"))
 
 

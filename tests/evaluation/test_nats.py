@@ -198,3 +198,18 @@ def test_describe():
 def test_a_diverged_loss_has_infinite_perplexity():
     assert perplexity(800.0) == perplexity(math.inf) == math.inf
     assert describe(math.nan) == "nan nats/char, nan bits/char, perplexity nan"
+
+
+def test_nats_of_words_are_divided_by_their_characters():
+    vocabulary = Vocabulary(("\n", " ", *"abc", " ab", "abc"), level="word")
+    network = random_network([6, 6], len(vocabulary), scale=0.6)
+    config = Config(ModelConfig(2, 6, 3, level="word"), WindowConfig(5))
+    model = TrainedModel(network, vocabulary, "text", config, {}, Path("m.h5"))
+    ids = vocabulary.encode("abc ab ca ab\nabc ab")
+    places = range(1, len(ids))
+    nats = sum(naive_loss(model, ids[:p], ids[p]) for p in places)
+    characters = len("abc ab ca ab\nabc ab") - len("abc")
+    assert characters > len(ids)
+    (found,) = losses(model, ids)
+    assert held_out_nats(model, ids) == pytest.approx(nats / characters, abs=1e-5)
+    assert (found.symbols, found.characters) == (len(ids) - 1, characters)

@@ -16,8 +16,8 @@ from textgen.modeling.ops import drop
 B, T, V = 3, 7, 11
 
 
-def fast(model, ids, precision="float32", dropout_seed=None):
-    weights = round_kernels(read_weights(model), precision)
+def fast(model, ids, precision="float32", dropout_seed=None, folded=True):
+    weights = round_kernels(read_weights(model, folded=folded), precision)
     return fast_logits(weights, ids, dropout_rates(model), dropout_seed)
 
 
@@ -40,21 +40,22 @@ def data():
     return ids, tf.constant(rng.integers(0, V, (B, T)), tf.int32)
 
 
+@pytest.mark.parametrize("folded", [True, False])
 @pytest.mark.parametrize("input_dropout", [0.0, 0.3])
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
 def test_dropout_paths_agree_and_depend_on_the_seed_alone(
-    data, random_model, dropout, input_dropout
+    data, random_model, dropout, input_dropout, folded
 ):
     model = random_model(2, 5, V, dropout=dropout, input_dropout=input_dropout)
     seed = tf.constant([3, 9])
-    ours = loss_and_gradients(fast, model, *data, dropout_seed=seed)
+    ours = loss_and_gradients(fast, model, *data, dropout_seed=seed, folded=folded)
     plain = loss_and_gradients(layer_logits, model, *data, dropout_seed=seed)
     np.testing.assert_allclose(ours[0], plain[0], atol=1e-5)
     for one, other in zip(ours[1], plain[1], strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-    again = fast(model, data[0], dropout_seed=seed)
+    again = fast(model, data[0], dropout_seed=seed, folded=folded)
     np.testing.assert_array_equal(again, ours[0])
-    other = fast(model, data[0], dropout_seed=tf.constant([3, 10]))
+    other = fast(model, data[0], dropout_seed=tf.constant([3, 10]), folded=folded)
     if dropout or input_dropout:
         assert np.abs(other - ours[0]).max() > 1e-3
 

@@ -18,7 +18,7 @@ from textgen.modeling.ops import dense, drop
 class LayerWeights(NamedTuple):
     """One LSTM layer's weights, gates in order i, f, o, c."""
 
-    kernel: tf.Tensor  # of the first layer the embedding times it, (V, 4U)
+    kernel: tf.Tensor  # of the first layer the embedding times it, (V, 4U), if folded
     recurrent_kernel: tf.Tensor
     bias: tf.Tensor
 
@@ -29,29 +29,34 @@ class StackWeights(NamedTuple):
     layers: tuple[LayerWeights, ...]
     dense_kernel: tf.Tensor
     dense_bias: tf.Tensor
+    embedding: tuple[tf.Tensor, ...] = ()  # (V, D), unless it is folded
 
 
-def read_weights(model: keras.Model) -> StackWeights:
+def read_weights(model: keras.Model, *, folded: bool = True) -> StackWeights:
     """Read the variables of a network of `textgen.modeling.model.build_model`, float32.
 
     It is done once a step for all shards. A tape can follow it back to the variables.
+    The embedding is ``folded`` into the first kernel, so that a look-up takes the place
+    of a product. That pays as long as there are fewer symbols than a batch has, since
+    both the folding and the gradient of the look-up take V·4U for something.
     """
+    table = model.layers[1].embeddings.value
     layers: list[LayerWeights] = []
     for lstm in lstm_layers(model):
         kernel = tanh_gates(lstm.cell.kernel.value)
-        if not layers:
-            # The embedding folded into the first kernel: a look-up, not a product.
-            kernel = tf.matmul(model.layers[1].embeddings.value, kernel)
+        if not layers and folded:
+            kernel = tf.matmul(table, kernel)
         recurrent_kernel = tanh_gates(lstm.cell.recurrent_kernel.value)
         bias = tanh_gates(lstm.cell.bias.value)
         layers.append(LayerWeights(kernel, recurrent_kernel, bias))
     head = model.layers[-1]
     kernel, bias = tf.identity(head.kernel.value), tf.identity(head.bias.value)
-    return StackWeights(tuple(layers), kernel, bias)
+    embedding = () if folded else (tf.identity(table),)
+    return StackWeights(tuple(layers), kernel, bias, embedding)
 
 
 def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
-    """Give the LSTM layers' kernels the type of their products' operands.
+    """Give embedding and LSTM layers' kernels the type of their products' operands.
 
     That is ``float32`` or ``bfloat16``. Gates, cell state, biases, the dense layer's
     weights and the logits are float32 in both.
@@ -61,7 +66,8 @@ def round_kernels(weights: StackWeights, precision: str) -> StackWeights:
         LayerWeights(tf.cast(kernel, dtype), tf.cast(recurrent, dtype), bias)
         for kernel, recurrent, bias in weights.layers
     ]
-    return weights._replace(layers=tuple(layers))
+    embedding = tuple(tf.cast(table, dtype) for table in weights.embedding)
+    return weights._replace(layers=tuple(layers), embedding=embedding)
 
 
 def dropout_rates(model: keras.Model) -> tuple[float, ...]:
@@ -87,17 +93,16 @@ def fast_logits(
     in `dropout_rates` is added to its first number. Without one nothing is dropped.
     """
     batch, ids = ids.shape[0], tf.transpose(ids)
-    first, *others = weights.layers
+    (table,) = weights.embedding or (weights.layers[0].kernel,)
     if dropout_seed is not None and rates[0]:
-        projected = _look_up_some(first.kernel, ids, rates[0], dropout_seed)
+        x = _look_up_some(table, ids, rates[0], dropout_seed)
     else:
-        projected = look_up(first.kernel, ids)
-    x = lstm_sequence(projected, first.recurrent_kernel, first.bias)
-    x = _dropped(x, rates, 1, dropout_seed)
-    for number, layer in enumerate(others, start=2):
-        product = tf.matmul(rows(x), layer.kernel)
-        projected = tf.reshape(product, [-1, batch, product.shape[-1]])
-        x = lstm_sequence(projected, layer.recurrent_kernel, layer.bias)
+        x = look_up(table, ids)
+    for number, layer in enumerate(weights.layers, start=1):
+        if number > 1 or weights.embedding:
+            product = tf.matmul(rows(x), layer.kernel)
+            x = tf.reshape(product, [-1, batch, product.shape[-1]])
+        x = lstm_sequence(x, layer.recurrent_kernel, layer.bias)
         x = _dropped(x, rates, number, dropout_seed)
     return dense(rows(x), weights.dense_kernel, weights.dense_bias)
 

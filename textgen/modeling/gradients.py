@@ -33,11 +33,20 @@ class ShardedGradients:
     repeats a training bit for bit. Sums depend on ``num_shards`` in their last bits.
 
     The model is many-to-many, of `textgen.modeling.model.build_model`; the precision
-    is ``float32`` or ``bfloat16``, the type of the products' operands.
+    is ``float32`` or ``bfloat16``, the type of the products' operands. What ``folded``
+    is, is told by `textgen.modeling.forward.read_weights`.
     """
 
-    def __init__(self, model: keras.Model, precision: str, num_shards: int) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        precision: str,
+        num_shards: int,
+        *,
+        folded: bool = True,
+    ) -> None:
         self.num_shards = num_shards
+        self._folded = folded
         self._model = model
         self._precision = precision
         self._rates = dropout_rates(model)
@@ -55,7 +64,7 @@ class ShardedGradients:
         number for each later one. B and T must be known when traced.
         """
         with tf.GradientTape() as tape:
-            read = read_weights(self._model)
+            read = read_weights(self._model, folded=self._folded)
         rounded = round_kernels(read, self._precision)
         results = []
         bounds = np.linspace(0, batch.inputs.shape[0], self.num_shards + 1).astype(int)

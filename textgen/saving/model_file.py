@@ -55,9 +55,9 @@ def save_model(
 
     Args:
         keras_model: the `keras.Model`, with the float32 policy.
-        metadata: plain JSON values ``format``, ``level``, ``symbols``, ``corpus``,
-            ``config`` and, if they are known, ``texts`` and ``training``; see the
-            README of ``models/``.
+        metadata: plain JSON values ``format``, ``level``, ``symbols``, ``merges`` of
+            byte pairs, ``corpus``, ``config`` and, if they are known, ``texts`` and
+            ``training``; see the README of ``models/``.
         path: the file; its folder exists. It is HDF5, or a Keras archive if its name
             ends in ``.keras``.
         previous: under this name the earlier file is kept, if given.

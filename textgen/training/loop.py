@@ -54,7 +54,11 @@ class Training:
         self.windows = windows
         self.config = config
         self._peers = peers = peers or Peers()
-        make = functools.partial(TrainStep, process=peers.index, cores=peers.cores)
+        # Words and byte pairs are too many for it; characters are few, mostly.
+        folded = windows.characters == windows.symbols
+        make = functools.partial(
+            TrainStep, process=peers.index, cores=peers.cores, folded=folded
+        )
         self._step = peers.call(
             lambda: make(model, config, windows.batch_size, peers.strategy)
         )

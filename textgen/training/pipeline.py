@@ -34,7 +34,8 @@ def train(
     save_every: float | None = None, keep_checkpoint: bool = False,
     layers: int | None = None, units: int | None = None,
     embedding: int | None = None, dropout: float | None = None,
-    input_dropout: float | None = None, seq_length: int | None = None,
+    input_dropout: float | None = None, level: str | None = None,
+    vocabulary_size: int | None = None, seq_length: int | None = None,
     stride: int | None = None, targets: str | None = None,
     batch_size: int | None = None, learning_rate: float | None = None,
     schedule: str | None = None, warmup_steps: int | None = None,
@@ -85,9 +86,14 @@ def train(
         embedding: size of the embedding; 0 means one-hot input.
         dropout: share of each layer's outputs dropped while training.
         input_dropout: share of the input symbols hidden while training.
-        seq_length: characters in a training window.
-        stride: characters between the starts of two windows.
-        targets: ``all``, each position predicts the next character, or ``last``.
+        level: what is read and predicted one by one, a symbol: ``character``, ``word``,
+            or ``bpe``, byte pairs, which are parts of words. Another than the first
+            asks for new weights.
+        vocabulary_size: how many different words or byte pairs there are, all
+            characters of the text among them; None: by the length of the text.
+        seq_length: symbols in a training window.
+        stride: symbols between the starts of two windows.
+        targets: ``all``, each position predicts the next symbol, or ``last``.
         batch_size: windows in a batch.
         learning_rate: peak rate.
         schedule: of the rate: ``cosine``, ``constant`` or ``averaged``.
@@ -145,6 +151,7 @@ def train(
         overrides={
             "layers": layers, "units": units, "embedding": embedding,
             "dropout": dropout, "input_dropout": input_dropout,
+            "level": level, "vocabulary_size": vocabulary_size,
             "seq_length": seq_length, "stride": stride, "targets": targets,
             "batch_size": batch_size, "learning_rate": learning_rate,
             "schedule": schedule, "warmup_steps": warmup_steps,

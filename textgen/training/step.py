@@ -73,7 +73,8 @@ class TrainStep:
     average is set here, where Keras callbacks look for it. The configuration names the
     precision, ``auto`` no longer. Dropout depends on the seed, the step, the shard and
     the layer. Of several processes that train together, ``process`` is the number of
-    this one, and it has ``cores``; None means all that it may use.
+    this one, and it has ``cores``; None means all that it may use. What ``folded`` is,
+    is told by `textgen.modeling.forward.read_weights`.
 
     Attributes:
         rows: of each batch, that this process is to be given; None means all.
@@ -93,6 +94,7 @@ class TrainStep:
         *,
         process: int = 0,
         cores: int | None = None,
+        folded: bool = True,
     ) -> None:
         self._model = self.result = model
         self._strategy = strategy or tf.distribute.get_strategy()
@@ -123,7 +125,9 @@ class TrainStep:
             self._gradients = LayerGradients(model)
         else:
             shards = _usual_shards(self._rows, self.replicas, cores)
-            self._gradients = ShardedGradients(model, config.precision, shards)
+            self._gradients = ShardedGradients(
+                model, config.precision, shards, folded=folded
+            )
         (word,) = np.random.SeedSequence(config.seed).generate_state(1)
         self._seed_word = int(word >> 1)
         self._compiled: dict[tuple[int, ...], Callable] = {}
