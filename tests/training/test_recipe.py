@@ -76,10 +76,10 @@ def test_a_preset_by_name_or_else_by_kind(name, kind, named, expected):
 def test_only_a_named_corpus_is_measured_whole(given, whole, tmp_path, monkeypatch):
     said = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(setup, "HeldOut", lambda *_, **kw: said.append(kw))
+    monkeypatch.setattr(setup, "HeldOut", lambda *_, **kw: said.append(kw["whole"]))
     Path("dinos.txt").write_text("some prose, not names; " * 99)
     prepared(given, None)
-    assert said == [{"whole": whole}]
+    assert said == [whole]
 
 
 @pytest.fixture

@@ -58,11 +58,11 @@ def choose_config(
         config = _from_preset(corpus, preset, overrides).override(**overrides)
     else:
         config = continued_config(start, corpus, overrides)
-    if start is None:
+    if start is not None and config.model.level != "character":
+        symbols = len(start.vocabulary.extended(corpus.vocabulary.symbols))
+    else:
         characters = round(len(corpus.ids) * config.training.trained_share)
         symbols = most_symbols(config.model, len(corpus.vocabulary), characters)
-    else:
-        symbols = len(start.vocabulary.extended(corpus.vocabulary.symbols))
     _check_size(config, symbols)
     return config
 
