@@ -2,12 +2,14 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import PIECES, FakeModel, pieces_model
+from fakes import PIECES, FakeModel, pieces_model, random_network
 
-from textgen.config import CompletionConfig, WindowConfig
+from textgen.config import CompletionConfig, Config, WindowConfig
+from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
 from textgen.generation import healing
 from textgen.generation.batch import complete_many, generate_many
@@ -16,6 +18,7 @@ from textgen.generation.endings import cut
 from textgen.generation.healing import unsettled
 from textgen.generation.poems import check_writes_forms
 from textgen.generation.streaming import generate_output, openings_of, stream_output
+from textgen.saving.trained_model import TrainedModel
 
 PROMPTS = ["", "a", "ab", "b ", " ", "ca b", "abcabc bc", "\n", "a\nca", "c\n", "cc c"]
 PLAIN = CompletionConfig(temperature=1)
@@ -239,6 +242,26 @@ def test_a_windowed_model_reads_no_more_than_its_window():
     assert len(openings.read) == 4
     text = generate_output(model, "cbcbcb ca", length=6, seed=1)
     assert len(text) == len("cbcbcb ca") + 6
+
+
+@pytest.mark.parametrize("targets", ["all", "last"])
+def test_a_network_goes_on_from_where_its_opening_was_read(targets):
+    """Its decoders' states are arrays, other than those of the fakes."""
+    network = random_network((6, 5), len(PIECES), scale=1.5)
+    config = replace(Config(), windows=WindowConfig(seq_length=5, targets=targets))
+    vocabulary = Vocabulary(PIECES, "word")
+    model = TrainedModel(network, vocabulary, "text", config, {}, None)
+    for each in generate_many(model, PROMPTS, length=12, temperature=1, seed=5):
+        how = {"length": 12, "temperature": 1, "seed": each.seed}
+        assert generate_output(model, each.prompt, **how) == each.prompt + each.text
+        begin = openings_of(model, each.prompt, True).drawn(PLAIN, each.seed)
+        anew, going_on = model.decoder(), model.decoder()
+        for place in range(len(begin.ids) - 1):
+            anew.step(begin.ids[place : place + 1])
+        if begin.state is not None:
+            going_on.set_state([0], begin.state)
+            last = begin.ids[-1:]
+            np.testing.assert_allclose(going_on.step(last), anew.step(last), rtol=1e-5)
 
 
 def test_a_seed_repeats_and_without_one_texts_differ():
