@@ -124,6 +124,14 @@ def test_a_prompt_counts_in_what_a_line_of_longer_symbols_fits():
         generate_many(model, ["c"], **wish)
 
 
+def test_a_line_of_longer_symbols_is_whole_at_its_length_in_characters():
+    logits = np.where(np.arange(11) == PIECES.index("ab"), 0, -1e4)
+    model = FakeModel(PIECES, lambda read: logits, kind="lines", level="word")
+    (made,) = generate_many(model, [""], length=4, starts_with="a")
+    assert made.text == "abab"
+    assert {len(read) for read in model.decoders[-1].read} == {2}
+
+
 @pytest.mark.parametrize("wish", [{"ends_with": "ad"}, {"contains": "bb"},
     {"min_length": 4}, {"max_length": 3}, {"matching": "a.*|d"}])  # fmt: skip
 def test_spellings_are_as_likely_as_among_those_that_fit(wish, monkeypatch):

@@ -2,12 +2,14 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes import PIECES, FakeModel, pieces_model
+from fakes import PIECES, FakeModel, pieces_model, random_network
 
-from textgen.config import CompletionConfig, WindowConfig
+from textgen.config import CompletionConfig, Config, WindowConfig
+from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError
 from textgen.generation import healing
 from textgen.generation.batch import complete_many, generate_many
@@ -16,6 +18,7 @@ from textgen.generation.endings import cut
 from textgen.generation.healing import unsettled
 from textgen.generation.poems import check_writes_forms
 from textgen.generation.streaming import generate_output, openings_of, stream_output
+from textgen.saving.trained_model import TrainedModel
 
 PROMPTS = ["", "a", "ab", "b ", " ", "ca b", "abcabc bc", "\n", "a\nca", "c\n", "cc c"]
 PLAIN = CompletionConfig(temperature=1)
@@ -241,6 +244,26 @@ def test_a_windowed_model_reads_no_more_than_its_window():
     assert len(text) == len("cbcbcb ca") + 6
 
 
+@pytest.mark.parametrize("targets", ["all", "last"])
+def test_a_network_goes_on_from_where_its_opening_was_read(targets):
+    """Its decoders' states are arrays, other than those of the fakes."""
+    network = random_network((6, 5), len(PIECES), scale=1.5)
+    config = replace(Config(), windows=WindowConfig(seq_length=5, targets=targets))
+    vocabulary = Vocabulary(PIECES, "word")
+    model = TrainedModel(network, vocabulary, "text", config, {}, None)
+    for each in generate_many(model, PROMPTS, length=12, temperature=1, seed=5):
+        how = {"length": 12, "temperature": 1, "seed": each.seed}
+        assert generate_output(model, each.prompt, **how) == each.prompt + each.text
+        begin = openings_of(model, each.prompt, True).drawn(PLAIN, each.seed)
+        anew, going_on = model.decoder(), model.decoder()
+        for place in range(len(begin.ids) - 1):
+            anew.step(begin.ids[place : place + 1])
+        if begin.state is not None:
+            going_on.set_state([0], begin.state)
+            last = begin.ids[-1:]
+            np.testing.assert_allclose(going_on.step(last), anew.step(last), rtol=1e-5)
+
+
 def test_a_seed_repeats_and_without_one_texts_differ():
     model = pieces_model()
     texts = [generate_output(model, "ab", length=30, seed=s) for s in (0, 0, 4)]
@@ -254,6 +277,38 @@ def test_a_seed_repeats_and_without_one_texts_differ():
 )  # fmt: skip
 def test_a_text_is_cut_before_what_is_complete_first(text, stops, left):
     assert cut(text, 5, stops) == left
+
+
+@pytest.mark.parametrize(
+    ("options", "read"),
+    [({"length": 9}, 3), ({"length": 40, "stop": "e"}, 2),
+     ({"length": 40, "stop": "ha"}, 2), ({"length": 40}, 34)],
+)  # fmt: skip
+def test_what_an_opening_has_of_a_text_is_not_drawn_again(options, read):
+    symbols = ("\n", *"abcdefgh", "abcdefgh")
+    reads = []
+
+    def rule(read):
+        reads.append(read)
+        return np.where(np.arange(10) == (9 if len(read) == 1 else 1), 0, -1e4)
+
+    model = FakeModel(symbols, rule, level="word")
+    (made,) = generate_many(model, ["a"], **options)
+    whole = "bcdefgh" + 33 * "a"
+    assert (
+        made.text == whole[: options["length"]].partition(options.get("stop", "!"))[0]
+    )
+    assert len(reads) == read  # what stands before the prompt, and before each symbol
+
+
+def test_a_search_counts_what_its_opening_has_of_a_text():
+    symbols, chances = ("\n", *"abc", "ab"), np.full((5, 5), -9.0)
+    chances[0, 4] = chances[1, 1] = 0  # "ab" comes first, and a after a
+    chances[4, 1:4] = np.log([0.4, 1e-9, 0.6])
+    chances[3] = np.log(0.2)
+    model = FakeModel(symbols, lambda read: chances[read[-1]], level="word")
+    assert generate_output(model, "a", length=2, beam=4) == "abc"
+    assert generate_output(model, "a", length=3, beam=4) == "abaa"
 
 
 def test_a_search_finds_several_texts_with_the_likeliest_opening():

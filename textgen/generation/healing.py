@@ -14,7 +14,8 @@ for that. Its probability is the product of those that the network gives its sym
 which one of all openings is drawn as if each were a symbol. So at temperature 1, with
 nothing left out, completions have the network's own distribution over texts, under the
 condition that the rest comes after what is read. Only openings are passed over that
-have together less than `PASSED_OVER` of the probability.
+have together less than `PASSED_OVER` of the probability, or that `MOST_STEPS` of the
+network don't find.
 """
 
 from __future__ import annotations
