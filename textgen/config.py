@@ -105,12 +105,10 @@ class ModelConfig(Settings):
 
     layers: int = _setting(2, "number of recurrent layers", lowest=1, highest=16)
     units: int = _setting(256, "of each layer", lowest=1, highest=8192)
-    embedding: int = _setting(64, "size of a symbol's trained embedding, 0 for "
-        "one-hot input", highest=8192)
+    embedding: int = _setting(64, "its size, 0: one-hot", highest=8192)
     cell: str = _setting("lstm", "lstm, gru, or rnn, without gates",
         choices=tuple(GATES))
-    dropout: float = _setting(0.0, "share of each layer's outputs dropped while "
-        "training", below=1)
+    dropout: float = _setting(0.0, "share dropped", below=1)
     input_dropout: float = _setting(0.0, "share of symbols hidden", below=1)
     level: str = _setting("character", "a symbol: character, word or bpe",
         choices=LEVELS)
@@ -183,8 +181,7 @@ class TrainingConfig(Settings):
     minutes: float | None = _setting(None, "time for everything at the most, from "
         "start to saved model; without a `preset` the network is sized for it",
         highest=MOST_MINUTES, above=True)
-    precision: str = _setting("auto", "of matrix products: float32, bfloat16, or auto, "
-        "bfloat16 where the processor has it",
+    precision: str = _setting("auto", "of products: float32, bfloat16 or auto",
         choices=("auto", "float32", "bfloat16"))
     held_out: float = _setting(0.1, "share of the text that is only measured", below=1)
     patience: int | None = _setting(None, "end after so many epochs without better "
@@ -224,8 +221,8 @@ class CompletionConfig(Settings):
     length: int = _setting(400, "new characters, exactly; fewer only at `stop`, or "
         "where a line ends, or one of several documents", lowest=1, highest=100_000_000)
     temperature: float | Sequence[float] = _setting(0.7, "logits are divided by it: "
-        "lower is safer, 0 always takes the likeliest character; several, 0.4,0.8, "
-        "take turns", highest=100, many=True)
+        "lower is safer, 0 takes the likeliest; several, 0.4,0.8, take turns",
+        highest=100, many=True)
     top_k: int | None = _setting(None, "draw among so many likeliest characters only",
         lowest=1, highest=2**31)
     top_p: float | None = _setting(None, "draw among the likeliest characters only "

@@ -40,9 +40,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     parser = Parser(DESCRIPTION, prog, usage="%(prog)s [TEXT ...] [options]")
     add = parser.add_argument_group("what is trained").add_argument
     # fmt: off
-    add("paths", nargs="*", metavar="TEXT", help="sonnets, dinos, shakespeare, or text "
-        "files, also .gz .bz2 .xz .zst, folders, patterns, or - for standard input "
-        f"(default: {DEFAULT_CORPUS})")
+    add("paths", nargs="*", metavar="TEXT", help="sonnets, dinos, shakespeare, files, "
+        "also compressed, folders, patterns, or - for stdin (default: "
+        f"{DEFAULT_CORPUS})")
     add("--corpus", metavar="TEXT", help="the same, for one")
     add("--column", metavar="NAME", help="of CSV, TSV, JSON or Parquet to train on")
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
