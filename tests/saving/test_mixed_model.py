@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,11 +22,12 @@ from textgen.saving.trained_model import TrainedModel, TrainedText
 SYMBOLS = "\nabcdef"
 
 
-def model_of(symbols=SYMBOLS, units=5, kind="text", targets="all", window=5, **other):
+def model_of(symbols=SYMBOLS, units=5, kind="text", targets="all", window=5,
+             level="character", **other):  # fmt: skip
     """Return a model of random weights that depend on its number of units."""
     config = Config(ModelConfig(1, units, 3), WindowConfig(window, targets=targets))
     network = random_network([units], len(symbols))
-    vocabulary = Vocabulary(tuple(symbols))
+    vocabulary = Vocabulary(tuple(symbols), level)
     return TrainedModel(network, vocabulary, kind, config, {}, None, **other)
 
 
@@ -130,6 +132,47 @@ def test_texts_of_a_batch_go_their_own_ways(targets, mix_logits):
     other.set_state([0, 1], together.state(2))
     logits = other.step(encode("a" + known))
     np.testing.assert_allclose(logits[1], logits_after(texts[2] + known), atol=1e-5)
+
+
+WORDS = ("\n", " ", *"abc", " ab", "cab")
+
+
+@pytest.mark.parametrize("mix_logits", [False, True])
+def test_words_are_mixed_as_characters_are(mix_logits):
+    a, b = (model_of(WORDS, units=units, level="word") for units in (5, 4))
+    mixed = mix_models([a, b], mix_logits=mix_logits)
+    assert mixed.vocabulary == a.vocabulary
+    one, other = (predicted(model, ["cab", " ab"]) for model in (a, b))
+    means = {
+        x: (one[x] * other[x]) ** 0.5 if mix_logits else one[x] + other[x]
+        for x in WORDS
+    }
+    expected = {x: value / sum(means.values()) for x, value in means.items()}
+    received = predicted(mixed, ["cab", " ab"])
+    assert received == pytest.approx(expected, abs=1e-6)
+    # The prompt's end is spelled anew, by the mixture's own states.
+    text = textgen.generate_output(mixed, "cab ", length=30, seed=1)
+    assert text.startswith("cab ") and len(text) == 34
+
+
+def test_other_words_levels_or_labels_are_refused_in_a_line():
+    words = model_of(WORDS, level="word")
+    pairs = replace(words, vocabulary=replace(words.vocabulary, level="bpe"))
+    turned = model_of(WORDS[::-1], level="word")
+    keats, shelley = (
+        replace(model_of("\nab\U00100000"), vocabulary=Vocabulary(
+            tuple("\nab\U00100000"), labels=(name,)
+        ))
+        for name in ("Keats", "Shelley")
+    )  # fmt: skip
+    for a, b, expected in (
+        (words, turned, "whose symbols are the same"),
+        (words, pairs, "words of text .*byte pairs of text"),
+        (words, model_of("\nabc"), "words of text .*characters of text"),
+        (keats, shelley, "whose labels are the same"),
+    ):
+        with pytest.raises(ModelFileError, match=expected):
+            mix_models([a, b])
 
 
 def test_a_weight_of_zero_leaves_a_model_out():

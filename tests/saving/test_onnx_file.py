@@ -8,6 +8,7 @@ import pytest
 from fakes import model_of, random_cells, random_network
 
 from textgen.config import WindowConfig
+from textgen.data.vocabulary import Vocabulary
 from textgen.errors import ModelFileError, TextgenError
 from textgen.inference.decoder import Decoder
 from textgen.inference.weights import BidirectionalWeights, Pointwise, Scaling
@@ -142,6 +143,18 @@ def test_properties_tell_what_a_program_has_to_know():
     found = properties_of(model_of(random_network(), windows=windows))
     assert (found["targets"], found["seq_length"]) == ("last", "9")
     assert "end_id" not in found
+
+
+def test_properties_tell_of_longer_symbols_and_of_labels():
+    symbols = ("\n", *"ab", "\U00100000", "ab", "aba", "ba")
+    vocabulary = Vocabulary(symbols, "bpe", (("a", "b"), ("ab", "a")), ("Keats",))
+    found = properties_of(
+        replace(model_of(random_network()), vocabulary=vocabulary, kind="lines")
+    )
+    assert tuple(json.loads(found["symbols"])) == symbols
+    assert (found["level"], json.loads(found["merges"])) == ("bpe", [[1, 2], [4, 1]])
+    assert json.loads(found["labels"]) == {"Keats": 3}
+    assert found["end_id"] == "0"
 
 
 LSTM = random_network((5,))

@@ -1,11 +1,13 @@
 """Training on rows with labels: what is prepared, going on, and resuming."""
 
+import itertools
 import random
 
 import numpy as np
 import pytest
 from training.helpers import assert_same_arrays, prepared, run, weights_of
 
+import textgen
 from textgen.errors import CheckpointError, OptionError
 from textgen.saving.model_file import load_model, load_trainable
 
@@ -45,6 +47,49 @@ def test_each_window_begins_with_its_label_or_seldom_with_the_end(poems, output)
         assert set(read) <= set(letters.get(first, "ABxy\n"))
     assert "2 labels, lines (rows with labels)" in ready.summary
     assert len(ready.held_out._ids) > 20
+
+
+def words_of_two(path):
+    """Write rows of words, of which half are told by their label."""
+    lines = ["text,author"]
+    for number in range(40):
+        lines += [f"a red sun {number % 13},up", f"the blue moon {number % 7},down"]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_label_is_a_symbol_of_its_own_beside_words(tmp_path):
+    rows, output = words_of_two(tmp_path / "rows.csv"), tmp_path / "m.h5"
+    options = {"level": "word", "steps": 4} | TINY
+    windows = prepared(rows, output, **options, **COLUMNS).windows
+    run(rows, output, **options, **COLUMNS)
+    model = load_model(output)
+    vocabulary = model.vocabulary
+    assert vocabulary.labels == ("up", "down")
+    assert {" sun", " moon"} <= set(vocabulary.symbols)
+    firsts = windows.arrays().inputs[:, 0]
+    assert 0.6 < vocabulary.is_label[firsts].mean() < 1
+    text = vocabulary.decode(vocabulary.without_labels(windows._ids))
+    spelled = vocabulary.encode(text)
+    assert windows.characters_per_symbol == len(text) / len(spelled)
+    # What is measured under a label is what the network says after it.
+    line = "a red sun 3"
+    ids = [vocabulary.label_id("down"), *vocabulary.encode(line), model.end_id]
+    decoder, nats = model.decoder(), 0.0
+    for before, after in itertools.pairwise(ids):
+        logits = decoder.step(np.array([before]))[0].astype(float)
+        nats += np.logaddexp.reduce(logits) - logits[after]
+    judged = textgen.evaluate(model, line, label="down")
+    assert judged.characters == len(line) + 1
+    assert judged.nats_per_char == pytest.approx(nats / (len(line) + 1), rel=1e-5)
+    assert textgen.surprise(model, line, label="down").text == line + "\n"
+    many = textgen.generate_many(model, "the bl", label="up", count=5, length=30)
+    assert not any(vocabulary.is_label[vocabulary.encode(x.text)].any() for x in many)
+    streamed = "".join(
+        textgen.stream_output(model, "the bl", label="up", length=30, seed=5)
+    )
+    (one,) = textgen.generate_many(model, "the bl", label="up", length=30, seed=5)
+    assert one.text == streamed
 
 
 def test_a_training_with_labels_needs_room_for_them(poems, output):

@@ -15,21 +15,22 @@ V, T, B = 9, 5, 4
 IDS = np.random.default_rng(0).integers(0, V, 90).astype(np.uint8)
 
 
-def training(cell="lstm", ids=IDS, rate=0.01, **options):
+def training(cell="lstm", ids=IDS, rate=0.01, characters=None, **options):
     config = Config().override(
         layers=2, units=6, embedding=4, cell=cell, seq_length=T, batch_size=B,
         learning_rate=rate, warmup_steps=0, schedule="constant", precision="float32",
         stateful=True, **options,
     )  # fmt: skip
-    windows = make_windows(ids, "text", config.windows, B, seed=0)
+    windows = make_windows(ids, "text", config.windows, B, 0, characters=characters)
     return Training(build_model(config.model, V, seed=2), windows, config.training)
 
 
-@pytest.mark.parametrize("shards", [1, 2])
+# If there are more characters than symbols, the embedding is looked up by itself.
+@pytest.mark.parametrize(("shards", "characters"), [(1, None), (2, 2 * len(IDS))])
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
-def test_losses_are_those_of_the_streams_read_without_a_break(cell, shards):
+def test_losses_are_those_of_the_streams_read_without_a_break(cell, shards, characters):
     """At a rate so small that the weights stay, by Keras' whole model."""
-    loop = training(cell, rate=1e-12, weight_decay=0.0)
+    loop = training(cell, rate=1e-12, characters=characters, weight_decay=0.0)
     loop._step.num_shards = shards
     steps = loop.windows.steps_per_epoch
     for epoch in (0, 1):  # each begins from zero state
@@ -82,6 +83,17 @@ def test_a_stopped_training_ends_as_the_undisturbed_one(
     # What goes on from a model begins afresh in this, too.
     further = prepared(prose, tmp_path / "next.h5", init_from=whole)
     assert not further.config.windows.stateful
+
+
+def test_streams_of_words_are_carried_on(prose, output):
+    options = {"layers": 1, "units": 5, "embedding": 3, "seq_length": 6,
+               "batch_size": 4, "stateful": True, "level": "word"}  # fmt: skip
+    ready = prepared(prose, output, steps=3, **options)
+    first, second = (ready.windows.batch(0, step) for step in (0, 1))
+    np.testing.assert_array_equal(second.inputs[:, 0], first.targets[:, -1])
+    assert ready.windows.characters_per_symbol > 1.5
+    report = run(prose, output, steps=3, **options)
+    assert report.held_out_nats > 0
 
 
 def test_several_devices_are_refused(prose, names, output):

@@ -74,7 +74,10 @@ class MixedModel(TrainedModel):
 
 def _voice(own: Vocabulary, weight: float, mixed: Vocabulary) -> Voice:
     reads = own.ids_like(mixed.symbols)
-    is_known = np.array([symbol in own for symbol in mixed.symbols])
+    if own.level == "character":
+        is_known = np.array([symbol in own for symbol in mixed.symbols])
+    else:
+        is_known = ~own.is_label  # since the symbols are the same
     return Voice(weight, reads, np.where(is_known, reads, -1), len(own))
 
 
@@ -130,7 +133,11 @@ def _weights(given: MixConfig, count: int) -> list[float]:
 
 
 def _check_alike(models: Sequence[TrainedModel]) -> None:
-    """Raise `ModelFileError` unless all models have the same kind and level."""
+    """Raise `ModelFileError` unless all models have the same kind, level and labels.
+
+    Words and byte pairs must be the same, too: between other ones, texts are spelled
+    differently, so that there are no places at which all of the models predict.
+    """
     found = [_form(model) for model in models]
     for model, form in zip(models, found, strict=True):
         if form != found[0]:
@@ -139,11 +146,24 @@ def _check_alike(models: Sequence[TrainedModel]) -> None:
                 f"{found[0]} and {shown(model.source)} of {form}",
                 "mix others",
             )
+    first = models[0].vocabulary
+    for model in models:
+        own, shared = model.vocabulary, ""
+        if own.labels != first.labels:
+            shared = "labels"
+        elif own.level != "character" and own != first:
+            shared = "symbols"
+        if shared:
+            raise ModelFileError(
+                f"models can be mixed whose {shared} are the same, but those of "
+                f"{shown(models[0].source)} and {shown(model.source)} differ",
+                "mix others",
+            )
 
 
 def _form(model: TrainedModel) -> str:
     """Return what models that are mixed have in common, in words."""
-    level = model.metadata.get("level", "character")
+    level = {"bpe": "byte pair"}.get(model.vocabulary.level, model.vocabulary.level)
     if model.kind == "text":
         return f"{level}s of text"
     return f"{level}s of lines that end with {end_symbol('lines', model.vocabulary)!r}"
@@ -174,11 +194,12 @@ def _vocabulary(models: Sequence[TrainedModel], geometric: bool) -> Vocabulary:
     mixed = models[0].vocabulary
     for model in models[1:]:
         if geometric:
-            known = tuple(x for x in mixed.symbols if x in model.vocabulary)
+            own = frozenset(model.vocabulary.symbols)
+            known = tuple(x for x in mixed.symbols if x in own)
             if not known:
                 problem = "models whose logits are mixed must have symbols in common"
                 raise ModelFileError(f"{problem}, but these have none", "mix others")
-            mixed = Vocabulary(known)
+            mixed = replace(mixed, symbols=known)
         else:
             mixed = mixed.extended(model.vocabulary.symbols)
     return mixed

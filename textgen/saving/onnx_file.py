@@ -7,6 +7,9 @@ of each layer goes in and out, so that a text is completed symbol by symbol; zer
 a text. What a program has to know beside the network is in the file's properties:
 
     symbols       in id order, a JSON list
+    level         ``word`` or ``bpe`` if symbols have several characters; else absent
+    merges        of ``bpe``: pairs of ids that are joined, first to last, a JSON list
+    labels        the id of each label that a text may begin with, JSON; maybe absent
     kind          ``lines`` or ``text``, what the model was trained on
     end_id        what is read before anything else, and ends a completion; maybe absent
     targets       ``all``: the state goes on; ``last``: see `seq_length`
@@ -116,7 +119,15 @@ def onnx_bytes(model: TrainedModel) -> bytes:
 
 def _properties(model: TrainedModel) -> Iterator[tuple[str, str]]:
     """Yield the file's properties, which the module's docstring explains."""
-    yield "symbols", json.dumps(model.vocabulary.symbols)
+    vocabulary = model.vocabulary
+    yield "symbols", json.dumps(vocabulary.symbols)
+    if vocabulary.level != "character":
+        yield "level", vocabulary.level
+    if vocabulary.merges:
+        yield "merges", json.dumps(vocabulary.to_dict()["merges"])
+    if vocabulary.labels:
+        ids = vocabulary.label_ids.tolist()
+        yield "labels", json.dumps(dict(zip(vocabulary.labels, ids, strict=True)))
     yield "kind", model.kind
     if model.end_id is not None:
         yield "end_id", str(model.end_id)

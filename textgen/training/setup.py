@@ -197,7 +197,8 @@ def _new_training(request: TrainingRequest) -> Preparation:
         notes.append(f"going on from {str(start.path)!r}")
         share = request.overrides.get("held_out")
         both_texts = start.kind == corpus.kind == "text"
-        if both_texts and why_not(start, corpus, share):
+        can_tell = both_texts and start.vocabulary.level == "character"
+        if can_tell and why_not(start, corpus, share):
             notes.append(
                 "the saved model predicts this text poorly as it is, next to how far "
                 "bzip2 compresses it: in the end, training without `init_from` may "
