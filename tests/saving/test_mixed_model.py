@@ -152,7 +152,8 @@ def test_words_are_mixed_as_characters_are(mix_logits):
     assert received == pytest.approx(expected, abs=1e-6)
     # The prompt's end is spelled anew, by the mixture's own states.
     text = textgen.generate_output(mixed, "cab ", length=30, seed=1)
-    assert text.startswith("cab ") and len(text) == 34
+    assert text.startswith("cab ")
+    assert len(text) == 34
 
 
 def test_other_words_levels_or_labels_are_refused_in_a_line():
