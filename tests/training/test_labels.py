@@ -83,13 +83,10 @@ def test_a_label_is_a_symbol_of_its_own_beside_words(tmp_path):
     assert judged.characters == len(line) + 1
     assert judged.nats_per_char == pytest.approx(nats / (len(line) + 1), rel=1e-5)
     assert textgen.surprise(model, line, label="down").text == line + "\n"
-    many = textgen.generate_many(model, "the bl", label="up", count=5, length=30)
-    assert not any(vocabulary.is_label[vocabulary.encode(x.text)].any() for x in many)
-    streamed = "".join(
-        textgen.stream_output(model, "the bl", label="up", length=30, seed=5)
-    )
-    (one,) = textgen.generate_many(model, "the bl", label="up", length=30, seed=5)
-    assert one.text == streamed
+    options = {"label": "up", "length": 30, "seed": 5}
+    many = [x.text for x in textgen.generate_many(model, ["the bl"] * 5, **options)]
+    assert not any(vocabulary.is_label[vocabulary.encode(text)].any() for text in many)
+    assert many[0] == "".join(textgen.stream_output(model, "the bl", **options))
 
 
 def test_a_training_with_labels_needs_room_for_them(poems, output):

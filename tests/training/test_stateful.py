@@ -32,20 +32,20 @@ def test_losses_are_those_of_the_streams_read_without_a_break(cell, shards, char
     """At a rate so small that the weights stay, by Keras' whole model."""
     loop = training(cell, rate=1e-12, characters=characters, weight_decay=0.0)
     loop._step.num_shards = shards
-    steps = loop.windows.steps_per_epoch
+    steps, each = loop.windows.steps_per_epoch, loop.windows.characters_per_symbol
     for epoch in (0, 1):  # each begins from zero state
         loop.run((epoch + 1) * steps)
         batches = [loop.windows.batch(epoch, step) for step in range(steps)]
         streams = np.hstack([batch.inputs for batch in batches])
         targets = np.hstack([batch.targets for batch in batches])
         picked = tf.gather(loop.model(streams), targets, batch_dims=2)
-        nats = -np.log(picked).reshape(B, steps, T).mean(axis=(0, 2))
+        nats = -np.log(picked).reshape(B, steps, T).mean(axis=(0, 2)) / each
         np.testing.assert_allclose(loop._epoch_losses, nats, rtol=1e-5)
         # From zero state each window would be another.
         alone = tf.gather(
             loop.model(batches[1].inputs), batches[1].targets, batch_dims=2
         )
-        assert abs(-np.log(alone).mean() - nats[1]) > 1e-5
+        assert abs(-np.log(alone).mean() / each - nats[1]) > 1e-5
 
 
 def test_several_steps_in_a_call_and_any_state_gone_on_from_end_the_same():
