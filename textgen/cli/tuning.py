@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from textgen.training.tuning import Found
 
 INSTALL = "install it with: pip install 'textgen-lstm[tune]'"
-TRIALS = 10  # that a search has time for at least, if none is given up
+TRIALS = 10  # that a search would have time for if it took none to start
 SHOWN = 5  # of the best ones
 NOT_OF_A_TRIAL = (*LENGTHS, "patience", "keep_best", "validation")
 FIXED = ("steps", "precision", "seed")  # of `CHOSEN_FOR_MINUTES`, not searched for
@@ -53,8 +53,9 @@ def tuned(
             try:
                 found = tuning.search(ready, given, until_s=until_s, say=say)
             except OptionError as error:
-                each_trial = f"a trial, one of {TRIALS} or more,"
-                error.problem = error.problem.replace("`minutes`", each_trial)
+                # What a trial lacks, its own minutes, nobody has given.
+                a_trial = "a trial, a tenth of `tune`,"
+                error.problem = error.problem.replace("`minutes`", a_trial)
                 raise
             _say_best(found)
             chosen = _with_settings(request, found.config, ready)
