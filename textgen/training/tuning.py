@@ -180,8 +180,13 @@ def _try(ready: Preparation, proposed: optuna.Trial, path: Path) -> Trial:
         return Trial(settings, math.log(len(ready.corpus.vocabulary)), 0, True)
     finally:
         del session, watch
-        keras.backend.clear_session()
-        gc.collect()
+        _free_memory()
+
+
+def _free_memory() -> None:
+    """Let go of a trial's network and its compiled step."""
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def _rounded(value: Any) -> Any:
