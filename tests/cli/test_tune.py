@@ -113,7 +113,7 @@ def test_what_can_not_be_searched_is_one_line(run, monkeypatch):
 
 def test_a_search_that_has_no_time_is_one_line(run):
     refused = run("train", "my story.txt", "--kind", "text", "--tune", 0.01)
-    refused.assert_refused("a trial, a tenth of --tune, must leave time to train")
+    refused.assert_refused("a tenth of --tune, must leave time to train")
 
 
 def test_a_command_says_all_that_was_asked_for():

@@ -45,16 +45,15 @@ def tuned(
         with prepare(trials) as ready:
             for note in ready.notes:
                 say(note)
-            say("starting TensorFlow …")
+            say(f"starting TensorFlow, for trials of {each:.2g} minutes …")
             tuning = import_quietly("textgen.training.tuning")
-            say(f"searching for {minutes:g} minutes, in trials of {each:.2g}")
             until_s = started_s + 60 * minutes
             given = request.overrides
             try:
                 found = tuning.search(ready, given, until_s=until_s, say=say)
             except OptionError as error:
                 # What a trial lacks, its own minutes, nobody has given.
-                a_trial = "a trial, a tenth of `tune`,"
+                a_trial = "the minutes of a trial, a tenth of `tune`,"
                 error.problem = error.problem.replace("`minutes`", a_trial)
                 raise
             _say_best(found)
