@@ -4,13 +4,22 @@ import itertools
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from model_files import write_own_file
 
 from benchmarks.harness.worker import BenchmarkError
-from benchmarks.quality import drawing, held_out_loss, novelty, own_texts, trainings
+from benchmarks.quality import (
+    drawing,
+    held_out_loss,
+    mixing,
+    novelty,
+    own_texts,
+    trainings,
+)
 from benchmarks.quality.ngram import (
     NGram,
     best_ngram_nats,
@@ -283,6 +292,19 @@ def test_what_options_give_is_measured_beside_the_corpus(kind, monkeypatch, caps
     last = {"poems": "the sonnets' own", "names": "held-out names"}[kind]
     assert rows[4][0] == last
     assert all(len(row) == len(rows[0]) for row in rows)
+
+
+def test_mixtures_are_measured_beside_their_models(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    Path("a.txt").write_text("a bed, a cab and a dead bee. " * 9)
+    write_own_file(Path("m.h5"), "\n .,abcden")
+    write_own_file(Path("n.h5"), "n .,abcde")
+    monkeypatch.setattr(mixing, "TEXT_MODELS", ("m.h5", "n.h5"))
+    monkeypatch.setattr(mixing, "WEIGHTS", (0.25,))
+    *alone, linear, logits = (nats for _, nats in mixing.contest_of_texts("a.txt"))
+    # By Jensen's inequality no mixture of probabilities is worse than this mean.
+    assert linear <= 0.25 * alone[0] + 0.75 * alone[1]
+    assert linear != pytest.approx(logits)
 
 
 def test_a_text_of_ones_own_is_trained_on_in_three_ways(monkeypatch, tmp_path):

@@ -114,6 +114,29 @@ class TrainingSession:
             with hang_up_ignored() if stopped else contextlib.nullcontext():
                 return self.finish()
 
+    def rehearse(
+        self, callbacks: Iterable[keras.callbacks.Callback]
+    ) -> type[KeyboardInterrupt] | None:
+        """Train as `run` does, but save nothing; return what interrupted it, if any."""
+        with self._peers.taking_part(), raised_on_interrupt():
+            self.start()
+            self.train(callbacks)
+        return self._interruption
+
+    def measure(self) -> dict[str, float]:
+        """Measure the network as it is now, as after each epoch."""
+        return self._ready.epoch_measure(self._saver.current())
+
+    @property
+    def steps_taken(self) -> int:
+        """How many steps have been taken so far."""
+        return self._loop.global_step
+
+    @property
+    def share_taken(self) -> float:
+        """The share of the planned steps that have been taken so far."""
+        return self._loop.global_step / self._total_steps
+
     # Start
 
     def start(self) -> None:

@@ -1,0 +1,118 @@
+"""What mixing models gains: seeds of one training, and a text between two models.
+
+  python -m benchmarks.quality.mixing
+  python -m benchmarks.quality.mixing --part texts --text story.txt
+
+  seeds   train.py --corpus sonnets with each of --seeds: each model alone, and what
+          they predict together, by the mean of probabilities and by that of logits
+  texts   the models sonnets and english, as they come with the program, and mixtures of
+          them with several weights, on a text that neither was trained on
+
+Nats are per character: of `seeds` on the sonnets' held-out tenth, of `texts` on the
+whole text. Nothing is chosen by them.
+"""
+
+# The setting below must be made before the imports after it.
+
+from __future__ import annotations
+
+import os
+
+# Measuring is fastest with one thread; NumPy reads this at its import.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.harness import contest, report
+from benchmarks.harness.worker import BenchmarkError
+from benchmarks.quality.trainings import load_held_out, run_training
+from textgen.data.corpus import load_corpus
+from textgen.evaluation.judging import ReadText
+from textgen.evaluation.nats import held_out_nats
+from textgen.evaluation.seen import was_trained_on
+from textgen.saving.mixed_model import mix_models
+from textgen.saving.model_file import load_model
+from textgen.saving.trained_model import TrainedModel
+
+PARTS = ("seeds", "texts")
+HEADINGS = ("model", "nats/char")
+TEXT_MODELS = ("sonnets", "english")
+WEIGHTS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the first of them
+
+Row = tuple[str, float]
+
+
+def contest_of_seeds(seeds: Sequence[int], folder: Path) -> list[Row]:
+    """Train the sonnets' preset with each seed; measure each model and the ensemble."""
+    models: list[TrainedModel] = []
+    for seed in seeds:
+        own = folder / str(seed)
+        own.mkdir()
+        options = ["--seed", str(seed)]
+        run_training(f"seed {seed}", "sonnets", options, own)
+        models.append(load_model(own / "model.h5"))
+    _, split = load_held_out(models[0], "sonnets")
+    named = {f"seed {seed}": x for seed, x in zip(seeds, models, strict=True)}
+    named["all, probabilities"] = mix_models(models)
+    named["all, logits"] = mix_models(models, mix_logits=True)
+    return [(name, held_out_nats(x, split.held_out)) for name, x in named.items()]
+
+
+def contest_of_texts(text: str) -> list[Row]:
+    """Measure two models and mixtures of them on a text that is new to both.
+
+    Raises:
+        BenchmarkError: if one of them was trained on it.
+    """
+    models = [load_model(name) for name in TEXT_MODELS]
+    named = dict(zip(TEXT_MODELS, models, strict=True))
+    first, second = TEXT_MODELS
+    for logits in (False, True):
+        what = "logits" if logits else "probabilities"
+        for weight in WEIGHTS:
+            name = f"{weight:g} {first} + {1 - weight:.2g} {second}, {what}"
+            mix = [weight, 1 - weight]
+            named[name] = mix_models(models, mix, mix_logits=logits)
+    corpus = load_corpus(text, "text")
+    if any(was_trained_on(model, corpus.sha256) for model in models):
+        raise BenchmarkError(f"a model was trained on {text!r}")
+    whole = corpus.vocabulary.decode(corpus.ids)
+    return [
+        (name, held_out_nats(x, ReadText.of_string(x, whole, strict=False).ids))
+        for name, x in named.items()
+    ]
+
+
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line, or these words."""
+    parser = report.make_parser(__doc__)
+    report.add_choice(parser, "--part", PARTS)
+    add = parser.add_argument
+    add("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2],
+        help="of the trainings (default: 0 1 2)")  # fmt: skip
+    add("--text", metavar="FILE", type=report.existing_file,
+        help="the text of `texts`, which is left out without one")  # fmt: skip
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    arguments = parse_arguments()
+    print(report.describe_machine())
+    if "seeds" in arguments.part:
+        with tempfile.TemporaryDirectory() as name:
+            show("sonnets", contest_of_seeds(arguments.seeds, Path(name)))
+    if "texts" in arguments.part and arguments.text:
+        show(arguments.text, contest_of_texts(arguments.text))
+
+
+def show(title: str, rows: list[Row]) -> None:
+    """Print a table."""
+    report.show(title, HEADINGS, [[name, f"{nats:.3f}"] for name, nats in rows])
+
+
+if __name__ == "__main__":
+    contest.run(main)
