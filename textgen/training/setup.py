@@ -371,7 +371,7 @@ def trial_of(ready: Preparation, config: Config, path: Path) -> Preparation:
         epoch_measure=replace(cut.epoch_measure, max_symbols=MEASURED_IN_TRIALS),
         path=path,
         total_steps=steps,
-        most_epochs=epochs_worth(windows.symbols, ready.texts),
+        most_epochs=epochs_worth(windows.characters, ready.texts),
     )
 
 
