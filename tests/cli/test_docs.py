@@ -29,12 +29,7 @@ DOCUMENTS = {
     for path in ROOT.glob(pattern)
 }
 README, GUIDE = DOCUMENTS["README.md"], DOCUMENTS["docs/guide.md"]
-# But for what is marked as still to come: a line, or the block below its line.
-COMING_FROM = re.sub(
-    r"(?m)^<!-- pending: .*\n```(?:.*\n)*?```$|^.*<!-- pending: .*$",
-    "",
-    DOCUMENTS["docs/coming_from.md"],
-)
+COMING_FROM = DOCUMENTS["docs/coming_from.md"]
 RESULTS = DOCUMENTS["docs/results.md"]
 EVERYTHING = "\n".join(DOCUMENTS.values())
 SHORT = ["--steps", "2", "--units", "8"]

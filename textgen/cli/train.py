@@ -68,8 +68,8 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     add("--peer-timeout", metavar="S", type=number, default=PEER_TIMEOUT_S,
         help="seconds a machine may be silent (default: %(default)g)")
     add = parser.add_argument_group("what is written").add_argument
-    add("--output", metavar="FILE", help="(default: models/NAME.h5); an "
-        "older one is kept: NAME.previous.h5")
+    add("--output", metavar="FILE", help="(default: models/NAME.h5; old one: "
+        "NAME.previous.h5)")
     add("--save-every", metavar="MINUTES", type=number, help="so often save a model "
         "NAME.step-N.h5; all are kept")
     add("--keep-checkpoint", action="store_true", help="when finished, for --resume "
