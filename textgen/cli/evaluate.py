@@ -61,8 +61,8 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     add = parser.add_argument
     add("text", metavar="TEXT", nargs="*", help="the path of a text, the name of a "
         "corpus, and whatever else train takes; with --held-out it may be left out")
-    add("--column", metavar="NAME", help="the column of CSV, TSV, JSON or Parquet that "
-        "is the text, each row an example")
+    add("--column", metavar="NAME", help="of CSV, TSV, JSON or Parquet, each row "
+        "an example")
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--label-column", metavar="NAME", help="the column of each row's label")
     add("--label", metavar="TEXT", help="that of the whole text, in their place")
@@ -75,7 +75,7 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
         help="another model to predict with it; may be repeated")
     add_options(parser, MixConfig)
     add("--strict", action="store_true", help="refuse characters that are new to the "
-        "model, rather than fold or skip them")
+        "model")
     add("--json", action="store_true", help="print one JSON object a text")
     add("--surprise", action="store_true", help="show the beginning of a text instead, "
         "each character coloured by how little the model expected it")
