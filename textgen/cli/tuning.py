@@ -134,17 +134,16 @@ def _set(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 def _say_best(found: Found) -> None:
     """Say what the best trials were, and the first, which had the usual settings."""
-    say("nats per character of a validation part, of the best trials and the first:")
+    say("on the validation part, the best trials and the first:")
     ranked = found.best_first
     shown = ranked[:SHOWN]
     shown += [trial for trial in ranked[SHOWN:] if trial is found.trials[0]]
     names = list(shown[0].settings)
-    rows = [["trial", "nats/char", *map(option_name, names)]]
+    rows = [["trial", "figure", *map(option_name, names)]]
     for trial in shown:
         number = found.trials.index(trial) + 1
         values = [f"{trial.settings[name]:g}" for name in names]
-        figure = f"{trial.nats:.3f}" + " (given up)" * trial.ended_early
-        rows.append([str(number), figure, *values])
+        rows.append([str(number), trial.figure, *values])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = zip(row, widths, strict=True)

@@ -117,9 +117,13 @@ class TrainingSession:
     def rehearse(
         self, callbacks: Iterable[keras.callbacks.Callback]
     ) -> type[KeyboardInterrupt] | None:
-        """Train as `run` does, but save nothing; return what interrupted it, if any."""
+        """Train as `run` does, but save nothing; return what interrupted it, if any.
+
+        A budget in minutes counts from when the training step is compiled, which takes
+        longer for more layers.
+        """
         with self._peers.taking_part(), raised_on_interrupt():
-            self.start()
+            self.start(counted=False)
             self.train(callbacks)
         return self._interruption
 
@@ -139,8 +143,11 @@ class TrainingSession:
 
     # Start
 
-    def start(self) -> None:
-        """Build the network, compile its training step and plan how many there are."""
+    def start(self, *, counted: bool = True) -> None:
+        """Build the network, compile its training step and plan how many there are.
+
+        If this is ``counted``, it is part of a budget in minutes.
+        """
         ready, vocabulary = self._ready, self._ready.vocabulary
         self._say(ready.summary)
         self._say("compiling the training step …")
@@ -177,6 +184,8 @@ class TrainingSession:
             cost_s=time.monotonic() - before_s,
         )
         step_s = self._loop.calibrate()
+        if not counted:
+            self._started_s = time.monotonic()
         if ready.total_steps is None:
             self._total_steps = self._steps_in_minutes(step_s)
         self._peers.from_chief(self._total_steps)

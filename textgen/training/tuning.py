@@ -33,6 +33,7 @@ from textgen.training.setup import Preparation, trial_of
 
 PARTS = 3  # of a trial; at the end of each but the last it may be given up
 DRAWN_AT_RANDOM = 5  # trials, before the others are chosen by what these found
+SPARE = 1.1  # times the longest trial so far, before another one is begun
 FEWEST_COMPARED = 3  # trials, before any is given up
 LAYERS, MOST_DROPOUT = (1, 3), 0.6
 UNITS_STEP = 16  # from about a third to twice the usual number
@@ -50,6 +51,13 @@ class Trial:
     nats: float  # per character of the validation part, at the end or when given up
     steps: int
     ended_early: bool = False
+
+    @property
+    def figure(self) -> str:
+        """Its nats per character in words, with how it ended."""
+        if not self.steps:
+            return "failed"
+        return f"{self.nats:.3f} nats/char{', given up' if self.ended_early else ''}"
 
     @property
     def rank(self) -> tuple[bool, float]:
@@ -104,7 +112,7 @@ def search(
     trials: list[Trial] = []
     longest_s, interruption = 0.0, None
     with tempfile.TemporaryDirectory() as folder:
-        while not trials or time.monotonic() + longest_s <= until_s:
+        while not trials or time.monotonic() + SPARE * longest_s <= until_s:
             started_s = time.monotonic()
             proposed = study.ask(ranges)
             try:
@@ -225,5 +233,4 @@ class _Watch(keras.callbacks.Callback):
 def line_of(number: int, trial: Trial, names: Sequence[str] | Mapping[str, Any]) -> str:
     """Return a line about a trial: its number, figure and settings."""
     settings = ", ".join(f"`{name}` {trial.settings[name]:g}" for name in names)
-    end = ", given up" if trial.ended_early else ""
-    return f"trial {number}: {trial.nats:.3f} nats/char{end}, with {settings}"
+    return f"trial {number}: {trial.figure}, with {settings}"
