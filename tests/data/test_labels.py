@@ -232,3 +232,11 @@ def test_labels_are_numbered_as_they_appear():
     assert labels.marked("b", "text") == f"{KEATS}text"
     assert labels.names == ("b", "a")
     assert labels.counts == {"a": 1, "b": 1}
+
+
+def test_more_labels_than_symbols_for_them_are_refused():
+    symbols = ("a", *map(label_symbol, range(MOST_LABELS)))
+    names = tuple(map(str, range(MOST_LABELS + 1)))
+    assert len(Vocabulary(symbols, labels=names[:-1]).label_ids) == MOST_LABELS
+    with pytest.raises(VocabularyError, match="at most 1,000 different names"):
+        Vocabulary(symbols, labels=names)

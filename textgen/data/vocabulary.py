@@ -145,7 +145,8 @@ class Vocabulary:
         names = [name for name in self.labels if name and name == label_name(name)]
         marks = {symbol for symbol in self.symbols if SYMBOLS.match(symbol)}
         of_names = set(map(label_symbol, range(min(len(names), MOST_LABELS))))
-        if len(set(names)) < len(self.labels) or marks != of_names:
+        most = min(len(set(names)), MOST_LABELS)
+        if len(self.labels) > most or marks != of_names:
             rule = f"at most {MOST_LABELS:,} different names that have a symbol each"
             received = _listed(list(map(shown, self.labels)))
             problem = f"the labels of a vocabulary must be {rule}, but were {received}"
