@@ -153,7 +153,7 @@ def _values(source: Source, table: Table, columns: tuple[str, ...]) -> Placed:
         if not is_known and (table.columns or table.form == CSV):
             file, meant = shown_file(source.path), did_you_mean(column, table.columns)
             problem = f"expected a column {shown(column)}, but {file} is {table}{meant}"
-            raise CorpusError(problem, "" if meant else NAME_IT)
+            raise CorpusError(problem, "" if meant else "name one of its columns")
     if table.form == PARQUET:
         return _parquet_values(source, columns)
     if table.form != CSV:
