@@ -153,7 +153,7 @@ def test_a_number_stands_for_a_column_with_a_name_which_is_told(
      ("x.json", '[{"b": "x"}, 7]', "row 2 of .* is 7"),
      ("x.json", '[{"b": "x"}, {"b": ["y"]}]', "row 2 has .'y'."),
      ("x.json", '{\n "b": "x"\n}', "line 1 is none"),
-     ("x.parquet", "abc", "can't be read"), ("x.csv", "", "is CSV: name the one"),
+     ("x.parquet", "abc", "can't be read"), ("x.csv", "", "is CSV: name one of"),
      ("x.txt", "just a text, nothing more\n", "has none: give CSV")],
 )  # fmt: skip
 def test_rows_of_another_form_are_told_with_their_place(written, name, content, said):
