@@ -40,11 +40,20 @@ def blocks(language: str, text: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def commands(beginning: str) -> list[str]:
-    """The commands of README, guide, comparisons and table of abilities, each once."""
-    lines = "\n".join(blocks("sh", README + GUIDE + COMING_FROM)).splitlines()
+def commands(beginning: str) -> list:
+    """The commands of README, guide, comparisons and table of abilities, each once.
+
+    Those that stand in the last two only are long: others like them are run anyway.
+    """
+    usual = "\n".join(blocks("sh", README + GUIDE)).splitlines()
+    lines = usual + "\n".join(blocks("sh", COMING_FROM)).splitlines()
     lines += [cell.split("`")[1] for cell in abilities() if "`" in cell]
-    return list(dict.fromkeys(x for x in lines if x.startswith(beginning)))
+    lines = dict.fromkeys(x for x in lines if x.startswith(beginning))
+    return [
+        x if x in usual else pytest.param(x, marks=pytest.mark.long)
+        for x in lines
+        if "--tune" not in x  # see test_tune.py
+    ]
 
 
 def abilities() -> list[str]:
@@ -123,7 +132,7 @@ def test_each_ability_has_a_command_or_is_missing():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "command", [x for x in commands("python train.py") if "--tune" not in x]
+    "command", commands("python train.py")
 )  # those are in test_tune.py
 def test_training_commands(command, workplace, run, monkeypatch):
     monkeypatch.chdir(workplace)
@@ -169,7 +178,12 @@ def test_the_table_of_an_evaluation_is_what_is_printed(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "document", ["README.md", "docs/guide.md", "docs/coming_from.md"]
+    "document",
+    [
+        "README.md",
+        "docs/guide.md",
+        pytest.param("docs/coming_from.md", marks=pytest.mark.long),
+    ],
 )
 def test_python_code(document, workplace):
     """All python blocks together, top to bottom, with small and short trainings."""

@@ -42,7 +42,7 @@ def quick(monkeypatch) -> list[dict]:
     return searches
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_that_it_prints_can_be_run(run, quick):
     options = ("my story.txt", "--kind", "text", "--tune", 50, "--held-out", 0.2)
     result = run("train", *options, "--seed", 3)

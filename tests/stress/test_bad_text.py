@@ -452,7 +452,7 @@ def test_what_is_too_short_is_refused_and_leaves_nothing(tmp_path, text, window,
         assert said.startswith("expected ")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_hundred_thousand_symbols_are_learned_and_completed(tmp_path):
     codes = np.random.default_rng(2).permutation(np.r_[1:0xD800, 0xE000:0x20000])
     text = "".join(map(chr, codes[:MANY_SYMBOLS].tolist()))
