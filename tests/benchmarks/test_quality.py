@@ -154,7 +154,7 @@ def test_recipes_and_a_short_training_with_torch(monkeypatch):
 # Trainings
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_training_is_measured_as_plain_keras_measures_it(tmp_path):
     import keras
 

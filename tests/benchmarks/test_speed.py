@@ -55,7 +55,7 @@ def turn_of(programs: str, contestant: Contestant, count: int) -> tuple[dict, Tu
         worker.close()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_all_train_a_network_of_the_same_size():
     size = Size(layers=2, units=8, seq_length=5, batch_size=8)
     entered = training_speed.contestants_of(size)[:-2]

@@ -139,7 +139,7 @@ def test_after_a_signal_or_a_silence_nothing_is_lost(undisturbed, start, tmp_pat
     assert_same_end(output, undisturbed[1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_four_processes_of_which_one_is_killed_end_as_if_none_had_been(
     start, text, tmp_path, monkeypatch
 ):

@@ -76,7 +76,7 @@ class Command:
         return self.process.wait(LIFE_S)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_pulled_cable_is_told_and_the_training_goes_on_later(hosts, tmp_path):
     text, output = tmp_path / "hour.txt", tmp_path / "model.h5"
     text.write_text(PROSE)
