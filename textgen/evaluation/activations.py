@@ -185,9 +185,7 @@ def activations_of(
             f"knows, of {units:,} units each, but has {each.sum():,}"
         )
     values = [np.empty((len(ids), layer.units), np.float32) for layer in layers]
-    starting: set[int | None] = (
-        set()
-    )  # with a line's end or its label the next one begins
+    starting: set[int | None] = set()  # a line's end or its label begins the next one
     if model.kind == "lines":
         starting = {model.end_id, *model.vocabulary.label_ids.tolist()}
     for place, symbol_id in enumerate(ids):
