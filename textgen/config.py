@@ -138,7 +138,8 @@ class WindowConfig(Settings):
         "after the window", choices=("all", "last"))
     label_dropout: float = _setting(0.1, "share of rows read without label",
         below=1)
-    stateful: bool = _setting(False, "carry the state on from window to window")
+    stateful: bool | None = _setting(None, "carry the state on to the next window "
+        "(a text: yes)")
 
     def __post_init__(self) -> None:
         super().__post_init__()

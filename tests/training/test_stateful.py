@@ -8,7 +8,8 @@ from training.helpers import assert_same_end, assert_same_state, prepared, run
 from textgen.config import Config
 from textgen.data.windows import make_windows
 from textgen.errors import OptionError
-from textgen.modeling.model import build_model
+from textgen.modeling.gradients import LayerGradients
+from textgen.modeling.model import build_model, recurrent_layers
 from textgen.training.loop import Training
 
 V, T, B = 9, 5, 4
@@ -94,6 +95,39 @@ def test_streams_of_words_are_carried_on(prose, output):
     assert ready.windows.characters_per_symbol > 1.5
     report = run(prose, output, steps=3, **options)
     assert report.held_out_nats > 0
+
+
+@pytest.mark.parametrize("minutes", [None, 5])
+def test_a_text_is_read_so_unless_it_cannot_be_or_is_declined(prose, output, minutes):
+    options = {"from_scratch": True, "minutes": minutes}
+    if minutes is None:
+        options = {"steps": 3}
+    assert prepared(prose, output, **options).config.windows.stateful
+    for other in (
+        {"stateful": False},
+        {"targets": "last"},
+        {"stride": 5},
+        {"distribute": "mirrored"},
+        {"kind": "lines"},
+    ):
+        ready = prepared(prose, output, **options, **other)
+        assert ready.config.windows.stateful is False, other
+
+
+def test_keras_own_layers_carry_the_states_on_as_well(monkeypatch):
+    ours = training()
+    gpu = [tf.config.PhysicalDevice("GPU:0", "GPU")]
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda kind: gpu)
+    theirs = training()
+    assert isinstance(theirs._step._gradients, LayerGradients)
+    for loop in (ours, theirs):
+        loop.run(3)
+    pairs = zip(ours._step.variables, theirs._step.variables, strict=True)
+    for one, other in pairs:
+        np.testing.assert_allclose(one.numpy(), other.numpy(), atol=1e-5)
+    assert np.abs(theirs._step._carried[1][1].numpy()).max() > 1e-3
+    layers = recurrent_layers(theirs.model)
+    assert not any(layer.return_state for layer in layers)
 
 
 def test_several_devices_are_refused(prose, names, output):

@@ -101,7 +101,9 @@ def add_options(
         }
         kind = str(field.type).partition(" | ")[0]
         if kind == "bool":
-            options["action"] = "store_true"
+            switched = str(field.type) == "bool | None"  # by default on or off
+            both = argparse.BooleanOptionalAction
+            options["action"] = both if switched else "store_true"
         elif setting.choices:
             options["metavar"] = "KIND"
         else:

@@ -122,14 +122,15 @@ def command_of(request: TrainingRequest, prog: str) -> str:
         and getattr(request, field.name) != getattr(usual, field.name)
     }
     for name, value in (options | _set(request.overrides)).items():
-        words.append(f"--{option_name(name)}")
-        if value is not True:
+        off = "no-" if value is False else ""
+        words.append(f"--{off}{option_name(name)}")
+        if not isinstance(value, bool):
             words.append(f"{value:.6g}" if isinstance(value, float) else str(value))
     return shlex.join(words)
 
 
 def _set(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    return {x: value for x, value in overrides.items() if value not in (None, False)}
+    return {x: value for x, value in overrides.items() if value is not None}
 
 
 def _say_best(found: Found) -> None:

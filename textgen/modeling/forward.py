@@ -132,23 +132,43 @@ def fast_logits(
 
 
 def layer_logits(
-    model: keras.Model, ids: tf.Tensor, dropout_seed: tf.Tensor | None = None
-) -> tf.Tensor:
+    model: keras.Model,
+    ids: tf.Tensor,
+    dropout_seed: tf.Tensor | None = None,
+    states: Sequence[State] = (),
+) -> tuple[tf.Tensor, list[State]]:
     """Compute what `fast_logits` does by calling the ordinary Keras layers.
 
     For devices that have kernels of their own for these layers (cuDNN), and the
     reference that the fast path is tested against.
     """
-    rates = dropout_rates(model)
+    rates, ends = dropout_rates(model), []
     x = model.layers[1](ids)
     if dropout_seed is not None and rates[0]:
         shown = drop(tf.ones([*tf.transpose(ids).shape, 1]), rates[0], dropout_seed)
         x *= tf.transpose(shown, [1, 0, 2])
     for number, layer in enumerate(recurrent_layers(model), start=1):
-        x = tf.transpose(layer(x), [1, 0, 2])
+        state = states[number - 1] if states else None
+        x, end = _layer_output(layer, x, state)
+        x = tf.transpose(x, [1, 0, 2])
         x = tf.transpose(_dropped(x, rates, number, dropout_seed), [1, 0, 2])
+        ends.append(end)
     head = model.layers[-1]
-    return tf.matmul(rows(tf.transpose(x, [1, 0, 2])), head.kernel) + head.bias
+    x = rows(tf.transpose(x, [1, 0, 2]))
+    return tf.matmul(x, head.kernel) + head.bias, ends
+
+
+def _layer_output(
+    layer: keras.layers.RNN, x: tf.Tensor, state: State | None
+) -> tuple[tf.Tensor, State]:
+    """Return a layer's output (B, T, U) and the state in which it ends."""
+    # It is a setting of the layer, which is saved without it.
+    layer.return_state = True
+    try:
+        output, *end = layer(x, initial_state=None if state is None else list(state))
+    finally:
+        layer.return_state = False
+    return output, tuple(end)
 
 
 def _look_up_some(

@@ -132,15 +132,23 @@ class LayerGradients:
 
     num_shards = 1
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(
+        self, model: keras.Model, carried: CarriedStates | None = None
+    ) -> None:
         self._model = model
+        self._carried = carried or []
 
     def __call__(
         self, batch: WindowBatch, seed: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """Compute what `ShardedGradients` does."""
+        states = [tuple(x.value for x in layer) for layer in self._carried]
         with tf.GradientTape() as tape:
-            loss = _loss(layer_logits(self._model, batch.inputs, seed), batch)
+            logits, ends = layer_logits(self._model, batch.inputs, seed, states)
+            loss = _loss(logits, batch)
+        for layer, end in zip(self._carried, ends, strict=False):  # none, or all
+            for variable, state in zip(layer, end, strict=True):
+                variable.assign(state)
         variables = [v.value for v in self._model.trainable_variables]
         # The embedding's comes as single rows, of which Keras' clipping takes the norm.
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]

@@ -151,6 +151,9 @@ def train(
             was learned.
     """
     started_s = time.monotonic()
+    replicas = (strategy or tf.distribute.get_strategy()).num_replicas_in_sync
+    if stateful is None and replicas > 1:
+        stateful = False
     request = TrainingRequest(
         corpus=corpus, texts=texts, column=column, encoding=encoding,
         label_column=label_column, kind=kind,

@@ -43,7 +43,8 @@ def choose_config(
     `textgen.training.budget`; the rate is that of the network and schedule that are
     asked for. Otherwise a named corpus without a preset of its name, and any file,
     takes ``lines``' if it is made of lines and ``sonnets``' if not. Presets are for the
-    LSTM: another cell takes a part of their rate.
+    LSTM: another cell takes a part of their rate. The state is carried on from window
+    to window of a text, unless that can't be or is declined.
 
     Going on from a saved model keeps its network and windows; for everything else
     there are rules, see `textgen.training.continuation`.
@@ -57,6 +58,8 @@ def choose_config(
         check_choice("preset", preset, tuple(PRESETS))
     if start is None:
         config = _from_preset(corpus, preset, overrides).override(**overrides)
+        if config.windows.stateful is None:
+            config = config.override(stateful=_can_be_stateful(corpus, config))
     else:
         config = continued_config(start, corpus, overrides)
     if start is not None and config.model.level != "character":
@@ -67,6 +70,13 @@ def choose_config(
         symbols = most_symbols(config.model, len(corpus.vocabulary), characters)
     _check_size(config, symbols)
     return config
+
+
+def _can_be_stateful(corpus: Corpus, config: Config) -> bool:
+    """Whether a text can be cut into streams of windows that follow each other."""
+    windows = config.windows
+    apart = windows.stride not in (None, windows.seq_length)
+    return corpus.kind == "text" and windows.targets == "all" and not apart
 
 
 def _from_preset(

@@ -213,7 +213,10 @@ def _new_training(request: TrainingRequest) -> Preparation:
             start, notes = base_model_for(corpus, request.overrides)
         if start is not None:
             corpus = corpus.in_ids_of(start.vocabulary)
-    config = choose_config(corpus, request.preset, start, request.overrides)
+    overrides = dict(request.overrides)
+    if request.distribute is not None and overrides.get("stateful") is None:
+        overrides["stateful"] = False
+    config = choose_config(corpus, request.preset, start, overrides)
     cut = _cut(corpus, config, start.vocabulary if start is not None else None)
     windows = cut.windows
     path = prepare_output(request.output, corpus.name)

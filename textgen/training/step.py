@@ -86,7 +86,7 @@ class TrainStep:
 
     Raises:
         OptionError: if the replicas can't share the rows of a batch evenly, or there
-            are several, or a GPU, of a stateful training.
+            are several of a stateful training.
     """
 
     def __init__(
@@ -125,16 +125,16 @@ class TrainStep:
             self._first_replica = process * here
             first = self._first_replica * self._rows
             self.rows = slice(first, first + here * self._rows)
-        if stateful and (self.replicas > 1 or _on_gpu()):
+        if stateful and self.replicas > 1:
             raise OptionError(
-                "`stateful` is for the processor of one machine, but this training is "
-                f"on {'a GPU' if _on_gpu() else f'{self.replicas} replicas'}",
+                "`stateful` is for one device, but this training is on "
+                f"{self.replicas} replicas",
                 "leave it out",
             )
         self._carried = carried_states(model, batch_size) if stateful else []
         self._gradients: ShardedGradients | LayerGradients
         if _on_gpu():
-            self._gradients = LayerGradients(model)
+            self._gradients = LayerGradients(model, self._carried)
         else:
             shards = _usual_shards(self._rows, self.replicas, cores)
             self._gradients = ShardedGradients(
