@@ -1,6 +1,7 @@
 """What the documents say is so: commands, code, samples, options, files, links.
 
-Trainings are cut to a few steps; the test command itself is what `.ci/run` calls.
+Trainings are cut to a few steps of a small network over short windows, which is soon
+compiled; the test command itself is what `.ci/run` calls.
 """
 
 import gzip
@@ -32,8 +33,11 @@ README, GUIDE = DOCUMENTS["README.md"], DOCUMENTS["docs/guide.md"]
 COMING_FROM = DOCUMENTS["docs/coming_from.md"]
 RESULTS = DOCUMENTS["docs/results.md"]
 EVERYTHING = "\n".join(DOCUMENTS.values())
-SHORT = ["--steps", "2", "--units", "8"]
 LENGTHS = ("--steps", "--epochs", "--minutes")
+# What a command is cut to: a window of its own stays, and a saved model's units.
+SHORT = {"--steps": "2", "--units": "8", "--window": "16"}
+OF_THE_SHIPPED = {"--steps": "2", "--window": "8", "--batch-size": "4",
+                  "--held-out": "0.01"}  # fmt: skip
 
 
 def blocks(language: str, text: str) -> list[str]:
@@ -105,7 +109,7 @@ def workplace(tmp_path):
 
 
 def shortened(command: str) -> list[str]:
-    """Cut a training to two steps, and to few units where it starts afresh."""
+    """Cut a training to two steps, and to a small network where it starts afresh."""
     words = shlex.split(command)[1:]
     if "--resume" in words:  # another training's model would be in its place
         words += ["--output", "models/short.h5"]
@@ -113,7 +117,8 @@ def shortened(command: str) -> list[str]:
         if option in words:
             at = words.index(option)
             del words[at : at + 2]
-    return words + (SHORT[:2] if "--init-from" in words else SHORT)
+    short = OF_THE_SHIPPED if "--init-from" in words else SHORT
+    return words + [x for pair in short.items() if pair[0] not in words for x in pair]
 
 
 def test_the_readme_is_one_page_with_two_commands_for_set_up():
@@ -189,8 +194,8 @@ def test_python_code(document, workplace):
     """All python blocks together, top to bottom, with small and short trainings."""
     code = "\n".join(blocks("python", DOCUMENTS[document]))
     assert "textgen.generate_many" in code
-    code = code.replace("steps=200", "steps=2, units=16")
-    code = code.replace("= windows.arrays()", "= (x[:256] for x in windows.arrays())")
+    code = code.replace("steps=200", "steps=2, units=16, seq_length=16")
+    code = code.replace("= windows.arrays()", "= (x[:8] for x in windows.arrays())")
     (workplace / "all.py").write_text(code, encoding="utf-8")
     result = run_script([str(workplace / "all.py")], workplace)
     assert result.returncode == 0, result.stderr

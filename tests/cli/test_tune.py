@@ -33,9 +33,9 @@ def quick(monkeypatch) -> list[dict]:
 
     def search(ready, given, *, until_s, say):
         searches.append(ready.config.flat())
-        config = ready.config.override(steps=2, units=8, layers=1, seq_length=16)
+        config = ready.config.override(steps=2, units=8, layers=1, seq_length=8)
         ready = replace(ready, config=config)
-        given = {**given, "units": 8, "layers": 1, "seq_length": 16}
+        given = {**given, "units": 8, "layers": 1, "seq_length": 8}
         return real(ready, given, until_s=until_s, most_trials=2, say=say)
 
     monkeypatch.setattr(module, "search", search)

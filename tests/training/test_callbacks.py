@@ -30,7 +30,7 @@ from textgen.training.validation import EpochMeasure
 
 PER_EPOCH = 6
 SMALL = {
-    "layers": 1, "units": 8, "embedding": 4, "seq_length": 16, "batch_size": 8,
+    "layers": 1, "units": 8, "embedding": 4, "seq_length": 4, "batch_size": 32,
     "learning_rate": 0.05, "schedule": "averaged", "precision": "float32",
     "epochs": 6, "seed": 1,
 }  # fmt: skip
