@@ -55,6 +55,17 @@ def conditional(model, prompt, length):
     return {text: share / total for text, share in found.items()}
 
 
+def test_openings_that_are_not_looked_for_have_a_thousandth_at_the_most(monkeypatch):
+    """Those of many symbols are many, and each of them is unlikely."""
+    model, prompt = pieces_model(("\n", "a", "aa", "aaa", "aaaa", "b")), "a" * 9
+    found = openings_of(model, prompt, strict=True)
+    monkeypatch.setattr(healing, "PASSED_OVER", 1e-12)
+    every = openings_of(model, prompt, strict=True)
+    assert len(found.scores) < len(every.scores)
+    share = np.exp(found.log_probability - every.log_probability)
+    assert 0.999 < share < 1
+
+
 @pytest.mark.parametrize("prompt", ["ab", " b", "a"])
 def test_openings_have_the_probabilities_of_all_texts_with_the_prompt(
     monkeypatch, prompt
