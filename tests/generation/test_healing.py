@@ -243,6 +243,9 @@ def test_an_endless_search_for_openings_is_given_up(monkeypatch):
     model = pieces_model(("\n", " ", *"abc", "ca"))
     begin = openings_of(model, "abcabc", strict=True).drawn(PLAIN, 1)
     assert begin.ids.tolist() == [0, 2, 3, 4, 2, 3, 4]
+    # What goes on is then as likely as after a prompt that is spelled so.
+    shares = [x.probability for x in continuations(model, "abcabc", 9, 1, PLAIN)]
+    assert all(0 <= share <= 1 for share in shares)
 
 
 def test_a_windowed_model_reads_no_more_than_its_window():
