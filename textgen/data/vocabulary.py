@@ -26,6 +26,7 @@ What a vocabulary is made of is told by `textgen.data.levels`.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ from textgen.data.labels import (
     label_name,
     label_symbol,
 )
-from textgen.data.pieces import in_whole_pieces
+from textgen.data.pieces import pieces_of_blocks
 from textgen.data.spelling import Merges, Spelling, by_pairs, by_words, spell
 from textgen.errors import OptionError, VocabularyError, did_you_mean, shown
 
@@ -330,10 +331,10 @@ class Vocabulary:
             yield from (self.encode(block, labels=labels) for block in blocks)
             return
         known = frozenset(self.alphabet.symbols) if labels else self._known
-        for block in in_whole_pieces(blocks):
-            if not known.issuperset(block):
-                raise self._unknown(block)
-            yield spell(block, self._spelling, self.dtype)
+        for pieces in pieces_of_blocks(blocks):
+            if not known.issuperset(itertools.chain.from_iterable(pieces)):
+                raise self._unknown("".join(pieces))
+            yield spell(pieces, self._spelling, self.dtype)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Return the text of ids (N,); a ValueError unless all are from 0 to V - 1."""
