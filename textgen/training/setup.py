@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from textgen.config import DEFAULT_CORPUS, LENGTHS, MOST_MINUTES, Config
+from textgen.data.batches import Windows
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
 from textgen.data.levels import in_symbols, learn_vocabulary
 from textgen.data.sources import Given
 from textgen.data.vocabulary import Vocabulary
-from textgen.data.windows import Windows, make_windows
+from textgen.data.windows import make_windows
 from textgen.errors import CheckpointError, OptionError
 from textgen.saving.model_file import load_trainable
 from textgen.saving.own_text import not_found, read_again
