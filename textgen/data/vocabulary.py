@@ -152,6 +152,9 @@ class Vocabulary:
             received = _listed(list(map(shown, self.labels)))
             problem = f"the labels of a vocabulary must be {rule}, but were {received}"
             raise VocabularyError(problem, "make the vocabulary from a text")
+        if len(self.symbols) == len(marks):
+            problem = "expected symbols of a text, but received those of labels only"
+            raise VocabularyError(problem, "make the vocabulary from a text")
 
     @classmethod
     def from_text(cls, text: str, labels: Sequence[str] = ()) -> Vocabulary:
@@ -166,7 +169,10 @@ class Vocabulary:
             VocabularyError: for symbols or merges that make no vocabulary.
             KeyError, TypeError, ValueError, IndexError: for what has another form.
         """
-        symbols, merges = tuple(data["symbols"]), []
+        symbols, merges = data["symbols"], []
+        is_list = isinstance(symbols, (list, tuple))
+        if not is_list or not all(isinstance(symbol, str) for symbol in symbols):
+            raise ValueError("symbols that are no list of texts")
         for pair in data.get("merges", ()):
             left, right = pair
             if type(left) is not int or type(right) is not int or min(pair) < 0:
@@ -175,7 +181,7 @@ class Vocabulary:
         labels = data.get("labels", ())
         if not isinstance(labels, (list, tuple)):
             raise ValueError("labels that are no list")
-        return cls(symbols, data["level"], tuple(merges), tuple(labels))
+        return cls(tuple(symbols), data["level"], tuple(merges), tuple(labels))
 
     def to_dict(self) -> dict[str, Any]:
         """Return level, symbols, any labels, and merges as pairs of ids, for JSON."""
