@@ -179,7 +179,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             preparation = _resumed(request, path)
         else:
             notes += _unfinished(path)
-        _check_alone(request, preparation.config.windows.stateful)
+        _check_alone(request, bool(preparation.config.windows.stateful))
         # What killed trainings of this output left.
         for file in (path, *checkpoint_paths(path)):
             remove_leftovers(file)

@@ -158,6 +158,8 @@ def ranges_of(
         "dropout": real(0.0, max(MOST_DROPOUT, usual.model.dropout)),
     }
     kept = OF_ANOTHER_NETWORK if ready.start is not None else ()
+    if given.get("stride") is not None:  # which suits the window that was asked for
+        kept = (*kept, "seq_length")
     wanted = {
         name: values
         for name, values in ranges.items()
