@@ -413,7 +413,7 @@ PRESETS: Mapping[str, Config] = {
         ModelConfig(layers=2, units=224, embedding=64, dropout=0.35, input_dropout=0.1),
         WindowConfig(seq_length=64),
         TrainingConfig(batch_size=64, learning_rate=0.02, schedule="averaged",
-            weight_decay=0.2, epochs=None, steps=1240),
+            weight_decay=0.2, epochs=None, steps=1200),
     ),
     "dinos": Config(
         ModelConfig(layers=1, units=256, embedding=64, dropout=0.5, input_dropout=0.1),
