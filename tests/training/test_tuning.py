@@ -121,6 +121,8 @@ def test_what_is_given_is_not_searched_for(ready, fake):
     assert {config.model.units for config in fake.log} == {8}
     assert {config.training.learning_rate for config in fake.log} == {0.02}
     assert len({config.model.dropout for config in fake.log}) > 3
+    assert "seq_length" in ranges_of(ready, {})
+    assert "seq_length" not in ranges_of(ready, {"stride": 16})
     everything = dict.fromkeys(ranges_of(ready, {}), 1)
     with pytest.raises(OptionError, match="nothing to search for"):
         search(ready, everything, until_s=FOREVER)
