@@ -134,8 +134,8 @@ class WindowConfig(Settings):
     stride: int | None = _setting(None, "symbols from window to window; else "
         "their length, or 1 for `targets` last",
         lowest=1, highest=2**40)
-    targets: str = _setting("all", "all: predict each next symbol; last: the one "
-        "after the window", choices=("all", "last"))
+    targets: str = _setting("all", "predict all, or the last",
+        choices=("all", "last"))
     label_dropout: float = _setting(0.1, "share of rows read without label",
         below=1)
     stateful: bool | None = _setting(None, "carry the state on to the next window "

@@ -27,7 +27,13 @@ NAMES = "".join(
 
 
 def request_of(corpus, output, **options):
-    """Return the request of a corpus, an output and any options of `textgen.train`."""
+    """Return the request of a corpus, an output and any options of `textgen.train`.
+
+    Windows begin from zero state unless it says otherwise, so that the last characters
+    of a short text aren't left out. What the default is, tests of `Preparation` say.
+    """
+    goes_on = options.get("resume") or options.get("init_from")
+    options = ({} if goes_on else {"stateful": False}) | options
     own = [field.name for field in dataclasses.fields(TrainingRequest)]
     given = {name: options.pop(name) for name in own if name in options}
     return TrainingRequest(corpus=corpus, output=output, **given, overrides=options)

@@ -29,7 +29,7 @@ from textgen.training.setup import windows_as_told
 TRAINING = {
     "kind": "text", "layers": 1, "units": 8, "seq_length": 5, "batch_size": 16,
     "dropout": 0.3, "schedule": "averaged", "clip_norm": 0.2, "steps": 200,
-    "precision": "float32", "seed": 5,
+    "precision": "float32", "seed": 5, "stateful": False,
 }  # fmt: skip
 TIMEOUT_S = 10
 

@@ -104,7 +104,7 @@ def test_a_text_is_read_so_unless_it_cannot_be_or_is_declined(prose, output, min
     options = {"from_scratch": True, "minutes": minutes}
     if minutes is None:
         options = {"steps": 3}
-    assert prepared(prose, output, **options).config.windows.stateful
+    assert prepared(prose, output, stateful=None, **options).config.windows.stateful
     for other in (
         {"stateful": False},
         {"targets": "last"},
@@ -112,7 +112,7 @@ def test_a_text_is_read_so_unless_it_cannot_be_or_is_declined(prose, output, min
         {"distribute": "mirrored"},
         {"kind": "lines"},
     ):
-        ready = prepared(prose, output, **options, **other)
+        ready = prepared(prose, output, **{"stateful": None} | options | other)
         assert ready.config.windows.stateful is False, other
 
 
