@@ -29,7 +29,7 @@ from textgen.training.setup import windows_as_told
 TRAINING = {
     "kind": "text", "layers": 1, "units": 8, "seq_length": 5, "batch_size": 16,
     "dropout": 0.3, "schedule": "averaged", "clip_norm": 0.2, "steps": 200,
-    "precision": "float32", "seed": 5, "stateful": False,
+    "precision": "float32", "seed": 5,
 }  # fmt: skip
 TIMEOUT_S = 10
 
@@ -238,7 +238,7 @@ def test_one_device_of_one_machine_trains_as_ever(
     monkeypatch.setenv("TF_CONFIG", tf_config(["localhost:5000"], 0))
     options = TRAINING | {"steps": 3, "keep_checkpoint": True}
     paths = [tmp_path / "usual.h5", tmp_path / "distributed.h5"]
-    textgen.train(text, output=paths[0], **options)
+    textgen.train(text, output=paths[0], stateful=False, **options)
     textgen.train(text, output=paths[1], distribute=distribute, **options)
     assert_same_end(*paths)
     before = paths[1].read_bytes()
