@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from textgen.config import LEVELS, ModelConfig
 from textgen.data import vocabulary as vocabulary_module
+from textgen.data.labels import label_symbol
 from textgen.data.levels import (
     LEAST_TIMES,
     in_characters,
@@ -53,6 +54,27 @@ def test_words_that_come_often_are_symbols_and_others_are_spelled():
     ids = vocabulary.encode("the rare sea's")
     assert [vocabulary.symbols[i] for i in ids] == ["the", *" rare", " sea's"]
     assert vocabulary.characters[ids].tolist() == [3, 1, 1, 1, 1, 1, 6]
+
+
+@pytest.mark.parametrize("level", LONGER)
+def test_what_comes_seldom_is_no_symbol_and_of_the_others_the_commonest(level):
+    text = "xy\n" * (LEAST_TIMES - 1) + "ab\n" * LEAST_TIMES + "cd\n" * 9
+    vocabulary, alphabet = learned(level, text)
+    assert vocabulary.symbols == (*alphabet.symbols, "cd", "ab")
+    one, _ = learned(level, text, size=len(alphabet) + 1)
+    assert one.symbols[-1] == "cd"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_labels_symbol_is_of_no_text(level):
+    mark = label_symbol(0)
+    symbols = (*sorted(set(TEXT)), mark)
+    vocabulary = Vocabulary(symbols, level, labels=("Keats",))
+    labelled = f"\n{mark}the sea\n"
+    ids = vocabulary.encode(labelled, labels=True)
+    assert vocabulary.decode(ids) == labelled
+    with pytest.raises(VocabularyError, match=r"received '\\U00100000'"):
+        vocabulary.encode(labelled)
 
 
 def test_pairs_are_joined_as_they_were_learned():

@@ -17,6 +17,8 @@ SPACED = st.text(st.sampled_from("aé’' \n\t\0.\u0301"), max_size=30)
     ("text", "pieces"),
     [("Don't go, summer's done.", ["Don't", " go", ",", " summer's", " done", "."]),
      ("'Tis “so” — no", ["'", "Tis", " “", "so", "”", " —", " no"]),
+     ("don’t l'’amour", ["don’t", " l", "'", "’", "amour"]),
+     ("می\u200cخواهم क्\u200dष", ["می\u200cخواهم", " क्\u200dष"]),
      ("the lovers’ eyes", ["the", " lovers", "’", " eyes"]),
      ("a  b   c", ["a", " ", " b", "  ", " c"]),
      ("end \n\n  next", ["end", " ", "\n", "\n", " ", " next"]),

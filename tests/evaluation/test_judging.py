@@ -6,16 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fakes import random_network
 from model_files import is_likeliest, loss, write_own_file
 
 import textgen
+from textgen.config import Config
 from textgen.data.corpus import load_corpus
+from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OptionError, VocabularyError
 from textgen.evaluation import judging
 from textgen.evaluation.judging import evaluate, evaluate_corpus
 from textgen.evaluation.references import reference_nats
 from textgen.generation.streaming import UnknownSymbolsWarning
 from textgen.saving.model_file import load_model
+from textgen.saving.trained_model import TrainedModel
 
 SYMBOLS = "\nabcdef"
 TEXT = "abcdef\nfedface\n\nbeef"
@@ -274,3 +278,16 @@ def test_the_shipped_models_are_as_good_as_their_files_say():
         assert found.nats_per_char == pytest.approx(recorded, abs=2e-6)
         assert round(found.nats_per_char, 3) == nats
         assert min(found.references.values()) > found.nats_per_char
+
+
+def test_the_references_read_characters_where_a_model_reads_words():
+    """All but those of the first word, which no model of words predicts."""
+    symbols = ("\n", " ", *"abc", " ab", "cab")
+    vocabulary = Vocabulary(symbols, "word")
+    network = random_network((5,), len(symbols))
+    model = TrainedModel(network, vocabulary, "text", Config(), {}, None)
+    text = "cab ab bac\ncab ab"
+    found = evaluate(model, text)
+    ids = vocabulary.alphabet.encode(text)
+    assert found.characters == found.reference_characters == len(text) - 3
+    assert found.references == reference_nats(ids, vocabulary.alphabet, first=3)

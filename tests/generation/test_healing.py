@@ -55,6 +55,17 @@ def conditional(model, prompt, length):
     return {text: share / total for text, share in found.items()}
 
 
+def test_openings_that_are_not_looked_for_have_a_thousandth_at_the_most(monkeypatch):
+    """Those of many symbols are many, and each of them is unlikely."""
+    model, prompt = pieces_model(("\n", "a", "aa", "aaa", "aaaa", "b")), "a" * 9
+    found = openings_of(model, prompt, strict=True)
+    monkeypatch.setattr(healing, "PASSED_OVER", 1e-12)
+    every = openings_of(model, prompt, strict=True)
+    assert len(found.scores) < len(every.scores)
+    share = np.exp(found.log_probability - every.log_probability)
+    assert 0.999 < share < 1
+
+
 @pytest.mark.parametrize("prompt", ["ab", " b", "a"])
 def test_openings_have_the_probabilities_of_all_texts_with_the_prompt(
     monkeypatch, prompt
@@ -232,6 +243,9 @@ def test_an_endless_search_for_openings_is_given_up(monkeypatch):
     model = pieces_model(("\n", " ", *"abc", "ca"))
     begin = openings_of(model, "abcabc", strict=True).drawn(PLAIN, 1)
     assert begin.ids.tolist() == [0, 2, 3, 4, 2, 3, 4]
+    # What goes on is then as likely as after a prompt that is spelled so.
+    shares = [x.probability for x in continuations(model, "abcabc", 9, 1, PLAIN)]
+    assert all(0 <= share <= 1 for share in shares)
 
 
 def test_a_windowed_model_reads_no_more_than_its_window():

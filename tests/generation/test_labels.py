@@ -25,6 +25,7 @@ from textgen.generation.streaming import (
     UnknownSymbolsWarning,
     generate_output,
     ids_to_read,
+    openings_of,
     stream_output,
 )
 from textgen.inference.decoder import Decoder
@@ -212,3 +213,18 @@ def test_the_logits_of_labels_are_minus_infinity_and_others_as_they_were(model):
         is_label = model.vocabulary.is_label
         assert np.isneginf(one[is_label]).all()
         np.testing.assert_array_equal(one[~is_label], other[~is_label])
+
+
+@pytest.mark.parametrize("level", ["word", "bpe"])
+def test_words_follow_a_label_too(level):
+    """The end of the prompt, which is spelled anew, comes after it as the rest does."""
+    symbols = ("\n", *"abc", *MARKS, "ab", "abc")
+    network = random_network((6,), len(symbols), embedding=4)
+    vocabulary = Vocabulary(symbols, level, labels=NAMES)
+    config = Config(windows=WindowConfig(10))
+    model = TrainedModel(network, vocabulary, "lines", config, {}, None)
+    for label, mark in zip(NAMES, MARKS, strict=True):
+        openings = openings_of(model, "ca", strict=True, label=label)
+        assert openings.read.tolist() == [symbols.index(mark)]
+        assert openings.rest == "ca"
+    assert openings_of(model, "ca", strict=True).read.tolist() == [0]

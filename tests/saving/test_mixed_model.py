@@ -16,6 +16,7 @@ from textgen.errors import ModelFileError, OptionError
 from textgen.evaluation.nats import held_out_nats
 from textgen.generation.batch import several
 from textgen.generation.novel import known_to
+from textgen.inference.weights import BidirectionalWeights
 from textgen.saving.mixed_model import mix_models
 from textgen.saving.trained_model import TrainedModel, TrainedText
 
@@ -288,6 +289,15 @@ def test_what_it_is_stands_in_a_line():
     mixed = mix_models([model_of(), model_of(units=4)], [2, 1])
     assert repr(mixed) == "<MixedModel: mixture of 0.667 None + 0.333 None>"
     assert mixed.max_batch_size < model_of().max_batch_size
+
+
+def test_it_reads_both_ways_if_one_of_the_models_does():
+    one = model_of()
+    layers = (BidirectionalWeights(*one.network.layers * 2, "sum"),)
+    other = replace(one, network=replace(one.network, layers=layers))
+    assert not mix_models([one, one]).reads_both_ways
+    assert mix_models([one, other]).reads_both_ways
+    assert mix_models([other, one]).reads_both_ways
 
 
 def test_units_are_told_of_one_model_only():

@@ -84,6 +84,22 @@ def test_losses_on_the_way_are_nats_per_character(level, story, tmp_path):
     assert row.val_loss == pytest.approx(expected, rel=0.2)
 
 
+@each_level
+def test_symbols_are_learned_of_what_is_trained_on_alone(level, tmp_path):
+    path = tmp_path / "m.txt"
+    # The second part validates, and the third one is held out.
+    path.write_text("the sea. " * 70 + "my moor. " * 20 + "low hill " * 10)
+    how = {"held_out": 0.1, "validation": 20 / 90, "level": level, **TINY}
+    ready = prepared(path, tmp_path / "m.h5", kind="text", **how)
+    training = "the sea. " * 70
+    longer = [x for x in ready.vocabulary.symbols if len(x) > 1]
+    assert " sea" in longer
+    assert all(x in training for x in longer)
+    windows = ready.windows
+    assert windows.characters == len(training)
+    assert windows.symbols == len(ready.vocabulary.encode(training))
+
+
 def test_lines_end_with_symbols_of_their_own(names, tmp_path):
     output = tmp_path / "m.h5"
     report = run(names, output, level="bpe", vocabulary_size=26, steps=STEPS, **TINY)

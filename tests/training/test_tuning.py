@@ -28,7 +28,7 @@ def ready(prose, output):
 
 
 class FakeSession:
-    """Predicts the better the higher its rate is; measured at each third."""
+    """Predicts the better the higher its rate is; has a call at each sixth."""
 
     steps_taken = 3
 
@@ -42,8 +42,8 @@ class FakeSession:
             after()
         for callback in callbacks:
             callback.set_model(self)
-            for step in range(1, 4):
-                self.share_taken = step / 3
+            for step in range(1, 7):
+                self.share_taken = step / 6
                 callback.on_train_batch_end(step - 1)
                 if self.stop_training:
                     self.ended.append(self.share_taken)
@@ -51,6 +51,7 @@ class FakeSession:
         return self.interruption
 
     def measure(self):
+        self.measured.append(round(self.share_taken, 2))
         return {"val_loss": 1 / self.config.training.learning_rate / self.share_taken}
 
     stop_training = False
@@ -61,7 +62,7 @@ class FakeSession:
 @pytest.fixture
 def fake(monkeypatch):
     """Let trials take no time; return their class, with a log of their configs."""
-    session = type("Session", (FakeSession,), {"log": [], "ended": []})
+    session = type("Session", (FakeSession,), {"log": [], "ended": [], "measured": []})
     monkeypatch.setattr(tuning, "TrainingSession", session)
     monkeypatch.setattr(tuning, "_free_memory", lambda: None)
     return session
@@ -156,6 +157,9 @@ def test_poor_trials_are_given_up_at_a_third_or_two(ready, fake):
     assert 2 <= len(given_up) < 14
     assert not any(trial.ended_early for trial in found.trials[:3])
     assert {round(share, 2) for share in fake.ended} <= {0.33, 0.67}
+    assert fake.measured[:3] == [0.33, 0.67, 1]
+    assert fake.measured.count(0.33) == 16
+    assert fake.measured.count(1) == 16 - len(given_up)
     ranked = found.best_first
     assert [trial.ended_early for trial in ranked] == sorted(
         trial.ended_early for trial in ranked
@@ -196,6 +200,13 @@ def test_ctrl_c_ends_a_search_with_the_best_so_far(ready, fake):
     fake.log += [None] * 3
     with pytest.raises(KeyboardInterrupt):
         search(ready, {}, until_s=FOREVER)
+
+
+def test_a_trial_has_nothing_that_is_held_out(ready, output):
+    trial = trial_of(ready, ready.config, output)
+    assert len(trial.corpus.split(ready.config.training.held_out).held_out)
+    nobody = None  # is asked to predict anything
+    assert trial.held_out.measure(nobody) is None
 
 
 def test_a_real_trial_stops_at_a_signal(ready, output):

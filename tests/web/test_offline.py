@@ -231,6 +231,12 @@ def test_a_seed_gives_the_numbers_of_its_generator(visit):
         assert there == expected
 
 
+def test_an_empty_prompt_begins_as_after_a_line_break(visit):
+    model = reciting("ab\ncd")
+    assert write(visit(model), "", 4, temperature=0) == "cdab"
+    assert generate_output(model, "", length=4, temperature=0) == "cdab"
+
+
 def test_a_seed_repeats_a_text_and_a_fresh_one_does_not(visit):
     page = visit(MODELS["GRU layers"])
     first = write(page, "abc", 60)

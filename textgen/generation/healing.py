@@ -15,7 +15,7 @@ which one of all openings is drawn as if each were a symbol. So at temperature 1
 nothing left out, completions have the network's own distribution over texts, under the
 condition that the rest comes after what is read. Only openings are passed over that
 have together less than `PASSED_OVER` of the probability, or that `MOST_STEPS` of the
-network don't find.
+network don't find; if these find none, the prompt is spelled as a text that ends there.
 """
 
 from __future__ import annotations
@@ -112,6 +112,11 @@ class Openings:
                 node = _Node((*ids, number), left_over, after)
                 heapq.heappush(waiting, (-scores[number], next(numbers), node))
 
+    @property
+    def are_found(self) -> bool:
+        """Whether there is any; not if the rest is very unlikely."""
+        return not self.rest or self.scores.size > 0
+
     @cached_property
     def scores(self) -> np.ndarray:
         """The logarithm of each opening's probability, (K,) float64."""
@@ -127,11 +132,8 @@ class Openings:
 
         The same seed draws the same one, and from other numbers than the symbols.
         """
-        if not self.scores.size:  # there is no rest, or it is very unlikely
-            if not self.rest:
-                return Opening(self.read, state=self.state)
-            ids = self._vocabulary.encode(self.rest)
-            return Opening(np.concatenate([self.read, ids]))
+        if not self.rest:
+            return Opening(self.read, state=self.state)
         rng = np.random.default_rng(seed).spawn(1)[0]
         if config.is_plain:
             number = sample(self.scores, rng, config)

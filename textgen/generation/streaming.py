@@ -295,7 +295,11 @@ def openings_of(
     text = check_prompt(prompt) if strict else _known(model, check_prompt(prompt))
     place = unsettled(model.vocabulary, text)
     read = _read_first(model, model.vocabulary.encode(text[:place]), label)
-    return Openings(model, read, text[place:])
+    openings = Openings(model, read, text[place:])
+    if openings.are_found:
+        return openings
+    rest = model.vocabulary.encode(text[place:])
+    return Openings(model, np.concatenate([read, rest]))
 
 
 def _read_first(model: TrainedModel, ids: np.ndarray, label: str | None) -> np.ndarray:

@@ -73,12 +73,9 @@ class MixedModel(TrainedModel):
 
 
 def _voice(own: Vocabulary, weight: float, mixed: Vocabulary) -> Voice:
-    reads = own.ids_like(mixed.symbols)
-    if own.level == "character":
-        is_known = np.array([symbol in own for symbol in mixed.symbols])
-    else:
-        is_known = ~own.is_label  # since the symbols are the same
-    return Voice(weight, reads, np.where(is_known, reads, -1), len(own))
+    reads, symbols = own.ids_like(mixed.symbols), frozenset(own.symbols)
+    is_own = np.array([symbol in symbols for symbol in mixed.symbols])
+    return Voice(weight, reads, np.where(is_own, reads, -1), len(own))
 
 
 @checks_keywords
