@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,17 +28,18 @@ UNITS, EMBEDDING = 5, 3
 
 def write_own_file(
     path: Path,
-    symbols: str,
+    symbols: Sequence[str],
     kind: str = "text",
     targets: str = "all",
     seq_length: int = 10,
+    units: int = UNITS,
     **metadata: Any,
 ) -> Net:
     """Write a model of random weights; return the net, which predicts by formulas."""
     items = [
         item("InputLayer", "ids", batch_shape=[None, None], dtype="int32"),
         item("Embedding", "embed", input_dim=len(symbols), output_dim=EMBEDDING),
-        keras_2_rnn("LSTM", "lstm", UNITS, recurrent_activation="sigmoid",
+        keras_2_rnn("LSTM", "lstm", units, recurrent_activation="sigmoid",
                     return_sequences=targets == "all"),
         keras_2_dense("dense", len(symbols), "softmax"),
     ]  # fmt: skip
@@ -46,7 +48,12 @@ def write_own_file(
     fixture = make(items, len(symbols), "3.0.5", window, form, KERAS_3)
     fixture.write(path)
     config = Config(
-        ModelConfig(layers=1, units=UNITS, embedding=EMBEDDING),
+        ModelConfig(
+            layers=1,
+            units=units,
+            embedding=EMBEDDING,
+            level=metadata.get("level", "character"),
+        ),
         WindowConfig(seq_length, targets=targets),
     )
     described = {

@@ -51,7 +51,8 @@ def textgen_program(model: str, batch_size: int) -> tuple[dict, Any]:
 
     prepare_process()  # sets the threads before NumPy is imported, as generate.py does
 
-    from textgen.generation.batch import generate_many, threads_for
+    from textgen.generation.batch import generate_many
+    from textgen.generation.halves import threads_for
     from textgen.generation.streaming import stream_output
     from textgen.saving.model_file import load_model
 

@@ -205,7 +205,9 @@ def measure_bare(model: str, texts: int, seconds: float) -> tuple[float, float]:
 
     prepare_process()
     from textgen.config import CompletionConfig
-    from textgen.generation.batch import Request, _complete, stop_ids
+    from textgen.generation.batch_decoder import Request
+    from textgen.generation.endings import stop_ids
+    from textgen.generation.halves import drawn_in_batch
     from textgen.generation.streaming import ids_to_read
     from textgen.saving.model_file import load_model
 
@@ -217,7 +219,7 @@ def measure_bare(model: str, texts: int, seconds: float) -> tuple[float, float]:
         for index, wish in enumerate(wishes())
     )  # fmt: skip
     characters, half_s, processor_s = 0, time.perf_counter() + seconds / 2, 0.0
-    for _, ids in _complete(trained, requests, config, texts):
+    for _, ids in drawn_in_batch(trained, requests, texts):
         late_s = time.perf_counter() - half_s
         if late_s > 0:
             processor_s = processor_s or time.process_time()

@@ -68,6 +68,7 @@ def test_help_shows_defaults_and_what_the_presets_set(run):
         ("textgen --versoin", "did you mean --version?"),
         ("textgen generate --promt=x", "--prompt? (textgen generate --help"),
         ("generate --temprature 1", "did you mean --temperature?"),
+        ("train --model m.h5", "did you mean --output, or --init-from"),
         ("generate stray\x1b", r"stray\x1b"),
         ("generate --length ten", "--length must be a whole number, but was 'ten'"),
         ("generate --stop=", "--stop must be"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fakes import whimsical_model
+from model_files import write_own_file
 
 from textgen.cli.printing import Printer
 from textgen.config import CompletionConfig
@@ -241,6 +242,16 @@ def test_a_poem_comes_line_by_line_and_as_the_library_writes_it(complete):
 def test_poems_that_can_not_be_are_one_line(complete, options, word):
     pytest.importorskip("pronouncing")
     complete(*options).assert_refused(word)
+
+
+@pytest.mark.parametrize("options", [("--form", "couplet"), ("--rhyme-scheme", "AA")])
+def test_models_of_words_write_no_forms(complete, tmp_path, options):
+    pytest.importorskip("pronouncing")
+    path = tmp_path / "words.h5"
+    write_own_file(path, ["\n", " ", *"ab", " ab"], level="word")
+    result = complete(*options, "--prompt", "ab", model=path)
+    needed = "--form needs a model of characters; this one's symbols are words"
+    result.assert_refused(needed)
 
 
 # As a process

@@ -166,7 +166,9 @@ def test_a_pipe_is_refused_without_waiting(tmp_path, written):
      ("\r\n", None, "two characters")],
 )  # fmt: skip
 def test_a_text_that_is_too_short(written, content, kind, expected):
-    assert expected in failure(written(content), kind=kind)
+    path = written(content)
+    assert expected in (problem := failure(path, kind=kind))
+    assert f"but {str(path)!r} has fewer" in problem
 
 
 # Splitting

@@ -167,6 +167,13 @@ def test_a_column_that_is_not_there(written):
 # The vocabulary
 
 
+@pytest.mark.parametrize("level", ["character", "word", "bpe"])
+def test_an_alphabet_of_labels_only_is_none(level):
+    Vocabulary(("a", KEATS, SHELLEY), level, labels=("Keats", "Shelley"))
+    with pytest.raises(VocabularyError, match=r"symbols of a text.* labels only"):
+        Vocabulary((KEATS, SHELLEY), level, labels=("Keats", "Shelley"))
+
+
 def test_a_text_is_never_made_of_labels():
     known = Vocabulary(("\n", "a", KEATS), labels=("Keats",))
     assert KEATS not in known

@@ -175,6 +175,15 @@ def test_what_makes_no_vocabulary_is_refused(changes):
         Vocabulary.from_dict(BPE | changes)
 
 
+@pytest.mark.parametrize("level", ["character", *LONGER])
+@pytest.mark.parametrize(
+    "symbols", ["abc", {"a": 0, "b": 1}, b"abc", 7, None, ["a", 7], ["a", ["b"]]]
+)
+def test_symbols_are_a_list_of_texts_and_nothing_like_it(symbols, level):
+    with pytest.raises((ValueError, TypeError)):
+        Vocabulary.from_dict({"level": level, "symbols": symbols})
+
+
 def test_a_missing_library_is_told_in_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     vocabulary = Vocabulary.from_dict(BPE)

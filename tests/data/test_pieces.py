@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgen.data.pieces import in_whole_pieces, pieces_of
+from textgen.data.pieces import MAY_GO_ON, MOST_RUN, pieces_of, pieces_of_blocks
 
 ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)))
 # What decides where a piece ends, more often than all of Unicode would have it.
@@ -41,8 +41,27 @@ def test_the_pieces_are_the_text_and_ends_stand_alone(text):
 
 @settings(max_examples=200)
 @given(st.lists(SPACED, max_size=6))
-def test_blocks_are_cut_where_pieces_end(blocks):
-    text = "".join(blocks)
-    cut = list(in_whole_pieces(blocks))
-    assert "".join(cut) == text
-    assert [x for block in cut for x in pieces_of(block)] == pieces_of(text)
+def test_the_pieces_of_blocks_are_those_of_the_whole_text(blocks):
+    cut = list(pieces_of_blocks(blocks))
+    assert [x for pieces in cut for x in pieces] == pieces_of("".join(blocks))
+
+
+@pytest.mark.parametrize("unit", ["永", " ", "a'", "’’a"])
+@pytest.mark.parametrize("block", [1, 100, 1000])
+def test_runs_without_an_end_are_cut_alike_whatever_the_blocks(unit, block):
+    text = unit * (20 * MOST_RUN)
+    pieces = pieces_of(text)
+    assert "".join(pieces) == text
+    longest = max(map(len, pieces))
+    assert longest <= 9 * MOST_RUN
+    blocks = (text[start : start + block] for start in range(0, len(text), block))
+    cut = list(pieces_of_blocks(blocks))
+    assert [x for pieces in cut for x in pieces] == pieces
+    most = block + MAY_GO_ON * longest
+    assert max(sum(map(len, pieces)) for pieces in cut) <= most
+
+
+def test_a_run_is_cut_where_it_is_too_long():
+    assert [*map(len, pieces_of(" " + "a" * 300))] == [1 + MOST_RUN, MOST_RUN, 44]
+    spaces = " " * (MOST_RUN + 2)
+    assert pieces_of(f"a{spaces}b") == ["a", " " * MOST_RUN, " ", " b"]

@@ -9,14 +9,8 @@ import pytest
 
 from textgen.config import WindowConfig
 from textgen.data import windows as module
-from textgen.data.windows import (
-    WindowBatch,
-    Windows,
-    make_windows,
-    padded_length,
-    places_of,
-    with_bounds_between,
-)
+from textgen.data.batches import WindowBatch, Windows, padded_length
+from textgen.data.windows import make_windows, places_of, with_bounds_between
 from textgen.errors import CorpusError, OptionError
 
 END = 0

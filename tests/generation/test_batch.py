@@ -11,19 +11,19 @@ from fakes import FakeModel, alphabet_model, certain, whimsical_model
 
 from textgen.config import CompletionConfig
 from textgen.errors import OptionError
-from textgen.generation import batch
+from textgen.generation import batch, halves
 from textgen.generation.batch import (
     Completion,
     complete_many,
     completion_seeds,
     distinct_lines,
     generate_many,
-    threads_for,
 )
 from textgen.generation.batch_decoder import BatchDecoder
+from textgen.generation.halves import threads_for
 from textgen.generation.streaming import UnknownSymbolsWarning, generate_output
 
-TWO_HALVES = batch.HALVES * batch.LEAST_HALF
+TWO_HALVES = halves.HALVES * halves.LEAST_HALF
 
 
 @pytest.mark.parametrize("kind", ["text", "lines"])
@@ -125,7 +125,7 @@ def test_closed_early_it_leaves_no_threads_and_has_not_run_far_ahead():
         assert next(completions).text == "abcdef"
     completions.close()
     assert threading.active_count() == before
-    steps_ahead = batch.STEPS_AT_ONCE * (batch.TASKS_AHEAD + 1)
+    steps_ahead = halves.STEPS_AT_ONCE * (halves.TASKS_AHEAD + 1)
     assert next(taken) < 1000 + 2 * steps_ahead * batch.MAX_BATCH_SIZE // len(
         "abcdef\n"
     )
@@ -136,7 +136,7 @@ def test_closed_early_it_takes_no_more_steps():
     completions = complete_many(model, repeat(""), range(10**6), CompletionConfig())
     next(completions)
     completions.close()
-    most = CompletionConfig().length + batch.STEPS_AT_ONCE * batch.TASKS_AHEAD
+    most = CompletionConfig().length + halves.STEPS_AT_ONCE * halves.TASKS_AHEAD
     assert all(len(decoder.read[0]) <= most for decoder in model.decoders)
 
 

@@ -9,10 +9,10 @@ from fakes import FakeModel, alphabet_model, pieces_model, whimsical_model
 
 from textgen.config import CompletionConfig
 from textgen.generation import engine as engine_module
-from textgen.generation.batch import LEAST_HALF
 from textgen.generation.batch_decoder import Request
 from textgen.generation.endings import stop_ids
 from textgen.generation.engine import Engine, EngineFullError, Job
+from textgen.generation.halves import LEAST_HALF
 from textgen.generation.streaming import generate_output, openings_of
 
 LIMIT_S = 60

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen.data.windows import WindowBatch
+from textgen.data.batches import WindowBatch
 from textgen.modeling import forward
 from textgen.modeling.gradients import LayerGradients, ShardedGradients
 

@@ -78,6 +78,13 @@ def test_labels_that_are_none_are_refused(labels, tmp_path):
     assert "\n" not in str(raised.value)
 
 
+def test_a_file_whose_alphabet_is_labels_only_is_refused(tmp_path):
+    path = write(tmp_path / "model.h5", KEATS + SHELLEY, labels=NAMES)
+    with pytest.raises(ModelFileError, match="expected metadata") as told:
+        load_model(path)
+    assert "\n" not in str(told.value)
+
+
 @pytest.mark.parametrize("options", [{"kind": "text"}, {"targets": "last"}])
 def test_labels_are_of_lines_with_all_targets(options, tmp_path):
     with pytest.raises(ModelFileError, match="labels of lines"):

@@ -2,15 +2,18 @@
 
     python tests/stress/fuzz_model_files.py --count 10000 --seed 1
     python tests/stress/fuzz_model_files.py --count 10000 --seed 1 --archives
+    python tests/stress/fuzz_model_files.py --count 10000 --seed 1 --own
 
-Files of several kinds of Keras and one of our own, with its hash, are changed in their
-bytes (bits flipped, cut short, pieces moved, doubled or taken from another file) or in
-their structure (description, arrays, attributes, links). `textgen.load_model` opens
+Files of several kinds of Keras and some of our own, of characters, words, byte pairs
+and with labels, with their hash, are changed in their bytes (bits flipped, cut short,
+pieces moved, doubled or taken from another file) or in their structure (description,
+metadata, arrays, attributes, links). `textgen.load_model` opens
 each in a process of its own. What must hold:
 
     nothing but `TextgenError` comes out, within the time limit, in less than 1 GB
     no changed file of ours is accepted, unless its hash was made anew
-    what is accepted holds known layers only, finite weights, and gives finite logits
+    what is accepted holds known layers only, finite weights, and gives finite logits;
+        it encodes the text that it knows without loss, and completes it
 
 A file that breaks this is kept, its path is printed, and the exit status is 1.
 """
@@ -39,12 +42,15 @@ sys.path[:0] = map(str, Path(__file__).parents[1:3])
 import h5py
 import numpy as np
 from keras_fixtures import FIXTURES, keras_3_mixed, write_archive
+from model_files import write_own_file
 
-from textgen.config import Config, ModelConfig
+from textgen.data.labels import label_symbol
 from textgen.errors import TextgenError
+from textgen.generation.streaming import generate_output
 from textgen.saving import model_file, sandbox
 from textgen.saving.container import BLOCK_BYTES, user_block
 from textgen.saving.sandbox import Reader
+from textgen.saving.trained_model import TrainedModel
 
 MARGIN_S = 20  # to notice the limit of the reader; a busy machine needs a while
 MOST_BYTES = 1e9
@@ -66,14 +72,30 @@ KINDS = (
     "tf.keras GRU, stateful, logits",
     KERAS_3,
 )
-OWN, MIXED = "ours", "Keras 3 of many kinds"
+MIXED = "Keras 3 of many kinds"
+MARKS = [label_symbol(0), label_symbol(1)]
+LABELLED = {"labels": ["Keats", "Shelley"]}
+# Ours by their symbols, and what else the metadata say.
+OWN = {
+    "ours": (["\n", *"abcdefgh"], {}),
+    "ours of words": (["\n", " ", *"abc", "ab", " ab", " c", "bca"], {"level": "word"}),
+    "ours of byte pairs": (
+        ["\n", " ", *"abc", "ab", " ab", "abc", "bc"],
+        {"level": "bpe", "merges": [[2, 3], [1, 5], [5, 4], [3, 4]]},
+    ),
+    "ours with labels": (["\n", *"abcdef", *MARKS], LABELLED),
+    "ours of words with labels": (
+        ["\n", " ", *"abc", " ab", "bca", *MARKS],
+        {"level": "word"} | LABELLED,
+    ),
+}
 # Those of these that Keras 3 could have written are archives, too.
 ARCHIVES = {
     f"archive of {kind}": kind
     for kind in (KERAS_3, "tf.keras GRU, stateful, logits", MIXED)
 }
-# Ours and archives as often as four others.
-NAMES = (*KINDS, MIXED, *[OWN] * 4, *ARCHIVES, next(iter(ARCHIVES)))
+# Ours and archives about as often as the others.
+NAMES = (*KINDS, MIXED, *OWN, *ARCHIVES, next(iter(ARCHIVES)))
 
 
 class Source(NamedTuple):
@@ -95,21 +117,11 @@ def make_sources(folder: Path) -> dict[str, Source]:
         text = folder / f"text{number}.txt"
         text.write_text(fixture.symbols, newline="")
         sources[kind] = Source(path, path.read_bytes(), text)
-    # What `save_model` writes, for which no TensorFlow is needed here.
-    fixture = FIXTURES[KERAS_3]()
-    fixture.layer("LSTM")["recurrent_activation"] = "sigmoid"
-    metadata = {
-        "format": 2,
-        "level": "character",
-        "symbols": sorted(fixture.symbols),
-        "corpus": {"name": "x", "kind": "text", "sha256": "0" * 64},
-        "config": Config(ModelConfig(1, 5, 3)).to_dict(),
-    }
-    path = fixture.write(folder / "own.h5")
-    with h5py.File(path, "a") as file:
-        file["textgen/metadata"] = np.bytes_(json.dumps(metadata).encode())
-    path.write_bytes(user_block(path.read_bytes()) + path.read_bytes())
-    return sources | {OWN: Source(path, path.read_bytes(), None)}
+    for number, (kind, (symbols, told)) in enumerate(OWN.items()):
+        path = folder / f"own{number}.h5"
+        write_own_file(path, symbols, "lines", **told)
+        sources[kind] = Source(path, path.read_bytes(), None)
+    return sources
 
 
 def one_of(rng, choices):
@@ -175,10 +187,12 @@ VALUES = (
     None, True, False, 0, 1, -1, 2, 5, 9, 2**31, 2**63, 10**30, 10**400, 0.5,
     float("nan"), float("inf"), "", "x", "tanh", "relu", "softmax", "hard_sigmoid",
     "Lambda", "LSTM", "GRU", "Dense", "Evil>Layer", "lstm_1", "\x1b[2J\u202e", [], {},
-    [None, 5, 9], [[["lstm_1", 0, 0, {}]]],
+    [None, 5, 9], [[["lstm_1", 0, 0, {}]]], "word", "bpe", "a", " ab", "\n", "\0",
+    "\ud800", "a" * 33, MARKS[0], MARKS, [0, 1], [[0, 1]], [[5, 5]], [-1, 0], "Keats",
     {"class_name": "Lambda", "config": {"name": "l", "function": "x"}},
 )
 # fmt: on
+VOCABULARY = ("level", "symbols", "merges", "labels")
 KEYS = ("units", "return_sequences", "stateful", "activation", "dtype", "cell", "layer")
 
 
@@ -194,6 +208,19 @@ def change_description(rng, file: h5py.File) -> None:
     config = json.loads(file.attrs["model_config"])
     change_json(rng, config)
     file.attrs["model_config"] = json.dumps(config)
+
+
+def change_metadata(rng, file: h5py.File) -> None:
+    """Change what our own files tell, most often of their vocabulary."""
+    metadata = json.loads(file["textgen/metadata"][()])
+    of_vocabulary = {x: metadata[x] for x in VOCABULARY if x in metadata}
+    part = metadata if rng.random() < 0.3 else of_vocabulary
+    if rng.random() < 0.3:
+        part |= {one_of(rng, VOCABULARY): copy.deepcopy(one_of(rng, VALUES))}
+    change_json(rng, part)
+    text = json.dumps(metadata | part).encode()
+    del file["textgen/metadata"]
+    file["textgen/metadata"] = np.bytes_(text)
 
 
 def change_json(rng, config: dict) -> None:
@@ -291,6 +318,7 @@ def change_links(rng, file: h5py.File) -> None:
 
 STRUCTURE = (change_description,) * 3 + (change_array,) * 2
 STRUCTURE += (change_text, change_attribute, change_links)
+STRUCTURE_OF_OURS = (*STRUCTURE, *(change_metadata,) * 8)
 
 
 # Changes of an archive's entries, {name: bytes}; `files` are as above
@@ -365,7 +393,7 @@ def make(
     name = one_of(rng, names)
     original = sources[name].data
     files = [source.data for source in sources.values()]
-    is_ours, done, anew = name == OWN, [], False
+    is_ours, done, anew = name in OWN, [], False
     if rng.random() < (0.3 if name in ARCHIVES else 0.6):
         done = [one_of(rng, BYTES)]
         data = bytearray(original)
@@ -377,7 +405,7 @@ def make(
         path.write_bytes(original[BLOCK_BYTES:] if is_ours else original)
         with h5py.File(path, "a") as file:
             for _ in range(rng.integers(1, 3)):
-                done.append(one_of(rng, STRUCTURE))
+                done.append(one_of(rng, STRUCTURE_OF_OURS if is_ours else STRUCTURE))
                 # A second change may find nothing that can be changed any more.
                 with contextlib.suppress(Exception):
                     done[-1](rng, file)
@@ -414,6 +442,17 @@ def layer_kinds(config: str) -> set[str]:
     return {x["class_name"] for x in [*layers, *inner]}
 
 
+def write_a_little(model: TrainedModel) -> None:
+    """Complete a prompt, and see that what is known is encoded without loss."""
+    vocabulary = model.vocabulary
+    text = "".join(x for x in vocabulary.alphabet.symbols if x in vocabulary)
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    label = vocabulary.labels[0] if vocabulary.labels else None
+    made = generate_output(model, text[:4], length=9, seed=0, label=label)
+    assert len(made) <= 13
+    assert set(made) <= set(text)
+
+
 def broken_rule(path: Path, text: Path | None, ours: bool, recorder: Recorder) -> str:
     """Open a file; return which rule it breaks, ``""`` if none, ``"accepted"`` if none
     and it was accepted."""
@@ -421,7 +460,8 @@ def broken_rule(path: Path, text: Path | None, ours: bool, recorder: Recorder) -
     try:
         model = model_file.load_model(path, text)
         decoder = model.decoder()
-        logits = [decoder.step([0]).copy() for _ in range(3)]
+        logits = [decoder.step([0])[:, ~model.vocabulary.is_label] for _ in range(3)]
+        write_a_little(model)
         refusal = ""
     except TextgenError as error:
         refusal = str(error)
@@ -464,7 +504,7 @@ def fuzz(count: int, seed: int, folder: Path, names=NAMES) -> int:
         rng = np.random.default_rng((seed, number))
         kind, change, ours = make(rng, sources, path, names)
         some_text = sources[KERAS_3].text if rng.random() < 0.3 else None
-        text = some_text if kind == OWN else sources[kind].text
+        text = some_text if kind in OWN else sources[kind].text
         rule = broken_rule(path, text, ours, recorder)
         accepted += rule == "accepted"
         if rule not in ("", "accepted"):
@@ -486,10 +526,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000, help="so many files")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--archives", action="store_true", help="only .keras files")
+    only = parser.add_mutually_exclusive_group().add_argument
+    only("--archives", action="store_true", help="only .keras files")
+    only("--own", action="store_true", help="only files of textgen")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
         names = tuple(ARCHIVES) if given.archives else NAMES
+        names = tuple(OWN) if given.own else names
         sys.exit(fuzz(given.count, given.seed, Path(folder), names) > 0)
 
 

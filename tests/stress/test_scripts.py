@@ -12,6 +12,7 @@ import pytest
 @pytest.mark.parametrize(
     ("command", "end"),
     [("fuzz_model_files.py --count 100 --seed 5", "rules broken: 0\n"),
+     ("fuzz_model_files.py --count 60 --seed 5 --own", "rules broken: 0\n"),
      ("random_keras_models.py --count 8 --seed 5", "differing: 0\n"),
      ("kill_training.py --kills 2 --seed 2 --steps 2000", "failures: 0\n"),
      ("abuse_server.py --count 200", "no traceback\n")],

@@ -75,10 +75,11 @@ def test_lines_from_a_stream(data, lines):
      (["--length", "-x"], "a dash is given as --length=-…"),
      (["expected one argument"], r"arguments: expected one argument \("),
      (["a\n\x1b[2J", "b"], r"unrecognized arguments: a\\n\\x1b\[2J b"),
+     (["--size", "5"], r"--size 5: did you mean --length\? \("),
      (["x" * 100_000], r"unrecognized arguments: x+ \.\.\. \(")],
 )  # fmt: skip
 def test_parser_raises_one_line(arguments, expected):
-    parser = Parser("What it does.\n")
+    parser = Parser("What it does.\n", instead={"--size": "--length"})
     parser.add_argument("--length", type=whole_number)
     parser.add_argument("--heat", type=number)
     given = parser.parse_args(["--length", "5", "--heat", "5e-1"])

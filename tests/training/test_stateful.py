@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from training.helpers import assert_same_end, assert_same_state, prepared, run
+from training.together import tf_config
 
 from textgen.config import Config
 from textgen.data.windows import make_windows
 from textgen.errors import OptionError
 from textgen.modeling.model import build_model
 from textgen.training.loop import Training
+from textgen.training.pipeline import train
 
 V, T, B = 9, 5, 4
 IDS = np.random.default_rng(0).integers(0, V, 90).astype(np.uint8)
@@ -94,6 +96,17 @@ def test_streams_of_words_are_carried_on(prose, output):
     assert ready.windows.characters_per_symbol > 1.5
     report = run(prose, output, steps=3, **options)
     assert report.held_out_nats > 0
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_each_machine_refuses_by_itself_and_waits_for_none(
+    index, prose, output, monkeypatch
+):
+    monkeypatch.setenv("TF_CONFIG", tf_config(["localhost:1", "localhost:2"], index))
+    monkeypatch.setattr("textgen.training.worker.join", None)
+    monkeypatch.setattr("textgen.training.pipeline.peers_of", None)
+    with pytest.raises(OptionError, match="`stateful` or `distribute`, not both"):
+        train(prose, output=output, stateful=True, distribute="multiworker")
 
 
 def test_several_devices_are_refused(prose, names, output):

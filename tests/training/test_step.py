@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from textgen.config import ModelConfig, TrainingConfig
-from textgen.data.windows import WindowBatch
+from textgen.data.batches import WindowBatch
 from textgen.errors import OptionError
 from textgen.modeling.gradients import SEEDS_PER_SHARD, LayerGradients
 from textgen.modeling.model import build_model
@@ -156,7 +156,7 @@ tf.config.set_logical_device_configuration(
 )
 sys.path.insert(0, sys.argv[1])
 from training.test_step import B, CLIPPED_AND_AVERAGED, network
-from textgen.data.windows import WindowBatch
+from textgen.data.batches import WindowBatch
 from textgen.training.step import TrainStep
 *batches, rates = np.load(sys.argv[2]).values()
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])

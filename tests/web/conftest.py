@@ -10,8 +10,11 @@ from importlib import resources
 import httpx
 import pytest
 from fakes import whimsical_model
+from model_files import write_own_file
 
+from textgen.cli.serve import load_models, mixed
 from textgen.config import ServerConfig
+from textgen.data.labels import label_symbol
 from textgen.saving.model_file import load_model
 from textgen.web.server import listen, make_server
 
@@ -72,6 +75,30 @@ def violations():
 def models():
     """A fake of which all is known, and the model of names that comes with textgen."""
     return {"fake": whimsical_model(SYMBOLS), "dinos": load_model("dinos")}
+
+
+@pytest.fixture(scope="session")
+def longer_models(tmp_path_factory):
+    """Tiny models of words, with labels, and of byte pairs, and a mixture of two."""
+    folder = tmp_path_factory.mktemp("models")
+    words, pairs, other = (folder / f"{x}.h5" for x in ("words", "pairs", "other"))
+    marks = [label_symbol(0), label_symbol(1)]
+    symbols = ["\n", " ", *"abc", " ab", "bca", *marks]
+    labels = ["Keats", "Shelley"]
+    write_own_file(words, symbols, "lines", level="word", labels=labels)
+    pieces = {"level": "bpe", "merges": [[2, 3], [1, 5], [5, 4]]}
+    symbols = ["\n", " ", *"abc", "ab", " ab", "abc"]
+    write_own_file(pairs, symbols, **pieces)
+    write_own_file(other, symbols, units=4, **pieces)
+    both = load_models([pairs, other])
+    mixture = mixed(both, (0.75, 0.25), mix_logits=False)
+    return load_models([words]) | {"pairs": both["pairs"]} | mixture
+
+
+@pytest.fixture(scope="session")
+def longer_address(longer_models):
+    with running(longer_models) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

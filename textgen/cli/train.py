@@ -38,7 +38,12 @@ SIGTERM, 129 the terminal's end. Where presets differ, the default of most comes
 
 def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     """Read the command line, whose options are keywords of `textgen.train`."""
-    parser = Parser(DESCRIPTION, prog, usage="%(prog)s [TEXT ...] [options]")
+    parser = Parser(
+        DESCRIPTION,
+        prog,
+        usage="%(prog)s [TEXT ...] [options]",
+        instead={"--model": "--output, or --init-from to go on from one"},
+    )
     add = parser.add_argument_group("what is trained").add_argument
     # fmt: off
     add("paths", nargs="*", metavar="TEXT", help="sonnets, dinos, shakespeare, files, "

@@ -36,7 +36,7 @@ from textgen.data.vocabulary import (
     end_symbol,
 )
 from textgen.data.windows import places_of
-from textgen.errors import CorpusError, OptionError, shown
+from textgen.errors import CorpusError, OptionError
 from textgen.system.checks import check_choice, check_number
 
 BLOCK_LINES = 1 << 14  # decoded together
@@ -265,7 +265,7 @@ def read_corpus(
         is_empty = sum(part.characters for part in parts) < 2
         wanted = "two characters"
     if is_empty:
-        problem = f"expected at least {wanted}, but {shown(source.name)} has fewer"
+        problem = f"expected at least {wanted}, but {source.shown} has fewer"
         raise CorpusError(problem, "give a longer text")
     known, array = ids.finish(replaced, labels.names if labels else ())
     return Corpus(

@@ -30,7 +30,7 @@ from textgen.data.rows import labelled_rows, refuse_table, rows
 from textgen.data.sources import Given, Source, Sources, find_sources
 from textgen.data.text_file import PIECE_BYTES, check_encoding
 from textgen.data.vocabulary import END_OF_TEXT, END_SYMBOL
-from textgen.errors import CorpusError, OptionError, shortened, shown
+from textgen.errors import CorpusError, OptionError, shortened, shown, shown_path
 
 OF_STRINGS = "texts"  # the name of a corpus of strings
 LOOKED_AT_CHARS = PIECE_BYTES
@@ -87,6 +87,14 @@ class CorpusSource:
     def name(self) -> str:
         """What the corpus is called."""
         return OF_STRINGS if self.texts is not None else self.files.name
+
+    @property
+    def shown(self) -> str:
+        """What a message calls the corpus: by its path, if it is one file."""
+        paths = [file.path for file in self.files.files] if self.texts is None else []
+        if len(paths) == 1 and paths[0] != STANDARD_INPUT:
+            return shown_path(paths[0])
+        return shown(self.name)
 
 
 class Documents:

@@ -12,6 +12,7 @@ of Shakespeare's works. None that is longer than a character comes less than
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import Counter
@@ -22,7 +23,7 @@ import numpy as np
 
 from textgen.config import MOST_SYMBOLS, ModelConfig
 from textgen.data.ids import IdArray, blocks_of
-from textgen.data.pieces import in_whole_pieces, pieces_of
+from textgen.data.pieces import pieces_of_blocks
 from textgen.data.spelling import tokenizers_library
 from textgen.data.vocabulary import MOST_SYMBOL_CHARS, Vocabulary
 from textgen.errors import OptionError
@@ -103,8 +104,8 @@ def in_characters(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:
 
 
 def _pieces(alphabet: Vocabulary, ids: np.ndarray) -> Iterator[str]:
-    for text in in_whole_pieces(map(alphabet.decode, blocks_of(ids))):
-        yield from pieces_of(text)
+    blocks = map(alphabet.decode, blocks_of(ids))
+    return itertools.chain.from_iterable(pieces_of_blocks(blocks))
 
 
 def _usual_words(pieces: Iterable[str], most: int) -> list[str]:

@@ -5,7 +5,9 @@ r"""A text cut into words, marks and spaces: what a symbol of several characters
 
 The pieces joined are the text again, whatever it is. A word or a mark has the space
 before it as its first character; of several spaces it has the last. Newlines and the
-ends of documents are pieces of their own, so that no symbol reaches beyond one.
+ends of documents are pieces of their own, so that no symbol reaches beyond one. A run
+of letters or of spaces that is longer than `MOST_RUN`, as a text has that is written
+without spaces, is cut after so many: what is to be done with a piece stays small.
 """
 
 from __future__ import annotations
@@ -17,6 +19,9 @@ from functools import cache
 
 JOINERS = "\u200c\u200d"  # stand inside words of Persian and of Indian languages
 MARKS_BELOW = 0x20000  # combining marks in words; those beyond choose a glyph
+MOST_RUN = 128  # letters between apostrophes, or spaces
+MOST_APOSTROPHES = 7  # in a word
+MAY_GO_ON = 2  # pieces at the end of a block, if the last is an apostrophe
 
 
 def pieces_of(text: str) -> list[str]:
@@ -24,23 +29,22 @@ def pieces_of(text: str) -> list[str]:
     return _pattern().findall(text)
 
 
-def in_whole_pieces(blocks: Iterable[str]) -> Iterator[str]:
-    """Yield a text that comes in blocks in others, at whose ends pieces end.
+def pieces_of_blocks(blocks: Iterable[str]) -> Iterator[list[str]]:
+    """Yield the pieces of a text that comes in blocks, those of about a block at once.
 
-    A piece ends before any space that has none before it, whatever else is around.
+    They are those of the whole text, wherever its blocks end.
 
-    >>> list(in_whole_pieces(["to b", "e or ", "not"]))
-    ['to', ' be or', ' not']
+    >>> list(pieces_of_blocks(["to b", "e or ", "not"]))
+    [['to', ' be'], [' or', ' not']]
     """
     rest = ""
     for block in blocks:
-        rest += block
-        last = max(rest.rfind(" "), rest.rfind("\n"))
-        if whole := rest[: last + 1].rstrip():
+        pieces = pieces_of(rest + block)
+        rest = "".join(pieces[-MAY_GO_ON:])
+        if whole := pieces[:-MAY_GO_ON]:
             yield whole
-            rest = rest[len(whole) :]
     if rest:
-        yield rest
+        yield pieces_of(rest)
 
 
 @cache
@@ -55,11 +59,12 @@ def _pattern() -> re.Pattern[str]:
         for code in range(0x300, MARKS_BELOW)
         if unicodedata.category(chr(code)).startswith("M")
     )
-    letters = rf"[\w{''.join(marks)}{JOINERS}]+"
+    letters = rf"[\w{''.join(marks)}{JOINERS}]{{1,{MOST_RUN}}}"
     return re.compile(
-        rf"\ ?{letters}(?:['’]{letters})*"  # a word
+        rf"\ ?{letters}(?:['’]{letters}){{0,{MOST_APOSTROPHES}}}"  # a word
         r"|\ ?[^\w\s\0]"  # a mark
         r"|[\n\0]"
-        r"|[^\S\n]+(?!\S)"  # spaces but for one that the next piece begins with
-        r"|[^\S\n]+"
+        # spaces but for one that the next piece begins with
+        rf"|[^\S\n]{{1,{MOST_RUN}}}(?!\S)"
+        r"|[^\S\n]"
     )

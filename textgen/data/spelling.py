@@ -9,13 +9,12 @@ https://aclanthology.org/P16-1162), which the library `tokenizers` does.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import ModuleType
 
 import numpy as np
 
-from textgen.data.pieces import pieces_of
 from textgen.errors import VocabularyError
 
 REMEMBERED_PIECES = 1 << 16  # whose spelling needn't be found again
@@ -24,10 +23,10 @@ Spelling = tuple[int, ...]  # the ids of a piece
 
 
 def spell(
-    text: str, spelling: Callable[[str], Spelling], dtype: np.dtype
+    pieces: Iterable[str], spelling: Callable[[str], Spelling], dtype: np.dtype
 ) -> np.ndarray:
-    """Return the ids (N,) of a text, of whose pieces ``spelling`` gives them."""
-    ids = itertools.chain.from_iterable(map(spelling, pieces_of(text)))
+    """Return a text's ids (N,): of each of its pieces those that ``spelling`` gives."""
+    ids = itertools.chain.from_iterable(map(spelling, pieces))
     return np.fromiter(ids, dtype)
 
 

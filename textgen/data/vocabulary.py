@@ -26,6 +26,7 @@ What a vocabulary is made of is told by `textgen.data.levels`.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ from textgen.data.labels import (
     label_name,
     label_symbol,
 )
-from textgen.data.pieces import in_whole_pieces
+from textgen.data.pieces import pieces_of_blocks
 from textgen.data.spelling import Merges, Spelling, by_pairs, by_words, spell
 from textgen.errors import OptionError, VocabularyError, did_you_mean, shown
 
@@ -151,6 +152,9 @@ class Vocabulary:
             received = _listed(list(map(shown, self.labels)))
             problem = f"the labels of a vocabulary must be {rule}, but were {received}"
             raise VocabularyError(problem, "make the vocabulary from a text")
+        if len(self.symbols) == len(marks):
+            problem = "expected symbols of a text, but received those of labels only"
+            raise VocabularyError(problem, "make the vocabulary from a text")
 
     @classmethod
     def from_text(cls, text: str, labels: Sequence[str] = ()) -> Vocabulary:
@@ -165,7 +169,10 @@ class Vocabulary:
             VocabularyError: for symbols or merges that make no vocabulary.
             KeyError, TypeError, ValueError, IndexError: for what has another form.
         """
-        symbols, merges = tuple(data["symbols"]), []
+        symbols, merges = data["symbols"], []
+        is_list = isinstance(symbols, (list, tuple))
+        if not is_list or not all(isinstance(symbol, str) for symbol in symbols):
+            raise ValueError("symbols that are no list of texts")
         for pair in data.get("merges", ()):
             left, right = pair
             if type(left) is not int or type(right) is not int or min(pair) < 0:
@@ -174,7 +181,7 @@ class Vocabulary:
         labels = data.get("labels", ())
         if not isinstance(labels, (list, tuple)):
             raise ValueError("labels that are no list")
-        return cls(symbols, data["level"], tuple(merges), tuple(labels))
+        return cls(tuple(symbols), data["level"], tuple(merges), tuple(labels))
 
     def to_dict(self) -> dict[str, Any]:
         """Return level, symbols, any labels, and merges as pairs of ids, for JSON."""
@@ -330,10 +337,10 @@ class Vocabulary:
             yield from (self.encode(block, labels=labels) for block in blocks)
             return
         known = frozenset(self.alphabet.symbols) if labels else self._known
-        for block in in_whole_pieces(blocks):
-            if not known.issuperset(block):
-                raise self._unknown(block)
-            yield spell(block, self._spelling, self.dtype)
+        for pieces in pieces_of_blocks(blocks):
+            if not known.issuperset(itertools.chain.from_iterable(pieces)):
+                raise self._unknown("".join(pieces))
+            yield spell(pieces, self._spelling, self.dtype)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """Return the text of ids (N,); a ValueError unless all are from 0 to V - 1."""

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from textgen.generation.batch import LEAST_HALF, MAX_BATCH_SIZE, threads_for
+from textgen.generation.batch import MAX_BATCH_SIZE
 from textgen.generation.batch_decoder import (
     BatchDecoder,
     Ended,
@@ -30,6 +30,7 @@ from textgen.generation.batch_decoder import (
     Request,
     text_of,
 )
+from textgen.generation.halves import LEAST_HALF, threads_for
 from textgen.inference.base import State
 from textgen.inference.decoder import AnyDecoder
 from textgen.saving.trained_model import TrainedModel

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from textgen.data.windows import WindowBatch
+from textgen.data.batches import WindowBatch
 from textgen.modeling.forward import (
     StackWeights,
     cell_of,

@@ -219,8 +219,6 @@ def _own_model(network: Network, text: str, path: Path | None) -> TrainedModel:
         metadata = read_metadata(text, network.vocabulary_size)
         if metadata["format"] != FORMAT_VERSION:
             raise ValueError("another format")
-        if not all(isinstance(symbol, str) for symbol in metadata["symbols"]):
-            raise ValueError("symbols that are no text")
         vocabulary = Vocabulary.from_dict(metadata)
         kind = metadata["corpus"]["kind"]
         config = Config.from_dict(metadata["config"])

@@ -19,7 +19,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from textgen.errors import (
@@ -183,8 +183,14 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, and whose description is kept."""
 
     def __init__(
-        self, description: str, prog: str | None = None, usage: str | None = None
+        self,
+        description: str,
+        prog: str | None = None,
+        usage: str | None = None,
+        instead: Mapping[str, str] | None = None,
     ) -> None:
+        """Make a parser, which suggests others ``instead`` of options that it lacks."""
+        self._instead = instead or {}
         super().__init__(
             description=description,
             prog=prog,
@@ -203,7 +209,10 @@ class Parser(argparse.ArgumentParser):
         message = shortened(one_line(message))
         if option == "unrecognized arguments":
             received = re.split(r"[\s=]", problem, maxsplit=1)[0]
-            message += did_you_mean(received, self._option_string_actions)
+            if meant := self._instead.get(received):
+                message += f": did you mean {meant}?"
+            else:
+                message += did_you_mean(received, self._option_string_actions)
         raise OptionError(f"{message} ({self.prog} --help lists the options)")
 
 

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from textgen.config import TrainingConfig
-from textgen.data.windows import WindowBatch, Windows
+from textgen.data.batches import WindowBatch, Windows
 from textgen.errors import CheckpointError, TrainingError
 from textgen.training.checkpoint import TrainingState
 from textgen.training.distributed import Peers

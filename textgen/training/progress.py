@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
-from textgen.data.windows import Windows
+from textgen.data.batches import Windows
 from textgen.generation.batch import generate_many
 from textgen.generation.streaming import generate_output
 from textgen.saving.trained_model import TrainedModel

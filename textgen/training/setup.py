@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from textgen.config import DEFAULT_CORPUS, LENGTHS, MOST_MINUTES, Config
+from textgen.data.batches import Windows
 from textgen.data.corpus import Corpus, read_corpus
 from textgen.data.documents import CorpusSource
 from textgen.data.levels import in_symbols, learn_vocabulary
 from textgen.data.sources import Given
 from textgen.data.vocabulary import Vocabulary
-from textgen.data.windows import Windows, make_windows
+from textgen.data.windows import make_windows
 from textgen.errors import CheckpointError, OptionError
 from textgen.saving.model_file import load_trainable
 from textgen.saving.own_text import not_found, read_again
@@ -93,7 +94,13 @@ class TrainingRequest:
 
     @property
     def cluster(self) -> Cluster | None:
-        """The machines that train together, if they were asked for."""
+        """The machines that train together, if they were asked for.
+
+        Raises:
+            OptionError: as `cluster_of`, or for ``stateful``: each machine refuses it
+                by itself, or the others would wait for the one that does.
+        """
+        _check_alone(self, bool(self.overrides.get("stateful")))
         return cluster_of(self.distribute, self.peer_timeout, os.environ)
 
     @property
@@ -172,8 +179,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             preparation = _resumed(request, path)
         else:
             notes += _unfinished(path)
-        if preparation.config.windows.stateful and request.distribute is not None:
-            raise OptionError("give `stateful` or `distribute`, not both")
+        _check_alone(request, preparation.config.windows.stateful)
         # What killed trainings of this output left.
         for file in (path, *checkpoint_paths(path)):
             remove_leftovers(file)
@@ -188,6 +194,12 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
             logs=logs,
             notes=(*notes, *preparation.notes),
         )
+
+
+def _check_alone(request: TrainingRequest, stateful: bool) -> None:
+    """Raise `OptionError` for a stateful training on several devices."""
+    if stateful and request.distribute is not None:
+        raise OptionError("give `stateful` or `distribute`, not both")
 
 
 def _new_training(request: TrainingRequest) -> Preparation:

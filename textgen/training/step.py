@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from textgen.config import TrainingConfig
-from textgen.data.windows import WindowBatch
+from textgen.data.batches import WindowBatch
 from textgen.errors import OptionError
 from textgen.modeling.gradients import (
     SEEDS_PER_SHARD,
