@@ -1,14 +1,16 @@
 """What mixing models gains: seeds of one training, and a text between two models.
 
   python -m benchmarks.quality.mixing
+  python -m benchmarks.quality.mixing --part seeds --corpus story.txt --minutes 20
   python -m benchmarks.quality.mixing --part texts --text story.txt
 
-  seeds   train.py --corpus sonnets with each of --seeds: each model alone, and what
-          they predict together, by the mean of probabilities and by that of logits
+  seeds   train.py --corpus CORPUS with each of --seeds: each model alone, and what
+          they predict together, by the mean of probabilities and by that of logits.
+          With --minutes each has so many, of the reference machine (held_out_loss.py)
   texts   the models sonnets and english, as they come with the program, and mixtures of
           them with several weights, on a text that neither was trained on
 
-Nats are per character: of `seeds` on the sonnets' held-out tenth, of `texts` on the
+Nats are per character: of `seeds` on the corpus' held-out tenth, of `texts` on the
 whole text. Nothing is chosen by them.
 """
 
@@ -28,6 +30,7 @@ from pathlib import Path
 
 from benchmarks.harness import contest, report
 from benchmarks.harness.worker import BenchmarkError
+from benchmarks.quality.held_out_loss import REFERENCE_STEP_MS, reference_step_ms
 from benchmarks.quality.trainings import load_held_out, run_training
 from textgen.data.corpus import load_corpus
 from textgen.evaluation.judging import ReadText
@@ -45,16 +48,25 @@ WEIGHTS = (0.1, 0.3, 0.5, 0.7, 0.9)  # of the first of them
 Row = tuple[str, float]
 
 
-def contest_of_seeds(seeds: Sequence[int], folder: Path) -> list[Row]:
-    """Train the sonnets' preset with each seed; measure each model and the ensemble."""
+def contest_of_seeds(
+    corpus: str, seeds: Sequence[int], folder: Path, *, minutes: float | None = None
+) -> list[Row]:
+    """Train with each seed; measure each model and the ensemble.
+
+    Args:
+        corpus: name or path.
+        seeds: of the trainings.
+        folder: for the model files.
+        minutes: of each training, here; by default it takes what its preset says.
+    """
     models: list[TrainedModel] = []
+    budget = [] if minutes is None else ["--minutes", f"{minutes:.4f}"]
     for seed in seeds:
         own = folder / str(seed)
         own.mkdir()
-        options = ["--seed", str(seed)]
-        run_training(f"seed {seed}", "sonnets", options, own)
+        run_training(f"seed {seed}", corpus, [*budget, "--seed", str(seed)], own)
         models.append(load_model(own / "model.h5"))
-    _, split = load_held_out(models[0], "sonnets")
+    _, split = load_held_out(models[0], corpus)
     named = {f"seed {seed}": x for seed, x in zip(seeds, models, strict=True)}
     named["all, probabilities"] = mix_models(models)
     named["all, logits"] = mix_models(models, mix_logits=True)
@@ -91,10 +103,18 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = report.make_parser(__doc__)
     report.add_choice(parser, "--part", PARTS)
     add = parser.add_argument
+    # fmt: off
     add("--seeds", metavar="N", type=int, nargs="+", default=[0, 1, 2],
-        help="of the trainings (default: 0 1 2)")  # fmt: skip
+        help="of the trainings (default: 0 1 2)")
+    add("--corpus", metavar="NAME_OR_FILE", default="sonnets",
+        help="what `seeds` trains on (default: %(default)s)")
+    add("--minutes", metavar="M", type=report.positive(float),
+        help="of each training of `seeds` (default: the length of its preset)")
+    add("--scale", metavar="X", type=report.positive(float),
+        help="minutes here for one there (default: measured by the reference step)")
     add("--text", metavar="FILE", type=report.existing_file,
-        help="the text of `texts`, which is left out without one")  # fmt: skip
+        help="the text of `texts`, which is left out without one")
+    # fmt: on
     return parser.parse_args(words)
 
 
@@ -103,8 +123,16 @@ def main() -> None:
     arguments = parse_arguments()
     print(report.describe_machine())
     if "seeds" in arguments.part:
+        title, minutes = arguments.corpus, arguments.minutes
+        if minutes:
+            scale = arguments.scale or reference_step_ms() / REFERENCE_STEP_MS
+            title += f", {minutes:g} minutes each there, {minutes * scale:.2f} here"
+            minutes *= scale
         with tempfile.TemporaryDirectory() as name:
-            show("sonnets", contest_of_seeds(arguments.seeds, Path(name)))
+            rows = contest_of_seeds(
+                arguments.corpus, arguments.seeds, Path(name), minutes=minutes
+            )
+        show(title, rows)
     if "texts" in arguments.part and arguments.text:
         show(arguments.text, contest_of_texts(arguments.text))
 

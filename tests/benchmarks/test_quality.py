@@ -307,6 +307,27 @@ def test_mixtures_are_measured_beside_their_models(monkeypatch, tmp_path):
     assert linear != pytest.approx(logits)
 
 
+def test_seeds_are_trained_for_the_minutes_and_mixed(monkeypatch, tmp_path):
+    text, trained = tmp_path / "a.txt", []
+    text.write_text("a bed, a cab and a dead bee. " * 9)
+    sha256 = load_corpus(str(text), "text").sha256
+    source = {"name": "a.txt", "kind": "text", "sha256": sha256}
+
+    def train(name, corpus, options, folder):
+        trained.append(options)
+        units = 2 * len(trained)
+        write_own_file(folder / "model.h5", " ,.abcden", units=units, corpus=source)
+
+    monkeypatch.setattr(mixing, "run_training", train)
+    rows = mixing.contest_of_seeds(str(text), [3, 4], tmp_path, minutes=0.5)
+    assert [" ".join(options) for options in trained] == [
+        "--minutes 0.5000 --seed 3", "--minutes 0.5000 --seed 4"]  # fmt: skip
+    names, nats = zip(*rows, strict=True)
+    assert names == ("seed 3", "seed 4", "all, probabilities", "all, logits")
+    assert nats[0] != pytest.approx(nats[1])
+    assert nats[2] <= sum(nats[:2]) / 2  # Jensen's inequality
+
+
 def test_a_text_of_ones_own_is_trained_on_in_three_ways(monkeypatch, tmp_path):
     run = []
     monkeypatch.setattr(own_texts, "run_training", lambda *given: run.append(given))
