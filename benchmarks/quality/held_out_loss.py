@@ -4,9 +4,9 @@
   python -m benchmarks.quality.held_out_loss --text tinyshakespeare.txt --part text
   python -m benchmarks.quality.held_out_loss --part text --minutes 40 --no-peers
 
-  text        train.py --corpus TEXT --minutes M for each M, beside PyTorch's LSTM,
-              trained by the recipes of char-rnn and torch-rnn for the same seconds
-              (torch_recipes.py has them), n-gram, bz2 and xz
+  text        train.py --corpus TEXT --from-scratch --minutes M for each M, beside
+              PyTorch's LSTM, trained by the recipes of char-rnn and torch-rnn for the
+              same seconds (torch_recipes.py has them), n-gram, bz2 and xz
   sonnets     train.py --corpus sonnets, beside preset `course` for the same minutes
   course      preset `course` for --course-epochs epochs, beside the same network with
               all targets for a tenth of its seconds
@@ -138,7 +138,7 @@ def contest_of_text(
     peers = [peer for peer in peers if contest.is_installed(torch)]
     for nominal in minutes:
         here = nominal * scale
-        options = ["--minutes", f"{here:.4f}", "--seed", str(seed)]
+        options = ["--from-scratch", "--minutes", f"{here:.4f}", "--seed", str(seed)]
         name = f"textgen, {60 * nominal:,.0f} s there, {60 * here:,.0f} s here"
         outcomes.append(run_training(name, text, options, folder))
         outcomes += [run_peer(peer, text, 60 * here, seed) for peer in peers]

@@ -4,9 +4,10 @@
   python -m benchmarks.quality.mixing --part seeds --corpus story.txt --minutes 20
   python -m benchmarks.quality.mixing --part texts --text story.txt
 
-  seeds   train.py --corpus CORPUS with each of --seeds: each model alone, and what
-          they predict together, by the mean of probabilities and by that of logits.
-          With --minutes each has so many, of the reference machine (held_out_loss.py)
+  seeds   train.py --corpus CORPUS --from-scratch with each of --seeds: each model
+          alone, and what they predict together, by the mean of probabilities and by
+          that of logits. With --minutes each has so many, of the reference machine of
+          held_out_loss.py
   texts   the models sonnets and english, as they come with the program, and mixtures of
           them with several weights, on a text that neither was trained on
 
@@ -60,11 +61,12 @@ def contest_of_seeds(
         minutes: of each training, here; by default it takes what its preset says.
     """
     models: list[TrainedModel] = []
-    budget = [] if minutes is None else ["--minutes", f"{minutes:.4f}"]
+    options = ["--from-scratch"]
+    options += [] if minutes is None else ["--minutes", f"{minutes:.4f}"]
     for seed in seeds:
         own = folder / str(seed)
         own.mkdir()
-        run_training(f"seed {seed}", corpus, [*budget, "--seed", str(seed)], own)
+        run_training(f"seed {seed}", corpus, [*options, "--seed", str(seed)], own)
         models.append(load_model(own / "model.h5"))
     _, split = load_held_out(models[0], corpus)
     named = {f"seed {seed}": x for seed, x in zip(seeds, models, strict=True)}

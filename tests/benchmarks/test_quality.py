@@ -321,7 +321,8 @@ def test_seeds_are_trained_for_the_minutes_and_mixed(monkeypatch, tmp_path):
     monkeypatch.setattr(mixing, "run_training", train)
     rows = mixing.contest_of_seeds(str(text), [3, 4], tmp_path, minutes=0.5)
     assert [" ".join(options) for options in trained] == [
-        "--minutes 0.5000 --seed 3", "--minutes 0.5000 --seed 4"]  # fmt: skip
+        "--from-scratch --minutes 0.5000 --seed 3",
+        "--from-scratch --minutes 0.5000 --seed 4"]  # fmt: skip
     names, nats = zip(*rows, strict=True)
     assert names == ("seed 3", "seed 4", "all, probabilities", "all, logits")
     assert nats[0] != pytest.approx(nats[1])
