@@ -376,6 +376,19 @@ def test_modes_that_a_model_lacks_are_disabled_and_say_why(visit, monkeypatch):
     expect(page.locator("#form-reason")).to_contain_text("pip install")
 
 
+def test_a_model_of_words_writes_names_without_their_surprise(
+    visit, longer_address, longer_models
+):
+    page = visit(longer_address)
+    page.select_option("#model", "words")
+    write(page, "ab", length=20, seed="5")
+    status(page).to_contain_text("16 names, seed 5.")
+    rows = page.locator("#names tbody tr")
+    first = own_text(longer_models["words"], "ab", length=20, seed=5)
+    assert rows.locator("th").first.text_content() == first
+    assert rows.locator("td:nth-child(3)").all_text_contents() == ["–"] * 16
+
+
 def test_names_stand_in_a_table_and_known_ones_are_marked(visit, page_models):
     page = visit()
     page.select_option("#model", "dinos")

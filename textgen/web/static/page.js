@@ -104,6 +104,11 @@ function drawing() {
 
 // A text
 
+// Asks for the surprise of each character, which only models of characters tell.
+function scored(model) {
+  return facts.models.find((each) => each.id === model).level === "character" ? { logprobs: 5 } : {};
+}
+
 function write(places, words = "Writing…") {
   lastRun = () => write(places, words);
   return run(words, (signal) => complete(places, signal));
@@ -115,8 +120,7 @@ async function complete(places, signal) {
   // What this model hasn't read yet comes again, with its surprise.
   const echo = !prompt.every((place) => place.model === model);
   const length = Number($("length").value);
-  const scored = facts.models.find((each) => each.id === model).level === "character" ? { logprobs: 5 } : {};
-  const body = { ...drawing(), prompt: textOf(prompt), max_tokens: length, ...scored, echo };
+  const body = { ...drawing(), prompt: textOf(prompt), max_tokens: length, ...scored(model), echo };
   let seed, reason, warnings = [], made = 0;
   for await (const event of stream("/v1/completions", body, signal)) {
     const [choice] = event.choices;
@@ -204,7 +208,7 @@ function nameRow() {
     each.places.push(...places);
     button.append(...places.map(colouredSpan));
     const nats = each.places.map((place) => place.nats).filter((x) => x !== null);
-    mean.textContent = (nats.reduce((sum, x) => sum + x, 0) / (nats.length || 1)).toFixed(2);
+    mean.textContent = nats.length ? (nats.reduce((sum, x) => sum + x, 0) / nats.length).toFixed(2) : "–";
   };
   each.tell = (novel, isRepeated) => {
     told.textContent = (novel === null ? "–" : novel ? "new" : "known") + (isRepeated ? ", again" : "");
@@ -217,7 +221,8 @@ function writeNames(isMore = false) {
   lastRun = () => writeNames();
   return run("Writing names…", async (signal) => {
     const rows = Array.from({ length: NAMES_AT_ONCE }, nameRow);
-    const body = { ...drawing(), prompt: $("draft").value, n: NAMES_AT_ONCE, logprobs: 5, echo: true };
+    const own = drawing();
+    const body = { ...own, prompt: $("draft").value, n: NAMES_AT_ONCE, ...scored(own.model), echo: true };
     let seed, warnings = [];
     for await (const event of stream("/v1/completions", body, signal)) {
       const [choice] = event.choices;
@@ -229,7 +234,7 @@ function writeNames(isMore = false) {
         refresh();
       }
       if (choice.index === 0) seed = choice.seed;
-      rows[choice.index].add(placesOf(choice.logprobs, body.model));
+      rows[choice.index].add(choice.logprobs ? placesOf(choice.logprobs, body.model) : unread(choice.text));
       warnings = event.warnings ?? warnings;
     }
     const lines = rows.map((each) => textOf(each.places));
