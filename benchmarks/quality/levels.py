@@ -11,6 +11,12 @@ words, which has read the training part and reads on in the held-out one: its wo
 those of level `word` with its usual size, and it spells all others by their characters.
 The perplexity of a word is that of all that is held out, spaces and marks included,
 divided among its words.
+
+What the models write is judged as well: of 40 texts of 500 characters each, drawn with
+temperature 0.7, the share of words that stand in the training part ("real words"), and
+the nats per character by which another model predicts them. A model that repeats the
+usual words is easy to predict, so that the figures of the held-out part itself, in the
+last row, are what to come close to.
 """
 
 # The setting below must be made before the imports after it.
@@ -40,33 +46,72 @@ from textgen.config import LEVELS, ModelConfig
 from textgen.data.corpus import Corpus, load_corpus
 from textgen.data.levels import in_symbols, learn_vocabulary
 from textgen.data.pieces import pieces_of
-from textgen.evaluation.judging import evaluate_corpus
+from textgen.evaluation.judging import evaluate, evaluate_corpus
 from textgen.evaluation.ngram import ngram_nats, readable_in_text
+from textgen.generation.batch import generate_many
 from textgen.saving.model_file import load_model
+from textgen.saving.trained_model import TrainedModel
 
-HEADINGS = ("level", "symbols", "network", "seconds", "nats/char", "word perplexity")
+HEADINGS = (
+    *("level", "symbols", "network", "seconds", "nats/char", "word perplexity"),
+    *("real words", "nats/char by the judge"),
+)
+TEXTS, TEXT_CHARS, TEMPERATURE, TEXTS_SEED = 40, 500, 0.7, 1
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Tells how good a text is that a model wrote."""
+
+    model: TrainedModel
+    known: frozenset[str]  # words
+
+    def figures(self, texts: Sequence[str]) -> tuple[float, float]:
+        """Return the share of known words, and nats per character by the model."""
+        words = [word for text in texts for word in words_of(text)]
+        share = sum(word in self.known for word in words) / max(len(words), 1)
+        return share, evaluate(self.model, "\n\n".join(texts)).nats_per_char
 
 
 @dataclass(frozen=True)
 class Result:
-    """How well one contestant predicts the held-out part of a text."""
+    """How well one contestant predicts the held-out part of a text, and writes."""
 
-    level: str
-    symbols: int
-    network: str
-    seconds: float | None
-    nats_per_char: float
+    name: str
+    symbols: int | None = None
+    network: str = "–"
+    seconds: float | None = None
+    nats_per_char: float | None = None
+    texts: tuple[float, float] | None = None  # as the judge has them
 
     def cells(self, characters_per_word: float) -> list[str]:
         """Return the figures as the table shows them."""
+        nats, (share, judged) = self.nats_per_char, self.texts or (None, None)
+        perplexity = None if nats is None else math.exp(nats * characters_per_word)
         return [
-            self.level,
-            f"{self.symbols:,}",
+            self.name,
+            _shown(self.symbols, ",d"),
             self.network,
-            "–" if self.seconds is None else f"{self.seconds:,.1f}",
-            f"{self.nats_per_char:.3f}",
-            f"{math.exp(self.nats_per_char * characters_per_word):,.1f}",
+            _shown(self.seconds, ",.1f"),
+            _shown(nats, ".3f"),
+            _shown(perplexity, ",.1f"),
+            _shown(share, ".1%"),
+            _shown(judged, ".3f"),
         ]
+
+
+def _shown(figure: float | None, form: str) -> str:
+    return "–" if figure is None else f"{figure:{form}}"
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text, in lower case.
+
+    >>> words_of("To be, or ''tis")
+    ['to', 'be', 'or', 'tis']
+    """
+    pieces = ("".join(filter(str.isalnum, piece)) for piece in pieces_of(text))
+    return [word.lower() for word in pieces if word]
 
 
 def characters_per_word(text: str) -> float:
@@ -75,8 +120,7 @@ def characters_per_word(text: str) -> float:
     >>> characters_per_word("To be, or not.")
     3.5
     """
-    words = sum(any(map(str.isalnum, piece)) for piece in pieces_of(text))
-    return len(text) / max(words, 1)
+    return len(text) / max(len(words_of(text)), 1)
 
 
 def word_ngram(corpus: Corpus) -> Result:
@@ -93,12 +137,12 @@ def word_ngram(corpus: Corpus) -> Result:
     # As of the models, the first symbol that is held out isn't counted.
     first = len(training) + 1
     characters = vocabulary.characters[ids[first:]].sum()
-    name, per_char = "n-gram of words", float(nats[first:].sum() / characters)
-    return Result(name, len(vocabulary), "–", None, per_char)
+    per_char = float(nats[first:].sum() / characters)
+    return Result("n-gram of words", len(vocabulary), nats_per_char=per_char)
 
 
 def train_at(
-    level: str, size: int | None, text: str, minutes: float, folder: Path
+    level: str, size: int | None, text: str, minutes: float, judge: Judge, folder: Path
 ) -> Result:
     """Train at a level for some minutes, and measure what was saved."""
     file = folder / "model.h5"
@@ -110,20 +154,40 @@ def train_at(
     seconds, _ = run_process(level, [*command, "--output", str(file)])
     model = load_model(file)
     judged = evaluate_corpus(model, load_corpus(text, "text"), held_out=True)
-    network = model.config.model.title
-    symbols = len(model.vocabulary)
-    return Result(level, symbols, network, seconds, judged.nats_per_char)
+    written = generate_many(
+        model, TEXTS, length=TEXT_CHARS, temperature=TEMPERATURE, seed=TEXTS_SEED
+    )
+    return Result(
+        name=level,
+        symbols=len(model.vocabulary),
+        network=model.config.model.title,
+        seconds=seconds,
+        nats_per_char=judged.nats_per_char,
+        texts=judge.figures([each.text for each in written]),
+    )
 
 
 def contest_of_text(
-    text: str, levels: Sequence[str], sizes: Sequence[int | None], minutes: float
+    text: str,
+    levels: Sequence[str],
+    sizes: Sequence[int | None],
+    minutes: float,
+    judge: TrainedModel,
 ) -> Iterator[Result]:
-    """Yield what each level achieves on a text, and the n-gram."""
+    """Yield what each level achieves on a text, and the n-gram, and the text itself."""
+    corpus = load_corpus(text, "text")
+    training, held_out = (
+        corpus.vocabulary.decode(part)
+        for part in (corpus.split(HELD_OUT).training, corpus.split(HELD_OUT).held_out)
+    )
+    judging = Judge(judge, frozenset(words_of(training)))
     with tempfile.TemporaryDirectory() as name:
         for level in levels:
             for size in [None] if level == "character" else sizes:
-                yield train_at(level, size, text, minutes, Path(name))
-    yield word_ngram(load_corpus(text, "text"))
+                yield train_at(level, size, text, minutes, judging, Path(name))
+    yield word_ngram(corpus)
+    start = held_out[: TEXTS * TEXT_CHARS]
+    yield Result("the held-out part", texts=judging.figures([start]))
 
 
 def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -138,6 +202,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="which to train (default: %(default)s)")
     add("--sizes", metavar="N,...",
         help="of the vocabularies (default: what train.py takes)")
+    add("--judge", metavar="MODEL", default="english",
+        help="which predicts what the models write (default: %(default)s)")
     # fmt: on
     asked = parser.parse_args(words)
     asked.levels = asked.levels.split(",")
@@ -153,11 +219,12 @@ def main() -> None:
     """Do what the command line says."""
     asked = parse_arguments()
     print(report.describe_machine())
+    judge = load_model(asked.judge)
     for text in asked.texts:
         corpus = load_corpus(text, "text")
         held_out = corpus.vocabulary.decode(corpus.split(HELD_OUT).held_out)
         length = characters_per_word(held_out)
-        results = contest_of_text(text, asked.levels, asked.sizes, asked.minutes)
+        results = contest_of_text(text, asked.levels, asked.sizes, asked.minutes, judge)
         report.show(text, HEADINGS, [result.cells(length) for result in results])
 
 

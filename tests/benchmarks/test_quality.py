@@ -15,6 +15,7 @@ from benchmarks.harness.worker import BenchmarkError
 from benchmarks.quality import (
     drawing,
     held_out_loss,
+    levels,
     mixing,
     novelty,
     own_texts,
@@ -305,6 +306,16 @@ def test_mixtures_are_measured_beside_their_models(monkeypatch, tmp_path):
     # By Jensen's inequality no mixture of probabilities is worse than this mean.
     assert linear <= 0.25 * alone[0] + 0.75 * alone[1]
     assert linear != pytest.approx(logits)
+
+
+def test_what_models_of_different_levels_write_is_judged_by_another(monkeypatch):
+    monkeypatch.setattr(levels, "evaluate", lambda model, text: SimpleNamespace(
+        nats_per_char=len(text) / model))  # fmt: skip
+    judge = levels.Judge(4, frozenset(["to", "be"]))
+    share, nats = judge.figures(["To be, so", "(be)"])
+    assert share == 3 / 4
+    assert nats == len("To be, so\n\n(be)") / 4
+    assert judge.figures([""])[0] == 0
 
 
 def test_seeds_are_trained_for_the_minutes_and_mixed(monkeypatch, tmp_path):
