@@ -139,6 +139,7 @@ def test_new_characters_spell_what_is_new_and_keep_the_ids():
 def test_how_many_symbols_there_are_follows_from_the_text_or_is_asked_for():
     words = ModelConfig(level="word")
     assert most_symbols(words, 60, 1_000_000) == 2060
+    assert most_symbols(ModelConfig(level="bpe"), 60, 90_000) == 160
     assert most_symbols(words, 60, 10**12) == 32_768
     assert most_symbols(ModelConfig(), 60, 1_000_000) == 60
     for level, size in (("character", 100), ("word", 60), ("bpe", 2)):

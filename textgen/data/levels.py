@@ -5,9 +5,10 @@ made of its training part, and each of its parts is encoded by itself, so that w
 held out is the same characters whatever the level.
 
 There are as many symbols as are asked for with `vocabulary_size` or else, besides the
-characters, 2·√n for n characters to train on: some 600 for the sonnets, 4,500 for all
-of Shakespeare's works. None that is longer than a character comes less than
-`LEAST_TIMES` times, since a network would learn little of it.
+characters, 2·√n words or √n / 3 byte pairs for n characters to train on: some 600 or
+100 for the sonnets, 4,200 or 700 for Shakespeare's other works. None that is longer
+than a character comes less than `LEAST_TIMES` times, since a network would learn little
+of it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from textgen.data.vocabulary import MOST_SYMBOL_CHARS, Vocabulary
 from textgen.errors import OptionError
 
 LEAST_TIMES = 4
-USUAL_SYMBOL_CHARS = 2.5  # about, of words and byte pairs alike
+USUAL_NUMBERS = {"word": 2, "bpe": 1 / 3}  # times √n
+USUAL_SYMBOL_CHARS = 2  # about, of words and byte pairs alike
 
 
 def most_symbols(config: ModelConfig, alphabet: int, characters: int) -> int:
@@ -45,7 +47,8 @@ def most_symbols(config: ModelConfig, alphabet: int, characters: int) -> int:
             raise OptionError(problem, "every character of the text is a symbol")
         return alphabet
     if asked is None:
-        return min(alphabet + round(2 * math.sqrt(characters)), MOST_SYMBOLS)
+        usual = round(USUAL_NUMBERS[config.level] * math.sqrt(characters))
+        return min(alphabet + usual, MOST_SYMBOLS)
     if asked <= alphabet:
         raise OptionError(
             f"`vocabulary_size` must be more than the {alphabet:,} characters of the "
