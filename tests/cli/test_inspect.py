@@ -12,6 +12,7 @@ from model_files import write_own_file
 
 import textgen
 from textgen import cli
+from textgen.config import Config
 
 SYMBOLS = "\n abcdef"
 VERSE = {"name": "verse", "kind": "text", "sha256": "a1" * 32, "held_out": 0.02,
@@ -115,6 +116,13 @@ def test_lines_windows_and_an_unfinished_training_are_told(inspect):
     assert found["symbols"] == ["9: end of text, newline, space, abcdef"]
     assert found["held out"] == ["not measured"]
     assert "curve" not in found
+
+
+def test_of_a_training_that_carried_its_state_on_that_is_told(inspect):
+    carried = Config().override(units=5, layers=1, embedding=3, stateful=True)
+    write_own_file(Path("m.h5"), SYMBOLS, config=carried.to_dict(), training=RECORD)
+    found, _ = inspect("m.h5")
+    assert ", targets all, stateful, 61 s" in found["training"][0]
 
 
 def test_the_shipped_models_are_told_by_their_names(inspect):

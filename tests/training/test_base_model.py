@@ -98,6 +98,7 @@ def test_an_unknown_alphabet_is_not_even_measured(story, prose_model, monkeypatc
     [
         {"layers": 2}, {"units": 16}, {"embedding": 8}, {"targets": "last"},
         {"seq_length": 10}, {"stride": 3}, {"cell": "gru"}, {"level": "word"},
+        {"vocabulary_size": 300},
     ],
 )  # fmt: skip
 def test_who_asks_for_another_network_gets_it(shipped, story, monkeypatch, option):

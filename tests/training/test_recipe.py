@@ -153,6 +153,8 @@ WIDE = {"layers": 2, "units": 512, "targets": "last"}
     ("preset", "own", "overrides", "vocabulary", "match"),
     [
         (None, None, {"units": -1}, None, "units"),
+        (None, None, {"cell": "GRU"}, None, "`cell` must be one of lstm, gru, rnn"),
+        (None, None, {"cell": "GRU", "minutes": 1}, None, "`cell` must be one of"),
         ("sonets\x1b", None, {}, None, "one of sonnets, dinos, lines, course"),
         ("sonets\x1b", {}, {}, None, "one of sonnets, dinos, lines, course"),
         (None, {}, {"layers": 2, "units": 16, "embedding": 8}, None, None),

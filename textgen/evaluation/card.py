@@ -100,10 +100,11 @@ def _of_training(model: TrainedModel) -> Iterator[str]:
     network, windows = model.config.model, model.config.windows
     steps, seconds = record.get("steps"), record.get("seconds")
     length = f"{steps:,} steps of " if isinstance(steps, int) else ""
+    carried = ", stateful" if windows.stateful else ""
     time = f", {seconds:,.0f} s" if isinstance(seconds, float) else ""
     yield (
         f"{length}{training.batch_size:,} windows of {windows.seq_length:,} "
-        f"{_units(model)}, targets {windows.targets}{time}"
+        f"{_units(model)}, targets {windows.targets}{carried}{time}"
     )
     decay = f"weight decay {training.weight_decay:g}, "
     yield (

@@ -32,6 +32,7 @@ LEAST_KNOWN = 0.9  # share of the characters that the model, or a like symbol, k
 # Whoever sets one of these wants another network than the model's.
 OF_ANOTHER_NETWORK = (
     "layers", "units", "cell", "embedding", "targets", "seq_length", "stride",
+    "vocabulary_size",
 )  # fmt: skip
 
 

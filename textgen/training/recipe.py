@@ -83,7 +83,7 @@ def _from_preset(
     corpus: Corpus, preset: str | None, overrides: Mapping[str, Any]
 ) -> Config:
     minutes = overrides.get("minutes")
-    cell = overrides.get("cell") or ModelConfig.cell
+    cell = Config().override(cell=overrides.get("cell")).model.cell
     if preset is None and minutes is not None:
         choosing = {name: overrides.get(name) for name in ("held_out", *CHOOSING)}
         asked = Config().override(minutes=minutes, **choosing)
