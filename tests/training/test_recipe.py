@@ -239,6 +239,8 @@ def test_what_is_trained_on_what_is_said_in_one_line(prose, output):
         "hour: 768 characters, 19 symbols, text (given); 2×64 LSTM, "
         "batches of 4 windows, 19 steps an epoch"
     )
+    stateful = prepared(prose, output, kind="text", stateful=True, **options).summary
+    assert "batches of 4 windows, stateful, 18 steps an epoch" in stateful
     # The end symbol that lines begin with is none of the file's.
     characters = len(named_corpora()["dinos"].read_text("utf-8"))
     assert prepared("dinos", output).summary.startswith(

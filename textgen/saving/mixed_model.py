@@ -125,7 +125,8 @@ def _weights(given: MixConfig, count: int) -> list[float]:
     weights = [1.0] * count if mix is None else list(np.atleast_1d(mix))
     if len(weights) != count or not sum(weights):
         expected = f"a weight for each of the models, {count} here, and not all 0"
-        raise OptionError(f"`mix` must be {expected}, but was {shown(mix)}")
+        received = ", ".join(f"{weight:g}" for weight in weights)
+        raise OptionError(f"`mix` must be {expected}, but was {received}")
     return [float(weight / sum(weights)) for weight in weights]
 
 

@@ -146,11 +146,12 @@ class Preparation:
             each = f"{windows.characters_per_symbol:.1f} characters each"
             symbols = f"{symbols} of level {model.level}, {each}"
         labels = f"{len(corpus.labels):,} labels, " if corpus.labels else ""
+        stateful = "stateful, " if self.config.windows.stateful else ""
         return (
             f"{corpus.title}: {characters:,} characters, {symbols}, "
             f"{labels}{corpus.kind} ({corpus.kind_reason}); "
             f"{model.title}, batches of {windows.batch_size} "
-            f"windows, {shown_steps(windows.steps_per_epoch)} an epoch"
+            f"windows, {stateful}{shown_steps(windows.steps_per_epoch)} an epoch"
         )
 
 
