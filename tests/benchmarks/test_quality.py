@@ -203,10 +203,10 @@ def test_minutes_are_scaled_and_peers_get_the_same(monkeypatch, capsys):
     held_out_loss.main()
     text = str(held_out_loss.ROOT / "corpora" / "shakespeare.txt")
     assert asked == [
-        (text, ["--minutes", "2.0000", "--seed", "7"], 0),
+        (text, ["--from-scratch", "--minutes", "2.0000", "--seed", "7"], 0),
         ("char-rnn", text, 120, 7),
         ("torch-rnn", text, 120, 7),
-        (text, ["--minutes", "80.0000", "--seed", "7"], 0),
+        (text, ["--from-scratch", "--minutes", "80.0000", "--seed", "7"], 0),
         ("char-rnn", text, 4800, 7),
         ("torch-rnn", text, 4800, 7),
     ]
