@@ -93,6 +93,11 @@ def reference_step_ms() -> float:
     return 1e3 / spread(result.rates).median
 
 
+def measured_scale() -> float:
+    """Return how many minutes here are one of the reference machine's."""
+    return reference_step_ms() / REFERENCE_STEP_MS
+
+
 def references(text: str) -> list[Outcome]:
     """Return what the n-gram, compressors and (for names) the baseline achieve."""
     corpus = load_corpus(text)
@@ -213,7 +218,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if "text" in arguments.part:
-            scale = arguments.scale or reference_step_ms() / REFERENCE_STEP_MS
+            scale = arguments.scale or measured_scale()
             show(
                 f"{arguments.text}; 1 minute there is {scale:.2f} minutes here",
                 contest_of_text(

@@ -176,17 +176,15 @@ def contest_of_text(
 ) -> Iterator[Result]:
     """Yield what each level achieves on a text, and the n-gram, and the text itself."""
     corpus = load_corpus(text, "text")
-    training, held_out = (
-        corpus.vocabulary.decode(part)
-        for part in (corpus.split(HELD_OUT).training, corpus.split(HELD_OUT).held_out)
-    )
-    judging = Judge(judge, frozenset(words_of(training)))
+    split = corpus.split(HELD_OUT)
+    known = frozenset(words_of(corpus.vocabulary.decode(split.training)))
+    judging = Judge(judge, known)
     with tempfile.TemporaryDirectory() as name:
         for level in levels:
             for size in [None] if level == "character" else sizes:
                 yield train_at(level, size, text, minutes, judging, Path(name))
     yield word_ngram(corpus)
-    start = held_out[: TEXTS * TEXT_CHARS]
+    start = corpus.vocabulary.decode(split.held_out[: TEXTS * TEXT_CHARS])
     yield Result("the held-out part", texts=judging.figures([start]))
 
 

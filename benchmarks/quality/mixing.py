@@ -31,7 +31,7 @@ from pathlib import Path
 
 from benchmarks.harness import contest, report
 from benchmarks.harness.worker import BenchmarkError
-from benchmarks.quality.held_out_loss import REFERENCE_STEP_MS, reference_step_ms
+from benchmarks.quality.held_out_loss import measured_scale
 from benchmarks.quality.trainings import load_held_out, run_training
 from textgen.data.corpus import load_corpus
 from textgen.evaluation.judging import ReadText
@@ -127,7 +127,7 @@ def main() -> None:
     if "seeds" in arguments.part:
         title, minutes = arguments.corpus, arguments.minutes
         if minutes:
-            scale = arguments.scale or reference_step_ms() / REFERENCE_STEP_MS
+            scale = arguments.scale or measured_scale()
             title += f", {minutes:g} minutes each there, {minutes * scale:.2f} here"
             minutes *= scale
         with tempfile.TemporaryDirectory() as name:

@@ -109,6 +109,10 @@ function scored(model) {
   return facts.models.find((each) => each.id === model).level === "character" ? { logprobs: 5 } : {};
 }
 
+function placesIn(choice, model) {
+  return choice.logprobs ? placesOf(choice.logprobs, model) : unread(choice.text);
+}
+
 function write(places, words = "Writing…") {
   lastRun = () => write(places, words);
   return run(words, (signal) => complete(places, signal));
@@ -129,7 +133,7 @@ async function complete(places, signal) {
       reading.show(echo ? places.slice(0, -facts.max_prompt) : places);
       made = echo ? -prompt.length : 0;
     }
-    reading.append(choice.logprobs ? placesOf(choice.logprobs, model) : unread(choice.text));
+    reading.append(placesIn(choice, model));
     made += Array.from(choice.text).length;
     warnings = event.warnings ?? warnings;
     ({ seed, finish_reason: reason } = choice);
@@ -234,7 +238,7 @@ function writeNames(isMore = false) {
         refresh();
       }
       if (choice.index === 0) seed = choice.seed;
-      rows[choice.index].add(choice.logprobs ? placesOf(choice.logprobs, body.model) : unread(choice.text));
+      rows[choice.index].add(placesIn(choice, own.model));
       warnings = event.warnings ?? warnings;
     }
     const lines = rows.map((each) => textOf(each.places));
