@@ -1,6 +1,7 @@
 """A server that runs beside the tests, and what it serves."""
 
 import contextlib
+import faulthandler
 import shutil
 import socket
 import threading
@@ -40,6 +41,8 @@ def running(models, **options):
         finally:
             server.should_exit = True
             thread.join(timeout=60)
+            if thread.is_alive():
+                faulthandler.dump_traceback()  # where each thread hangs
             assert not thread.is_alive()
 
 
