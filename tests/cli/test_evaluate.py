@@ -375,5 +375,8 @@ def test_a_mixture_is_measured(run):
     )
     held_out = run("evaluate", "m.h5", "--held-out", "--with", "n.h5", "--surprise")
     assert "what the model never saw" in held_out.out, held_out.err
-    refused = run("evaluate", "m.h5", "other.txt", "--mix", "1,2")
+    refused = run("evaluate", "m.h5", "other.txt", "--with", "n.h5", "--mix", "1")
     refused.assert_refused("--mix must be a weight")
+    for given in (("--mix", "0"), ("--mix-logits",)):
+        refused = run("evaluate", "m.h5", "other.txt", *given)
+        refused.assert_refused("is for several models: give the others as --with")

@@ -344,8 +344,11 @@ def test_models_given_together_are_mixed(complete, prose_model, window_model):
 
 def test_models_that_can_not_be_mixed_are_one_line(run, complete, names_model):
     weights = ("--mix", "1,2", "--prompt", "x")
-    complete(*weights).assert_refused("--mix must be a weight for each of the models")
+    several = ("--model", names_model, "--mix", "1,2,3")
+    complete(*several).assert_refused("--mix must be a weight for each of the models")
     complete("--model", names_model, *weights).assert_refused("models of one kind")
     complete("--mix", "a,b").assert_refused("--mix must be a number")
     complete("--corpus", "dinos").assert_refused("not allowed with")
-    run("generate", *weights).assert_refused("give each of them as --model")
+    for given in (weights, ("--mix-logits", "--prompt", "x")):
+        run("generate", *given).assert_refused("give each of them as --model")
+        complete(*given).assert_refused(f"{given[0]} is for several models")

@@ -108,6 +108,8 @@ def test_labels_that_there_are_not(run, model_file, names_model, tmp_path):
     columns = ["--column", "text", "--label-column", "author"]
     judged = run("textgen", "evaluate", model_file, table, *columns)
     judged.assert_refused("--label must be one of")
+    judged = run("textgen", "evaluate", names_model, table, *columns)
+    judged.assert_refused("knows no labels, but --label-column was given")
     alone = run("train", table, "--label-column", "author")
     alone.assert_refused("--label-column is for a table's rows, whose texts --column")
     twice = run("train", table, "--column", "text", "--label-column", "text")

@@ -97,6 +97,7 @@ def test_a_port_in_use_a_model_twice_and_nonsense_are_one_line(run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         run("serve", "--port", port).assert_refused(f"--port {port}: Address already")
+    run("serve", "--mix-logits").assert_refused("give their weights as --mix")
     run("serve", "--port", 70_000).assert_refused("--port must be a whole number")
     run("serve", "--host", "no.such.host.").assert_refused("can't listen at --host")
     run("serve", "--running", 0).assert_refused("--running must be")

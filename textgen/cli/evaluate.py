@@ -15,6 +15,7 @@ from typing import Any
 from textgen.cli.options import (
     add_model,
     add_options,
+    check_mixed,
     load_one_or_mixed,
     positional,
 )
@@ -85,6 +86,7 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
         "browser, with more to see; it is one file and needs no network")
     # fmt: on
     options = parser.parse_intermixed_args(arguments)
+    check_mixed(options, bool(options.others), "give the others as `with`")
     if options.novelty and (options.held_out or options.strict):
         raise OptionError("`novelty` measures what the model writes", "give it alone")
     if not options.text and not options.held_out and not options.novelty:
@@ -165,6 +167,9 @@ def _corpus(model: TrainedModel, text: str, options: argparse.Namespace) -> Corp
     source = CorpusSource(text, None, *how)
     try:
         corpus = read_corpus(source, None, model.vocabulary, usual_kind=model.kind)
+        if corpus.labels and not model.vocabulary.labels:
+            problem = "the model knows no labels, but `label_column` was given"
+            raise OptionError(problem, "leave it out")
         for label in corpus.labels:
             model.vocabulary.label_id(label)  # raises for one that it doesn't know
         return corpus

@@ -12,6 +12,7 @@ from textgen.cli.chat import Conversation
 from textgen.cli.options import (
     add_options,
     add_vocabulary_from,
+    check_mixed,
     load_one_or_mixed,
 )
 from textgen.cli.printing import Printer
@@ -88,8 +89,8 @@ def parse_arguments(
         f"(default: {DEFAULT_SYLLABLES})")
     # fmt: on
     options = parser.parse_args(arguments)
-    if options.mix is not None and options.model is None:
-        raise OptionError("`mix` is for several models", "give each of them as `model`")
+    several = len(options.model or ()) > 1
+    check_mixed(options, several, "give each of them as `model`")
     if options.seed is not None:
         check_seed(options.seed)
     if options.count is not None:

@@ -16,7 +16,7 @@ from textgen.config import (
     WindowConfig,
     options_of,
 )
-from textgen.errors import TextgenError, as_command_line, option_name
+from textgen.errors import OptionError, TextgenError, as_command_line, option_name
 from textgen.saving.model_file import load_model
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import TrainedModel
@@ -39,6 +39,13 @@ def add_vocabulary_from(group: argparse._ActionsContainer) -> None:
     )  # fmt: skip
 
 
+def check_mixed(options: argparse.Namespace, is_mixed: bool, advice: str) -> None:
+    """Raise `OptionError` where one model only is told how several are mixed."""
+    if not is_mixed and (options.mix is not None or options.mix_logits):
+        name = "mix_logits" if options.mix is None else "mix"
+        raise OptionError(f"`{name}` is for several models", advice)
+
+
 def load_one_or_mixed(
     names: Sequence[str], options: argparse.Namespace, reader: Reader | None
 ) -> TrainedModel:
@@ -48,7 +55,7 @@ def load_one_or_mixed(
         load_model(name, options.vocabulary_from, reader=own)
         for name, own in zip(names, readers, strict=False)
     ]
-    if len(models) == 1 and options.mix is None:
+    if len(models) == 1:
         return models[0]
     from textgen.saving.mixed_model import mix_models  # only where it is needed
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
-from textgen.cli.options import add_options
+from textgen.cli.options import add_options, check_mixed
 from textgen.config import MixConfig, ServerConfig
 from textgen.errors import OptionError, TextgenError, shown_path
 from textgen.saving.find_model import is_model_name
@@ -49,6 +49,7 @@ def parse_arguments(
     add_options(parser, MixConfig)
     add_options(parser.add_argument_group("the server"), ServerConfig)
     options = parser.parse_args(arguments)
+    check_mixed(options, options.mix is not None, "give their weights as `mix`")
     names = [field.name for field in fields(ServerConfig)]
     config = ServerConfig(**{name: getattr(options, name) for name in names})
     if config.token is None and os.environ.get(TOKEN_VARIABLE):

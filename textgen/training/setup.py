@@ -227,6 +227,10 @@ def _new_training(request: TrainingRequest) -> Preparation:
         if start is not None:
             corpus = corpus.in_ids_of(start.vocabulary)
     overrides = dict(request.overrides)
+    if overrides.get("label_dropout") is not None and not corpus.labels:
+        raise OptionError(
+            "`label_dropout` is for rows with labels", "give their `label_column`"
+        )
     if request.distribute is not None and overrides.get("stateful") is None:
         overrides["stateful"] = False
     config = choose_config(corpus, request.preset, start, overrides)
