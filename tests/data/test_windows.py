@@ -82,6 +82,14 @@ def test_text_against_a_naive_loop(targets, window, stride, length):
             assert weights.tolist() == counted
 
 
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_counts_are_of_all_ids(block, monkeypatch):
+    monkeypatch.setattr("textgen.data.ids.BLOCK_IDS", block)
+    ids = RNG.integers(0, 9, 100).astype(np.uint8)
+    expected = [list(ids).count(symbol) for symbol in range(12)]
+    assert make(ids, "text").counts(12).tolist() == expected
+
+
 def test_phases_differ_between_epochs_and_reach_every_symbol():
     ids = np.arange(47, dtype=np.uint8)
     windows = make(ids, "text", 10)

@@ -7,12 +7,12 @@ import tensorflow as tf
 from textgen.modeling.forward import (
     cell_of,
     dropout_rates,
-    fast_logits,
+    fast_outputs,
     layer_logits,
     read_weights,
     round_kernels,
 )
-from textgen.modeling.ops import drop
+from textgen.modeling.ops import dense, drop
 
 B, T, V = 3, 7, 11
 of_each_cell = pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -21,7 +21,8 @@ of_each_cell = pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
 def fast(model, ids, precision="float32", dropout_seed=None, folded=True):
     weights = round_kernels(read_weights(model, folded=folded), precision)
     cell, rates = cell_of(model), dropout_rates(model)
-    return fast_logits(cell, weights, ids, rates, dropout_seed)[0]
+    outputs, _ = fast_outputs(cell, weights, ids, rates, dropout_seed)
+    return dense(outputs, weights.dense_kernel, weights.dense_bias)
 
 
 def by_layers(model, ids, dropout_seed=None):

@@ -10,7 +10,12 @@ from fakes import random_network
 from textgen.config import ModelConfig
 from textgen.inference.decoder import Decoder
 from textgen.inference.weights import Network
-from textgen.modeling.model import build_model, network_of, set_network
+from textgen.modeling.model import (
+    build_model,
+    network_of,
+    predict_frequencies,
+    set_network,
+)
 
 V = 7
 
@@ -113,6 +118,15 @@ def test_a_seed_repeats_and_another_differs_in_every_random_array():
     assert differing == [True, *[True, True, *bias] * 2, True, *bias]
     # Within a network, no two arrays of one shape begin alike.
     assert not np.array_equal(one[2], one[5])
+
+
+def test_it_begins_by_predicting_frequencies():
+    model, counts = build_model(small(), V), np.array([900, 50, 30, 10, 9, 1, 0])
+    predict_frequencies(model, counts)
+    predictions = model.predict(random_ids(4, 20), verbose=0)
+    expected = (counts + 1) / (counts + 1).sum()
+    np.testing.assert_allclose(predictions / expected, 1, atol=0.1)
+    np.testing.assert_allclose(predictions.sum(-1), 1, rtol=1e-5)
 
 
 def test_building_leaves_the_global_random_states_alone():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from textgen.modeling import gru, lstm, ops, simple_rnn
+from textgen.modeling import gru, lstm, ops, sampled_softmax, simple_rnn
 from textgen.modeling.ops import cross_entropy, dense, drop, side_by_side
 
 N, U, V = 17, 6, 11
@@ -91,6 +91,7 @@ def compiled_functions():
         "_rnn_gradient": (x, h, h),
         "_powers": (x, x[:, :1]),
         "_logits_gradient": (x, x[:, :1], tf.zeros([4], tf.int32), row),
+        "_target_first": (row, x, tf.zeros([4], tf.int32), tf.range(3)),
         "_mask": (x, tf.zeros([4, 3], tf.uint16), 0.5),
     }
 
@@ -104,10 +105,10 @@ def test_neither_sums_nor_products_are_compiled():
     # There is no other way to compile one.
     assert sum(code.count("jit_compile") for code in sources) == 1
     for name, arguments in functions.items():
-        homes = (ops, lstm, gru, simple_rnn)
+        homes = (ops, lstm, gru, simple_rnn, sampled_softmax)
         (function,) = (getattr(x, name) for x in homes if hasattr(x, name))
         hlo = function.experimental_get_compiler_ir(*arguments)(stage="hlo")
-        assert re.search(r"(multiply|exponential|tanh)\(", hlo)
+        assert re.search(r"(multiply|exponential|tanh|concatenate)\(", hlo)
         assert not NOT_ELEMENT_WISE.search(hlo), name
 
 

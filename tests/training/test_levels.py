@@ -1,5 +1,6 @@
 """Trainings on words and byte pairs, from the text to the file and back; tiny."""
 
+import functools
 import itertools
 import math
 
@@ -11,7 +12,9 @@ from training.helpers import NAMES, PROSE, assert_same_end, prepared, run
 import textgen
 from textgen.data.corpus import load_corpus
 from textgen.errors import CheckpointError, OptionError
+from textgen.modeling.sampled_softmax import SampledSoftmax
 from textgen.saving.model_file import load_model
+from textgen.training import loop, session
 
 TINY = {
     "layers": 1, "units": 8, "embedding": 4, "seq_length": 6, "batch_size": 4,
@@ -123,6 +126,56 @@ def test_a_window_of_words_predicts_the_word_after_it(story, tmp_path):
     report = run(story, output, level="word", targets="last", steps=2, **TINY)
     assert load_model(output).windows.targets == "last"
     assert report.held_out_nats > 0
+
+
+@pytest.fixture
+def sampled(monkeypatch):
+    """Let this text's few symbols be so many that a softmax is of a sample."""
+    monkeypatch.setattr(loop, "WIDE_SYMBOLS", 20)
+    monkeypatch.setattr(
+        loop, "SampledSoftmax", functools.partial(SampledSoftmax, size=9)
+    )
+
+
+def test_with_many_symbols_a_training_begins_at_their_frequencies(
+    story, tmp_path, monkeypatch
+):
+    options = TINY | {"level": "word", "steps": 1, "learning_rate": 1e-9}
+    biases = []
+    for few in (session.FEW_SYMBOLS, 20):
+        monkeypatch.setattr(session, "FEW_SYMBOLS", few)
+        run(story, tmp_path / "m.h5", **options)
+        biases.append(load_model(tmp_path / "m.h5").network.dense_bias)
+    corpus = load_corpus(story)
+    training = corpus.vocabulary.decode(corpus.split(0.1).training)
+    ids = load_model(tmp_path / "m.h5").vocabulary.encode(training)
+    seen = [1 + list(ids).count(symbol) for symbol in range(len(biases[0]))]
+    np.testing.assert_allclose(biases[0], 0, atol=1e-6)
+    np.testing.assert_allclose(biases[1], np.log(np.divide(seen, sum(seen))), atol=1e-5)
+
+
+def test_a_training_with_a_sampled_softmax_resumes_bit_for_bit(
+    story, tmp_path, sampled
+):
+    whole, output = tmp_path / "whole.h5", tmp_path / "m.h5"
+    options = {"level": "word", "steps": STEPS} | TINY
+    run(story, whole, **options)
+    with pytest.raises(KeyboardInterrupt):
+        raise run(story, output, interrupt_after=3, **options).interruption
+    run(story, output, resume=True)
+    assert_same_end(output, whole)
+
+
+def test_a_sampled_softmax_learns_what_the_whole_one_does(
+    story, tmp_path, monkeypatch, request
+):
+    options = TINY | {"level": "word", "steps": 150, "units": 24, "learning_rate": 0.02}
+    exact = run(story, tmp_path / "exact.h5", **options).held_out_nats
+    untrained = run(story, tmp_path / "m.h5", **options | {"steps": 1}).held_out_nats
+    request.getfixturevalue("sampled")
+    learned = run(story, tmp_path / "sampled.h5", **options).held_out_nats
+    assert learned != exact
+    assert learned - exact < 0.2 * (untrained - exact)
 
 
 def test_a_training_resumes_bit_for_bit_in_its_own_symbols(story, tmp_path):

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from textgen.config import WindowConfig
+from textgen.data.ids import blocks_of
 from textgen.data.permutation import ROUNDS, permute
 
 AVERAGED_BATCHES = 16  # for the characters of a step
@@ -82,6 +83,13 @@ class Windows(ABC):
         stacks = self.stacked_batches(0, 0, count)
         symbols = sum(float(stack.weights.sum()) for stack in stacks) / count
         return symbols * self.characters_per_symbol
+
+    def counts(self, symbols: int) -> np.ndarray:
+        """Return how often each of so many symbols is in the text, (V,) int64."""
+        counts = np.zeros(symbols, np.int64)
+        for block in blocks_of(self._ids):
+            counts += np.bincount(block, minlength=symbols)
+        return counts
 
     @abstractmethod
     def _locate(self, windows: np.ndarray, random: int) -> Located:

@@ -1,6 +1,7 @@
 """From ids to logits: fast, on weights put in order once, or by the Keras layers.
 
-Both are time-major inside: logits are (T·B, V), the first time step's batch first.
+Both are time-major inside: logits are (T·B, V), the first time step's batch first. The
+fast way ends before the dense layer, of which a training may need only a part.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import tensorflow as tf
 from textgen.modeling.gru import GRU
 from textgen.modeling.lstm import LSTM
 from textgen.modeling.model import recurrent_layers
-from textgen.modeling.ops import dense, drop
+from textgen.modeling.ops import drop
 from textgen.modeling.sequence import Cell, State, look_up, rows, run_sequence
 from textgen.modeling.simple_rnn import SIMPLE_RNN
 
@@ -34,7 +35,7 @@ class LayerWeights(NamedTuple):
 
 
 class StackWeights(NamedTuple):
-    """All weights of a network as `fast_logits` takes them."""
+    """All weights of a network as `fast_outputs` takes them."""
 
     layers: tuple[LayerWeights, ...]
     dense_kernel: tf.Tensor
@@ -97,7 +98,7 @@ def dropout_rates(model: keras.Model) -> tuple[float, ...]:
     return tuple(rates)
 
 
-def fast_logits(
+def fast_outputs(
     cell: Cell,
     weights: StackWeights,
     ids: tf.Tensor,
@@ -105,7 +106,7 @@ def fast_logits(
     dropout_seed: tf.Tensor | None = None,
     states: Sequence[State] = (),
 ) -> tuple[tf.Tensor, list[State]]:
-    """Compute the logits (T·B, V) float32 at every position of int32 ids (B, T).
+    """Compute what the last layer gives for int32 ids (B, T): (T·B, U), maybe dropped.
 
     B and T must be known when traced. The seed is (2,) int32; the place of each dropout
     in `dropout_rates` is added to its first number. Without one nothing is dropped. The
@@ -128,7 +129,7 @@ def fast_logits(
         x, end = run_sequence(cell, x, *recurrent, state)
         x = _dropped(x, rates, number, dropout_seed)
         ends.append(end)
-    return dense(rows(x), weights.dense_kernel, weights.dense_bias), ends
+    return rows(x), ends
 
 
 def layer_logits(
@@ -137,7 +138,7 @@ def layer_logits(
     dropout_seed: tf.Tensor | None = None,
     states: Sequence[State] = (),
 ) -> tuple[tf.Tensor, list[State]]:
-    """Compute what `fast_logits` does by calling the ordinary Keras layers.
+    """Compute the logits (T·B, V) float32 by calling the ordinary Keras layers.
 
     For devices that have kernels of their own for these layers (cuDNN), and the
     reference that the fast path is tested against.

@@ -17,13 +17,14 @@ from textgen.modeling.forward import (
     StackWeights,
     cell_of,
     dropout_rates,
-    fast_logits,
+    fast_outputs,
     layer_logits,
     read_weights,
     round_kernels,
 )
 from textgen.modeling.model import recurrent_layers
-from textgen.modeling.ops import cross_entropy
+from textgen.modeling.ops import cross_entropy, dense
+from textgen.modeling.sampled_softmax import SampledSoftmax
 from textgen.modeling.sequence import State
 
 SEEDS_PER_SHARD = 17  # dropout of the input and of at most 16 layers
@@ -53,7 +54,8 @@ class ShardedGradients:
     The model is many-to-many, of `textgen.modeling.model.build_model`; the precision
     is ``float32`` or ``bfloat16``, the type of the products' operands. With ``carried``
     each batch begins in the states in which the last one ended, and leaves its own.
-    What ``folded`` is, is told by `textgen.modeling.forward.read_weights`.
+    What ``folded`` is, is told by `textgen.modeling.forward.read_weights`. With a
+    ``softmax`` the loss is estimated from samples.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class ShardedGradients:
         carried: CarriedStates | None = None,
         *,
         folded: bool = True,
+        softmax: SampledSoftmax | None = None,
     ) -> None:
         self.num_shards = num_shards
         self._folded = folded
@@ -71,6 +74,7 @@ class ShardedGradients:
         self._precision = precision
         self._rates, self._cell = dropout_rates(model), cell_of(model)
         self._carried = carried or []
+        self._softmax = softmax
         # A function of its own is traced once for shards of one shape, and TensorFlow
         # runs several of its calls at once.
         self._shard = tf.function(self._shard_gradients, autograph=False)
@@ -118,11 +122,17 @@ class ShardedGradients:
         arrays = tf.nest.flatten(network)
         with tf.GradientTape() as tape:
             tape.watch(arrays)
-            logits, ends = fast_logits(
+            outputs, ends = fast_outputs(
                 self._cell, network, shard.inputs, self._rates, seed, states
             )
-            loss = _loss(logits, shard)
-        gradients = tape.gradient(loss, arrays)
+            last = outputs, network.dense_kernel, network.dense_bias
+            if self._softmax is None:
+                loss = cross_entropy(dense(*last), *_counted(shard))
+            else:
+                ids = self._softmax.draw(seed)
+                loss = self._softmax.cross_entropy(*last, *_counted(shard), ids)
+        # Those of what was drawn come as single rows.
+        gradients = map(tf.convert_to_tensor, tape.gradient(loss, arrays))
         sums = [loss, *(tf.cast(g, tf.float32) for g in gradients)]
         return sums, ends if states else []
 
@@ -145,7 +155,7 @@ class LayerGradients:
         states = [tuple(x.value for x in layer) for layer in self._carried]
         with tf.GradientTape() as tape:
             logits, ends = layer_logits(self._model, batch.inputs, seed, states)
-            loss = _loss(logits, batch)
+            loss = cross_entropy(logits, *_counted(batch))
         for layer, end in zip(self._carried, ends, strict=False):  # none, or all
             for variable, state in zip(layer, end, strict=True):
                 variable.assign(state)
@@ -155,7 +165,6 @@ class LayerGradients:
         return loss, gradients
 
 
-def _loss(logits: tf.Tensor, batch: WindowBatch) -> tf.Tensor:
-    """Sum the cross-entropies of logits (T·B, V), by the batch's weights."""
-    _, targets, weights = (tf.reshape(tf.transpose(x), [-1]) for x in batch)
-    return cross_entropy(logits, targets, weights)
+def _counted(batch: WindowBatch) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return targets (T·B,) and their weights, in the order of logits."""
+    return tuple(tf.reshape(tf.transpose(x), [-1]) for x in batch[1:])

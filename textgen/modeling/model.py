@@ -37,8 +37,9 @@ def build_model(
     """Build the untrained network.
 
     Weights start as in Keras: Glorot-uniform kernels, orthogonal recurrent kernels,
-    an LSTM's forget-gate bias one (Jozefowicz et al. 2015). One-hot input is a frozen
-    embedding whose table is the identity, so that no one-hot array is ever made.
+    an LSTM's forget-gate bias one (Jozefowicz et al. 2015). `predict_frequencies` gives
+    the logits better biases than zeros. One-hot input is a frozen embedding whose table
+    is the identity, so that no one-hot array is ever made.
 
     Inputs are int32 ids (B, T), of any T. Outputs are float32 probabilities, for
     targets ``all`` (B, T, V), at each position, and for ``last`` (B, V), after the
@@ -77,6 +78,18 @@ def build_model(
         name="probabilities",
     )(x)
     return keras.Model(ids, probabilities, name="textgen")
+
+
+def predict_frequencies(model: keras.Model, counts: np.ndarray) -> None:
+    """Let an untrained network predict each symbol as often as it comes in a text.
+
+    The biases of the logits become the logarithms of the relative frequencies, of
+    ``counts`` (V,) plus one each. From zeros, a network of thousands of words spends
+    hundreds of steps on learning no more than that (docs/experiments.md). Source:
+    Karpathy, "A Recipe for Training Neural Networks" (2019), on how to begin.
+    """
+    frequencies = (counts + 1) / (counts + 1).sum()
+    model.layers[-1].bias.assign(np.log(frequencies))
 
 
 def recurrent_layers(model: keras.Model) -> list[keras.layers.RNN]:

@@ -27,7 +27,8 @@ machine (docs/experiments.md), in terms of
 6. **Windows** of 64 characters; of 128 for two layers. **Batches** of 32 windows; of
    16 where 40 passes would be less than 2,000 steps.
 7. **Words and byte pairs** are what n counts where there are any. The softmax over V of
-   them is work, too, so that the recurrent layers have P / (P + V·U) of the time.
+   them, or over a sample, is work, too, so that the recurrent layers have P / (P + V·U)
+   of the time.
 
 None of it looks at the held-out part.
 """
@@ -36,7 +37,15 @@ from __future__ import annotations
 
 import math
 
-from textgen.config import GATES, Config, ModelConfig, TrainingConfig, WindowConfig
+from textgen.config import (
+    GATES,
+    SAMPLE_SIZE,
+    WIDE_SYMBOLS,
+    Config,
+    ModelConfig,
+    TrainingConfig,
+    WindowConfig,
+)
 
 WORK_PER_S = 27e9  # weights × characters, at REFERENCE_WEIGHTS
 REFERENCE_WEIGHTS = 66e3
@@ -71,6 +80,8 @@ def size_for(
     """
     chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
     weights, whole = _weights(chars, seconds), seconds
+    if wide_softmax >= WIDE_SYMBOLS:
+        wide_softmax = SAMPLE_SIZE
     for _ in range(ROUNDS if wide_softmax else 0):  # V·U depends on P
         softmax = wide_softmax * _shape(weights, cell)[1]
         seconds = whole * weights / (weights + softmax)

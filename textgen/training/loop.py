@@ -16,9 +16,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from textgen.config import TrainingConfig
+from textgen.config import WIDE_SYMBOLS, TrainingConfig
 from textgen.data.batches import WindowBatch, Windows
 from textgen.errors import CheckpointError, TrainingError
+from textgen.modeling.sampled_softmax import SampledSoftmax
 from textgen.training.checkpoint import TrainingState
 from textgen.training.distributed import Peers
 from textgen.training.schedule import EACH_STEP_UNTIL, averaging_factors, learning_rates
@@ -56,12 +57,16 @@ class Training:
         self._peers = peers = peers or Peers()
         # Words and byte pairs are too many for it; characters are few, mostly.
         folded = windows.characters == windows.symbols
+        symbols = model.output_shape[-1]
+        wide = symbols >= WIDE_SYMBOLS
+        softmax = SampledSoftmax(windows.counts(symbols)) if wide else None
         make = functools.partial(
             TrainStep,
             process=peers.index,
             cores=peers.cores,
             stateful=windows.stateful,
             folded=folded,
+            softmax=softmax,
         )
         self._step = peers.call(
             lambda: make(model, config, windows.batch_size, peers.strategy)

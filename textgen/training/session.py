@@ -13,9 +13,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from textgen.config import FEW_SYMBOLS
 from textgen.errors import OptionError, OutputError, TrainingError
 from textgen.evaluation.novelty import novelty_line
-from textgen.modeling.model import build_model, set_network
+from textgen.modeling.model import build_model, predict_frequencies, set_network
 from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.signals import (
     hang_up_ignored,
@@ -163,6 +164,8 @@ class TrainingSession:
         if ready.start is not None:
             source = ready.start.vocabulary.ids_like(vocabulary.symbols)
             set_network(model, ready.start.network, source)
+        elif len(vocabulary) > FEW_SYMBOLS:
+            predict_frequencies(model, ready.windows.counts(len(vocabulary)))
         self._loop = Training(model, ready.windows, config.training, self._peers)
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)

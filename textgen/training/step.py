@@ -22,6 +22,7 @@ from textgen.modeling.gradients import (
     carried_states,
 )
 from textgen.modeling.optimizer import make_optimizer
+from textgen.modeling.sampled_softmax import SampledSoftmax
 from textgen.system.hardware import available_cores, has_bfloat16
 from textgen.system.process import keep_freed_memory
 
@@ -76,8 +77,8 @@ class TrainStep:
     the layer. Of several processes that train together, ``process`` is the number of
     this one, and it has ``cores``; None means all that it may use. If it is
     ``stateful``, the layers begin each batch in the states in which they ended the one
-    before, row by row. What ``folded`` is, is told by
-    `textgen.modeling.forward.read_weights`.
+    before, row by row. What ``folded`` and ``softmax`` are, is told by
+    `textgen.modeling.gradients.ShardedGradients`.
 
     Attributes:
         rows: of each batch, that this process is to be given; None means all.
@@ -100,6 +101,7 @@ class TrainStep:
         cores: int | None = None,
         stateful: bool = False,
         folded: bool = True,
+        softmax: SampledSoftmax | None = None,
     ) -> None:
         self._model = self.result = model
         self._strategy = strategy or tf.distribute.get_strategy()
@@ -138,7 +140,12 @@ class TrainStep:
         else:
             shards = _usual_shards(self._rows, self.replicas, cores)
             self._gradients = ShardedGradients(
-                model, config.precision, shards, self._carried, folded=folded
+                model,
+                config.precision,
+                shards,
+                self._carried,
+                folded=folded,
+                softmax=softmax,
             )
         (word,) = np.random.SeedSequence(config.seed).generate_state(1)
         self._seed_word = int(word >> 1)
