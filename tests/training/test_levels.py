@@ -166,9 +166,7 @@ def test_a_training_with_a_sampled_softmax_resumes_bit_for_bit(
     assert_same_end(output, whole)
 
 
-def test_a_sampled_softmax_learns_what_the_whole_one_does(
-    story, tmp_path, monkeypatch, request
-):
+def test_a_sampled_softmax_learns_what_the_whole_one_does(story, tmp_path, request):
     options = TINY | {"level": "word", "steps": 150, "units": 24, "learning_rate": 0.02}
     exact = run(story, tmp_path / "exact.h5", **options).held_out_nats
     untrained = run(story, tmp_path / "m.h5", **options | {"steps": 1}).held_out_nats
