@@ -73,11 +73,11 @@ def test_a_text_is_trained_saved_opened_by_keras_and_measured(level, story, tmp_
 
 @each_level
 def test_losses_on_the_way_are_nats_per_character(level, story, tmp_path):
-    ready = prepared(story, tmp_path / "m.h5", level=level, epochs=1, **TINY)
+    options = TINY | {"layers": 2, "learning_rate": 1e-9, "dropout": 0.0}
+    ready = prepared(story, tmp_path / "m.h5", level=level, epochs=1, **options)
     windows, corpus = ready.windows, ready.corpus
     assert windows.characters == len(corpus.split(0.1).training)
     assert windows.characters_per_step > 1.5 * 4 * 6
-    options = TINY | {"learning_rate": 1e-9, "dropout": 0.0}
     report = run(story, tmp_path / "m.h5", level=level, epochs=1, **options)
     # Before it has learned anything, each symbol is as likely as any other.
     symbols = windows.characters / windows.symbols
@@ -137,21 +137,21 @@ def sampled(monkeypatch):
     )
 
 
-def test_with_many_symbols_a_training_begins_at_their_frequencies(
-    story, tmp_path, monkeypatch
+@pytest.mark.parametrize(("layers", "few"), [(1, 256), (2, 20), (2, 256)])
+def test_one_layer_begins_at_the_frequencies_and_so_do_many_symbols(
+    story, tmp_path, monkeypatch, layers, few
 ):
-    options = TINY | {"level": "word", "steps": 1, "learning_rate": 1e-9}
-    biases = []
-    for few in (session.FEW_SYMBOLS, 20):
-        monkeypatch.setattr(session, "FEW_SYMBOLS", few)
-        run(story, tmp_path / "m.h5", **options)
-        biases.append(load_model(tmp_path / "m.h5").network.dense_bias)
-    corpus = load_corpus(story)
+    monkeypatch.setattr(session, "FEW_SYMBOLS", few)
+    output = tmp_path / "m.h5"
+    options = TINY | {"layers": layers, "steps": 1, "learning_rate": 1e-9}
+    run(story, output, level="word", **options)
+    model, corpus = load_model(output), load_corpus(story)
     training = corpus.vocabulary.decode(corpus.split(0.1).training)
-    ids = load_model(tmp_path / "m.h5").vocabulary.encode(training)
-    seen = [1 + list(ids).count(symbol) for symbol in range(len(biases[0]))]
-    np.testing.assert_allclose(biases[0], 0, atol=1e-6)
-    np.testing.assert_allclose(biases[1], np.log(np.divide(seen, sum(seen))), atol=1e-5)
+    ids = model.vocabulary.encode(training)
+    seen = [1 + list(ids).count(symbol) for symbol in range(len(model.vocabulary))]
+    assert 20 < len(seen) < 256
+    expected = 0 if few > len(seen) and layers > 1 else np.log(seen / np.sum(seen))
+    np.testing.assert_allclose(model.network.dense_bias, expected, atol=1e-5)
 
 
 def test_a_training_with_a_sampled_softmax_resumes_bit_for_bit(
