@@ -107,9 +107,9 @@ def test_labels_that_there_are_not(run, model_file, names_model, tmp_path):
     table.write_text("text,author\nab,Byron\nba,Shelley\nbb,Shelley\n")
     columns = ["--column", "text", "--label-column", "author"]
     judged = run("textgen", "evaluate", model_file, table, *columns)
-    judged.assert_refused("--label must be one of")
+    judged.assert_refused("a label of --label-column must be one of")
     judged = run("textgen", "evaluate", names_model, table, *columns)
-    judged.assert_refused("knows no labels, but --label-column was given")
+    judged.assert_refused("knows no labels, but a label of --label-column was")
     alone = run("train", table, "--label-column", "author")
     alone.assert_refused("--label-column is for a table's rows, whose texts --column")
     twice = run("train", table, "--column", "text", "--label-column", "text")

@@ -417,6 +417,19 @@ def test_no_label_is_a_target_and_every_symbol_is_one_once():
     assert counted == Counter(i for line in LINES for i in [*line, END])
 
 
+@pytest.mark.parametrize("labels", [[], LABELS])
+def test_counts_are_of_targets_so_labels_count_as_none(labels):
+    lines = [[1, 2], [2], [3, 1, 2]]
+    marks = labels or [None] * 3
+    config = WindowConfig(8)
+    windows = make_windows(
+        labelled_ids(lines, marks), "lines", config, 8, 0, END, label_ids=labels
+    )
+    expected = np.zeros(max(LABELS) + 1, int)
+    expected[[END, 1, 2, 3]] = 4, 2, 3, 1
+    assert windows.counts(len(expected)).tolist() == expected.tolist()
+
+
 def test_other_rows_are_without_their_label_in_each_epoch():
     labels = [LABELS[0]] * len(LINES)
     windows = make_labelled(labelled_ids(LINES, labels), 40, 0.2)

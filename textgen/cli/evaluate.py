@@ -167,11 +167,8 @@ def _corpus(model: TrainedModel, text: str, options: argparse.Namespace) -> Corp
     source = CorpusSource(text, None, *how)
     try:
         corpus = read_corpus(source, None, model.vocabulary, usual_kind=model.kind)
-        if corpus.labels and not model.vocabulary.labels:
-            problem = "the model knows no labels, but `label_column` was given"
-            raise OptionError(problem, "leave it out")
-        for label in corpus.labels:
-            model.vocabulary.label_id(label)  # raises for one that it doesn't know
+        for label in corpus.labels:  # raises for one that the model doesn't know
+            model.vocabulary.label_id(label, "a label of `label_column`")
         return corpus
     except CorpusError as error:
         error.advice = error.advice.removesuffix(AS_IT_IS)  # there is no --kind here

@@ -234,18 +234,21 @@ class Vocabulary:
         """Which ids are those of labels, (V,) bool."""
         return np.isin(np.arange(len(self)), self.label_ids)
 
-    def label_id(self, name: str) -> int:
-        """Return the id of a label; an `OptionError` names those that there are."""
+    def label_id(self, name: str, received: str = "`label`") -> int:
+        """Return the id of a label; an `OptionError` names those that there are.
+
+        ``received`` is what the error calls a label that isn't one of them.
+        """
         known = label_name(name)
         if known in self.labels:
             return int(self.label_ids[self.labels.index(known)])
         if not self.labels:
-            problem = f"the model knows no labels, but `label` was {shown(name)}"
+            problem = f"the model knows no labels, but {received} was {shown(name)}"
             raise OptionError(problem, "leave it out, or train with a `label_column`")
         meant = did_you_mean(known or "", self.labels, quote="'")
         one_of = _listed(list(map(repr, self.labels)))
         raise OptionError(
-            f"`label` must be one of {one_of}, but was {shown(name)}{meant}"
+            f"{received} must be one of {one_of}, but was {shown(name)}{meant}"
         )
 
     def without_labels(self, ids: np.ndarray) -> np.ndarray:

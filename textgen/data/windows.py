@@ -130,7 +130,7 @@ class LineWindows(Windows):
         if len(label_ids) and (config.targets == "last" or config.seq_length < 2):
             wanted = "`targets` all and a `seq_length` of at least 2"
             raise OptionError(f"training with labels needs {wanted}")
-        self._label_ids = np.array(label_ids)
+        self._label_ids = np.array(label_ids, np.int64)
         self._ends = places_of(end_id, ids)
         begin = ids[self._ends[:-1].astype(np.int64) + 1]
         self.labels = int(np.isin(begin, self._label_ids).sum())
@@ -159,6 +159,12 @@ class LineWindows(Windows):
         last_inputs = windows * self._stride
         starts = np.maximum(self._openings(last_inputs), last_inputs + 1 - window)
         return Located(starts, last_inputs + 1 - starts)
+
+    def counts(self, symbols: int) -> np.ndarray:
+        """See `Windows.counts`; labels count as 0, since they are no targets."""
+        counts = super().counts(symbols)
+        counts[self._label_ids] = 0
+        return counts
 
     def _locate_labelled(self, windows: np.ndarray, random: int) -> Located:
         firsts = self._bounds[windows].astype(np.int64)
