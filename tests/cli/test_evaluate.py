@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -74,6 +75,19 @@ def test_a_text_is_a_table_of_the_librarys_figures(run):
     lines = result.out.splitlines()
     assert lines[1].endswith("accuracy")
     assert len({len(line) for line in lines[1:3]}) == 1, "columns stand in line"
+
+
+def test_a_perplexity_without_bounds_stays_in_its_column(run):
+    Path("short.txt").write_text("abc\n")
+    lines = run("evaluate", "m.h5", "short.txt").out.splitlines()[1:]
+    end = lines[0].index("perplexity") + len("perplexity")
+    found = textgen.evaluate("m.h5", "abc\n").references
+    for line, name in zip(lines[2:], ROWS[1:], strict=True):
+        *others, shown = line[:end].split()
+        assert len(line) == end
+        assert others[-2] == f"{found[name]:.3f}"
+        assert float(shown) == pytest.approx(math.exp(found[name]), rel=0.02)
+    assert re.search(r" \d\.\d\de\+\d\d+$", lines[-1])
 
 
 def test_held_out_is_what_the_model_never_saw(run):

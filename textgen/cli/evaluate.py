@@ -50,6 +50,7 @@ error. Exit status: 0 done, 2 for an error that one line explains, 130 after Ctr
 after SIGTERM.
 """
 HEADINGS = ("nats/char", "bits/char", "perplexity", "accuracy")
+LARGEST_PLAIN = 1e6  # a greater perplexity is shown with an exponent
 FIRST_SHOWN_S, SHOWN_EVERY_S = 1.0, 0.2  # progress on a terminal
 LINE_EVERY_S = 30.0  # and elsewhere
 
@@ -220,7 +221,9 @@ def _as_table(name: str, held_out: bool, found: Evaluation) -> str:
 
 
 def _figures(nats: float) -> tuple[str, str, str]:
-    return f"{nats:.3f}", f"{bits_per_char(nats):.3f}", f"{perplexity(nats):.2f}"
+    symbols = perplexity(nats)  # of a few characters, a compressor's has no end
+    shown = f"{symbols:.2f}" if symbols < LARGEST_PLAIN else f"{symbols:.2e}"
+    return f"{nats:.3f}", f"{bits_per_char(nats):.3f}", shown
 
 
 class _ProgressLine:

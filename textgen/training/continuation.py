@@ -58,8 +58,9 @@ def continued_config(
     for name in NETWORK:
         ours, wanted = getattr(saved.model, name), overrides.get(name)
         if wanted not in (None, ours):
+            kept = "own" if ours is None else ours  # None: by its text's length
             raise OptionError(
-                f"`{name}` must be the saved model's {ours}, but was {wanted}: "
+                f"`{name}` must be the saved model's {kept}, but was {wanted}: "
                 "leave it out, or train without `init_from`"
             )
     unseen = unseen_share(start.texts, corpus)
