@@ -196,6 +196,8 @@ def test_a_saved_model_is_gone_on_from_with_new_characters(story, tmp_path):
     other.write_text("Now is the other hour? " * 40)
     with pytest.raises(OptionError, match="`level` must be the saved model's"):
         prepared(other, tmp_path / "m.h5", init_from=first, level="character")
+    with pytest.raises(OptionError, match="must be as in the saved model, but was 90"):
+        prepared(other, tmp_path / "m.h5", init_from=first, vocabulary_size=90)
     run(other, tmp_path / "m.h5", init_from=first, steps=2)
     grown = load_model(tmp_path / "m.h5").vocabulary
     assert grown == saved.extended("?")
