@@ -58,7 +58,9 @@ def continued_config(
     for name in NETWORK:
         ours, wanted = getattr(saved.model, name), overrides.get(name)
         if wanted not in (None, ours):
-            kept = "as in the saved model" if ours is None else f"the saved model's {ours}"
+            kept = (
+                "as in the saved model" if ours is None else f"the saved model's {ours}"
+            )
             raise OptionError(
                 f"`{name}` must be {kept}, but was {wanted}: "
                 "leave it out, or train without `init_from`"
