@@ -103,7 +103,8 @@ def train(
         label_dropout: share of labelled rows trained on without their label, anew in
             each epoch, so that the model also writes without one.
         stateful: carry the state on from window to window of a ``text``, as char-rnn
-            does, rather than begin each from zero state.
+            does, rather than begin each from zero state; None: wherever that can be,
+            unless the training goes on from a saved model.
         batch_size: windows in a batch.
         learning_rate: peak rate.
         schedule: of the rate: ``cosine``, ``constant`` or ``averaged``.
