@@ -127,7 +127,7 @@ def test_what_makes_no_sense_is_told(call, said):
 
 @pytest.mark.parametrize("nonsense", ["", 1, ["x"]])
 def test_a_text_to_stop_at_is_a_text(nonsense):
-    with pytest.raises(OptionError, match="`stop` must be at least one character"):
+    with pytest.raises(OptionError, match="`stop` must be text, at least one"):
         CompletionConfig(stop=nonsense)
 
 

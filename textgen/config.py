@@ -69,7 +69,7 @@ class Setting:
             raise OptionError(f"`{name}` must be True or False, but was {shown(value)}")
         elif kind == "str" and not (isinstance(value, str) and value):
             raise OptionError(
-                f"`{name}` must be at least one character, but was {shown(value)}"
+                f"`{name}` must be text, at least one character, but was {shown(value)}"
             )
 
 

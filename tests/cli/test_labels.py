@@ -100,6 +100,9 @@ def test_labels_that_there_are_not(run, model_file, names_model, tmp_path):
     run("generate", "--model", model_file, *wrong, "--count", "2").assert_refused(known)
     run("generate", "--model", model_file, *wrong, text=b"a\n").assert_refused(known)
     run("textgen", "evaluate", model_file, text, *wrong).assert_refused(known)
+    novel = ["--novelty", "--label", "Shelley"]
+    refused = run("textgen", "evaluate", model_file, *novel)
+    refused.assert_refused("--novelty has the model write without a --label")
     none = "the model knows no labels, but --label was 'Keats': leave it out"
     generated = run("generate", "--model", names_model, "--label", "Keats", text=b"a\n")
     generated.assert_refused(none)

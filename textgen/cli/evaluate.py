@@ -90,6 +90,8 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     check_mixed(options, bool(options.others), "give the others as `with`")
     if options.novelty and (options.held_out or options.strict):
         raise OptionError("`novelty` measures what the model writes", "give it alone")
+    if options.novelty and options.label is not None:
+        raise OptionError("`novelty` has the model write without a `label`")
     if not options.text and not options.held_out and not options.novelty:
         instead = "or `held_out` for what the model never saw of its own"
         raise OptionError(f"a TEXT to measure is needed, {instead}")

@@ -244,7 +244,7 @@ class Vocabulary:
             return int(self.label_ids[self.labels.index(known)])
         if not self.labels:
             problem = f"the model knows no labels, but {received} was {shown(name)}"
-            raise OptionError(problem, "leave it out, or train with a `label_column`")
+            raise OptionError(problem, "leave it out, or train with a column of labels")
         meant = did_you_mean(known or "", self.labels, quote="'")
         one_of = _listed(list(map(repr, self.labels)))
         raise OptionError(
@@ -360,7 +360,7 @@ class Vocabulary:
         """Return the error that names what the vocabulary lacks of a text."""
         unknown = [_named(s) for s in dict.fromkeys(text) if s not in self]
         return VocabularyError(
-            f"expected only the {len(self._known):,} symbols that the model knows, "
+            f"expected only the {len(self._known):,} characters that the model knows, "
             f"but received {_listed(unknown)}",
             "leave them out, or leave out `strict` to have them folded",
         )
