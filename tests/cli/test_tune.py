@@ -130,6 +130,9 @@ def test_a_command_says_all_that_was_asked_for():
     )
     assert {"--from-scratch", "--keep-best"} <= set(words)
     assert words[words.index("--window") + 1] == "32"
+    for stateful, option in ((True, "--stateful"), (False, "--no-stateful")):
+        request = TrainingRequest("sonnets", overrides={"stateful": stateful})
+        assert command_of(request, "train.py").split()[-1] == option
     assert command_of(TrainingRequest("sonnets"), "train.py") == (
         "python train.py sonnets"
     )

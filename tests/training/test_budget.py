@@ -2,6 +2,7 @@
 
 import pytest
 
+from textgen.config import SAMPLE_SIZE, WIDE_SYMBOLS
 from textgen.training.budget import size_for
 
 MILLION = 1_000_000
@@ -83,3 +84,11 @@ def test_every_cell_gets_as_many_weights(chars, layers):
         assert sizes[cell].model.layers == layers
         ratio = gates * sizes[cell].model.units ** 2 / sizes["lstm"].model.units ** 2
         assert abs(ratio / 4 - 1) < 0.08  # units are multiples of 16
+
+
+def test_a_softmax_of_a_sample_costs_no_more_however_many_symbols_there_are():
+    sampled = size_for(4 * MILLION, 3, wide_softmax=SAMPLE_SIZE)
+    for symbols in (WIDE_SYMBOLS, 15 * WIDE_SYMBOLS):
+        assert size_for(4 * MILLION, 3, wide_softmax=symbols) == sampled
+    whole = size_for(4 * MILLION, 3, wide_softmax=WIDE_SYMBOLS - 1)
+    assert whole.model.units < sampled.model.units

@@ -89,10 +89,11 @@ def test_a_label_is_a_symbol_of_its_own_beside_words(tmp_path):
     assert many[0] == "".join(textgen.stream_output(model, "the bl", **options))
 
 
-def test_label_dropout_is_for_rows_with_labels(poems, output):
+@pytest.mark.parametrize("share", [0.0, 0.2])
+def test_label_dropout_is_for_rows_with_labels(poems, output, share):
     columns = {"column": COLUMNS["column"]}
     with pytest.raises(OptionError, match="`label_dropout` is for rows with labels"):
-        prepared(poems, output, steps=5, label_dropout=0.2, **columns, **TINY)
+        prepared(poems, output, steps=5, label_dropout=share, **columns, **TINY)
 
 
 def test_a_training_with_labels_needs_room_for_them(poems, output):

@@ -12,6 +12,7 @@ from training.helpers import NAMES, PROSE, assert_same_end, prepared, run
 import textgen
 from textgen.data.corpus import load_corpus
 from textgen.errors import CheckpointError, OptionError
+from textgen.modeling.model import build_model
 from textgen.modeling.sampled_softmax import SampledSoftmax
 from textgen.saving.model_file import load_model
 from textgen.training import loop, session
@@ -152,6 +153,35 @@ def test_one_layer_begins_at_the_frequencies_and_so_do_many_symbols(
     assert 20 < len(seen) < 256
     expected = 0 if few > len(seen) and layers > 1 else np.log(seen / np.sum(seen))
     np.testing.assert_allclose(model.network.dense_bias, expected, atol=1e-5)
+
+
+def test_what_goes_on_from_a_model_keeps_its_biases(story, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "FEW_SYMBOLS", 20)
+    first, second = tmp_path / "first.h5", tmp_path / "second.h5"
+    run(story, first, level="word", steps=1, **TINY | {"learning_rate": 0.1})
+    run(story, second, init_from=first, steps=1, learning_rate=1e-9)
+    biases = [load_model(path).network.dense_bias for path in (first, second)]
+    np.testing.assert_allclose(*biases, atol=1e-6)
+
+
+def test_samples_are_drawn_by_how_often_a_symbol_is_trained_on(
+    story, tmp_path, monkeypatch
+):
+    ready = prepared(story, tmp_path / "m.h5", level="word", steps=1, **TINY)
+    symbols, given = len(ready.vocabulary), []
+
+    class Noted(SampledSoftmax):
+        def __init__(self, counts):
+            given.append(counts)
+            super().__init__(counts, 9)
+
+    monkeypatch.setattr(loop, "SampledSoftmax", Noted)
+    for wide in (symbols + 1, symbols):
+        monkeypatch.setattr(loop, "WIDE_SYMBOLS", wide)
+        model = build_model(ready.config.model, symbols)
+        loop.Training(model, ready.windows, ready.config.training)
+    (counts,) = given  # of the second alone
+    np.testing.assert_array_equal(counts, ready.windows.counts(symbols))
 
 
 def test_a_training_with_a_sampled_softmax_resumes_bit_for_bit(

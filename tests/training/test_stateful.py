@@ -104,7 +104,9 @@ def test_a_text_is_read_so_unless_it_cannot_be_or_is_declined(prose, output, min
     options = {"from_scratch": True, "minutes": minutes}
     if minutes is None:
         options = {"steps": 3}
-    assert prepared(prose, output, stateful=None, **options).config.windows.stateful
+    for usual in ({}, {"seq_length": 32, "stride": 32}):
+        ready = prepared(prose, output, **{"stateful": None} | options | usual)
+        assert ready.config.windows.stateful is True, usual
     for other in (
         {"stateful": False},
         {"targets": "last"},
