@@ -49,9 +49,9 @@ def parse_arguments(
     add_options(parser, MixConfig)
     add_options(parser.add_argument_group("the server"), ServerConfig)
     options = parser.parse_args(arguments)
-    if options.mix is not None and options.model and len(options.model) == 1:
-        raise OptionError("`mix` is for several models", "give each of them as `model`")
-    check_mixed(options, options.mix is not None, "give their weights as `mix`")
+    is_mixed = options.mix is not None and len(options.model or USUAL_MODELS) > 1
+    advice = "give each of them as `model`, and give their weights as `mix`"
+    check_mixed(options, is_mixed, advice)
     names = [field.name for field in fields(ServerConfig)]
     config = ServerConfig(**{name: getattr(options, name) for name in names})
     if config.token is None and os.environ.get(TOKEN_VARIABLE):
