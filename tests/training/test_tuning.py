@@ -186,6 +186,7 @@ def test_a_trial_that_diverges_is_worse_than_all_others(ready, fake):
     found = search(ready, {}, until_s=FOREVER, most_trials=5)
     assert [trial.steps for trial in found.trials] == [3, 3, 3, 0, 0]
     assert found.best_first[-1].steps == 0
+    assert "the loss was NaN" in found.best_first[-1].figure
     fake.log += [None] * 3
     with pytest.raises(TrainingError):
         search(ready, {}, until_s=FOREVER, most_trials=5)

@@ -129,7 +129,8 @@ class LineWindows(Windows):
             raise ValueError("ids of lines must begin and end with the end symbol")
         if len(label_ids) and (config.targets == "last" or config.seq_length < 2):
             wanted = "`targets` all and a `seq_length` of at least 2"
-            raise OptionError(f"training with labels needs {wanted}")
+            received = f"{config.targets} and {config.seq_length}"
+            raise OptionError(f"training with labels needs {wanted}, not {received}")
         self._label_ids = np.array(label_ids, np.int64)
         self._ends = places_of(end_id, ids)
         begin = ids[self._ends[:-1].astype(np.int64) + 1]

@@ -113,8 +113,10 @@ def _flush_folder(folder: Path) -> None:
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """Return what to raise when ``path`` can't be written because of ``error``."""
+    missing = isinstance(error, FileNotFoundError)
+    way_out = f"make the folder {shown_path(path.parent)}" if missing else "make room"
     return OutputError(
         f"expected to write {str(path)!r}, but {error.strerror or error}; what was "
         "there is unchanged",
-        "make room, or choose another place by `output`",
+        f"{way_out}, or choose another place by `output`",
     )

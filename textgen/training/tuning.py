@@ -51,12 +51,13 @@ class Trial:
     nats: float  # per character of the validation part, at the end or when given up
     steps: int
     ended_early: bool = False
+    problem: str = ""  # why it failed, if it did
 
     @property
     def figure(self) -> str:
         """Its nats per character in words, with how it ended."""
-        if not self.steps:
-            return "failed"
+        if self.problem:
+            return f"failed ({self.problem})"
         return f"{self.nats:.3f} nats/char{', given up' if self.ended_early else ''}"
 
     @property
@@ -183,11 +184,12 @@ def _try(ready: Preparation, proposed: optuna.Trial, path: Path) -> Trial:
             raise interruption
         nats = watch.nats if watch.ended_early else session.measure()["val_loss"]
         return Trial(settings, nats, session.steps_taken, watch.ended_early)
-    except TextgenError:
+    except TextgenError as error:
         if not proposed.number:  # the usual settings
             raise
         # It diverged, is too large, or has no time for a step: no better than a guess.
-        return Trial(settings, math.log(len(ready.corpus.vocabulary)), 0, True)
+        worst = math.log(len(ready.corpus.vocabulary))
+        return Trial(settings, worst, 0, True, error.problem)
     finally:
         del session, watch
         _free_memory()
