@@ -1,5 +1,6 @@
 """A server that runs beside the tests, and what it serves."""
 
+import asyncio
 import contextlib
 import faulthandler
 import shutil
@@ -43,6 +44,8 @@ def running(models, **options):
             thread.join(timeout=60)
             if thread.is_alive():
                 faulthandler.dump_traceback()  # where each thread hangs
+                for task in asyncio.all_tasks(server._loop):  # and each coroutine
+                    task.print_stack()
             assert not thread.is_alive()
 
 
