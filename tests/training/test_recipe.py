@@ -265,13 +265,30 @@ def test_the_command_that_repeats_a_budget_says_all_that_was_chosen(saved, goes_
     assert goes_on != bool(set(said) & set(OF_ANOTHER_NETWORK))
 
 
+@pytest.mark.parametrize(
+    ("characters", "own", "stateful"),
+    [
+        (18_204, {}, False),  # nine tenths of them are less than 4·64·64
+        (18_205, {}, True),
+        (18_204, {"held_out": 0}, True),
+        (18_205, {"batch_size": 65}, False),
+        (18_205, {"level": "word"}, False),
+        (100_000, {"level": "word"}, True),
+        (1000, {"stateful": True}, True),
+    ],
+)
+def test_the_state_is_carried_on_where_streams_are_long(characters, own, stateful):
+    config = choose_config(corpus(characters=characters), None, None, own)
+    assert config.windows.stateful is stateful
+
+
 def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):
     monkeypatch.setattr(recipe, "relative_speed", lambda: 1e-6)
     text = corpus(characters=1000)
     sized = choose_config(text, None, None, {"minutes": 3, "units": 40})
-    assert sized == size_for(900, 3, 1e-6).override(units=40, stateful=True)
+    assert sized == size_for(900, 3, 1e-6).override(units=40, stateful=False)
     all_of_it = choose_config(text, None, None, {"minutes": 3, "held_out": 0})
-    expected = {"held_out": 0, "stateful": True}
+    expected = {"held_out": 0, "stateful": False}
     assert all_of_it == size_for(1000, 3, 1e-6).override(**expected)
     assert all_of_it != size_for(1000, 3).override(**expected)
     preset = choose_config(corpus(), "course", None, {"minutes": 3})

@@ -1,5 +1,7 @@
 """Trainings that carry the state from window to window."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -100,12 +102,17 @@ def test_streams_of_words_are_carried_on(prose, output):
 
 
 @pytest.mark.parametrize("minutes", [None, 5])
-def test_a_text_is_read_so_unless_it_cannot_be_or_is_declined(prose, output, minutes):
+def test_a_text_is_read_so_unless_it_cannot_be_or_is_declined(
+    prose, tmp_path, output, minutes
+):
+    text = Path(prose).read_text()
+    long = tmp_path / "long.txt"
+    long.write_text(text * (20_000 // len(text) + 1))
     options = {"from_scratch": True, "minutes": minutes}
     if minutes is None:
         options = {"steps": 3}
     for usual in ({}, {"seq_length": 32, "stride": 32}):
-        ready = prepared(prose, output, **{"stateful": None} | options | usual)
+        ready = prepared(long, output, **{"stateful": None} | options | usual)
         assert ready.config.windows.stateful is True, usual
     for other in (
         {"stateful": False},
@@ -114,7 +121,7 @@ def test_a_text_is_read_so_unless_it_cannot_be_or_is_declined(prose, output, min
         {"distribute": "mirrored"},
         {"kind": "lines"},
     ):
-        ready = prepared(prose, output, **{"stateful": None} | options | other)
+        ready = prepared(long, output, **{"stateful": None} | options | other)
         assert ready.config.windows.stateful is False, other
 
 

@@ -21,6 +21,7 @@ from textgen.training.budget import RATE_OF_CELL, peak_rate, size_for
 from textgen.training.continuation import continued_config
 from textgen.training.schedule import shown_steps
 
+FEWEST_STREAM_WINDOWS = 4  # with fewer the state costs more than it gains
 MAX_ONE_HOT_SYMBOLS = 7000  # their identity is 49 of the 60 million weights
 # What a budget of minutes settles, and the seed.
 CHOSEN_FOR_MINUTES = (
@@ -44,7 +45,7 @@ def choose_config(
     asked for. Otherwise a named corpus without a preset of its name, and any file,
     takes ``lines``' if it is made of lines and ``sonnets``' if not. Presets are for the
     LSTM: another cell takes a part of their rate. The state is carried on from window
-    to window of a text, unless that can't be or is declined.
+    to window of a text, unless that can't be, the text is short, or it is declined.
 
     Going on from a saved model keeps its network and windows; for everything else
     there are rules, see `textgen.training.continuation`.
@@ -59,7 +60,7 @@ def choose_config(
     if start is None:
         config = _from_preset(corpus, preset, overrides).override(**overrides)
         if config.windows.stateful is None:
-            config = config.override(stateful=_can_be_stateful(corpus, config))
+            config = config.override(stateful=_gains_by_state(corpus, config))
     else:
         config = continued_config(start, corpus, overrides)
     if start is not None and config.model.level != "character":
@@ -72,11 +73,16 @@ def choose_config(
     return config
 
 
-def _can_be_stateful(corpus: Corpus, config: Config) -> bool:
-    """Whether a text can be cut into streams of windows that follow each other."""
+def _gains_by_state(corpus: Corpus, config: Config) -> bool:
+    """Whether a text can be cut into streams of windows, and these are long enough."""
     windows = config.windows
     apart = windows.stride not in (None, windows.seq_length)
-    return corpus.kind == "text" and windows.targets == "all" and not apart
+    symbols = len(corpus.ids) * config.training.trained_share
+    if config.model.level != "character":
+        symbols /= USUAL_SYMBOL_CHARS
+    a_batch = config.training.batch_size * windows.seq_length
+    is_long = symbols >= FEWEST_STREAM_WINDOWS * a_batch
+    return corpus.kind == "text" and windows.targets == "all" and not apart and is_long
 
 
 def _from_preset(
