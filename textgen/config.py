@@ -142,7 +142,7 @@ class WindowConfig(Settings):
     label_dropout: float = _setting(0.1, "share of rows read without label",
         below=1)
     stateful: bool | None = _setting(None, "carry the state on to the next window "
-        "(a text: yes)")
+        "(a text that isn't short: yes)")
 
     def __post_init__(self) -> None:
         super().__post_init__()

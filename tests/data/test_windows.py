@@ -418,7 +418,7 @@ def test_no_label_is_a_target_and_every_symbol_is_one_once():
 
 
 @pytest.mark.parametrize("labels", [[], LABELS])
-def test_counts_are_of_targets_so_labels_count_as_none(labels):
+def test_no_label_is_counted(labels):
     lines = [[1, 2], [2], [3, 1, 2]]
     marks = labels or [None] * 3
     config = WindowConfig(8)

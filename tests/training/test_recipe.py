@@ -268,11 +268,11 @@ def test_the_command_that_repeats_a_budget_says_all_that_was_chosen(saved, goes_
 @pytest.mark.parametrize(
     ("characters", "own", "stateful"),
     [
-        (18_204, {}, False),  # nine tenths of them are less than 4·64·64
-        (18_205, {}, True),
-        (18_204, {"held_out": 0}, True),
-        (18_205, {"batch_size": 65}, False),
-        (18_205, {"level": "word"}, False),
+        (45_511, {}, False),  # nine tenths of them are less than 10·64·64
+        (45_512, {}, True),
+        (45_511, {"held_out": 0}, True),
+        (45_512, {"batch_size": 65}, False),
+        (45_512, {"level": "word"}, False),
         (100_000, {"level": "word"}, True),
         (1000, {"stateful": True}, True),
     ],

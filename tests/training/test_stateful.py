@@ -107,7 +107,7 @@ def test_a_text_is_read_so_unless_it_cannot_be_or_is_declined(
 ):
     text = Path(prose).read_text()
     long = tmp_path / "long.txt"
-    long.write_text(text * (20_000 // len(text) + 1))
+    long.write_text(text * (50_000 // len(text) + 1))
     options = {"from_scratch": True, "minutes": minutes}
     if minutes is None:
         options = {"steps": 3}

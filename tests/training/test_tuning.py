@@ -16,7 +16,13 @@ from textgen.saving.model_file import load_model  # noqa: E402
 from textgen.training import tuning  # noqa: E402
 from textgen.training.session import TrainingSession  # noqa: E402
 from textgen.training.setup import trial_of  # noqa: E402
-from textgen.training.tuning import Found, Trial, ranges_of, search  # noqa: E402
+from textgen.training.tuning import (  # noqa: E402
+    Found,
+    Trial,
+    line_of,
+    ranges_of,
+    search,
+)
 
 FOREVER = float("inf")
 SMALL = {"layers": 1, "units": 8, "seq_length": 16, "validation": 0.2}
@@ -24,7 +30,7 @@ SMALL = {"layers": 1, "units": 8, "seq_length": 16, "validation": 0.2}
 
 @pytest.fixture
 def ready(prose, output):
-    return prepared(prose, output, steps=3, batch_size=8, **SMALL)
+    return prepared(prose, output, stateful=None, steps=3, batch_size=8, **SMALL)
 
 
 class FakeSession:
@@ -69,7 +75,8 @@ def fake(monkeypatch):
 
 
 def test_trials_are_real_trainings_of_which_nothing_is_left(prose, output, tmp_path):
-    ready = prepared(prose, output, steps=3, batch_size=8, learning_rate=0.01, **SMALL)
+    options = {"steps": 3, "batch_size": 8, "learning_rate": 0.01, "stateful": None}
+    ready = prepared(prose, output, **options, **SMALL)
     told = []
     given = {"layers": 1, "units": 8, "seq_length": 16, "batch_size": 8}
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -100,7 +107,8 @@ def test_the_first_trial_is_the_usual_one_and_the_best_is_chosen(ready, fake):
     assert len(set(rates)) == 9
     assert found.config.training.learning_rate == max(rates)
     best = found.best_first[0]
-    assert found.config == ready.config.override(**best.settings)
+    state = {"stateful": found.config.windows.stateful}
+    assert found.config == ready.config.override(**best.settings, **state)
     assert best.nats == pytest.approx(1 / max(rates), rel=1e-6)
 
 
@@ -126,6 +134,25 @@ def test_what_is_given_is_not_searched_for(ready, fake):
     everything = dict.fromkeys(ranges_of(ready, {}), 1)
     with pytest.raises(OptionError, match="nothing to search for"):
         search(ready, everything, until_s=FOREVER)
+
+
+@pytest.mark.parametrize("given", [None, True, False])
+def test_a_trial_carries_the_state_if_its_own_streams_are_long(
+    prose, output, fake, given
+):
+    options = {"steps": 3, "batch_size": 8, **SMALL, "seq_length": 16}
+    ready = prepared(prose, output, stateful=given, **options)
+    found = search(ready, {"stateful": given}, until_s=FOREVER, most_trials=12)
+    carried = [config.windows.stateful for config in fake.log]
+    if given is None:
+        trained_on = len(ready.corpus.ids) * (1 - 0.1 - 0.9 * 0.2)
+        a_batch = [x.training.batch_size * x.windows.seq_length for x in fake.log]
+        assert carried == [trained_on >= 10 * size for size in a_batch]
+        assert set(carried) == {True, False}
+    else:
+        assert set(carried) == {given}
+    best = found.trials.index(found.best_first[0])
+    assert found.config.windows.stateful == carried[best]
 
 
 def test_a_saved_models_network_is_kept(prose, output, names_model, names):
@@ -180,13 +207,14 @@ def test_no_trial_is_begun_that_has_no_time(ready, fake):
 
 def test_a_trial_that_diverges_is_worse_than_all_others(ready, fake):
     def diverge():
-        raise TrainingError("the loss was NaN")
+        raise TrainingError("the loss was NaN; 't.h5' is the model of step 9")
 
     fake.after = diverge
     found = search(ready, {}, until_s=FOREVER, most_trials=5)
     assert [trial.steps for trial in found.trials] == [3, 3, 3, 0, 0]
     assert found.best_first[-1].steps == 0
-    assert "the loss was NaN" in found.best_first[-1].figure
+    line = line_of(4, found.trials[3], ["units"])
+    assert line == "trial 4: failed (the loss was NaN), with `units` 8"
     fake.log += [None] * 3
     with pytest.raises(TrainingError):
         search(ready, {}, until_s=FOREVER, most_trials=5)

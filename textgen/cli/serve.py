@@ -49,8 +49,11 @@ def parse_arguments(
     add_options(parser, MixConfig)
     add_options(parser.add_argument_group("the server"), ServerConfig)
     options = parser.parse_args(arguments)
-    is_mixed = options.mix is not None and len(options.model or USUAL_MODELS) > 1
-    advice = "give each of them as `model`, and give their weights as `mix`"
+    are_several = len(options.model or USUAL_MODELS) > 1
+    is_mixed = options.mix is not None and are_several
+    advice = "give their weights as `mix`"
+    if not are_several:
+        advice = f"give each of them as `model`, and {advice}"
     check_mixed(options, is_mixed, advice)
     names = [field.name for field in fields(ServerConfig)]
     config = ServerConfig(**{name: getattr(options, name) for name in names})

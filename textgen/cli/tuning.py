@@ -104,6 +104,8 @@ def _with_settings(
     names = [x for x in CHOSEN_FOR_MINUTES if x not in (*FIXED, *kept)]
     values = found.flat()
     given = {x: value for x, value in request.overrides.items() if value is not None}
+    if ready.start is None and ready.corpus.kind == "text":
+        names.append("stateful")  # by the windows and the part that a trial reads
     settings = given | {name: values[name] for name in names}
     return replace(request, tune=None, overrides=settings)
 

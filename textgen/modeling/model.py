@@ -86,8 +86,8 @@ def predict_frequencies(model: keras.Model, counts: np.ndarray) -> None:
     The biases of the logits become the logarithms of the relative frequencies, of
     ``counts`` (V,) plus one each. From zeros, a network of thousands of words spends
     hundreds of steps on learning no more than that. One layer of characters gains, too,
-    and two layers of them lose (docs/experiments.md). Source: Karpathy, "A Recipe for
-    Training Neural Networks" (2019), on how to begin.
+    and two layers of them mostly lose (docs/experiments.md). Source: Karpathy, "A
+    Recipe for Training Neural Networks" (2019), on how to begin.
     """
     frequencies = (counts + 1) / (counts + 1).sum()
     model.layers[-1].bias.assign(np.log(frequencies))

@@ -76,7 +76,7 @@ def size_for(
 
     The machine's speed is that of `textgen.system.hardware.relative_speed`.
     Regularisation was fitted to the LSTM. Where there are words or byte pairs in the
-    place of characters, the softmax is so wide.
+    place of characters, ``wide_softmax`` is how many.
     """
     chars, seconds = max(1, chars), max(1.0, 60 * minutes - STARTING_S) * speed
     weights, whole = _weights(chars, seconds), seconds

@@ -104,7 +104,7 @@ def train(
             each epoch, so that the model also writes without one.
         stateful: carry the state on from window to window of a ``text``, as char-rnn
             does, rather than begin each from zero state; None: wherever that can be,
-            unless the training goes on from a saved model.
+            unless the text is short or the training goes on from a saved model.
         batch_size: windows in a batch.
         learning_rate: peak rate.
         schedule: of the rate: ``cosine``, ``constant`` or ``averaged``.

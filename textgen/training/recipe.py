@@ -21,7 +21,7 @@ from textgen.training.budget import RATE_OF_CELL, peak_rate, size_for
 from textgen.training.continuation import continued_config
 from textgen.training.schedule import shown_steps
 
-FEWEST_STREAM_WINDOWS = 4  # with fewer the state costs more than it gains
+FEWEST_STREAM_WINDOWS = 10  # with fewer the state costs more than it gains
 MAX_ONE_HOT_SYMBOLS = 7000  # their identity is 49 of the 60 million weights
 # What a budget of minutes settles, and the seed.
 CHOSEN_FOR_MINUTES = (
@@ -60,7 +60,7 @@ def choose_config(
     if start is None:
         config = _from_preset(corpus, preset, overrides).override(**overrides)
         if config.windows.stateful is None:
-            config = config.override(stateful=_gains_by_state(corpus, config))
+            config = config.override(stateful=gains_by_state(corpus, config))
     else:
         config = continued_config(start, corpus, overrides)
     if start is not None and config.model.level != "character":
@@ -73,7 +73,7 @@ def choose_config(
     return config
 
 
-def _gains_by_state(corpus: Corpus, config: Config) -> bool:
+def gains_by_state(corpus: Corpus, config: Config) -> bool:
     """Whether a text can be cut into streams of windows, and these are long enough."""
     windows = config.windows
     apart = windows.stride not in (None, windows.seq_length)

@@ -164,7 +164,9 @@ class TrainingSession:
         if ready.start is not None:
             source = ready.start.vocabulary.ids_like(vocabulary.symbols)
             set_network(model, ready.start.network, source)
-        elif config.model.layers == 1 or len(vocabulary) > FEW_SYMBOLS:
+        elif ready.checkpoint is None and (
+            config.model.layers == 1 or len(vocabulary) > FEW_SYMBOLS
+        ):
             predict_frequencies(model, ready.windows.counts(len(vocabulary)))
         self._loop = Training(model, ready.windows, config.training, self._peers)
         if ready.checkpoint is not None:

@@ -28,6 +28,7 @@ import optuna
 from textgen.config import Config
 from textgen.errors import OptionError, TextgenError
 from textgen.training.base_model import OF_ANOTHER_NETWORK
+from textgen.training.recipe import gains_by_state
 from textgen.training.session import TrainingSession
 from textgen.training.setup import Preparation, trial_of
 
@@ -57,7 +58,7 @@ class Trial:
     def figure(self) -> str:
         """Its nats per character in words, with how it ended."""
         if self.problem:
-            return f"failed ({self.problem})"
+            return "failed"
         return f"{self.nats:.3f} nats/char{', given up' if self.ended_early else ''}"
 
     @property
@@ -117,7 +118,7 @@ def search(
             started_s = time.monotonic()
             proposed = study.ask(ranges)
             try:
-                tried = _try(ready, proposed, Path(folder, "trial.h5"))
+                tried = _try(ready, given, proposed, Path(folder, "trial.h5"))
             except KeyboardInterrupt as interrupt:
                 interruption = type(interrupt)
                 break
@@ -131,7 +132,7 @@ def search(
         assert interruption is not None
         raise interruption
     best = min(trials, key=lambda trial: trial.rank)
-    return Found(trials, ready.config.override(**best.settings), interruption)
+    return Found(trials, _config_of(ready, given, best.settings), interruption)
 
 
 def ranges_of(
@@ -172,10 +173,22 @@ def ranges_of(
     return wanted
 
 
-def _try(ready: Preparation, proposed: optuna.Trial, path: Path) -> Trial:
+def _config_of(
+    ready: Preparation, given: Mapping[str, Any], settings: Mapping[str, Any]
+) -> Config:
+    """Return the configuration of a trial, of whose windows the state depends."""
+    config = ready.config.override(**settings)
+    if given.get("stateful") is None and ready.start is None:
+        config = config.override(stateful=gains_by_state(ready.corpus, config))
+    return config
+
+
+def _try(
+    ready: Preparation, given: Mapping[str, Any], proposed: optuna.Trial, path: Path
+) -> Trial:
     """Train with what is proposed."""
     settings = {name: _rounded(value) for name, value in proposed.params.items()}
-    config = ready.config.override(**settings)
+    config = _config_of(ready, given, settings)
     session = TrainingSession(trial_of(ready, config, path))
     watch = _Watch(proposed, session)
     try:
@@ -189,7 +202,9 @@ def _try(ready: Preparation, proposed: optuna.Trial, path: Path) -> Trial:
             raise
         # It diverged, is too large, or has no time for a step: no better than a guess.
         worst = math.log(len(ready.corpus.vocabulary))
-        return Trial(settings, worst, 0, True, error.problem)
+        problem, _, _ = error.problem.partition("; ")  # then: what was saved
+        problem = problem.replace("`minutes`", "the minutes of a trial")
+        return Trial(settings, worst, 0, True, problem)
     finally:
         del session, watch
         _free_memory()
@@ -244,4 +259,5 @@ class _Watch(keras.callbacks.Callback):
 def line_of(number: int, trial: Trial, names: Sequence[str] | Mapping[str, Any]) -> str:
     """Return a line about a trial: its number, figure and settings."""
     settings = ", ".join(f"`{name}` {trial.settings[name]:g}" for name in names)
-    return f"trial {number}: {trial.figure}, with {settings}"
+    why = f" ({trial.problem})" if trial.problem else ""
+    return f"trial {number}: {trial.figure}{why}, with {settings}"
