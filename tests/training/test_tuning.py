@@ -138,10 +138,12 @@ def test_what_is_given_is_not_searched_for(ready, fake):
 
 @pytest.mark.parametrize("given", [None, True, False])
 def test_a_trial_carries_the_state_if_its_own_streams_are_long(
-    prose, output, fake, given
+    prose, output, tmp_path, fake, given
 ):
+    long = tmp_path / "long.txt"
+    long.write_text(Path(prose).read_text() * 5)
     options = {"steps": 3, "batch_size": 8, **SMALL, "seq_length": 16}
-    ready = prepared(prose, output, stateful=given, **options)
+    ready = prepared(long, output, stateful=given, **options)
     found = search(ready, {"stateful": given}, until_s=FOREVER, most_trials=12)
     carried = [config.windows.stateful for config in fake.log]
     if given is None:
