@@ -142,8 +142,7 @@ def test_a_trial_carries_the_state_if_its_own_streams_are_long(
 ):
     long = tmp_path / "long.txt"
     long.write_text(Path(prose).read_text() * 5)
-    options = {"steps": 3, "batch_size": 8, **SMALL, "seq_length": 16}
-    ready = prepared(long, output, stateful=given, **options)
+    ready = prepared(long, output, stateful=given, steps=3, batch_size=8, **SMALL)
     found = search(ready, {"stateful": given}, until_s=FOREVER, most_trials=12)
     carried = [config.windows.stateful for config in fake.log]
     if given is None:

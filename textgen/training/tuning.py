@@ -176,7 +176,7 @@ def ranges_of(
 def _config_of(
     ready: Preparation, given: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> Config:
-    """Return the configuration of a trial, of whose windows the state depends."""
+    """Return a trial's configuration; its windows decide if the state is carried on."""
     config = ready.config.override(**settings)
     if given.get("stateful") is None and ready.start is None:
         config = config.override(stateful=gains_by_state(ready.corpus, config))
