@@ -1,6 +1,7 @@
 """The linter, the formatter and the type checker find nothing, by pyproject.toml."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,3 +22,14 @@ def test_nothing_is_found_by(command, tmp_path):
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_no_test_changes_the_clock_of_the_whole_process():
+    """The web server of the tests shares it, and would sleep on another's time.
+
+    A test gives the module that it tests a `time` of its own instead.
+    """
+    changed = re.compile(r"""setattr\((?:time|\w+\.time|["']time)\b""")
+    tests = (ROOT / "tests").rglob("test_*.py")
+    found = [path.name for path in tests if changed.search(path.read_text("utf-8"))]
+    assert found == []

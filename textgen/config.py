@@ -141,8 +141,8 @@ class WindowConfig(Settings):
         choices=("all", "last"))
     label_dropout: float = _setting(0.1, "share of rows read without label",
         below=1)
-    stateful: bool | None = _setting(None, "carry the state on to the next window "
-        "(a text that isn't short: yes)")
+    stateful: bool | None = _setting(None, "keep the state between windows "
+        "(long texts: yes)")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,6 +11,7 @@ import shutil
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from keras_fixtures import keras_2_lstm
@@ -284,7 +285,7 @@ class Stream(io.StringIO):
 def clock(monkeypatch) -> list[float]:
     """Return the time in seconds, which only the test changes."""
     now = [0.0]
-    monkeypatch.setattr(command.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

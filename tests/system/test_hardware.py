@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -28,7 +29,8 @@ def pretend(monkeypatch, *, product_s, cores, bfloat16):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     monkeypatch.setattr(processor.np, "show_config", lambda mode: config("openblas"))
     monkeypatch.setattr(processor.np, "dot", dot)
-    monkeypatch.setattr(processor.time, "process_time", lambda: clock["now"])
+    mine = SimpleNamespace(process_time=lambda: clock["now"])
+    monkeypatch.setattr(processor, "time", mine)
     monkeypatch.setattr(processor, "available_cores", lambda: cores)
     monkeypatch.setattr(processor, "has_bfloat16", lambda: bfloat16)
 

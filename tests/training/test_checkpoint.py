@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -138,7 +139,8 @@ class Scene:
         self.full = False
         self.weight = 1.0
         self.written, self.said = [], []
-        monkeypatch.setattr(checkpoint.time, "monotonic", lambda: self.now_s)
+        clock = SimpleNamespace(monotonic=lambda: self.now_s)
+        monkeypatch.setattr(checkpoint, "time", clock)
         monkeypatch.setattr(checkpoint, "write_checkpoint", self.write)
         self.writer = CheckpointWriter(self.current, "model.h5", self.said.append)
         self.writer.write()

@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -33,7 +34,7 @@ from textgen.generation.streaming import generate_output
 from textgen.modeling import gradients
 from textgen.modeling.model import build_model
 from textgen.saving.model_file import load_model
-from textgen.training import session
+from textgen.training import pipeline, session
 from textgen.training.checkpoint import read_checkpoint
 from textgen.training.held_out import HeldOut
 from textgen.training.loop import Training, TrainingError
@@ -263,17 +264,24 @@ def test_a_loss_that_is_no_number_leaves_the_earlier_model(prose, output):
 # Time, progress, strategies
 
 
+def clock_of_our_own(monkeypatch) -> SimpleNamespace:
+    """Return what a training takes for the clock; nothing else does."""
+    clock = SimpleNamespace(now_s=0.0, monotonic=lambda: clock.now_s)
+    for module in (pipeline, session):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
 @pytest.mark.parametrize("validated", [{}, {"validation": 0.1}])
 def test_a_budget_of_minutes_is_spent(names, output, monkeypatch, validated):
     """On a clock that only steps and measuring move: other work doesn't count."""
-    now_s = [0.0]
+    clock = clock_of_our_own(monkeypatch)
     step_s, briefly_s, finally_s = 0.1, 0.4, 3.0
 
     def after(seconds, result):
-        now_s[0] += seconds
+        clock.now_s += seconds
         return result
 
-    monkeypatch.setattr(session.time, "monotonic", lambda: now_s[0])
     monkeypatch.setattr(Training, "calibrate", lambda self: after(5, step_s))
     monkeypatch.setattr(HeldOut, "measure", lambda *_: after(finally_s, None))
     monkeypatch.setattr(EpochMeasure, "__call__", lambda *_: after(briefly_s, {}))
@@ -290,7 +298,7 @@ def test_a_budget_of_minutes_is_spent(names, output, monkeypatch, validated):
 
 
 def test_the_least_budget_that_is_named_is_enough(names, output, monkeypatch):
-    monkeypatch.setattr(session.time, "monotonic", lambda: 0.0)
+    clock_of_our_own(monkeypatch)
     monkeypatch.setattr(Training, "calibrate", lambda self: 1.0)
     monkeypatch.setattr(HeldOut, "cost_s", lambda *_: 0.0)
     with pytest.raises(OptionError) as caught:

@@ -244,7 +244,7 @@ class Vocabulary:
             return int(self.label_ids[self.labels.index(known)])
         if not self.labels:
             problem = f"the model knows no labels, but {received} was {shown(name)}"
-            raise OptionError(problem, "leave labels out, or train with some")
+            raise OptionError(problem, "leave it out, or train with a column of labels")
         meant = did_you_mean(known or "", self.labels, quote="'")
         one_of = _listed(list(map(repr, self.labels)))
         raise OptionError(
