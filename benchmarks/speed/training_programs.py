@@ -2,7 +2,7 @@
 
 A program runs in a worker process: it builds the network and returns facts about itself
 and a function that takes training steps. Each imports its own libraries only. The LSTM
-layers of PyTorch have two biases where one would do.
+and plain layers of PyTorch have two biases where one would do.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 0.01
 BETA_2 = 0.99
 PRECISIONS = ("float32", "bfloat16")
+KERAS_LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
+TORCH_LAYERS = {"lstm": "LSTM", "gru": "GRU", "rnn": "RNN"}
+GATES = {"lstm": 4, "gru": 3, "rnn": 1}  # matrices of a layer
 PEAK_SIDE = 4096
 SMALLER_PEAK_SIDE = 2048
 PEAK_PRODUCT_AT_MOST_S = 2.0
@@ -34,6 +37,7 @@ class Size:
     units: int
     seq_length: int
     batch_size: int
+    cell: str = "lstm"
 
     @property
     def characters(self) -> int:
@@ -44,7 +48,8 @@ class Size:
     def flop(self) -> int:
         """Operations in a step; `training_speed` has the formula."""
         inputs = [EMBEDDING] + [self.units] * (self.layers - 1)
-        recurrent = sum(8 * self.units * (d + self.units) for d in inputs)
+        wide = 2 * GATES[self.cell] * self.units
+        recurrent = sum(wide * (d + self.units) for d in inputs)
         return 3 * self.characters * (recurrent + 2 * self.units * VOCABULARY_SIZE)
 
 
@@ -72,6 +77,7 @@ def textgen_program(size: dict) -> tuple[dict, Any]:
     config = Config().override(
         layers=size.layers,
         units=size.units,
+        cell=size.cell,
         embedding=EMBEDDING,
         batch_size=size.batch_size,
         learning_rate=LEARNING_RATE,
@@ -137,8 +143,9 @@ def make_keras_model(keras: Any, size: Size) -> Any:
     model = keras.Sequential(
         [keras.Input((size.seq_length,)), layers.Embedding(VOCABULARY_SIZE, EMBEDDING)]
     )
+    layer = getattr(layers, KERAS_LAYERS[size.cell])
     for _ in range(size.layers):
-        model.add(layers.LSTM(size.units, return_sequences=True))
+        model.add(layer(size.units, return_sequences=True))
     model.add(layers.Dense(VOCABULARY_SIZE, activation="softmax"))
     optimizer = keras.optimizers.AdamW(
         LEARNING_RATE,
@@ -158,10 +165,11 @@ def torch_program(size: dict, threads: int, precision: str) -> tuple[dict, Any]:
     torch.set_num_threads(threads)
     inputs, targets, _ = map(torch.from_numpy, make_windows(size).arrays())
     inputs, targets = inputs.long(), targets.long()
+    layers = getattr(torch.nn, TORCH_LAYERS[size.cell])
     parts = torch.nn.ModuleList(
         [
             torch.nn.Embedding(VOCABULARY_SIZE, EMBEDDING),
-            torch.nn.LSTM(EMBEDDING, size.units, size.layers, batch_first=True),
+            layers(EMBEDDING, size.units, size.layers, batch_first=True),
             torch.nn.Linear(size.units, VOCABULARY_SIZE),
         ]
     )
@@ -174,8 +182,8 @@ def torch_program(size: dict, threads: int, precision: str) -> tuple[dict, Any]:
     )
 
     def loss_of(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        embedding, lstm, dense = parts
-        states, _ = lstm(embedding(x))
+        embedding, recurrent, dense = parts
+        states, _ = recurrent(embedding(x))
         logits = dense(states).view(-1, VOCABULARY_SIZE)
         return torch.nn.functional.cross_entropy(logits, y.view(-1))
 

@@ -1,6 +1,7 @@
 """The benchmarks of speed: their figures, and every program at sizes of no time."""
 
 import itertools
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +31,8 @@ def test_flop_of_a_step_by_hand():
     dense = 2 * 128 * 65  # 16,640
     assert SIZES["a"].flop == 3 * 5120 * (first + second + dense) == 7_302_021_120
     assert SIZES["c"].flop == 3 * 2048 * (first + dense)
+    gru = replace(SIZES["c"], cell="gru")
+    assert gru.flop == 3 * 2048 * (first * 3 // 4 + dense)
 
 
 def test_figures_of_a_size():
@@ -56,8 +59,11 @@ def turn_of(programs: str, contestant: Contestant, count: int) -> tuple[dict, Tu
 
 
 @pytest.mark.long
-def test_all_train_a_network_of_the_same_size():
-    size = Size(layers=2, units=8, seq_length=5, batch_size=8)
+@pytest.mark.parametrize(
+    ("cell", "second_biases"), [("lstm", 4), ("gru", 0), ("rnn", 1)]
+)
+def test_all_train_a_network_of_the_same_size(cell, second_biases):
+    size = Size(layers=2, units=8, seq_length=5, batch_size=8, cell=cell)
     entered = training_speed.contestants_of(size)[:-2]
     peers = ["Keras fit", "PyTorch float32", "PyTorch bfloat16"]
     assert [x.name for x in entered][-3:] == peers
@@ -73,9 +79,9 @@ def test_all_train_a_network_of_the_same_size():
         assert turn.seconds > 0
         assert facts["precision"] in ("float32", "bfloat16")
         parameters[contestant.name] = facts["parameters"]
-    second_biases = 2 * 4 * size.units  # of PyTorch, in each layer
+    of_torch = second_biases * size.units * size.layers
     for name, count in parameters.items():
-        extra = second_biases if name.startswith("PyTorch") else 0
+        extra = of_torch if name.startswith("PyTorch") else 0
         assert count - extra == parameters["Keras fit"], name
 
 
