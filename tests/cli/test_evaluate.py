@@ -226,6 +226,9 @@ def test_a_hostile_name_is_shown_escaped(run):
     [
         ("", "the following arguments are required: MODEL"),
         ("m.h5", "a TEXT to measure is needed, or --held-out for"),
+        ("m.h5 --held-out --column a", "--column tells how to read a TEXT"),
+        ("m.h5 --novelty --label-column a", "--label-column tells how to read"),
+        ("m.h5 --held-out --encoding utf-8", "--encoding tells how to read"),
         ("m.h5 none.txt", "there is no 'none.txt'"),
         ("m.h5 own.txt none.txt", "there is no 'none.txt'"),
         ("m.h5 folder", "'folder' has no file"),

@@ -10,7 +10,7 @@ import pytest
 from textgen.cli import tuning
 from textgen.cli.train import parse_arguments
 from textgen.cli.tuning import command_of
-from textgen.training.setup import TrainingRequest
+from textgen.training.setup import TrainingRequest, prepare
 
 pytest.importorskip("optuna")
 GUIDE = (Path(__file__).parents[2] / "docs/guide.md").read_text()
@@ -47,7 +47,7 @@ def test_the_command_that_it_prints_can_be_run(run, quick):
     options = ("my story.txt", "--kind", "text", "--tune", 50, "--held-out", 0.2)
     result = run("train", *options, "--seed", 3)
     assert result.status == 0, result.err
-    assert not Path("models").exists()
+    assert not list(Path("models").glob("*.h5"))
     assert (quick[0]["minutes"], quick[0]["validation"]) == (5, 0.1)
     assert len(re.findall(r"trial \d: .* nats/char, with --", result.err)) == 2
     (command,) = result.out.splitlines()
@@ -72,6 +72,7 @@ def test_with_a_length_the_best_is_trained(run, quick):
     words = [*shlex.split(plain), "--kind", "text", "--steps", 3]
     result = run("train", *words)
     assert result.out == "models/story.h5\n", result.err
+    assert re.search(r"(?m)best of them: python train.py .* --steps 3\b", result.err)
     assert "3 steps in" in result.err
     assert "`" not in result.err
     table = result.err.split("and the first:\n")[1].splitlines()[:3]
@@ -109,6 +110,47 @@ def test_what_can_not_be_searched_is_one_line(run, monkeypatch):
     monkeypatch.setattr(tuning, "is_installed", lambda package: False)
     missing = run("train", "my story.txt", "--tune", 1)
     missing.assert_refused("pip install 'textgen-lstm[tune]'")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--output", "my story.txt"], "--output must end in .h5"),
+        (["--steps", 5, "--patience", 0], "--patience must be"),
+        (["--steps", 0], "--steps must be"),
+        (["--steps", 5, "--minutes", 1], "one length"),
+        (["--csv", "my story.txt"], "--csv must be a new file"),
+    ],
+)
+def test_what_forbids_the_training_is_told_before_the_search(
+    run, quick, options, named
+):
+    run("train", "my story.txt", "--tune", 60, *options).assert_refused(named)
+    assert quick == []
+
+
+def test_a_trial_writes_no_log_of_the_training(run, quick):
+    """Only the training that follows would."""
+    request = TrainingRequest("my story.txt", csv="l.csv", tensorboard="logs")
+    trials = tuning._request_of_trials(request, 1, Path("trial.h5"))
+    assert (trials.csv, trials.tensorboard) == (None, None)
+    assert trials.output == Path("trial.h5")
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_is_trained_with_has_all_that_was_found(folder, prose_model, goes_on):
+    """But for the network of a saved model, and its state is never carried on."""
+    request = TrainingRequest(
+        "my story.txt", kind="text", init_from=str(prose_model) if goes_on else None,
+        output="m.h5", overrides={"steps": 3},
+    )  # fmt: skip
+    with prepare(request) as ready:
+        found = ready.config.override(stateful=True, units=24, dropout=0.1, stride=None)
+        chosen = tuning._with_settings(request, found, ready).overrides
+    assert (chosen["steps"], chosen["dropout"]) == (3, 0.1)
+    network = {"units": 24, "layers": found.model.layers, "stateful": True}
+    expected = {} if goes_on else network
+    assert {x: chosen[x] for x in network if x in chosen} == expected
 
 
 def test_a_search_that_has_no_time_is_one_line(run):

@@ -116,6 +116,14 @@ def test_loss_and_gradients_are_those_of_the_formula(data):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
+def test_a_sample_shares_no_random_numbers_with_dropout():
+    """Which draws its own by the same seed."""
+    softmax, ends = SampledSoftmax(COUNTS, 1), np.cumsum(chances_of(COUNTS + 1.0, 1))
+    uniform = [tf.random.stateless_uniform([], seed).numpy() for seed in seeds(30)]
+    alike = np.searchsorted(ends, uniform, side="right")
+    assert sum(alike == [softmax.draw(seed).numpy()[0] for seed in seeds(30)]) < 20
+
+
 @pytest.mark.parametrize("shards", [1, 2])
 def test_shards_draw_samples_of_their_own(random_model, monkeypatch, shards):
     rng = np.random.default_rng(0)

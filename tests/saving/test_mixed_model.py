@@ -264,7 +264,7 @@ def text_of(name: str) -> TrainedText:
 
 def test_it_was_trained_on_all_of_their_texts_and_the_first_ones_is_its_own():
     a = model_of("\n abehtx", texts=(text_of("a"),))
-    b = model_of("\n abehtx", units=4, texts=(text_of("a"), text_of("b")))
+    b = model_of("\n abehtx", units=4, texts=(text_of("b"), text_of("c")))
     mixed = mix_models([a, b])
     assert mixed.texts[-1] == a.texts[0]
     assert mixed.record == {}

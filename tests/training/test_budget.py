@@ -3,7 +3,7 @@
 import pytest
 
 from textgen.config import SAMPLE_SIZE, WIDE_SYMBOLS
-from textgen.training.budget import size_for
+from textgen.training.budget import STARTING_S, size_for
 
 MILLION = 1_000_000
 COSINE, AVERAGED = "cosine", "averaged"
@@ -16,7 +16,8 @@ COSINE, AVERAGED = "cosine", "averaged"
         (MILLION, 0.2, 1, 144, 0.05, 32, 0.014, COSINE),
         (MILLION, 1.2, 1, 320, 0.11, 32, 0.014, COSINE),
         (MILLION, 3, 1, 416, 0.23, 32, 0.014, COSINE),
-        (1000 * MILLION, 40, 2, 544, 0.0, 32, 0.0025, COSINE),
+        (1000 * MILLION, 40, 1, 928, 0.0, 32, 0.014, COSINE),
+        (1000 * MILLION, 60, 2, 608, 0.0, 32, 0.0023, COSINE),
         # just before and after the text was seen once
         (4 * MILLION, 0.46, 1, 224, 0.0, 32, 0.014, COSINE),
         (4 * MILLION, 0.48, 1, 224, 0.05, 32, 0.014, COSINE),
@@ -24,8 +25,7 @@ COSINE, AVERAGED = "cosine", "averaged"
         (MILLION, 5, 1, 496, 0.3, 32, 0.014, COSINE),
         (MILLION, 5.2, 1, 496, 0.3, 32, 0.021, AVERAGED),
         (MILLION, 9.5, 1, 608, 0.38, 32, 0.021, AVERAGED),
-        (MILLION, 10, 2, 352, 0.38, 32, 0.0053, AVERAGED),
-        (MILLION, 20, 2, 480, 0.47, 32, 0.0042, AVERAGED),
+        (MILLION, 20, 1, 832, 0.47, 32, 0.021, AVERAGED),
         # forty times, by a larger network
         (200_000, 1.2, 1, 320, 0.44, 32, 0.021, AVERAGED),
         (300_000, 2, 1, 368, 0.42, 32, 0.021, AVERAGED),
@@ -75,10 +75,10 @@ def test_no_network_has_a_width_that_is_slow_in_float32():
     assert not {256, 512} & units
 
 
-@pytest.mark.parametrize(("chars", "layers"), [(200_000, 1), (10 * MILLION, 2)])
+@pytest.mark.parametrize(("chars", "layers"), [(200_000, 1), (1000 * MILLION, 2)])
 def test_every_cell_gets_as_many_weights(chars, layers):
     """So that it sees the text as often in the time."""
-    sizes = {cell: size_for(chars, 20, cell=cell) for cell in ("lstm", "gru", "rnn")}
+    sizes = {cell: size_for(chars, 60, cell=cell) for cell in ("lstm", "gru", "rnn")}
     for cell, gates in {"lstm": 4, "gru": 3, "rnn": 1}.items():
         assert sizes[cell].model.cell == cell
         assert sizes[cell].model.layers == layers
@@ -92,3 +92,16 @@ def test_a_softmax_of_a_sample_costs_no_more_however_many_symbols_there_are():
         assert size_for(4 * MILLION, 3, wide_softmax=symbols) == sampled
     whole = size_for(4 * MILLION, 3, wide_softmax=WIDE_SYMBOLS - 1)
     assert whole.model.units < sampled.model.units
+
+
+@pytest.mark.parametrize(("symbols", "minutes"), [(500, 3), (1500, 3), (1600, 1.5)])
+def test_a_network_beside_a_wide_softmax_is_as_large_as_its_share_of_the_time(
+    symbols, minutes
+):
+    """The share is P / (P + V·U), and depends on the network that it is for."""
+    model = size_for(MILLION, minutes, wide_softmax=symbols).model
+    weights = 4 * model.units**2
+    share = weights / (weights + symbols * model.units)
+    seconds = (60 * minutes - STARTING_S) * share
+    alone = size_for(MILLION, (seconds + STARTING_S) / 60).model
+    assert abs(alone.units - model.units) <= 16  # units are multiples of 16

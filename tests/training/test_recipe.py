@@ -167,7 +167,7 @@ WIDE = {"layers": 2, "units": 512, "targets": "last"}
         (None, {"embedding": 0}, {}, MORE, "`embedding` must be at least 1"),
         (None, None, WIDE | {"seq_length": 2048}, None, None),
         (None, None, WIDE | {"seq_length": 9000, "targets": "all"}, None, None),
-        (None, None, WIDE | {"seq_length": 2049}, None, "`seq_length` must be at most"),
+        (None, None, WIDE | {"seq_length": 2049}, None, "must be at most 2,048 for"),
     ],
 )
 def test_what_can_not_be_is_refused_before_the_work(
@@ -272,6 +272,7 @@ def test_the_command_that_repeats_a_budget_says_all_that_was_chosen(saved, goes_
         (45_512, {}, True),
         (45_511, {"held_out": 0}, True),
         (45_512, {"batch_size": 65}, False),
+        (45_512, {"validation": 0.1}, False),
         (45_512, {"level": "word"}, False),
         (100_000, {"level": "word"}, True),
         (1000, {"stateful": True}, True),

@@ -156,6 +156,17 @@ def test_a_trial_carries_the_state_if_its_own_streams_are_long(
     assert found.config.windows.stateful == carried[best]
 
 
+def test_going_on_from_a_model_the_state_is_never_carried_on(
+    prose, prose_model, output, tmp_path, fake
+):
+    long = tmp_path / "long.txt"
+    long.write_text(Path(prose).read_text() * 20)
+    options = {"stateful": None, "steps": 3, "validation": 0.2}
+    ready = prepared(long, output, init_from=prose_model, **options)
+    search(ready, {}, until_s=FOREVER, most_trials=5)
+    assert {config.windows.stateful for config in fake.log} == {False}
+
+
 def test_a_saved_models_network_is_kept(prose, output, names_model, names):
     start = prepared(names, output, init_from=names_model, epochs=1, validation=0.2)
     expected = {"batch_size", "learning_rate", "dropout"}
@@ -219,6 +230,22 @@ def test_a_trial_that_diverges_is_worse_than_all_others(ready, fake):
     fake.log += [None] * 3
     with pytest.raises(TrainingError):
         search(ready, {}, until_s=FOREVER, most_trials=5)
+
+
+def test_a_trial_that_can_not_be_built_is_worse_than_all_others(
+    ready, fake, monkeypatch
+):
+    def build(ready, config, path):
+        if len(fake.log) == 2:
+            fake.log.append(None)
+            raise OptionError("`units` must be less")
+        return trial_of(ready, config, path)
+
+    monkeypatch.setattr(tuning, "trial_of", build)
+    found = search(ready, {}, until_s=FOREVER, most_trials=4)
+    assert [trial.problem for trial in found.trials] == [
+        "", "", "`units` must be less", ""
+    ]  # fmt: skip
 
 
 def test_ctrl_c_ends_a_search_with_the_best_so_far(ready, fake):

@@ -92,6 +92,9 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> argparse.Namespace:
         raise OptionError("`novelty` measures what the model writes", "give it alone")
     if options.novelty and options.label is not None:
         raise OptionError("`novelty` has the model write without a `label`")
+    for name in ("column", "encoding", "label_column"):
+        if not options.text and getattr(options, name) is not None:
+            raise OptionError(f"`{name}` tells how to read a TEXT", "name one")
     if not options.text and not options.held_out and not options.novelty:
         instead = "or `held_out` for what the model never saw of its own"
         raise OptionError(f"a TEXT to measure is needed, {instead}")

@@ -51,10 +51,8 @@ def parse_arguments(
     options = parser.parse_args(arguments)
     are_several = len(options.model or USUAL_MODELS) > 1
     is_mixed = options.mix is not None and are_several
-    advice = "give their weights as `mix`"
-    if not are_several:
-        advice = f"give each of them as `model`, and {advice}"
-    check_mixed(options, is_mixed, advice)
+    lacking = "weights as `mix`" if are_several else "names as `model`"
+    check_mixed(options, is_mixed, f"give their {lacking}")
     names = [field.name for field in fields(ServerConfig)]
     config = ServerConfig(**{name: getattr(options, name) for name in names})
     if config.token is None and os.environ.get(TOKEN_VARIABLE):

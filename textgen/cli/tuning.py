@@ -38,6 +38,8 @@ def tuned(
     once that is said.
     """
     minutes = _check(request)
+    with prepare(replace(request, tune=None)):
+        pass  # what forbids the training in the end is told before the search
     asked = request.overrides.get("minutes")
     each = min(minutes / TRIALS, asked or minutes)
     with tempfile.TemporaryDirectory() as folder:
@@ -58,13 +60,15 @@ def tuned(
                 raise
             _say_best(found)
             chosen = _with_settings(request, found.config, ready)
-    is_trained = any(request.overrides.get(name) for name in LENGTHS)
-    if found.interruption is None and is_trained:
-        return chosen
+    is_trained = any(request.overrides.get(name) is not None for name in LENGTHS)
     if not is_trained:
         chosen = replace(chosen, overrides={**chosen.overrides, "minutes": each})
+    command = command_of(chosen, prog)
+    if found.interruption is None and is_trained:
+        say(f"training with the best of them: {command}")
+        return chosen
     say("to train with the best of them:")
-    print_result(command_of(chosen, prog))
+    print_result(command)
     if found.interruption is not None:
         raise found.interruption
     return None

@@ -222,6 +222,7 @@ def version_notes(checkpoint: Checkpoint) -> list[str]:
 
 
 def _differs(name: str, was: object, now: object) -> CheckpointError:
+    was, now = (("off", "on")[x] if isinstance(x, bool) else x for x in (was, now))
     return CheckpointError(
         f"`{name}` must be what this training began with, {was}, but was {now}",
         f"leave it out to go on, or {BEGIN_ANEW}",

@@ -186,17 +186,12 @@ def _config_of(
 def _try(
     ready: Preparation, given: Mapping[str, Any], proposed: optuna.Trial, path: Path
 ) -> Trial:
-    """Train with what is proposed."""
+    """Train with what is proposed, if that can be done."""
     settings = {name: _rounded(value) for name, value in proposed.params.items()}
-    config = _config_of(ready, given, settings)
-    session = TrainingSession(trial_of(ready, config, path))
-    watch = _Watch(proposed, session)
     try:
-        interruption = session.rehearse([watch])
-        if interruption is not None:
-            raise interruption
-        nats = watch.nats if watch.ended_early else session.measure()["val_loss"]
-        return Trial(settings, nats, session.steps_taken, watch.ended_early)
+        config = _config_of(ready, given, settings)
+        nats, steps, ended_early = _train(trial_of(ready, config, path), proposed)
+        return Trial(settings, nats, steps, ended_early)
     except TextgenError as error:
         if not proposed.number:  # the usual settings
             raise
@@ -206,8 +201,18 @@ def _try(
         problem = problem.replace("`minutes`", "the minutes of a trial")
         return Trial(settings, worst, 0, True, problem)
     finally:
-        del session, watch
         _free_memory()
+
+
+def _train(trial: Preparation, proposed: optuna.Trial) -> tuple[float, int, bool]:
+    """Return the figure, how many steps there were, and whether it was given up."""
+    session = TrainingSession(trial)
+    watch = _Watch(proposed, session)
+    interruption = session.rehearse([watch])
+    if interruption is not None:
+        raise interruption
+    nats = watch.nats if watch.ended_early else session.measure()["val_loss"]
+    return nats, session.steps_taken, watch.ended_early
 
 
 def _free_memory() -> None:
