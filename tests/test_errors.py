@@ -46,6 +46,9 @@ def test_a_mistyped_keyword_is_both_kinds_of_error_and_says_what_was_meant():
     assert str(error) == "`unit` is no option of train: did you mean `units`?"
     assert str(UnknownOptionError("zzz", "train", ["units"])).endswith("of train")
     assert did_you_mean("--unit", ["--units"]) == ": did you mean --units?"
+    longer = ["--level", "--label-column"]
+    assert did_you_mean("--label", longer) == ": did you mean --label-column?"
+    assert did_you_mean("--", longer) == ""
 
 
 def test_a_function_says_which_of_its_keywords_was_meant():

@@ -16,11 +16,21 @@ from collections.abc import Callable, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 OPTION_NAMES = {"seq_length": "window"}  # where an option isn't named as its keyword
-# What a keyword was called once, or is called on the command line.
+# What a keyword was called once, is called on the command line, or by other programs.
 OTHER_NAMES = {
     "window": "seq_length",
     "window_chars": "seq_length",
     "stride_chars": "stride",
+    "block_size": "seq_length",
+    "seq_len": "seq_length",
+    "hidden_size": "units",
+    "rnn_size": "units",
+    "n_layer": "layers",
+    "num_layers": "layers",
+    "rnn_layers": "layers",
+    "max_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_iters": "steps",
 }
 
 P = ParamSpec("P")
@@ -68,11 +78,14 @@ def as_command_line(text: str, prefix: str = "--") -> str:
 def did_you_mean(word: str, known: Iterable[str], quote: str = "") -> str:
     """Return a message's end that asks if a known word was meant; "" if none is like.
 
-    The ``quote`` stands before and after that word.
+    One that begins with the word is more likely meant than one that only looks alike.
+    The ``quote`` stands before and after the known word.
     """
     import difflib  # only now: a command's start shouldn't wait for it
 
-    close = difflib.get_close_matches(word[:SHOWN_CHARS], known, n=1)
+    known = list(known)
+    begun = [x for x in known if x.startswith(word)] if len(word) > 3 else []
+    close = begun or difflib.get_close_matches(word[:SHOWN_CHARS], known, n=1)
     return f": did you mean {quote}{close[0]}{quote}?" if close else ""
 
 

@@ -50,6 +50,7 @@ def test_the_command_that_it_prints_can_be_run(run, quick):
     assert not list(Path("models").glob("*.h5"))
     assert (quick[0]["minutes"], quick[0]["validation"]) == (5, 0.1)
     assert len(re.findall(r"trial \d: .* nats/char, with --", result.err)) == 2
+    assert "so few trials say little" in result.err
     (command,) = result.out.splitlines()
     request = parse_arguments(shlex.split(command)[2:], "train.py")
     assert (request.kind, request.tune) == ("text", None)
@@ -156,6 +157,7 @@ def test_what_is_trained_with_has_all_that_was_found(folder, prose_model, goes_o
 def test_a_search_that_has_no_time_is_one_line(run):
     refused = run("train", "my story.txt", "--kind", "text", "--tune", 0.01)
     refused.assert_refused("a tenth of --tune, must leave time to train")
+    assert "give --tune ten times that" in refused.err
 
 
 def test_a_command_says_all_that_was_asked_for():

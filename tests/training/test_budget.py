@@ -15,22 +15,22 @@ COSINE, AVERAGED = "cosine", "averaged"
         # 20 characters for each weight
         (MILLION, 0.2, 1, 144, 0.05, 32, 0.014, COSINE),
         (MILLION, 1.2, 1, 320, 0.11, 32, 0.014, COSINE),
-        (MILLION, 3, 1, 416, 0.23, 32, 0.014, COSINE),
-        (1000 * MILLION, 40, 1, 928, 0.0, 32, 0.014, COSINE),
+        (MILLION, 3, 1, 416, 0.23, 32, 0.0135, COSINE),
+        (1000 * MILLION, 40, 1, 928, 0.0, 32, 0.006, COSINE),
         (1000 * MILLION, 60, 2, 608, 0.0, 32, 0.0023, COSINE),
         # just before and after the text was seen once
         (4 * MILLION, 0.46, 1, 224, 0.0, 32, 0.014, COSINE),
         (4 * MILLION, 0.48, 1, 224, 0.05, 32, 0.014, COSINE),
         # and twenty times
-        (MILLION, 5, 1, 496, 0.3, 32, 0.014, COSINE),
-        (MILLION, 5.2, 1, 496, 0.3, 32, 0.021, AVERAGED),
-        (MILLION, 9.5, 1, 608, 0.38, 32, 0.021, AVERAGED),
-        (MILLION, 20, 1, 832, 0.47, 32, 0.021, AVERAGED),
+        (MILLION, 5, 1, 496, 0.3, 32, 0.0113, COSINE),
+        (MILLION, 5.2, 1, 496, 0.3, 32, 0.0169, AVERAGED),
+        (MILLION, 9.5, 1, 608, 0.38, 32, 0.0138, AVERAGED),
+        (MILLION, 20, 1, 832, 0.47, 32, 0.0101, AVERAGED),
         # forty times, by a larger network
         (200_000, 1.2, 1, 320, 0.44, 32, 0.021, AVERAGED),
         (300_000, 2, 1, 368, 0.42, 32, 0.021, AVERAGED),
         # as many weights as the text is worth
-        (85_000, 1.2, 1, 448, 0.5, 16, 0.021, AVERAGED),
+        (85_000, 1.2, 1, 448, 0.5, 16, 0.0188, AVERAGED),
         (10 * MILLION, 1e5, 2, 1072, 0.4, 32, 0.0022, AVERAGED),
         (10 * MILLION, 1e6, 2, 1072, 0.4, 32, 0.0022, AVERAGED),
         # the ends

@@ -46,6 +46,8 @@ def test_each_window_begins_with_its_label_or_seldom_with_the_end(poems, output)
         read = vocabulary.decode(inputs[1:length])
         assert set(read) <= set(letters.get(first, "ABxy\n"))
     assert "2 labels, lines (rows with labels)" in ready.summary
+    symbols = len(ready.vocabulary) - 2  # of the text
+    assert f" {symbols} symbols, " in ready.summary
     assert len(ready.held_out._ids) > 20
 
 

@@ -15,7 +15,7 @@ from textgen.saving.onnx_file import onnx_bytes
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.files import write_atomically
-from textgen.system.terminal import Parser, print_result, say_warnings
+from textgen.system.terminal import Parser, print_result, say, say_warnings
 
 DESCRIPTION = """\
 Write a model in a form that needs no textgen: as ONNX, which runtimes for many
@@ -70,6 +70,8 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         from textgen.web.offline import offline_page
 
         made["html"] = offline_page(model, config).encode()
+        if model.vocabulary.labels:
+            say("the page writes without a label")
     for keyword, data in made.items():
         _write(data, Path(getattr(options, keyword)), keyword, model)
 

@@ -55,8 +55,10 @@ def tuned(
                 found = tuning.search(ready, given, until_s=until_s, say=say)
             except OptionError as error:
                 # What a trial lacks, its own minutes, nobody has given.
-                a_trial = "the minutes of a trial, a tenth of `tune`,"
-                error.problem = error.problem.replace("`minutes`", a_trial)
+                if "`minutes`" in error.problem:
+                    a_trial = "the minutes of a trial, a tenth of `tune`,"
+                    error.problem = error.problem.replace("`minutes`", a_trial)
+                    error.advice = "give `tune` ten times that"
                 raise
             _say_best(found)
             chosen = _with_settings(request, found.config, ready)
@@ -67,7 +69,8 @@ def tuned(
     if found.interruption is None and is_trained:
         say(f"training with the best of them: {command}")
         return chosen
-    say("to train with the best of them:")
+    for_a_trial = "" if is_trained else ", for the minutes of a trial; give more"
+    say(f"to train with the best of them{for_a_trial}:")
     print_result(command)
     if found.interruption is not None:
         raise found.interruption
@@ -155,3 +158,5 @@ def _say_best(found: Found) -> None:
     for row in rows:
         cells = zip(row, widths, strict=True)
         say("  ".join(f"{cell:>{width}}" for cell, width in cells))
+    if len(found.trials) < SHOWN:
+        say("so few trials say little: more minutes of `tune` make more of them")

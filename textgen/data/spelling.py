@@ -62,6 +62,6 @@ def tokenizers_library() -> ModuleType:
         import tokenizers
     except ImportError:
         problem = "byte pairs need the library tokenizers, which isn't installed"
-        advice = "install it: pip install 'textgen-lstm[bpe]'"
+        advice = "install it with: pip install 'textgen-lstm[bpe]'"
         raise VocabularyError(problem, advice) from None
     return tokenizers

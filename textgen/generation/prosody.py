@@ -75,7 +75,7 @@ def dictionary() -> ModuleType:
         import pronouncing
     except ImportError:
         problem = "`form` needs the library pronouncing, which isn't installed"
-        advice = "pip install 'textgen-lstm[forms]'"
+        advice = "install it with: pip install 'textgen-lstm[forms]'"
         raise OptionError(problem, advice) from None
     pronouncing.init_cmu()
     return pronouncing

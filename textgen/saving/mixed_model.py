@@ -142,7 +142,7 @@ def _check_alike(models: Sequence[TrainedModel]) -> None:
             raise ModelFileError(
                 f"models of one kind can be mixed, but {shown(models[0].source)} is of "
                 f"{found[0]} and {shown(model.source)} of {form}",
-                "mix others",
+                "mix those of one level that were trained on the same kind of text",
             )
     first = models[0].vocabulary
     for model in models:
@@ -155,7 +155,7 @@ def _check_alike(models: Sequence[TrainedModel]) -> None:
             raise ModelFileError(
                 f"models can be mixed whose {shared} are the same, but those of "
                 f"{shown(models[0].source)} and {shown(model.source)} differ",
-                "mix others",
+                "train both on one text, each with another `seed`",
             )
 
 

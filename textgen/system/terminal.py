@@ -23,11 +23,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from textgen.errors import (
+    OTHER_NAMES,
     OptionError,
     OutputError,
     TextgenError,
     as_command_line,
     did_you_mean,
+    option_name,
     shortened,
     shown,
     shown_path,
@@ -209,11 +211,19 @@ class Parser(argparse.ArgumentParser):
         message = shortened(one_line(message))
         if option == "unrecognized arguments":
             received = re.split(r"[\s=]", problem, maxsplit=1)[0]
-            if meant := self._instead.get(received):
-                message += f": did you mean {meant}?"
-            else:
-                message += did_you_mean(received, self._option_string_actions)
+            message += self._meant(received)
         raise OptionError(f"{message} ({self.prog} --help lists the options)")
+
+    def _meant(self, received: str) -> str:
+        """Return the end of a message about an option that this parser lacks."""
+        if meant := self._instead.get(received):
+            return f": did you mean {meant}?"
+        name = received.lstrip("-").replace("-", "_")
+        if name in [action.dest for action in self._get_positional_actions()]:
+            return f": {name.upper()} is given without it"
+        known = [x for x in self._option_string_actions if x not in ("-h", "--help")]
+        own_name = f"--{option_name(OTHER_NAMES.get(name, name))}"
+        return did_you_mean(own_name if own_name in known else received, known)
 
 
 def run(main: Callable[[], None]) -> NoReturn:

@@ -17,8 +17,9 @@ machine (docs/experiments.md), in terms of
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time. With a
    multiple of 256 units float32 is slower than with more: 16 less are taken.
 3. **Layers.** One up to 4,000,000 weights; then two.
-4. **Rate.** A cosine, from 0.014 for one layer, and from 0.008·(128 / U)^0.8 for two;
-   cells other than the LSTM take 0.35 of that.
+4. **Rate.** A cosine, from 0.014 for one layer of up to 400 units, 0.014·400 / U for a
+   wider one, and from 0.008·(128 / U)^0.8 for two layers; cells other than the LSTM take
+   0.35 of that.
    From 20 passes on the rate is half as much again and constant, and the weights are
    averaged; but not for many lines, whose batches have few characters.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
@@ -53,6 +54,7 @@ CHARS_PER_WEIGHT = 20
 USEFUL_PASSES = 40
 MOST_WEIGHTS, AT_CHARS = 800e3, 85e3
 MOST_IN_ONE_LAYER = 4e6
+WIDE_UNITS = 400  # from here on a layer learns better at a lower rate
 MANY_PASSES, RATE_FACTOR = 20, 1.5
 RATE_OF_CELL = {"lstm": 1.0, "gru": 0.35, "rnn": 0.35}  # docs/experiments.md
 LEAST_DROPOUT, MOST_DROPOUT = 0.05, 0.5
@@ -114,7 +116,8 @@ def size_for(
 
 def peak_rate(layers: int, units: int, schedule: str, cell: str = "lstm") -> float:
     """Return the learning rate of rule 4, to four digits after the point."""
-    rate = 0.014 if layers == 1 else 0.008 * (128 / units) ** 0.8
+    one, two = 0.014 * min(1, WIDE_UNITS / units), 0.008 * (128 / units) ** 0.8
+    rate = one if layers == 1 else two
     rate *= RATE_OF_CELL[cell]
     return round(rate if schedule == "cosine" else RATE_FACTOR * rate, 4)
 

@@ -141,11 +141,13 @@ class Preparation:
         # The end symbol that lines begin with is not in the text.
         characters = len(corpus.ids) - (corpus.kind == "lines")
         characters -= sum(corpus.labels.values())  # each row's is no character of it
-        symbols = f"{len(self.vocabulary):,} symbols"
+        known = self.vocabulary
+        symbols = f"{len(known) - len(known.labels):,} symbols"
         if model.level != "character":
             each = f"{windows.characters_per_symbol:.1f} characters each"
             symbols = f"{symbols} of level {model.level}, {each}"
-        labels = f"{len(corpus.labels):,} labels, " if corpus.labels else ""
+        several = "s" * (len(corpus.labels) > 1)
+        labels = f"{len(corpus.labels):,} label{several}, " if corpus.labels else ""
         stateful = "stateful, " if self.config.windows.stateful else ""
         return (
             f"{corpus.title}: {characters:,} characters, {symbols}, "
