@@ -299,8 +299,11 @@ def test_a_budget_without_a_preset_sizes_the_network(monkeypatch):
 @pytest.mark.parametrize(
     ("own", "rate"),
     [
-        ({}, 0.021),
-        ({"schedule": "cosine"}, 0.014),
+        ({}, 0.0188),  # one layer of 448 units
+        ({"units": 400}, 0.021),
+        ({"units": 16}, 0.021),
+        ({"units": 800}, 0.0105),
+        ({"schedule": "cosine"}, 0.0125),
         ({"layers": 2, "units": 128}, 0.012),
         ({"layers": 2, "units": 256, "schedule": "cosine"}, 0.0046),
         ({"layers": 2, "learning_rate": 0.5}, 0.5),

@@ -17,9 +17,9 @@ machine (docs/experiments.md), in terms of
    more than 800,000·(n / 85,000)^0.6 weights, whatever the time. With a
    multiple of 256 units float32 is slower than with more: 16 less are taken.
 3. **Layers.** One up to 4,000,000 weights; then two.
-4. **Rate.** A cosine, from 0.014 for one layer of up to 400 units, 0.014·400 / U for a
-   wider one, and from 0.008·(128 / U)^0.8 for two layers; cells other than the LSTM take
-   0.35 of that.
+4. **Rate.** A cosine, from 0.014 for one layer of up to 400 units, from 0.014·400 / U
+   for a wider one, and from 0.008·(128 / U)^0.8 for two layers; cells other than the
+   LSTM take 0.35 of that.
    From 20 passes on the rate is half as much again and constant, and the weights are
    averaged; but not for many lines, whose batches have few characters.
 5. **Regularisation.** Dropout 0.1·ln(P·passes / n), passes being 40 at most, from 0.05
