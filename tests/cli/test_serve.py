@@ -99,7 +99,7 @@ def test_a_port_in_use_a_model_twice_and_nonsense_are_one_line(run, tmp_path):
         run("serve", "--port", port).assert_refused(f"--port {port}: Address already")
     run("serve", "--mix-logits").assert_refused("give their weights as --mix")
     alone = run("serve", "--model", "dinos", "--mix", "1")
-    alone.assert_refused("--mix is for several models, give their names as --model")
+    alone.assert_refused("--mix is for several models: give their names as --model")
     run("serve", "--port", 70_000).assert_refused("--port must be a whole number")
     run("serve", "--host", "no.such.host.").assert_refused("can't listen at --host")
     run("serve", "--running", 0).assert_refused("--running must be")
