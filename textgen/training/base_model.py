@@ -46,7 +46,7 @@ def base_model_for(
     path = pretrained(BASE_MODEL)
     asked = any(overrides.get(name) is not None for name in OF_ANOTHER_NETWORK)
     asked = asked or overrides.get("level") not in (None, "character")
-    if asked or corpus.named or corpus.kind != "text" or not os.path.isfile(path):
+    if asked or corpus.kind != "text" or not os.path.isfile(path):
         return None, []
     base = load_trainable(path)
     if reason := why_not(base, corpus, overrides.get("held_out")):
