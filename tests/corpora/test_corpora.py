@@ -382,32 +382,57 @@ QUOTING = 'He wrote: "shall I compare thee to a winter\'s night".'
 PROSE = "\n\n".join([*PARAGRAPHS[:20], QUOTING, *PARAGRAPHS[20:]]) + "\n"
 
 
-def test_prose_and_verse_take_turns():
-    # A line has some 35 characters: 59 blocks of verse, of which every tenth is taken.
+def test_prose_verse_and_plays_take_turns():
     verses = "\n".join([*LINES[:3], "", *LINES[3:]] * 8) + "\n"
-    parts = english.mix(verses, PROSE, SONNETS).removesuffix("\n").split("\n\n")
+    acts = [f"Act {number}, in which somebody speaks. " * 30 for number in range(40)]
+    parts = english.mix(verses, PROSE, "\n\n".join(acts), SONNETS).split("\n\n")
+    parts = [part.strip() for part in parts]
+    flat = [part.replace("\n", " ") for part in parts]  # some of the prose is wrapped
     # All of the prose is there, in order, but for what quotes the sonnets.
-    assert [part for part in parts if part in PARAGRAPHS] == PARAGRAPHS
-    turns = itertools.groupby(parts, PARAGRAPHS.__contains__)
-    turns = ["\n\n".join(turn) for is_prose, turn in turns if not is_prose]
-    assert all(turn in verses for turn in turns)
-    assert len(turns) == 6
-    assert all(english.BLOCK <= len(turn) + 1 < english.BLOCK + 100 for turn in turns)
+    stripped = [paragraph.strip() for paragraph in PARAGRAPHS]
+    assert [part for part in flat if part in stripped] == stripped
+    # Of the plays, nothing of the last tenth; the cut may go through a paragraph.
+    plays = [part for part in parts if part.startswith("Act ")]
+    *whole, cut = (part.strip() for part in acts[:37])
+    assert plays[:-1] == whole
+    assert cut.startswith(plays[-1])
+    assert len(plays[-1]) < len(cut) / 2
+    # Of the verse a third, spread over all of the prose.
+    others = {*stripped, *plays}
+    verse = [part for part, one_line in zip(parts, flat, strict=True)
+             if one_line not in others]  # fmt: skip
+    assert all(part in verses for part in verse)
+    assert sum(map(len, verse)) == pytest.approx(len(verses) / 3, rel=0.05)
+    is_verse = [part in verse for part in parts]
+    assert len(list(itertools.groupby(is_verse))) > 20
+
+
+def test_one_block_of_prose_in_three_is_wrapped():
+    paragraph = " ".join("a" * 400)
+    wrapped = english.wrapped([paragraph] * 7)
+    widths = [max(map(len, block.split("\n"))) for block in wrapped]
+    assert [width < 80 for width in widths] == [True, False, False] * 2 + [True]
+    assert len({widths[0], widths[3], widths[6]}) == 3
+    assert [" ".join(block.split("\n")) for block in wrapped] == [paragraph] * 7
 
 
 def test_the_mix_is_written_of_the_right_texts_only(made_up, run, monkeypatch):
-    lines, prose = b"Thou\n" * 999, PROSE.encode()
+    lines, prose, more = b"Thou\n" * 999, PROSE.encode(), b"Another novel.\n"
     packed = lzma.compress(prose, preset=0)
-    made = english.mix(lines.decode(), PROSE, SONNETS)
+    plays = MADE["shakespeare.txt"]
+    both = PROSE.strip("\n") + "\n\n" + "Another novel."
+    made = english.mix(lines.decode(), both, plays, SONNETS)
     monkeypatch.setattr(english, "VERSE_SHA256", sha256(lines))
-    monkeypatch.setattr(english, "PROSE_SHA256", sha256(prose))
-    assert "english.txt with" in run(english, {"v.txt": lines, "p.xz": packed})[1]
+    monkeypatch.setattr(english, "PROSE_SHA256", (sha256(prose), sha256(more)))
+    texts = {"v.txt": lines, "p.xz": packed, "q.txt": more}
+    assert "english.txt with" in run(english, texts)[1]
     monkeypatch.setattr(english, "SHA256", sha256(made.encode()))
     for name, data, said in [
         ("missing.txt", None, "can't be read"),
         ("damaged.xz", packed[:-50], "damaged xz file"),
         ("other.txt", b"Another text.\n", "expected other.txt with"),
     ]:
-        assert said in run(english, {"v.txt": lines, name: data})[1]
+        assert said in run(english, {"v.txt": lines, name: data, "q.txt": more})[1]
     for name, data in (("p.xz", packed), ("p.txt", prose)):
-        assert run(english, {"v.txt": lines, name: data})[0] == {"english.txt": made}
+        texts = {"v.txt": lines, name: data, "q.txt": more}
+        assert run(english, texts)[0] == {"english.txt": made}
