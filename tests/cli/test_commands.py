@@ -98,7 +98,7 @@ def test_help_shows_defaults_and_what_the_presets_set(run):
         ("train --corpus folder", "'folder' has no file"),
         ("train --init-from missing.h5", "'missing.h5': "),
         ("train --init-from letters.txt", "'letters.txt': "),
-        ("train --init-from x.h5 --resume", "give --resume or --init-from, not both"),
+        ("train --init-from x.h5 --preset dinos", "--preset or --init-from, not both"),
         ("train --output letters.txt/mine.h5", "'letters.txt' can't be written"),
         ("train --output mine.keras", "must end in .h5"),
         ("train --output sonnets-pretrained.h5", "must not be a pretrained model"),

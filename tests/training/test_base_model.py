@@ -108,9 +108,7 @@ def test_who_asks_for_another_network_gets_it(shipped, story, monkeypatch, optio
     assert base_model_for(corpus, option) == NOT_TRIED
 
 
-def test_texts_go_on_but_not_lines_nor_without_the_model(
-    shipped, story, monkeypatch
-):
+def test_texts_go_on_but_not_lines_nor_without_the_model(shipped, story, monkeypatch):
     predicting(monkeypatch, 0.0)
     corpus = load_corpus(story)
     assert base_model_for(corpus, {})[0].path.parent == shipped

@@ -81,14 +81,32 @@ def test_speed_is_that_of_an_average_batch():
 def test_short_epochs_share_a_sample_and_the_last_has_its_own(clock):
     samples = iter("abcdef")
     display, written = make_display(6, 1, lambda: next(samples))
-    for epoch, seconds in enumerate((0.5, 0.5, 0.4, 0.2, 0.1, 0.1)):
+    for epoch, seconds in enumerate((5, 5, 4, 2, 1, 1)):
         clock.now_s += seconds
         display.on_epoch_end(epoch, {"loss": 1.0})
     lines = written.getvalue().splitlines()
-    # At 0.5 s, not at 1.0 and 1.4, at 1.6 (more than a second later), and at the end.
+    # At 5 s, not at 10 and 14, at 16 (more than ten seconds later), and at the end.
     assert lines[1::2] == ["a", "b", "c"]
     steps = [re.match(r"step (\d)/6 ", line)[1] for line in lines[0::2]]
     assert steps == ["1", "4", "6"]
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 100, 140])
+def test_no_line_is_wider_than_the_terminal_and_words_stay_whole(clock, width):
+    sample = "Shall I compare thee to a summer's day? Thou art more lovely. " * 4
+    display, written = make_display(9_000_000, 491, lambda: sample, True, width)
+    clock.now_s += 100
+    display.on_epoch_end(9, {"loss": 1.5, "val_loss": 1.525})
+    display.on_epoch_begin(10)
+    display.on_train_batch_end(90, {"loss": 1.5})
+    display._bar.refresh()
+    display.on_train_end()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown)]
+    assert max(map(len, lines)) <= width
+    for step in ("4,910", "5,001"):
+        assert any(f"step {step}/9,000,000" in line for line in lines)
+    assert " ".join(sample.split()) in " ".join(shown.split())
 
 
 def test_within_a_long_epoch_there_is_a_line_now_and_then(clock):
@@ -141,7 +159,7 @@ def test_a_bar_on_a_terminal_comes_and_goes():
 @pytest.mark.parametrize(
     ("width", "line"),
     [
-        (40, "step 5,001/13,586 epoch 11/28 loss 1"),
+        (40, "step 5,001/13,586 loss 1.500"),
         (80, "step 5,001/13,586 epoch 11/28 loss 1.500 quick held-out 1.525 0:17 left"),
     ],
 )

@@ -131,6 +131,26 @@ def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(prose, outpu
     assert_same_end(other, one)
 
 
+def test_the_same_command_with_resume_goes_on(prose, output, monkeypatch):
+    """Whatever it began with; other first weights are refused."""
+    monkeypatch.chdir(prose.parent)
+    run(prose, output, steps=3, **TINY)
+    scratch = output.with_name("scratch.h5")
+    run(prose, scratch, from_scratch=True, steps=9, interrupt_after=4, **TINY)
+    on = output.with_name("on.h5")
+    run(None, on, init_from=output, steps=9, interrupt_after=4)
+    ready = prepared(None, on, init_from=output, resume=True, steps=9)
+    assert ready.checkpoint.state.global_step == 4
+    for path, options in (
+        (on, {"from_scratch": True}),
+        (scratch, {"init_from": on}),
+    ):
+        with pytest.raises(CheckpointError, match="leave `"):
+            prepared(prose, path, resume=True, **options)
+    resumed = run(prose, scratch, from_scratch=True, resume=True, steps=9, **TINY)
+    assert resumed.steps == 9
+
+
 def test_minutes_go_on_counting(prose, output, monkeypatch):
     """As planned after 29.9 minutes of 33; a slow machine starts within two of them."""
     monkeypatch.setattr(schedule, "BUDGET_EPOCHS", 10**6)

@@ -150,7 +150,8 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
         say(
             f"to go on from here: {prog} {_to_go_on(request, preparation.corpus)} "
             f"--output {shlex.quote(str(report.path))} --resume"
-            f"{_anew(request)}"
+            f"{_anew(request)}",
+            wrap=False,
         )
         raise report.interruption
 

@@ -18,6 +18,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn, TextIO, TypeVar
@@ -105,14 +106,29 @@ def one_line(text: str) -> str:
     return printable(text).replace("\n", "\\n")
 
 
-def tell(line: str) -> None:
-    """Print one line for people on stderr, if it can be."""
-    print(one_line(line), file=LossyStream(sys.stderr), flush=True)
+def tell(line: str, *, wrap: bool = True) -> None:
+    """Print one line for people on stderr, if it can be.
+
+    A terminal gets it wrapped at words, unless it holds a command to be copied.
+    """
+    line = one_line(line)
+    if wrap and sys.stderr is not None and sys.stderr.isatty():
+        at_words = {"break_long_words": False, "break_on_hyphens": False}
+        line = textwrap.fill(line, _columns(sys.stderr), **at_words)
+    print(line, file=LossyStream(sys.stderr), flush=True)
 
 
-def say(message: str) -> None:
-    """Print one line for people on stderr, if it can be, with keywords as options."""
-    tell(as_command_line(message))
+def _columns(terminal: TextIO) -> int:
+    """Return a terminal's width, 80 if it doesn't say."""
+    try:
+        return os.get_terminal_size(terminal.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def say(message: str, *, wrap: bool = True) -> None:
+    """Print one line for people on stderr, as `tell`, with keywords as options."""
+    tell(as_command_line(message), wrap=wrap)
 
 
 def say_warnings() -> None:

@@ -19,10 +19,12 @@ from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import LossyStream, printable
 
 LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
-SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
+SAMPLE_INTERVAL_S = 10.0  # epochs that are shorter share a sample
 SAMPLE_CHARS = 160
 SAMPLE_NAMES = 5
-WIDE_COLUMNS = 100  # of a terminal that has room for the speed beside the bar
+BAR_COLUMNS = 4  # of the bar beside the figures, at least, with the space between
+# What a narrow terminal leaves out of the line, the first of these first.
+DROPPED = ("speed", "epoch", "figure", "left")
 
 
 class ProgressDisplay(keras.callbacks.Callback):
@@ -30,9 +32,9 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     On a terminal a bar is kept up to date; elsewhere there is a line at each epoch,
     and in between where an epoch takes long. A sample of text by the network as it is
-    then follows each epoch, but at most one a second. The first ``first_step`` steps
-    were taken by an earlier process. Without a console it writes to standard error,
-    and where that can't be, to nowhere.
+    then follows an epoch, at most one in ten seconds, and the last. The first
+    ``first_step`` steps were taken by an earlier process. Without a console it writes
+    to standard error, and where that can't be, to nowhere.
     """
 
     def __init__(
@@ -81,12 +83,12 @@ class ProgressDisplay(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Update the bar, or print a line when the last one is long ago."""
         step = self._epochs_first_step + batch + 1
-        whole = not self._on_terminal or self._console.width >= WIDE_COLUMNS
-        text = self._status(step, logs["loss"], speed=whole)
         if self._on_terminal:
+            width = self._console.width - BAR_COLUMNS
+            text = self._status(step, logs["loss"], width)
             self._bar.update(self._task, completed=step, description=text)
         elif time.monotonic() - self._last_line > LINE_INTERVAL_S:
-            self._print_line(text)
+            self._print_line(self._status(step, logs["loss"]))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Print the epoch's figures and a sample of text."""
@@ -96,9 +98,10 @@ class ProgressDisplay(keras.callbacks.Callback):
         if now - self._last_sample < SAMPLE_INTERVAL_S and step < self._total_steps:
             return
         self._last_sample = now
-        self._print_line(self._status(step, logs["loss"]))
+        width = self._console.width if self._on_terminal else None
+        self._print_line(self._status(step, logs["loss"], width))
         sample = Text(printable(self._sample()), style="dim")
-        self._console.print(sample, soft_wrap=True)
+        self._console.print(sample, soft_wrap=not self._on_terminal)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Take the bar away."""
@@ -109,21 +112,28 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._last_line = time.monotonic()
         self._console.print(Text(text), soft_wrap=True)
 
-    def _status(self, step: int, loss: float, *, speed: bool = True) -> str:
+    def _status(self, step: int, loss: float, width: int | None = None) -> str:
+        """Return a line of figures, in a width what matters most of them."""
         seconds = max(time.monotonic() - self._started, 1e-6)
         taken = step - self._first_step
         left = seconds / taken * (self._total_steps - step)
         epoch = -(-step // self._steps_per_epoch)
-        measured = ""
-        if self._val_loss is not None:
-            measured = f"  {self._figure} {self._val_loss:.3f}"
         chars_per_s = taken * self._chars_per_step / seconds
-        shown_speed = f"  {chars_per_s:,.0f} chars/s" if speed else ""
-        return (
-            f"step {step:,}/{self._total_steps:,}  epoch {epoch}/{self._epochs}"
-            f"  loss {loss:.3f}{measured}{shown_speed}"
-            f"  {int(left) // 60}:{int(left) % 60:02d} left"
-        )
+        parts = {
+            "step": f"step {step:,}/{self._total_steps:,}",
+            "epoch": f"epoch {epoch}/{self._epochs}",
+            "loss": f"loss {loss:.3f}",
+            "figure": f"{self._figure} {self._val_loss or 0:.3f}",
+            "speed": f"{chars_per_s:,.0f} chars/s",
+            "left": f"{int(left) // 60}:{int(left) % 60:02d} left",
+        }
+        if self._val_loss is None:
+            del parts["figure"]
+        for name in DROPPED:
+            if width is None or len("  ".join(parts.values())) <= width:
+                break
+            parts.pop(name, None)
+        return "  ".join(parts.values())[:width]
 
 
 def sample_of(model: TrainedModel) -> str:

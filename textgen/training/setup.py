@@ -28,7 +28,12 @@ from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.checks import check_number
 from textgen.system.files import remove_leftovers
 from textgen.training.base_model import base_model_for, why_not
-from textgen.training.checkpoint import Checkpoint, checkpoint_paths, read_checkpoint
+from textgen.training.checkpoint import (
+    BEGIN_ANEW,
+    Checkpoint,
+    checkpoint_paths,
+    read_checkpoint,
+)
 from textgen.training.cluster import PEER_TIMEOUT_S, Cluster, cluster_of
 from textgen.training.continuation import epochs_worth, validation_remark
 from textgen.training.held_out import HeldOut
@@ -91,6 +96,11 @@ class TrainingRequest:
     def names_a_text(self) -> bool:
         """Whether a text was asked for, be it an empty one."""
         return self.corpus is not None or self.texts is not None
+
+    @property
+    def goes_on_with_own_text(self) -> bool:
+        """Whether the text is that of the saved model to go on from."""
+        return self.init_from is not None and not self.names_a_text
 
     @property
     def cluster(self) -> Cluster | None:
@@ -163,7 +173,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
 
     No other training writes its file until the ``with`` is left.
     """
-    for name in ("resume", "preset", "from_scratch"):
+    for name in ("preset", "from_scratch"):
         if request.init_from is not None and getattr(request, name):
             raise OptionError(f"give `{name}` or `init_from`, not both")
     if request.vocabulary_from is not None and request.init_from is None:
@@ -172,7 +182,10 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
         check_number("save_every", request.save_every, 0, MOST_MINUTES, above=True)
     logs = check_logs(request.tensorboard, request.csv)
     if request.resume:
-        path = prepare_output(request.output, request.source.name)
+        name = request.source.name
+        if request.goes_on_with_own_text:
+            name = load_trainable(request.init_from).texts[-1].name
+        path = prepare_output(request.output, name)
     else:
         preparation = _new_training(request)
         path = preparation.path
@@ -306,6 +319,7 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
         new = _new_training(request)
         note = f"there is no checkpoint {str(checkpoint_paths(path)[0])!r} yet"
         return replace(new, notes=(f"{note}: starting afresh", *new.notes))
+    _check_start(request, checkpoint)
     config = resumed_config(checkpoint, request.preset, request.overrides)
     corpus = _corpus_of(checkpoint, request)
     cut = _cut(corpus, config, checkpoint.vocabulary)
@@ -337,11 +351,36 @@ def _resumed(request: TrainingRequest, path: Path) -> Preparation:
     )  # fmt: skip
 
 
+def _check_start(request: TrainingRequest, checkpoint: Checkpoint) -> None:
+    """Raise `CheckpointError` for other first weights than the training began with.
+
+    Weights are told by the texts that they were trained on. The model to go on from
+    may have been replaced by what this training saved.
+    """
+    if request.from_scratch and checkpoint.texts:
+        raise CheckpointError(
+            "the training went on from a saved model, not from scratch",
+            f"leave `from_scratch` out to go on, or {BEGIN_ANEW}",
+        )
+    if request.init_from is None:
+        return
+    start = load_trainable(request.init_from, request.vocabulary_from)
+    if checkpoint.texts not in (start.texts, start.texts[:-1]):
+        raise CheckpointError(
+            f"the training didn't begin with the weights of {str(start.path)!r}",
+            f"leave `init_from` out to go on, or {BEGIN_ANEW}",
+        )
+
+
 def _corpus_of(checkpoint: Checkpoint, request: TrainingRequest) -> Corpus:
     """Read the text asked for, which must be that of a training that has begun."""
     kind, vocabulary = checkpoint.corpus["kind"], checkpoint.vocabulary
-    source = _as_before(request.source, checkpoint.corpus)
-    corpus = read_corpus(source, kind, vocabulary)
+    if request.goes_on_with_own_text:
+        start = load_trainable(request.init_from, request.vocabulary_from)
+        corpus = _corpus_to_go_on_with(request, start).in_ids_of(vocabulary)
+    else:
+        source = _as_before(request.source, checkpoint.corpus)
+        corpus = read_corpus(source, kind, vocabulary)
     check_corpus(checkpoint, corpus, request.kind)
     return replace(corpus, kind_reason="as before")
 
