@@ -34,10 +34,11 @@ from textgen.errors import (
     shown,
     shown_path,
 )
+from textgen.system.process import INTERRUPTED, leave_at_once
 
 T = TypeVar("T")
 
-DONE, USER_ERROR, HUNG_UP, INTERRUPTED, TERMINATED = 0, 2, 129, 130, 143
+DONE, USER_ERROR, HUNG_UP, TERMINATED = 0, 2, 129, 143
 
 # Control characters but newline and tab, separators of lines and paragraphs, marks that
 # turn the direction of writing, and lone surrogates (bytes that are not UTF-8).
@@ -233,8 +234,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     UTF-8 come in as lone surrogates and go out as the bytes that they were.
     """
     status = DONE
-    # Until now Ctrl-C has ended the process without a word: see `prepare_process`.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+    if signal.getsignal(signal.SIGINT) is leave_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         _prepare_streams()
