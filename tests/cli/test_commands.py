@@ -81,6 +81,7 @@ def test_help_shows_defaults_and_what_the_presets_set(run):
         ("generate --prompt-file .", "--prompt-file must be a text file, but '.'"),
         ("generate --prompt-file a --prompt b", "not allowed with"),
         ("generate --model x.h5 --corpus dinos", "not allowed with"),
+        ("generate --corpus dinos --corpus a", "--corpus must be given once"),
         ("train --step 3", "unrecognized arguments: --step: did you mean --steps?"),
         ("train --seq_length 3", "arguments: --seq_length: did you mean --window? ("),
         ("train --rnn_size 128", "did you mean --units?"),

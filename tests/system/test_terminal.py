@@ -65,6 +65,21 @@ def test_lines_from_a_stream(data, lines):
     assert list(lines_from(stream)) == lines
 
 
+def small_parser() -> Parser:
+    parser = Parser("What it does.\n", instead={"--size": "--length"})
+    parser.add_argument("--length", type=whole_number)
+    group = parser.add_argument_group("others")
+    group.add_argument("--heat", type=number)
+    group.add_argument("--model", action="append")
+    return parser
+
+
+def test_parser_reads_values_and_lists():
+    line = ["--length", "5", "--model", "a", "--heat", "5e-1", "--model", "b"]
+    given = small_parser().parse_args(line)
+    assert (given.length, given.heat, given.model) == (5, 0.5, ["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [(["--length", "1e15"], "--length must be a whole number, but was '1e15'"),
@@ -72,6 +87,7 @@ def test_lines_from_a_stream(data, lines):
      (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
      (["--leng", "5"], "unrecognized arguments: --leng 5"),
      (["--length"], "--length: expected one argument"),
+     (["--heat", "1", "--heat", "1"], "--heat must be given once, but came again"),
      (["--length", "-x"], "a dash is given as --length=-…"),
      (["expected one argument"], r"arguments: expected one argument \("),
      (["a\n\x1b[2J", "b"], r"unrecognized arguments: a\\n\\x1b\[2J b"),
@@ -79,11 +95,7 @@ def test_lines_from_a_stream(data, lines):
      (["x" * 100_000], r"unrecognized arguments: x+ \.\.\. \(")],
 )  # fmt: skip
 def test_parser_raises_one_line(arguments, expected):
-    parser = Parser("What it does.\n", instead={"--size": "--length"})
-    parser.add_argument("--length", type=whole_number)
-    parser.add_argument("--heat", type=number)
-    given = parser.parse_args(["--length", "5", "--heat", "5e-1"])
-    assert (given.length, given.heat) == (5, 0.5)
+    parser = small_parser()
     with pytest.raises(OptionError, match=expected) as caught:
         parser.parse_args(arguments)
     assert len(str(caught.value)) < 400

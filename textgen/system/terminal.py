@@ -182,8 +182,27 @@ def _numbers(text: str) -> float | tuple[float, ...]:
 numbers = _type_for_argparse(_numbers, "a number, or several with commas between")
 
 
+class _Once(argparse.Action):
+    """Takes the value of an option that isn't for several, and refuses another."""
+
+    _is_given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string and self._is_given:
+            message = f"must be given once, but came again, as {shown(values)}"
+            raise argparse.ArgumentError(self, message)
+        self._is_given = True
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose description is kept."""
+    """A parser of one command line: errors are a line, and the description is kept."""
 
     def __init__(
         self,
@@ -201,6 +220,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.register("action", None, _Once)
 
     def error(self, message: str) -> NoReturn:
         """Raise what the user did wrong as an `OptionError`."""
