@@ -81,8 +81,8 @@ def parse_arguments(
     add_options(parser.add_argument_group("what it has to be like"), ConstraintConfig)
     # fmt: off
     add = parser.add_argument_group("as a poem").add_argument
-    add("--form", metavar="NAME", help=f"one of {', '.join(FORMS)}; the prompt is its "
-        "first lines or their beginning")
+    add("--form", metavar="NAME", type=str.lower, help=f"one of {', '.join(FORMS)}; "
+        "the prompt is its first lines or their beginning")
     add("--rhyme-scheme", metavar="TEXT", help="a form of your own: a letter for each "
         "line, such as ABBA, and - for one without a rhyme")
     add("--syllables", metavar="N", type=whole_number, help="of each of its lines "
