@@ -28,18 +28,19 @@ class Windows:
 
     characters_per_step = 300
 
-    def __init__(self, steps_per_epoch):
+    def __init__(self, steps_per_epoch, labels=0):
         self.steps_per_epoch = steps_per_epoch
+        self.labels = labels
 
 
 def make_display(
     total_steps=12, per_epoch=5, sample=lambda: "a sample", terminal=False, width=100,
-    first_step=0,
+    first_step=0, labels=0,
 ):  # fmt: skip
     """Return a display whose training has begun, and what it writes to."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=terminal, width=width)
-    windows = Windows(per_epoch)
+    windows = Windows(per_epoch, labels)
     display = ProgressDisplay(total_steps, windows, sample, first_step, console)
     display.on_train_begin()
     return display, written
@@ -118,6 +119,17 @@ def test_a_sample_is_shown_as_it_is_but_can_not_steer_the_terminal(
     assert shown in written.getvalue()
     assert "\x07" not in written.getvalue()
     assert "\x1b[31m" not in written.getvalue()
+
+
+def test_rows_with_labels_have_a_line_each_that_fits(clock):
+    rows = "[a] row of words\n" + "long " * 60 + "\n"
+    display, written = make_display(sample=lambda: rows, width=80, labels=7)
+    clock.now_s += 10
+    display.on_epoch_end(0, {"loss": 1.0})
+    _, first, second, *others = written.getvalue().splitlines()
+    assert first == "[a] row of words"
+    assert second == ("long " * 60)[:79] + "…"
+    assert others == [""]
 
 
 def test_a_bar_on_a_terminal_comes_and_goes():

@@ -22,6 +22,7 @@ LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 1.0  # epochs that are shorter share a sample
 SAMPLE_CHARS = 160
 SAMPLE_NAMES = 5
+SAMPLE_ROWS = 3  # of those that have labels, which may be long
 WIDE_COLUMNS = 100  # of a terminal that has room for the speed beside the bar
 
 
@@ -30,9 +31,10 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     On a terminal a bar is kept up to date; elsewhere there is a line at each epoch,
     and in between where an epoch takes long. A sample of text by the network as it is
-    then follows each epoch, but at most one a second. The first ``first_step`` steps
-    were taken by an earlier process. Without a console it writes to standard error,
-    and where that can't be, to nowhere.
+    then follows each epoch, but at most one a second; that of rows with labels is cut
+    at the width, row by row. The first ``first_step`` steps were taken by an earlier
+    process. Without a console it writes to standard error, and where that can't be, to
+    nowhere.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._steps_per_epoch = windows.steps_per_epoch
         self._epochs = -(-total_steps // self._steps_per_epoch)
         self._chars_per_step = windows.characters_per_step
+        self._cuts_samples = windows.labels > 0
         self._first_step = first_step
         self._sample = sample
         stderr = cast(TextIO, LossyStream(sys.stderr))
@@ -98,7 +101,10 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._last_sample = now
         self._print_line(self._status(step, logs["loss"]))
         sample = Text(printable(self._sample()), style="dim")
-        self._console.print(sample, soft_wrap=True)
+        if self._cuts_samples:
+            self._console.print(sample, no_wrap=True, overflow="ellipsis")
+        else:
+            self._console.print(sample, soft_wrap=True)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Take the bar away."""
@@ -129,7 +135,8 @@ class ProgressDisplay(keras.callbacks.Callback):
 def sample_of(model: TrainedModel) -> str:
     """Return a short text by a model, for people to see how it gets on."""
     if model.makes_lines:
-        seeds = range(SAMPLE_NAMES)
-        names = generate_many(model, [""] * SAMPLE_NAMES, seed=seeds)
-        return ", ".join(name.text for name in names)
+        has_labels = bool(model.vocabulary.labels)
+        count, between = (SAMPLE_ROWS, "\n") if has_labels else (SAMPLE_NAMES, ", ")
+        names = generate_many(model, [""] * count, seed=range(count))
+        return between.join(name.text for name in names)
     return generate_output(model, "", length=SAMPLE_CHARS, seed=0)
