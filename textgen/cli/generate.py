@@ -102,10 +102,13 @@ def parse_arguments(
     if options.form and (asked := wanted.told or wanted.chosen):
         problem = f"a `form` can't be held to {asked} as well"
         raise OptionError(problem, "give one of the two")
-    if wanted.chooses and options.count is None:
-        raise OptionError("`novel` and `distinct` choose among many", "give a `count`")
     if options.prompt_file is not None:
         options.prompt = read_prompt(options.prompt_file)
+    if wanted.chooses and options.count is None:
+        if options.prompt is None:
+            problem = f"{wanted.chosen} can't choose for a conversation, or for lines"
+            raise OptionError(problem, "give a `prompt` or a `count`")
+        options.count = 1
     return options, config, wanted
 
 
