@@ -8,6 +8,7 @@ import pytest
 
 import textgen
 from textgen import __main__, cli
+from textgen.cli import export, generate, train
 
 STARTING = "starting TensorFlow …"
 WHOLE_TEXT = "Shall I compare thee\n\x1b[2J" * 4_000
@@ -81,6 +82,7 @@ def test_help_shows_defaults_and_what_the_presets_set(run):
         ("generate --prompt-file .", "--prompt-file must be a text file, but '.'"),
         ("generate --prompt-file a --prompt b", "not allowed with"),
         ("generate --model x.h5 --corpus dinos", "not allowed with"),
+        ("generate --corpus dinos --corpus a", "--corpus must be given once"),
         ("train --step 3", "unrecognized arguments: --step: did you mean --steps?"),
         ("train --seq_length 3", "arguments: --seq_length: did you mean --window? ("),
         ("train --rnn_size 128", "did you mean --units?"),
@@ -114,6 +116,23 @@ def test_what_makes_no_sense_is_one_line(run, tmp_path, monkeypatch, line, expec
     result.assert_refused(expected)
     assert STARTING not in result.err
     assert len(list(tmp_path.rglob("*"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "others", "choices"),
+    [
+        (train, [], {"kind": "lines", "preset": "dinos", "distribute": "mirrored"}),
+        (train, [], {"cell": "gru", "level": "bpe", "precision": "float32"}),
+        (train, [], {"targets": "last", "schedule": "constant", "optimizer": "adam"}),
+        (generate, [], {"form": "haiku"}),
+        (export, ["dinos", "--html", "page.html"], {"weights": "float32"}),
+    ],
+)
+def test_choices_are_taken_in_any_case(command, others, choices):
+    as_listed = [f"--{name}={choice}" for name, choice in choices.items()]
+    shouted = [f"--{name}={choice.upper()}" for name, choice in choices.items()]
+    read = command.parse_arguments([*others, *shouted], "prog")
+    assert read == command.parse_arguments([*others, *as_listed], "prog")
 
 
 @pytest.mark.parametrize("name", ["textgen", "generate", "train"])

@@ -310,12 +310,27 @@ def test_so_many_that_do_not_come_are_said_with_what_they_should_be(
      (("--count", 3, "--max-length", 1, "--contains", "ab"), "nothing that the model"),
      (("--count", 3, "--min-length", 4, "--max-length", 2), "at most --max-length"),
      (("--prompt", "b", "--starts-with", "a"), "--prompt 'b' fits --starts-with 'a'"),
-     (("--prompt", "b", "--novel"), "give a --count"),
+     (("--distinct",), "--distinct can't choose for a conversation"),
+     (("--prompt", "b", "--novel"), "--novel can't be told"),
      (("--count", 3, "--novel"), "--novel can't be told"),
      (("--matching", "("), "--matching must be")],
 )  # fmt: skip
 def test_what_can_not_be_is_one_line(complete, names_model, options, expected):
     complete(*options, model=names_model).assert_refused(expected)
+
+
+def test_one_text_is_novel_too(complete):
+    known = Path(DINOS).parents[1] / "corpora" / "dinos.txt"
+    names = known.read_text().lower().split()
+    flags = ("--prompt", "alb", "--seed", 1)
+    free = complete(*flags, model=DINOS)
+    assert free.out.strip() in names
+    novel = complete(*flags, "--novel", model=DINOS)
+    assert novel == complete(*flags, "--novel", "--count", 1, model=DINOS)
+    assert novel.out.startswith("alb")
+    assert novel.out.count("\n") == 1
+    assert novel.out.strip() not in names
+    assert complete(*flags, "--distinct", model=DINOS).out == free.out
 
 
 def test_nothing_at_all_is_no_success(complete):

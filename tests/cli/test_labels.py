@@ -114,7 +114,7 @@ def test_labels_that_there_are_not(run, model_file, names_model, tmp_path):
     judged = run("textgen", "evaluate", names_model, table, *columns)
     judged.assert_refused("knows no labels, but a label of --label-column was")
     alone = run("train", table, "--label-column", "author")
-    alone.assert_refused("--label-column is for a table's rows, whose texts --column")
+    alone.assert_refused("--label-column is for rows of CSV, TSV, JSON or Parquet")
     twice = run("train", table, "--column", "text", "--label-column", "text")
     twice.assert_refused("--label-column must be another column")
     table.write_text("text,author\nab,Byron\nba,\nbb,Shelley\n")

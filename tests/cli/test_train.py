@@ -26,8 +26,8 @@ with contextlib.suppress(ImportError):  # POSIX only
 
 ROOT = Path(__file__).parents[2]
 
-TINY = ("--steps", "2", "--layers", "1", "--units", "4", "--window", "4",
-        "--batch-size", "4")  # fmt: skip
+SMALL = ("--layers", "1", "--units", "4", "--window", "4", "--batch-size", "4")
+TINY = ("--steps", "2", *SMALL)
 TEXT = "Now is the hour; the sea, the hill, and all between, lie still.\n" * 12
 LETTERS = ("--corpus", "letters.txt")
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX only")
@@ -78,7 +78,7 @@ def test_it_tells_what_is_documented_and_nothing_else(start, letters, tmp_path):
 def long_training(start, folder: Path, *options: str):
     """Start a long training; yield it once it trains, and its stderr so far."""
     checkpoint, started = folder / "models" / "sonnets.checkpoint", time.time()
-    process = start("train.py", *TINY, "--steps", 1_000_000, *options, cwd=folder)
+    process = start("train.py", *SMALL, "--steps", 1_000_000, *options, cwd=folder)
     until = time.monotonic() + 600
     # Its first checkpoint is the last thing that it does before it trains.
     while not checkpoint.exists() or checkpoint.stat().st_mtime < started:
@@ -235,7 +235,7 @@ def test_a_terminal_that_goes_away_saves(tmp_path):
     """The system itself sends SIGHUP to whom the terminal belonged."""
     checkpoint = tmp_path / "models" / "sonnets.checkpoint"
     watcher, terminal = pty.openpty()
-    command = [sys.executable, ROOT / "train.py", *TINY, "--steps", "1000000"]
+    command = [sys.executable, ROOT / "train.py", *SMALL, "--steps", "1000000"]
     streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
 
     def own_terminal():
@@ -248,6 +248,7 @@ def test_a_terminal_that_goes_away_saves(tmp_path):
         os.close(terminal)
         until = time.monotonic() + 600
         while not checkpoint.exists() or b"loss" not in os.read(watcher, 65_536):
+            assert process.poll() is None
             assert time.monotonic() < until
         os.close(watcher)
         assert process.wait(300) == 129

@@ -14,7 +14,7 @@ from textgen.data.labels import (
     label_symbol,
 )
 from textgen.data.vocabulary import Vocabulary
-from textgen.errors import CorpusError, OptionError, VocabularyError
+from textgen.errors import CorpusError, OptionError, TextgenError, VocabularyError
 
 ROWS = [("O joy", "Keats"), ("A cloud", "Shelley"), ("O me", "Keats")]
 KEATS, SHELLEY = label_symbol(0), label_symbol(1)
@@ -157,6 +157,16 @@ def test_options_that_do_not_go_with_labels(options, expected, written):
         load_corpus(written(as_csv(ROWS), "poems.csv"), **options)
     with pytest.raises(OptionError, match="`texts` or `label_column`"):
         load_corpus(texts=["a"], label_column="author")
+
+
+def test_a_text_without_rows_is_refused_with_all_that_labels_need(written):
+    plain = written("one line\nand another\n", "plain.txt")
+    for named in ({}, {"column": "text"}):
+        with pytest.raises(TextgenError, match="CSV, TSV, JSON or Parquet") as caught:
+            load_corpus(plain, label_column="author", **named)
+        assert "`column`" in str(caught.value)
+        assert "`label_column`" in str(caught.value)
+        assert "neither" in caught.value.advice
 
 
 def test_a_column_that_is_not_there(written):

@@ -16,6 +16,7 @@ from textgen.system.terminal import (
     number,
     one_line,
     printable,
+    tell,
     whole_number,
 )
 
@@ -65,6 +66,21 @@ def test_lines_from_a_stream(data, lines):
     assert list(lines_from(stream)) == lines
 
 
+def small_parser() -> Parser:
+    parser = Parser("What it does.\n", instead={"--size": "--length"})
+    parser.add_argument("--length", type=whole_number)
+    group = parser.add_argument_group("others")
+    group.add_argument("--heat", type=number)
+    group.add_argument("--model", action="append")
+    return parser
+
+
+def test_parser_reads_values_and_lists():
+    line = ["--length", "5", "--model", "a", "--heat", "5e-1", "--model", "b"]
+    given = small_parser().parse_args(line)
+    assert (given.length, given.heat, given.model) == (5, 0.5, ["a", "b"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [(["--length", "1e15"], "--length must be a whole number, but was '1e15'"),
@@ -72,6 +88,7 @@ def test_lines_from_a_stream(data, lines):
      (["--heat", "x\n"], r"--heat must be a number, but was 'x\\n'"),
      (["--leng", "5"], "unrecognized arguments: --leng 5"),
      (["--length"], "--length: expected one argument"),
+     (["--heat", "1", "--heat", "1"], "--heat must be given once, but came again"),
      (["--length", "-x"], "a dash is given as --length=-…"),
      (["expected one argument"], r"arguments: expected one argument \("),
      (["a\n\x1b[2J", "b"], r"unrecognized arguments: a\\n\\x1b\[2J b"),
@@ -79,11 +96,7 @@ def test_lines_from_a_stream(data, lines):
      (["x" * 100_000], r"unrecognized arguments: x+ \.\.\. \(")],
 )  # fmt: skip
 def test_parser_raises_one_line(arguments, expected):
-    parser = Parser("What it does.\n", instead={"--size": "--length"})
-    parser.add_argument("--length", type=whole_number)
-    parser.add_argument("--heat", type=number)
-    given = parser.parse_args(["--length", "5", "--heat", "5e-1"])
-    assert (given.length, given.heat) == (5, 0.5)
+    parser = small_parser()
     with pytest.raises(OptionError, match=expected) as caught:
         parser.parse_args(arguments)
     assert len(str(caught.value)) < 400
@@ -219,3 +232,20 @@ def test_a_lossy_stream_writes_what_can_be(tmp_path):
     with open(tmp_path / "log", "w", encoding="ascii") as file:
         print("step 1 …", file=LossyStream(file), flush=True)
         assert (tmp_path / "log").read_bytes() == b"step 1 \\u2026\n"
+
+
+def test_a_note_is_wrapped_at_words_on_a_terminal_and_whole_elsewhere(
+    monkeypatch, capsys
+):
+    words = ["word", "another-word", "x" * 50] * 9
+    line = " ".join(words)
+    tell(line)
+    assert capsys.readouterr().err == line + "\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    tell(line)  # a terminal that doesn't say how wide it is
+    wrapped = capsys.readouterr().err
+    assert wrapped.split() == words
+    assert max(map(len, wrapped.split("\n"))) <= 80
+    tell(line, wrap=False)
+    tell("two  spaces and one behind ")
+    assert capsys.readouterr().err == f"{line}\ntwo  spaces and one behind \n"

@@ -9,7 +9,9 @@ from training.helpers import assert_same_arrays, prepared, run, weights_of
 
 import textgen
 from textgen.errors import CheckpointError, OptionError
+from textgen.generation.batch import generate_many
 from textgen.saving.model_file import load_model, load_trainable
+from textgen.training.progress import sample_of
 
 TINY = {"layers": 1, "units": 8, "embedding": 4, "batch_size": 16, "seq_length": 6}
 COLUMNS = {"column": "text", "label_column": "author"}
@@ -49,6 +51,13 @@ def test_each_window_begins_with_its_label_or_seldom_with_the_end(poems, output)
     symbols = len(ready.vocabulary) - 2  # of the text
     assert f" {symbols} symbols, " in ready.summary
     assert len(ready.held_out._ids) > 20
+
+
+def test_samples_on_the_way_are_three_rows(poems, output):
+    run(poems, output, steps=5, **COLUMNS, **TINY)
+    model = load_model(output)
+    rows = sample_of(model).split("\n")
+    assert rows == [x.text for x in generate_many(model, [""] * 3, seed=range(3))]
 
 
 def words_of_two(path):

@@ -34,13 +34,14 @@ class Windows:
 
 def make_display(
     total_steps=12, per_epoch=5, sample=lambda: "a sample", terminal=False, width=100,
-    first_step=0,
+    first_step=0, of_lines=False,
 ):  # fmt: skip
     """Return a display whose training has begun, and what it writes to."""
     written = io.StringIO()
     console = Console(file=written, force_terminal=terminal, width=width)
-    windows = Windows(per_epoch)
-    display = ProgressDisplay(total_steps, windows, sample, first_step, console)
+    display = ProgressDisplay(
+        total_steps, Windows(per_epoch), sample, first_step, console, of_lines=of_lines
+    )
     display.on_train_begin()
     return display, written
 
@@ -136,6 +137,23 @@ def test_a_sample_is_shown_as_it_is_but_can_not_steer_the_terminal(
     assert shown in written.getvalue()
     assert "\x07" not in written.getvalue()
     assert "\x1b[31m" not in written.getvalue()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_rows_have_a_line_each_that_fits_a_terminal(clock, terminal):
+    rows = "[a] row of words\n" + "long " * 60 + "\nlast"
+    display, written = make_display(
+        sample=lambda: rows, width=80, of_lines=True, terminal=terminal
+    )
+    clock.now_s += 10
+    display.on_epoch_end(0, {"loss": 1.0})
+    display.on_train_end()
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
+    cut = ("long " * 60)[:79] + "…"
+    expected = rows.split("\n") if not terminal else ["[a] row of words", cut, "last"]
+    lines = shown.splitlines()
+    at = lines.index(expected[0])
+    assert lines[at : at + 3] == expected
 
 
 def test_a_bar_on_a_terminal_comes_and_goes():

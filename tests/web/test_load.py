@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeModel, alphabet_model
 from web.conftest import figure, running, wait_until
 
-from textgen.web import bodies, server
+from textgen.web import bodies, completions, server
 
 ENDLESS = {"prompt": "a", "max_tokens": 5000}
 
@@ -84,6 +84,25 @@ def test_one_too_many_is_told_when_to_come_again(slow, connect):
     assert client.post(
         "/v1/completions", json={"prompt": "", "max_tokens": 1}
     ).is_success
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_memory_for_logprobs_is_bounded(slow, connect, monkeypatch, stream):
+    address, client = slow
+    monkeypatch.setattr(completions, "MOST_PLACES_UNDER_WAY", 8000)
+    other = connect(address)
+    other.sendall(request_bytes({**ENDLESS, "logprobs": 1, "stream": stream}))
+    wait_until(lambda: figure(client, "running") == 1)
+    body = {"prompt": "a", "max_tokens": 1, "logprobs": 1}
+    assert client.post("/v1/completions", json=body).is_success
+    refused = client.post("/v1/completions", json={**ENDLESS, "logprobs": 1})
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 0
+    other.close()
+    wait_until(lambda: figure(client, "running") == 0, seconds=3)
+    long = {**body, "prompt": "a" * 7999, "echo": True}
+    for _ in range(3):  # what was answered takes no room
+        assert client.post("/v1/completions", json=long).is_success
 
 
 def test_a_request_that_takes_too_long_is_ended(serving):

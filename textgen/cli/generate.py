@@ -81,8 +81,8 @@ def parse_arguments(
     add_options(parser.add_argument_group("what it has to be like"), ConstraintConfig)
     # fmt: off
     add = parser.add_argument_group("as a poem").add_argument
-    add("--form", metavar="NAME", help=f"one of {', '.join(FORMS)}; the prompt is its "
-        "first lines or their beginning")
+    add("--form", metavar="NAME", type=str.lower, help=f"one of {', '.join(FORMS)}; "
+        "the prompt is its first lines or their beginning")
     add("--rhyme-scheme", metavar="TEXT", help="a form of your own: a letter for each "
         "line, such as ABBA, and - for one without a rhyme")
     add("--syllables", metavar="N", type=whole_number, help="of each of its lines "
@@ -102,10 +102,13 @@ def parse_arguments(
     if options.form and (asked := wanted.told or wanted.chosen):
         problem = f"a `form` can't be held to {asked} as well"
         raise OptionError(problem, "give one of the two")
-    if wanted.chooses and options.count is None:
-        raise OptionError("`novel` and `distinct` choose among many", "give a `count`")
     if options.prompt_file is not None:
         options.prompt = read_prompt(options.prompt_file)
+    if wanted.chooses and options.count is None:
+        if options.prompt is None:
+            problem = f"{wanted.chosen} can't choose for a conversation, or for lines"
+            raise OptionError(problem, "give a `prompt` or a `count`")
+        options.count = 1
     return options, config, wanted
 
 

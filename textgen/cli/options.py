@@ -112,7 +112,7 @@ def add_options(
             both = argparse.BooleanOptionalAction
             options["action"] = both if switched else "store_true"
         elif setting.choices:
-            options["metavar"] = "KIND"
+            options["type"], options["metavar"] = str.lower, "KIND"
         else:
             options["type"], options["metavar"] = TYPES[kind]
             if setting.many:

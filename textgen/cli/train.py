@@ -54,10 +54,10 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
     add("--encoding", metavar="NAME", help="of the files (default: utf-8)")
     add("--label-column", metavar="NAME", help="of labels to generate by, such as "
         "authors")
-    add("--kind", metavar="KIND", help="lines, each one example, or text (default: "
-        "guessed)")
-    add("--preset", metavar="NAME", help=f"{', '.join(PRESETS)} (default: the "
-        "text's)")
+    add("--kind", metavar="KIND", type=str.lower, help="lines, each one example, or "
+        "text (default: guessed)")
+    add("--preset", metavar="NAME", type=str.lower, help=f"{', '.join(PRESETS)} "
+        "(default: the text's)")
     add("--init-from", metavar="MODEL", help="a saved model to go on from: a file, or "
         "a name")
     add("--vocabulary-from", metavar="FILE", help="of another program's model, the "
@@ -68,7 +68,7 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "with a length, then train")
     add("--resume", action="store_true", help="go on with a training, options as they "
         "were")
-    add("--distribute", metavar="HOW", help="mirrored or multiworker: "
+    add("--distribute", metavar="HOW", type=str.lower, help="mirrored or multiworker: "
         "docs/distributed.md")
     add("--peer-timeout", metavar="S", type=number, default=PEER_TIMEOUT_S,
         help="seconds a machine may be silent (default: %(default)g)")

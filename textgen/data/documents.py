@@ -67,8 +67,9 @@ class CorpusSource:
             if value is not None and not isinstance(value, str):
                 raise OptionError(f"`{name}` must be a name, but was {shown(value)}")
         if self.label_column is not None and self.column is None:
-            problem = "`label_column` is for a table's rows, whose texts `column` names"
-            raise OptionError(problem, "give both")
+            rows = "rows of CSV, TSV, JSON or Parquet, whose texts `column` names"
+            advice = "give both with such a file, or neither"
+            raise OptionError(f"`label_column` is for {rows}", advice)
 
     @cached_property
     def files(self) -> Sources:

@@ -143,7 +143,8 @@ def _expected_table(source: Source, column: str) -> Table:
         return table
     file = shown_file(source.path)
     problem = f"expected rows with a column {shown(column)}, but {file} has none"
-    raise CorpusError(problem, "give CSV, TSV, JSON or Parquet, or no `column`")
+    advice = "give CSV, TSV, JSON or Parquet, or neither `column` nor `label_column`"
+    raise CorpusError(problem, advice)
 
 
 def _values(source: Source, table: Table, columns: tuple[str, ...]) -> Placed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -12,6 +13,7 @@ from types import ModuleType
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 LARGEST_MMAP_THRESHOLD_BYTES = 32 << 20
 LARGEST_TRIM_THRESHOLD_BYTES = (1 << 31) - 1
+INTERRUPTED = 130  # exit status after Ctrl-C, as of shells
 
 
 def prepare_process() -> None:
@@ -21,14 +23,21 @@ def prepare_process() -> None:
     TensorFlow's and those of other programs. TensorFlow multiplies by oneDNN, which it
     leaves off by itself on some processors, though it is faster there too. The
     libraries read these variables when they are first imported; what the user has set
-    stays. Until `textgen.system.terminal.run` takes over, Ctrl-C ends the process
-    without a traceback.
+    stays. Until `textgen.system.terminal.run` takes over, Ctrl-C ends the process as it
+    does from then on, with one line and no traceback.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, leave_at_once)
+
+
+def leave_at_once(*_: object) -> None:
+    """Handle Ctrl-C while nothing is done yet that would have to be ended."""
+    with contextlib.suppress(OSError):  # standard error is closed
+        os.write(2, b"interrupted\n")
+    os._exit(INTERRUPTED)
 
 
 def is_installed(package: str) -> bool:

@@ -35,10 +35,11 @@ from textgen.errors import (
     shown,
     shown_path,
 )
+from textgen.system.process import INTERRUPTED, leave_at_once
 
 T = TypeVar("T")
 
-DONE, USER_ERROR, HUNG_UP, INTERRUPTED, TERMINATED = 0, 2, 129, 130, 143
+DONE, USER_ERROR, HUNG_UP, TERMINATED = 0, 2, 129, 143
 
 # Control characters but newline and tab, separators of lines and paragraphs, marks that
 # turn the direction of writing, and lone surrogates (bytes that are not UTF-8).
@@ -113,8 +114,11 @@ def tell(line: str, *, wrap: bool = True) -> None:
     """
     line = one_line(line)
     if wrap and sys.stderr is not None and sys.stderr.isatty():
-        at_words = {"break_long_words": False, "break_on_hyphens": False}
-        line = textwrap.fill(line, _columns(sys.stderr), **at_words)
+        columns = _columns(sys.stderr)
+        if len(line) > columns:
+            line = textwrap.fill(
+                line, columns, break_long_words=False, break_on_hyphens=False
+            )
     print(line, file=LossyStream(sys.stderr), flush=True)
 
 
@@ -197,8 +201,27 @@ def _numbers(text: str) -> float | tuple[float, ...]:
 numbers = _type_for_argparse(_numbers, "a number, or several with commas between")
 
 
+class _Once(argparse.Action):
+    """Takes the value of an option that isn't for several, and refuses another."""
+
+    _is_given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if option_string and self._is_given:
+            message = f"must be given once, but came again, as {shown(values)}"
+            raise argparse.ArgumentError(self, message)
+        self._is_given = True
+        setattr(namespace, self.dest, values)
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line, and whose description is kept."""
+    """A parser of one command line: errors are a line, and the description is kept."""
 
     def __init__(
         self,
@@ -216,6 +239,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
+        self.register("action", None, _Once)
 
     def error(self, message: str) -> NoReturn:
         """Raise what the user did wrong as an `OptionError`."""
@@ -249,8 +273,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     UTF-8 come in as lone surrogates and go out as the bytes that they were.
     """
     status = DONE
-    # Until now Ctrl-C has ended the process without a word: see `prepare_process`.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+    if signal.getsignal(signal.SIGINT) is leave_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         _prepare_streams()

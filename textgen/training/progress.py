@@ -22,6 +22,8 @@ LINE_INTERVAL_S = 30.0  # without a terminal, a line at least this often
 SAMPLE_INTERVAL_S = 10.0  # epochs that are shorter share a sample
 SAMPLE_CHARS = 160
 SAMPLE_NAMES = 5
+LONG_LINE_CHARS = 30  # lines of which one is longer, and rows, have a line each
+SAMPLE_LONG_LINES = 3
 BAR_COLUMNS = 4  # of the bar beside the figures, at least, with the space between
 # What a narrow terminal leaves out of the line, the first of these first.
 DROPPED = ("speed", "epoch", "figure", "left")
@@ -32,9 +34,10 @@ class ProgressDisplay(keras.callbacks.Callback):
 
     On a terminal a bar is kept up to date; elsewhere there is a line at each epoch,
     and in between where an epoch takes long. A sample of text by the network as it is
-    then follows an epoch, at most one in ten seconds, and the last. The first
-    ``first_step`` steps were taken by an earlier process. Without a console it writes
-    to standard error, and where that can't be, to nowhere.
+    then follows an epoch, at most one in ten seconds, and the last; those
+    ``of_lines`` are cut at a terminal's width. The first ``first_step`` steps were
+    taken by an earlier process. Without a console it writes to standard error, and
+    where that can't be, to nowhere.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         console: Console | None = None,
         *,
         figure: str = "quick held-out",
+        of_lines: bool = False,
     ) -> None:
         super().__init__()
         self._total_steps = total_steps
@@ -57,6 +61,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         stderr = cast(TextIO, LossyStream(sys.stderr))
         self._console = console or Console(file=stderr, highlight=False)
         self._on_terminal = self._console.is_terminal  # it may go away
+        self._cuts_samples = of_lines and self._on_terminal
         self._bar = Progress(
             BarColumn(bar_width=None),
             TextColumn("{task.description}", markup=False),
@@ -101,7 +106,10 @@ class ProgressDisplay(keras.callbacks.Callback):
         width = self._console.width if self._on_terminal else None
         self._print_line(self._status(step, logs["loss"], width))
         sample = Text(printable(self._sample()), style="dim")
-        self._console.print(sample, soft_wrap=not self._on_terminal)
+        if self._cuts_samples:
+            self._console.print(sample, no_wrap=True, overflow="ellipsis")
+        else:
+            self._console.print(sample, soft_wrap=not self._on_terminal)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Take the bar away."""
@@ -139,7 +147,9 @@ class ProgressDisplay(keras.callbacks.Callback):
 def sample_of(model: TrainedModel) -> str:
     """Return a short text by a model, for people to see how it gets on."""
     if model.makes_lines:
-        seeds = range(SAMPLE_NAMES)
-        names = generate_many(model, [""] * SAMPLE_NAMES, seed=seeds)
-        return ", ".join(name.text for name in names)
+        made = generate_many(model, [""] * SAMPLE_NAMES, seed=range(SAMPLE_NAMES))
+        names = [name.text for name in made]
+        if not model.vocabulary.labels and max(map(len, names)) <= LONG_LINE_CHARS:
+            return ", ".join(names)
+        return "\n".join(names[:SAMPLE_LONG_LINES])
     return generate_output(model, "", length=SAMPLE_CHARS, seed=0)

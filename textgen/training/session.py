@@ -259,7 +259,14 @@ class TrainingSession:
             sample, done = lambda: self._recorder.sample, self._loop.global_step
             figure = self._ready.epoch_measure.name
             hooks.append(
-                ProgressDisplay(steps, self._ready.windows, sample, done, figure=figure)
+                ProgressDisplay(
+                    steps,
+                    self._ready.windows,
+                    sample,
+                    done,
+                    figure=figure,
+                    of_lines=self._ready.corpus.kind == "lines",
+                )
             )
         try:
             with on_interrupt(self._loop.request_stop) as received:

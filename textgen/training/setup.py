@@ -98,11 +98,6 @@ class TrainingRequest:
         return self.corpus is not None or self.texts is not None
 
     @property
-    def goes_on_with_own_text(self) -> bool:
-        """Whether the text is that of the saved model to go on from."""
-        return self.init_from is not None and not self.names_a_text
-
-    @property
     def cluster(self) -> Cluster | None:
         """The machines that train together, if they were asked for.
 
@@ -182,9 +177,8 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
         check_number("save_every", request.save_every, 0, MOST_MINUTES, above=True)
     logs = check_logs(request.tensorboard, request.csv)
     if request.resume:
-        name = request.source.name
-        if request.goes_on_with_own_text:
-            name = load_trainable(request.init_from).texts[-1].name
+        start = _start_with_own_text(request)
+        name = start.texts[-1].name if start is not None else request.source.name
         path = prepare_output(request.output, name)
     else:
         preparation = _new_training(request)
@@ -295,6 +289,13 @@ def _corpus_to_go_on_with(request: TrainingRequest, start: TrainedModel) -> Corp
     )
 
 
+def _start_with_own_text(request: TrainingRequest) -> TrainedModel | None:
+    """Return the saved model to go on from if its own text is gone on with."""
+    if request.init_from is None or request.names_a_text:
+        return None
+    return load_trainable(request.init_from, request.vocabulary_from)
+
+
 def _as_before(source: CorpusSource, began: Mapping[str, Any]) -> CorpusSource:
     """Return a text with columns and encoding as they were, where not given."""
     return replace(
@@ -375,8 +376,8 @@ def _check_start(request: TrainingRequest, checkpoint: Checkpoint) -> None:
 def _corpus_of(checkpoint: Checkpoint, request: TrainingRequest) -> Corpus:
     """Read the text asked for, which must be that of a training that has begun."""
     kind, vocabulary = checkpoint.corpus["kind"], checkpoint.vocabulary
-    if request.goes_on_with_own_text:
-        start = load_trainable(request.init_from, request.vocabulary_from)
+    start = _start_with_own_text(request)
+    if start is not None:
         corpus = _corpus_to_go_on_with(request, start).in_ids_of(vocabulary)
     else:
         source = _as_before(request.source, checkpoint.corpus)

@@ -27,6 +27,7 @@ from textgen.web.protocol import Prompt, Wanted
 from textgen.web.scores import Scores
 
 RETRY_AFTER_S = 5
+MOST_PLACES_UNDER_WAY = 400_000  # with logprobs: half a kB each until they are answered
 
 
 class Service:
@@ -43,6 +44,7 @@ class Service:
         self.models, self.metrics = models, metrics
         self._loop = asyncio.get_running_loop()
         self._owners: dict[Job, Completions] = {}
+        self._places: dict[Completions, int] = {}  # with logprobs, of those under way
         self._engine = Engine(models, self._deliver, running=running, waiting=waiting)
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
@@ -56,21 +58,28 @@ class Service:
                     del self._owners[delivery.job]
                 owner.take(delivery)
 
-    def begin(self, jobs: Sequence[Job], owner: Completions) -> None:
-        """Hand jobs to the engine; an `ApiError` says that it is full."""
+    def begin(self, jobs: Sequence[Job], owner: Completions, places: int) -> None:
+        """Hand jobs to the engine; an `ApiError` says that there is no room.
+
+        So many ``places`` may have logprobs, whose memory is bounded.
+        """
         try:
+            if sum(self._places.values()) + places > MOST_PLACES_UNDER_WAY:
+                raise EngineFullError
             self._engine.submit(jobs)
         except EngineFullError:
             raise ApiError(
                 429,
-                f"too many completions are under way: try again in {RETRY_AFTER_S} s",
+                f"too much is under way: try again in {RETRY_AFTER_S} s",
                 code="queue_full",
                 headers={"Retry-After": str(RETRY_AFTER_S)},
             ) from None
         self._owners.update(dict.fromkeys(jobs, owner))
+        self._places[owner] = places
 
-    def cancel(self, jobs: Sequence[Job]) -> None:
+    def cancel(self, jobs: Sequence[Job], owner: Completions) -> None:
         """Give up those of the jobs that haven't ended."""
+        self._places.pop(owner, None)
         for job in jobs:
             if self._owners.pop(job, None) is not None:
                 self._engine.cancel(job)
@@ -120,7 +129,7 @@ class Completions:
         self._characters = [0] * (len(wanted.prompts) * wanted.count)
         for prompt, each in zip(wanted.prompts, openings, strict=True):
             self._add_jobs(prompt, each)
-        service.begin(list(self._jobs), self)
+        service.begin(list(self._jobs), self, wanted.places)
         self._label = labels(model=wanted.model)
         read = sum(len(prompt.fitted.text) for prompt in wanted.prompts)
         service.metrics.prompt_characters[self._label] += read
@@ -163,7 +172,7 @@ class Completions:
 
     def cancel(self) -> None:
         """Give up what hasn't ended."""
-        self._service.cancel(list(self._jobs))
+        self._service.cancel(list(self._jobs), self)
         self._service.metrics.request.add(time.monotonic() - self._started_s)
 
     async def whole(self) -> dict[str, Any]:

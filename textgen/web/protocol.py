@@ -78,6 +78,16 @@ class Wanted:
     stream: bool
     with_usage: bool  # at the end of a stream
 
+    @property
+    def places(self) -> int:
+        """How many characters may have logprobs, of all completions together."""
+        if self.likeliest is None:
+            return 0
+        places = len(self.prompts) * self.length
+        if self.echo:
+            places += sum(len(prompt.fitted.text) for prompt in self.prompts)
+        return places * self.count
+
 
 def read_request(
     body: bytes,
@@ -174,11 +184,7 @@ def _likeliest(given: dict[str, Any], model: TrainedModel) -> int | None:
 
 def _check_places(wanted: Wanted) -> None:
     """Raise `OptionError` if more places would have logprobs than memory is for."""
-    places = len(wanted.prompts) * wanted.length
-    if wanted.echo:
-        places += sum(len(prompt.fitted.text) for prompt in wanted.prompts)
-    places *= wanted.count
-    if wanted.likeliest is not None and places > MOST_PLACES:
+    if (places := wanted.places) > MOST_PLACES:
         raise OptionError(
             f"`logprobs` are for {MOST_PLACES:,} characters of all completions at most "
             f"(with `echo` of their prompts, too), not {places:,}",
