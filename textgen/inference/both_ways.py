@@ -33,10 +33,18 @@ class BothWays:
         self._last = len(network.layers) - 1
 
     @quietly
-    def read(self, ids: np.ndarray) -> np.ndarray:
-        """Return the last recurrent layer's output (B, U) for windows of ids (B, t)."""
-        masked = self._network.masked
-        skipped = np.zeros(ids.shape, bool) if masked is None else masked[ids]
+    def read(self, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Return the last recurrent layer's output (B, U) for windows of ids (B, T).
+
+        Only the last of a window's ids are its text, as many as its ``lengths`` (B,)
+        says. Those before are skipped, and not cut off, so that all products have one
+        shape: in another one they may be rounded otherwise, and what becomes of a text
+        would depend on how long the others are.
+        """
+        window, masked = ids.shape[1], self._network.masked
+        skipped = np.arange(window) < window - lengths[:, None]
+        if masked is not None:
+            skipped |= masked[ids]
         outputs: np.ndarray | None = None  # (B, t, U) of the layer before
         for number, layer in enumerate(self._network.layers):
             if not isinstance(layer, Recurrent):

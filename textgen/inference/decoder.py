@@ -144,21 +144,15 @@ class WholeWindowDecoder:
         self.batch_size = batch_size
         self._network = BothWays(network)
         self._output_layer = _OutputLayer(network, batch_size)
-        self._units = network.layers[-1].units or 0
         self._ids = np.zeros((batch_size, seq_length), np.int64)
         self._lengths = np.zeros(batch_size, np.int64)  # of the windows so far
 
     def step(self, ids: np.ndarray | int) -> np.ndarray:
         """Let each text read one symbol; see `Decoder.step`."""
-        window = self._ids.shape[1]
         self._ids[:, :-1] = self._ids[:, 1:]
         self._ids[:, -1] = ids
-        self._lengths = np.minimum(self._lengths + 1, window)
-        hidden = np.empty((self.batch_size, self._units), np.float32)
-        for length in np.unique(self._lengths):
-            rows = self._lengths == length
-            hidden[rows] = self._network.read(self._ids[rows, window - length :])
-        return self._output_layer.logits(hidden)
+        self._lengths = np.minimum(self._lengths + 1, self._ids.shape[1])
+        return self._output_layer.logits(self._network.read(self._ids, self._lengths))
 
     def reset(self, slots: np.ndarray | list[int]) -> None:
         """Begin new texts in some slots, 0 to B - 1, of the batch."""
