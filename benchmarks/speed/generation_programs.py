@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import string
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,13 @@ def textgen_program(model: str, batch_size: int) -> tuple[dict, Any]:
     from textgen.generation.batch import generate_many
     from textgen.generation.halves import threads_for
     from textgen.generation.streaming import stream_output
+    from textgen.inference.threads import take_all_cores
     from textgen.saving.model_file import load_model
 
     trained = load_model(model)
     threads = os.environ.get("OPENBLAS_NUM_THREADS", "all")
+    if batch_size == 1:
+        threads = str(take_all_cores(trained.network) or threads)
     if (halves := threads_for(batch_size)) > 1:
         threads = f"{halves} × {threads}"
 
@@ -75,6 +79,36 @@ def textgen_program(model: str, batch_size: int) -> tuple[dict, Any]:
         return together(length * batch_size)
 
     return {"threads": threads}, timed(one) if batch_size == 1 else many
+
+
+def numpy_program(layers: int, units: int, threads: int) -> tuple[dict, Any]:
+    """Generate with the fewest lines of NumPy, carrying the state."""
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(threads, user_api="blas")
+    rng = np.random.default_rng(0)
+    random = partial(rng.uniform, -0.1, 0.1)
+    embedding = random((VOCABULARY_SIZE, EMBEDDING)).astype(np.float32)
+    sizes = [EMBEDDING, *[units] * (layers - 1)]
+    kernels = [random((size + units, 4 * units)).astype(np.float32) for size in sizes]
+    dense = random((units, VOCABULARY_SIZE)).astype(np.float32)
+
+    def generate(count: int) -> None:
+        h, c = np.zeros((2, layers, units), np.float32)
+        drawn, text = 0, []
+        for _ in range(count):
+            x = embedding[drawn]
+            for layer, kernel in enumerate(kernels):
+                gates = np.concatenate([x, h[layer]]) @ kernel
+                i, f, o = 1 / (1 + np.exp(-gates[: 3 * units].reshape(3, units)))
+                c[layer] = f * c[layer] + i * np.tanh(gates[3 * units :])
+                x = h[layer] = o * np.tanh(c[layer])
+            weights = np.exp(x @ dense / TEMPERATURE)
+            drawn = rng.choice(VOCABULARY_SIZE, p=weights / weights.sum())
+            text.append(SYMBOLS[drawn])
+
+    return {"threads": str(threads)}, timed(generate)
 
 
 def torch_program(layers: int, units: int, threads: int) -> tuple[dict, Any]:
@@ -128,6 +162,7 @@ def course_program(layers: int, units: int, threads: int) -> tuple[dict, Any]:
 
 PROGRAMS = {
     "textgen": textgen_program,
+    "numpy": numpy_program,
     "torch": torch_program,
     "course": course_program,
 }

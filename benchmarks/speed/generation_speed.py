@@ -3,9 +3,9 @@
   python -m benchmarks.speed.generation_speed                    everything
   python -m benchmarks.speed.generation_speed --part one,process --rounds 7
 
-  one      one stream, at 2×128 and 2×512: textgen; PyTorch's loop, which carries the
-           state; and the course's loop, which runs a window of 40 through Keras's
-           `predict` for every character
+  one      one stream, at 2×128 and 2×512: textgen; a plain loop in NumPy and PyTorch's,
+           which carry the state; and the course's loop, which runs a window of 40
+           through Keras's `predict` for every character
   many     batches of 64 and of 256 streams, each beside one stream, at 2×128
   process  generate.py from start to end, timed from outside: the first character of a
            poem, and 10,000 different names
@@ -61,6 +61,7 @@ def contests(parts: Sequence[str], folder: Path) -> Iterator[tuple[str, list]]:
             f"one stream, {layers}×{units}",
             [
                 textgen_contestant("textgen", 1, folder, shape),
+                Contestant("NumPy, a plain loop", "numpy", shape, threads),
                 Contestant("PyTorch, stateful", "torch", shape, threads, needs),
                 Contestant("Keras, the course's loop", "course", shape, threads),
             ],

@@ -28,6 +28,7 @@ from textgen.errors import OptionError, shown_path
 from textgen.generation.batch import check_count
 from textgen.generation.forms import DEFAULT_SYLLABLES, FORMS, find_form
 from textgen.generation.streaming import check_seed, first_id, fresh_seed
+from textgen.inference.threads import take_all_cores
 from textgen.saving.find_model import passed_over
 from textgen.saving.model_file import load_model_for
 from textgen.saving.sandbox import Reader
@@ -155,6 +156,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
         if wanted.told:
             problem = f"a conversation can't be held to {wanted.told}"
             raise OptionError(problem, "give a `prompt` or a `count`")
+        take_all_cores(model.network)
         Conversation(model, config, options.seed).run()
         return
     seed = fresh_seed() if options.seed is None else options.seed
@@ -168,6 +170,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     if options.count is not None:
         printer.print_many(options.prompt or "", options.count, seed)
     elif options.prompt is not None:
+        take_all_cores(model.network)
         printer.print_one(options.prompt, seed)
     elif sys.stdin is None:
         raise OptionError("a --prompt or standard input is needed, but it is closed")
