@@ -8,6 +8,7 @@ from fakes import random_network
 
 from textgen.config import Config, ModelConfig, WindowConfig
 from textgen.data.vocabulary import Vocabulary
+from textgen.evaluation import nats
 from textgen.evaluation.nats import (
     bits_per_char,
     cross_entropy,
@@ -15,6 +16,7 @@ from textgen.evaluation.nats import (
     held_out_nats,
     losses,
     perplexity,
+    predictions,
 )
 from textgen.inference.decoder import Decoder
 from textgen.saving.trained_model import TrainedModel
@@ -107,19 +109,48 @@ def test_more_lines_than_a_batch_holds():
     assert held_out_nats(model, often) == pytest.approx(once, abs=1e-6)
 
 
-def test_a_sample_of_a_text_counts_spread_segments(counts):
-    model, ids = trained_model(), random_ids(3000)
-    sampled = held_out_nats(model, ids, max_symbols=1024)
-    assert sum(counts) == 1024
-    # Four segments of 256, the first after the lead of 128, the last at the end.
+def naive_pieces(model, ids, starts, length) -> float:
+    """Mean loss of pieces of a text, each from zero state after a lead of 128."""
     losses = []
-    for start in np.linspace(129, 3000 - 256, 4).astype(int):
+    for start in starts:
         decoder = Decoder(model.network)
-        for p in range(start - 128, start + 256):
+        for p in range(max(1, start - 128), start + length):
             logits = decoder.step(int(ids[p - 1]))[0]
             if p >= start:
                 losses.append(cross_entropy(logits[None], ids[p : p + 1])[0])
-    assert sampled == pytest.approx(np.mean(losses), abs=1e-5)
+    return np.mean(losses)
+
+
+def test_a_sample_of_a_text_counts_spread_pieces(counts):
+    model, ids = trained_model(), random_ids(3000)
+    sampled = held_out_nats(model, ids, max_symbols=512)
+    assert sum(counts) == 512
+    # Four pieces of 128, the first at the beginning, the last at the end.
+    expected = naive_pieces(model, ids, [1, 958, 1915, 2872], 128)
+    assert sampled == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_whole_text_is_read_in_pieces_that_lie_side_by_side(counts):
+    model, ids = trained_model(), random_ids(1 + 5 * 150)
+    whole = held_out_nats(model, ids)
+    assert sum(counts) == 5 * 150
+    expected = naive_pieces(model, ids, range(1, 751, 150), 150)
+    assert whole == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("length", [255, 256, 700, 4000, 9001])
+def test_each_symbol_of_a_whole_text_counts_once(length):
+    parts = predictions(trained_model(), random_ids(length))
+    places = np.concatenate([places for places, _ in parts])
+    assert sorted(places) == list(range(1, length))
+
+
+def test_however_many_threads_there_are_the_figure_is_the_same(monkeypatch):
+    found = set()
+    for threads in (1, 2, 3):
+        monkeypatch.setattr(nats, "_threads", lambda count=threads: count)
+        found.add(round(held_out_nats(trained_model(), random_ids(2000)), 6))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("kind", ["text", "lines"])
@@ -135,7 +166,7 @@ def test_a_sample_is_near_the_whole_and_of_about_the_size(kind, targets, counts)
     assert sum(counts) == pytest.approx(1000, rel=0.1)
     whole = held_out_nats(model, ids)
     assert sampled == pytest.approx(whole, abs=0.1)
-    assert held_out_nats(model, ids, max_symbols=10**9) == whole
+    assert held_out_nats(model, ids, max_symbols=10**9) == pytest.approx(whole)
     assert 0 < held_out_nats(model, ids, max_symbols=1) < 20
 
 

@@ -1,4 +1,4 @@
-"""What is measured of the held-out text at the end, and what it costs."""
+"""What is measured of the held-out text at the end."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_the_figure_is_that_of_evaluation(model):
     assert HeldOut(ids, whole=True).measure(model) == held_out_nats(model, ids)
 
 
-@pytest.mark.parametrize(("whole", "most"), [(True, None), (False, 200_000)])
+@pytest.mark.parametrize(("whole", "most"), [(True, 10), (False, 200_000)])
 def test_a_named_text_is_measured_whole(model, asked, whole, most):
     HeldOut(np.zeros(10, np.uint8), whole=whole).measure(model)
     assert asked == [(10, most)]
@@ -59,32 +59,19 @@ def test_too_little_to_measure_is_no_figure_rather_than_nan(window_model):
     too_short = np.zeros(model.windows.seq_length, np.uint8)
     held_out = HeldOut(too_short, whole=True)
     assert held_out.measure(model) is None
-    assert np.isfinite(held_out.cost_s(model))
     assert HeldOut(too_short[:0], whole=True).measure(model) is None
     enough = np.zeros(model.windows.seq_length + 1, np.uint8)
     assert HeldOut(enough, whole=True).measure(model) > 0
 
 
-def test_the_cost_grows_with_what_will_be_measured(model, asked, monkeypatch):
-    """A clock on which a symbol takes a microsecond, measured in either form."""
-    monkeypatch.setattr(
-        module.time,
-        "perf_counter",
-        lambda: sum(most or length for length, most in asked) / 1e6,
-    )
-    ids = np.zeros(1_000_000, np.uint8)
-    window = model.windows.seq_length
-    whole = HeldOut(ids, whole=True)
-    assert whole.cost_s(model) == pytest.approx(1.0, rel=1e-3)
-    assert asked[0] == (500 + window, None)
-    assert asked[-1] == (256_000 + window, None)  # the first to take 0.2 s
-    asked.clear()
-    assert HeldOut(ids, whole=False).cost_s(model) == pytest.approx(0.2)
-    # Fewer symbols would be read in fewer segments, each of them as slowly.
-    assert asked[0] == (1_000_000, 64 * 256)
-    assert asked[-1] == (1_000_000, 200_000)  # all that will be
-    asked.clear()
-    # What will be read as one stream is timed as one.
-    assert HeldOut(ids[:150_000], whole=False).cost_s(model) > 0
-    assert asked[0] == (500 + window, None)
-    assert HeldOut(ids[:0], whole=True).cost_s(model) == 0
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("limit", "symbols"), [(0, 1), (100, 100), (5_000, 3_000)])
+def test_a_limit_is_what_is_measured_and_told(model, asked, whole, limit, symbols):
+    held_out = HeldOut(np.zeros(3_000, np.uint8), whole=whole)
+    assert held_out.symbols == 3_000
+    held_out.limit(limit)
+    assert held_out.symbols == symbols
+    held_out.measure(model)
+    (total, most), told = asked[0], held_out.extent
+    assert min(total, most) == symbols
+    assert (f" {symbols:,} of its 3,000" in told) == (symbols < 3_000)

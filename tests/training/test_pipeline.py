@@ -276,23 +276,23 @@ def clock_of_our_own(monkeypatch) -> SimpleNamespace:
 def test_a_budget_of_minutes_is_spent(names, output, monkeypatch, validated):
     """On a clock that only steps and measuring move: other work doesn't count."""
     clock = clock_of_our_own(monkeypatch)
-    step_s, briefly_s, finally_s = 0.1, 0.4, 3.0
+    step_s, briefly_s = 0.1, 0.4
 
     def after(seconds, result):
         clock.now_s += seconds
         return result
 
     monkeypatch.setattr(Training, "calibrate", lambda self: after(5, step_s))
-    monkeypatch.setattr(HeldOut, "measure", lambda *_: after(finally_s, None))
+    monkeypatch.setattr(HeldOut, "measure", lambda *_: None)
     monkeypatch.setattr(EpochMeasure, "__call__", lambda *_: after(briefly_s, {}))
-    monkeypatch.setattr(HeldOut, "cost_s", lambda *_: finally_s)
     lines, other = [], output.with_name("other.h5")
     report = tiny(names, output, lines.append, steps=None, minutes=0.5, **validated)
     alike = prepared(names, output=other, **TINY, steps=1, **validated)
     epoch_steps = alike.windows.steps_per_epoch
     spent_s = report.steps * (step_s + briefly_s / epoch_steps)
-    left_s = 30 - (5 + briefly_s) - finally_s - session.SAVING_S
-    assert 0.97 * left_s < spent_s <= left_s
+    most_s = 30 - (5 + briefly_s) - session.SAVING_S
+    left_s = most_s - 30 * session.MEASURING_SHARE
+    assert 0.97 * left_s < spent_s <= most_s
     assert load_model(output).metadata["training"]["steps"] == report.steps
     assert f"`steps` {report.steps} `precision`" in lines[-1]
 
@@ -300,7 +300,6 @@ def test_a_budget_of_minutes_is_spent(names, output, monkeypatch, validated):
 def test_the_least_budget_that_is_named_is_enough(names, output, monkeypatch):
     clock_of_our_own(monkeypatch)
     monkeypatch.setattr(Training, "calibrate", lambda self: 1.0)
-    monkeypatch.setattr(HeldOut, "cost_s", lambda *_: 0.0)
     with pytest.raises(OptionError) as caught:
         tiny(names, output, steps=None, minutes=0.001)
     assert not output.exists()
@@ -308,6 +307,20 @@ def test_the_least_budget_that_is_named_is_enough(names, output, monkeypatch):
     assert tiny(names, output, steps=None, minutes=least).steps == 1
     with pytest.raises(OptionError):
         tiny(names, output, steps=None, minutes=least - 0.01)
+
+
+@pytest.mark.parametrize("step_s", [0.01, 0.1, 1.0])
+def test_measuring_takes_a_small_share_of_a_budget(prose, output, monkeypatch, step_s):
+    """Where a symbol takes as long as in training."""
+    clock_of_our_own(monkeypatch)
+    monkeypatch.setattr(Training, "calibrate", lambda self: step_s)
+    measured = []
+    monkeypatch.setattr(HeldOut, "measure", lambda self, _: measured.append(self))
+    tiny(prose, output, steps=None, minutes=0.5, held_out=0.5)
+    whole = prepared(prose, output=output, **TINY, held_out=0.5)
+    symbol_s = step_s / whole.windows.characters_per_step
+    affordable = max(1, int(session.MEASURING_SHARE * 30 / symbol_s))
+    assert measured[0].symbols == min(affordable, whole.held_out.symbols)
 
 
 def test_a_text_learned_by_heart_is_told_of_also_when_resumed(

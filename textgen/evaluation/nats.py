@@ -3,27 +3,33 @@
 The nats of all symbols are divided by how many characters these have together, so that
 models of characters, words and byte pairs compare.
 
-A text is read from its beginning to its end, from zero state; lines each from zero
-state, beginning with the end symbol. A model of a text that was trained on targets
-``last`` is judged by the symbol after each full window, the only thing that it was
-trained for. To compare it with a model trained on ``all``, ``after_chars`` counts only
-symbols that have so many before them.
+A text is cut into up to 64 pieces that are read together, each from zero state and
+with a lead, symbols before it that are read but don't count; so it takes a fraction of
+the time that one stream would, and gives the same to 0.001 (docs/experiments.md). Lines
+are read each from zero state, beginning with the end symbol. A model of a text that was
+trained on targets ``last`` is judged by the symbol after each full window, the only
+thing that it was trained for. To compare it with a model trained on ``all``,
+``after_chars`` counts only symbols that have so many before them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from textgen.inference.decoder import AnyDecoder
 from textgen.saving.trained_model import TrainedModel
+from textgen.system.hardware import available_cores
 
-LEAD_CHARS = 128  # read before a segment of a sample begins to count
-SEGMENT_CHARS = 256  # shorter segments than this are not worth a lead
-MAX_SEGMENTS = 64
+LEAD_SYMBOLS = 128  # read before a piece of a text begins to count
+PIECE_SYMBOLS = 128  # shorter pieces than this are not worth a lead
+MOST_PIECES = 64
+MOST_THREADS = 4
 WINDOWS_AT_ONCE = 512
 LINES_AT_ONCE = 64
 BLOCK_FLOATS = 1 << 20  # logits kept before their loss is taken: 4 MiB
@@ -98,9 +104,9 @@ def total_losses(
     """Return the losses of a text's ids (N,), summed over its counted symbols.
 
     Of ``lines``, only whole lines are read, from one end symbol to the next. About
-    ``max_symbols`` are counted, evenly spread over the text (segments with a short
-    lead, windows or whole lines), or all; and only those with ``after_chars`` before
-    them in the text or, of ``lines``, in the line with its leading end symbol.
+    ``max_symbols`` are counted, evenly spread over the text (in pieces, windows or
+    whole lines), or all; and only those with ``after_chars`` before them in the text
+    or, of ``lines``, in the line with its leading end symbol.
     """
     return summed(losses(model, ids, max_symbols, after_chars=after_chars))
 
@@ -144,8 +150,8 @@ def predictions(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield places (M,) in a text and the logits (M, V) for what stands there.
 
-    All parts together have each symbol that counts once, of lines in any order. The
-    arguments are those of `held_out_nats`.
+    All parts together have each symbol that counts once, in any order. The arguments
+    are those of `held_out_nats`.
     """
     if model.kind == "lines":
         read = _line_readings
@@ -153,14 +159,28 @@ def predictions(
         read = _window_readings
     else:
         read = _text_readings
-    vocabulary_size = len(model.vocabulary)
-    for decoder, places, counted in read(model, ids, max_symbols, after_chars):
-        block = max(1, BLOCK_FLOATS // (decoder.batch_size * vocabulary_size))
-        for start in range(0, len(places), block):
-            part = slice(start, start + block)
-            inputs = ids[places[part] - 1]
-            logits = np.array([decoder.step(row).copy() for row in inputs])
-            yield places[part][counted[part]], logits[counted[part]]
+    size = len(model.vocabulary)
+    readings = read(model, ids, max_symbols, after_chars)
+    yield from _side_by_side(reading.parts(ids, size) for reading in readings)
+
+
+def _threads() -> int:
+    return min(available_cores(), MOST_THREADS)
+
+
+def _side_by_side(readings: Iterator[Iterator[_Part]]) -> Iterator[_Part]:
+    """Yield the parts of several readings, as many at a time as there are threads."""
+    with ThreadPoolExecutor(_threads()) as pool:
+        while group := list(islice(readings, _threads())):
+            while parts := list(filter(None, pool.map(_next_part, group))):
+                yield from parts
+
+
+def _next_part(reading: Iterator[_Part]) -> _Part | None:
+    return next(reading, None)
+
+
+_Part = tuple[np.ndarray, np.ndarray]  # places and logits, as of `predictions`
 
 
 class _Reading(NamedTuple):
@@ -169,6 +189,15 @@ class _Reading(NamedTuple):
     decoder: AnyDecoder  # of batch size B, in the state to begin with
     places: np.ndarray  # (N, B) of what is predicted, each after the one before it
     counted: np.ndarray  # (N, B) bool, the places whose loss counts
+
+    def parts(self, ids: np.ndarray, vocabulary_size: int) -> Iterator[_Part]:
+        """Read them, and yield what counts as `predictions` does."""
+        block = max(1, BLOCK_FLOATS // (self.decoder.batch_size * vocabulary_size))
+        for start in range(0, len(self.places), block):
+            places, counted = (x[start : start + block] for x in self[1:])
+            inputs = ids[places - 1]
+            logits = np.array([self.decoder.step(row).copy() for row in inputs])
+            yield places[counted], logits[counted]
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -183,18 +212,21 @@ def _text_readings(
     model: TrainedModel, ids: np.ndarray, max_symbols: int | None, after_chars: int
 ) -> Iterator[_Reading]:
     first = max(1, after_chars)
-    sampled_from = max(first, 1 + LEAD_CHARS)
-    if max_symbols is None or len(ids) - sampled_from < max_symbols:
-        places = np.arange(1, len(ids))[:, None]
-        yield _Reading(model.decoder(), places, places >= first)
-        return
-    segments = min(MAX_SEGMENTS, max(1, max_symbols // SEGMENT_CHARS))
-    length = max_symbols // segments
-    starts = np.linspace(sampled_from, len(ids) - length, segments).astype(np.int64)
-    steps = np.arange(-LEAD_CHARS, length)[:, None]
-    places = starts + steps
-    counted = np.broadcast_to(steps >= 0, places.shape)
-    yield _Reading(model.decoder(segments), places, counted)
+    symbols = max(0, len(ids) - first)
+    if max_symbols is not None:
+        symbols = min(symbols, max_symbols)
+    pieces = min(MOST_PIECES, max(1, symbols // PIECE_SYMBOLS))
+    length = -(-symbols // pieces)
+    # Pieces of a whole text overlap by a few symbols, which count for the later one.
+    starts = np.linspace(first, len(ids) - length, pieces).astype(np.int64)
+    ends = np.minimum(starts + length, np.append(starts[1:], len(ids)))
+    begins = np.maximum(1, starts - LEAD_SYMBOLS)
+    for part in np.array_split(np.arange(pieces), min(pieces, _threads())):
+        steps = np.arange((ends - begins)[part].max(initial=0))[:, None]
+        places = begins[part] + steps
+        counted = (places >= starts[part]) & (places < ends[part])
+        places = np.minimum(places, len(ids) - 1)
+        yield _Reading(model.decoder(len(part)), places, counted)
 
 
 def _window_readings(

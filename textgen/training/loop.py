@@ -27,7 +27,7 @@ from textgen.training.step import TrainStep
 
 CALL_SECONDS = 0.5  # of one compiled call, about: Ctrl-C has to wait for its end
 MAX_STEPS_PER_CALL = 64
-TIMED_CALLS = 3
+TIMED_CALLS, TIMED_SECONDS = 3, 0.15  # so many of so long tell a step's time
 EXPLODED = 10.0  # times ln V, the loss of a uniform guess: nothing learns from there
 
 
@@ -116,8 +116,8 @@ class Training:
             self._take(stacks, np.zeros(count), 0, factors[:count])
             taken_s = (time.perf_counter() - started_s) / count
             step_s.append(self._peers.from_chief(taken_s))
-            count = min(max(1, int(CALL_SECONDS / step_s[0])), most)
-        self._steps_per_call = count
+            count = min(max(1, int(TIMED_SECONDS / step_s[0])), most)
+        self._steps_per_call = min(max(1, int(CALL_SECONDS / step_s[0])), most)
         self.restore(before)
         return statistics.median(step_s[1:])
 

@@ -49,6 +49,7 @@ from textgen.training.validation import outcome
 
 SAVING_S = 1.0  # kept back from a budget in minutes for writing the file
 NOVELTY_SHARE = 0.01  # and for telling what of its text the model copies
+MEASURING_SHARE = 0.03  # at the most, for measuring the held-out text
 NOTHING_YET = TrainingState(0, 1.0, 0.0, 1, np.zeros(0, np.float32), ())
 
 
@@ -223,20 +224,27 @@ class TrainingSession:
         """Plan how many steps of ``step_s`` seconds to take, with those taken."""
         ready, training = self._ready, self._config.training
         assert training.minutes is not None
-        per_epoch = ready.windows.steps_per_epoch
+        budget_s, per_epoch = training.minutes * 60, ready.windows.steps_per_epoch
         before_s = time.monotonic()
-        model = self._saver.current()
-        self._measure(model)
+        self._measure(self._saver.current())
         after_epoch_s = time.monotonic() - before_s
-        at_the_end_s = ready.held_out.cost_s(model) + SAVING_S + expected_s()
+        # To measure a symbol takes about as long as to train on it.
+        symbols_per_step = (
+            ready.windows.characters_per_step / ready.windows.characters_per_symbol
+        )
+        symbol_s = step_s / symbols_per_step
+        ready.held_out.limit(int(MEASURING_SHARE * budget_s / symbol_s))
+        at_the_end_s = ready.held_out.symbols * symbol_s + SAVING_S + expected_s()
         spent_s = self._seconds()
         if self._show:
-            at_the_end_s += NOVELTY_SHARE * training.minutes * 60
-        left_s = training.minutes * 60 - spent_s - at_the_end_s
+            at_the_end_s += NOVELTY_SHARE * budget_s
+        left_s = budget_s - spent_s - at_the_end_s
         step_s *= 1 + MOST_SHARE + self._snapshots.share
         step_s += after_epoch_s / per_epoch
         if left_s < step_s and not self._loop.global_step:
-            needed = training.minutes + (step_s - left_s) / 60
+            # What is kept back for the end grows with the budget.
+            lacking_s = (step_s - left_s) / (1 - MEASURING_SHARE - NOVELTY_SHARE)
+            needed = training.minutes + lacking_s / 60
             raise OptionError(
                 "`minutes` must leave time to train, here at least "
                 f"{math.ceil(100 * needed) / 100:.2f} for starting, measuring and one "
