@@ -1,5 +1,7 @@
 """When one stream takes all cores, and that its numbers stay what they are."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fakes import random_network
@@ -29,7 +31,8 @@ def large():
 def timed_as(monkeypatch, *seconds):
     """Let the trials' clock say that they took so long, in turn."""
     ticks = iter(np.cumsum([t for s in seconds for t in (0.001, s)]))
-    monkeypatch.setattr(threads.time, "perf_counter", lambda: next(ticks))
+    clock = SimpleNamespace(perf_counter=lambda: next(ticks))
+    monkeypatch.setattr(threads, "time", clock)
 
 
 def test_one_core_and_small_networks_are_left_alone(large, monkeypatch):
