@@ -174,6 +174,13 @@ def test_reading_back_refuses_what_it_does_not_know(model, error):
         Config.from_dict(Config().to_dict() | {"model": model})
 
 
+def test_an_older_file_may_have_options_that_are_retired(monkeypatch):
+    monkeypatch.setattr("textgen.config.RETIRED", frozenset({"colour"}))
+    data = Config().to_dict()
+    data["model"]["colour"] = 1
+    assert Config.from_dict(data) == Config()
+
+
 def test_the_course_preset_is_the_exercise():
     config = PRESETS["course"]
     assert config.model == ModelConfig(layers=2, units=128, embedding=0, dropout=0.5)

@@ -33,6 +33,7 @@ MOST_SYMBOLS = 32_768  # words or byte pairs, whose merges are half a MiB of JSO
 FEW_SYMBOLS = 256  # with more, also two layers and more begin at their frequencies
 SAMPLE_SIZE = 1024  # symbols of which the softmax is computed while training…
 WIDE_SYMBOLS = 2 * SAMPLE_SIZE  # …where there are so many, and on a processor
+RETIRED: frozenset[str] = frozenset()  # options that only older model files have
 MAX_SEED = 2**32 - 1
 DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
 SEARCHING = ("repetition_penalty", "no_repeat_ngram", "beam")
@@ -397,16 +398,22 @@ class Config:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Mapping[str, Any]]) -> Config:
-        """Rebuild what `to_dict` gave.
+        """Rebuild what `to_dict` gave, here or in an older version of the program.
+
+        Options that the program no longer has (`RETIRED`) are left out.
 
         Raises:
             TypeError: for unknown fields.
             OptionError: for values out of bounds.
         """
+
+        def known(part: str) -> dict[str, Any]:
+            return {key: data[part][key] for key in data[part].keys() - RETIRED}
+
         return cls(
-            ModelConfig(**data["model"]),
-            WindowConfig(**data["windows"]),
-            TrainingConfig(**data["training"]),
+            ModelConfig(**known("model")),
+            WindowConfig(**known("windows")),
+            TrainingConfig(**known("training")),
         )
 
 
