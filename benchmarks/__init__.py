@@ -6,6 +6,7 @@ Run each from the root of a clone, as a module; ``--help`` says what it measures
     python -m benchmarks.speed.generation_speed     generation beside Keras and PyTorch
     python -m benchmarks.speed.large_corpus         memory for a text of 1 GB
     python -m benchmarks.speed.compare_checkouts    this code beside an earlier commit
+    python benchmarks/fingerprints.py OUTPUT        hashes of trainings and of texts
     python -m benchmarks.quality.held_out_loss      held-out loss by seconds of training
     python -m benchmarks.quality.novelty            how much of a text is recited
     python -m benchmarks.quality.forms              rhyme and metre of sonnets
