@@ -28,7 +28,9 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"layers": 2, "units": 24, "embedding": 16, "batch_size": 16, "seq_length": 32}
-TRAINED = {  # of the options of `textgen.train`, beside those of SMALL and 60 steps
+TRAINED: dict[
+    str, dict[str, Any]
+] = {  # of the options of `textgen.train`, beside those of SMALL and 60 steps
     "text": {},
     "lines": {"corpus": "dinos"},
     "stateful": {"stateful": True},
@@ -100,7 +102,12 @@ def trainings(folder: Path) -> Iterator[tuple[str, str]]:
     import textgen
 
     def train(name: str, **options: Any) -> Path:
-        given = {"corpus": "sonnets", "from_scratch": True, "steps": 60, "seed": 3}
+        given: dict[str, Any] = {
+            "corpus": "sonnets",
+            "from_scratch": True,
+            "steps": 60,
+            "seed": 3,
+        }
         given |= SMALL | TRAINED[name.partition(" ")[0]] | options
         if given["corpus"] != "sonnets":
             del given["from_scratch"]
