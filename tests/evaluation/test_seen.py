@@ -174,7 +174,7 @@ def test_a_text_that_has_moved_is_found_in_the_current_folder(
     [
         ("tales/c.txt.gz", {}, r"in this folder as 'tales/c.txt.gz': give its path"),
         (["rows.csv", "more.jsonl"], {"column": "text"},
-         r"'more\+rows' \('more.jsonl', 'rows.csv'\), is .* read with `column` 'text': "
+         r"'rows' \('more.jsonl', 'rows.csv'\), is .* read with `column` 'text': "
          "give a folder or a quoted pattern of just these files as `text`"),
         ("tales", {"encoding": "latin-1"}, r"'latin.txt'\).* `encoding` 'latin-1'"),
     ],
