@@ -205,7 +205,7 @@ def load_corpus(
             anything that yields them. Several are an example each; missing ones (None,
             NaN) and empty ones are left out.
         column: the column of CSV, TSV, JSON, JSON lines or Parquet whose rows are an
-            example each; its number, from 1 on, in CSV or TSV without names.
+            example each. The first row of CSV and TSV names the columns.
         encoding: of the files; None means UTF-8.
         label_column: the column of what each row is, such as its author; see
             `textgen.data.labels`. The ids of a row begin with that of its label.
