@@ -10,8 +10,7 @@ It writes a text of random words to a temporary folder (TMPDIR says where), runs
 and prints the most memory that the process ever had resident, as the operating system
 counted it, and the seconds until the first step: from the process's start to the line
 that train.py prints when it has compiled and timed its step, which is a little later.
-Memory-mapped pages count as resident, too. The text and the model are deleted
-afterwards.
+The text and the model are deleted afterwards.
 """
 
 from __future__ import annotations

@@ -80,10 +80,7 @@ def learn_vocabulary(
 def in_symbols(
     ids: np.ndarray, alphabet: Vocabulary, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Return a text's ids (N,) of characters as those (M,) of a vocabulary's symbols.
-
-    They are in memory, or in a memory map if there are many of them.
-    """
+    """Return ids (N,) of characters as those (M,) of a vocabulary's symbols."""
     if vocabulary.level == "character":
         return ids
     symbols = IdArray(vocabulary.dtype)
