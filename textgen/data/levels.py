@@ -24,8 +24,7 @@ import numpy as np
 
 from textgen.config import MOST_SYMBOLS, ModelConfig
 from textgen.data.ids import IdArray, blocks_of
-from textgen.data.pieces import pieces_of_blocks
-from textgen.data.spelling import tokenizers_library
+from textgen.data.spelling import pieces_of_blocks, tokenizers_library
 from textgen.data.vocabulary import MOST_SYMBOL_CHARS, Vocabulary
 from textgen.errors import OptionError
 
