@@ -45,7 +45,7 @@ from benchmarks.quality.trainings import HELD_OUT
 from textgen.config import LEVELS, ModelConfig
 from textgen.data.corpus import Corpus, load_corpus
 from textgen.data.levels import in_symbols, learn_vocabulary
-from textgen.data.pieces import pieces_of
+from textgen.data.spelling import pieces_of
 from textgen.evaluation.judging import evaluate, evaluate_corpus
 from textgen.evaluation.ngram import ngram_nats, readable_in_text
 from textgen.generation.batch import generate_many

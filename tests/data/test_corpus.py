@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import io
 import os
 import random
 import tracemalloc
@@ -251,10 +250,6 @@ def test_nonsense_share_is_refused(held_out):
 # Size
 
 
-def in_memory(corpus: Corpus) -> bool:
-    return not isinstance(corpus.ids, np.memmap)
-
-
 @pytest.mark.parametrize("kind", ["lines", "text"])
 @pytest.mark.parametrize("form", ["plain", "gzip"])
 def test_memory_is_one_array_and_a_piece(written, kind, form):
@@ -266,45 +261,27 @@ def test_memory_is_one_array_and_a_piece(written, kind, form):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(corpus.ids) == len(text) + (kind == "lines")
-    assert in_memory(corpus)
     assert peak < 1.7 * len(text)
 
 
 @pytest.mark.parametrize("kind", ["lines", "text"])
 @pytest.mark.parametrize("vocabulary", [None, Vocabulary(("z", "e", "é"))])
-def test_a_text_too_large_for_memory_is_the_same_in_a_file(
+def test_a_text_is_the_same_in_blocks_of_any_size(
     written, kind, vocabulary, monkeypatch
 ):
     """Both with all its symbols in a byte, and when it turns out that they are more."""
     many = "".join(map(chr, range(0x100, 0x300)))
     for text in (LINES * 30, LINES * 30 + many + "\n" + LINES):
-        path = written(text)
-        small = load_corpus(path, kind, vocabulary)
+        whole = load_corpus(written(text), kind, vocabulary)
         with monkeypatch.context() as patch:
-            patch.setattr(ids_module, "MOST_IN_MEMORY_BYTES", 5000)
             patch.setattr(ids_module, "BLOCK_IDS", 777)
-            large = load_corpus(path, kind, vocabulary)
-            other = large.in_ids_of(Vocabulary(("q", "a")))
-            parts = large.split(0.4)
-        assert in_memory(small)
-        assert not in_memory(large)
-        assert large.vocabulary == small.vocabulary
-        np.testing.assert_array_equal(large.ids, small.ids, strict=False)
-        assert large.ids.dtype == small.ids.dtype
-        assert text_of(other) == text_of(small) == "\n" * (kind == "lines") + text
-        for name, part in vars(small.split(0.4)).items():
-            np.testing.assert_array_equal(part, getattr(parts, name))
-            assert part.dtype == getattr(parts, name).dtype
-
-
-def test_no_room_for_a_large_text_is_told(written, monkeypatch):
-    class Full(io.BytesIO):
-        def write(self, data):
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(ids_module, "MOST_IN_MEMORY_BYTES", 5000)
-    monkeypatch.setattr(ids_module.tempfile, "TemporaryFile", Full)
-    assert "No space left" in failure(written(LINES * 30))
+            patch.setattr(ids_module, "FIRST_BYTES", 16)
+            blocks = load_corpus(written(text), kind, vocabulary)
+            other = blocks.in_ids_of(Vocabulary(("q", "a")))
+        assert blocks.vocabulary == whole.vocabulary
+        np.testing.assert_array_equal(blocks.ids, whole.ids)
+        assert blocks.ids.dtype == whole.ids.dtype
+        assert text_of(other) == text_of(whole) == "\n" * (kind == "lines") + text
 
 
 def test_a_split_of_lines_takes_no_second_copy_of_each_line():

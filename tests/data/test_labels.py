@@ -14,7 +14,7 @@ from textgen.data.labels import (
     label_symbol,
 )
 from textgen.data.vocabulary import Vocabulary
-from textgen.errors import CorpusError, OptionError, TextgenError, VocabularyError
+from textgen.errors import CorpusError, OptionError, VocabularyError
 
 ROWS = [("O joy", "Keats"), ("A cloud", "Shelley"), ("O me", "Keats")]
 KEATS, SHELLEY = label_symbol(0), label_symbol(1)
@@ -81,11 +81,7 @@ def test_rows_with_newlines_have_another_end_and_empty_ones_no_label(written):
     assert corpus.labels == {"a": 1, "b": 1}
 
 
-def test_columns_by_their_numbers_and_labels_that_are_numbers(written):
-    rows = [[text, label] for text, label in ROWS]
-    path = written("".join(",".join(row) + "\n" for row in rows), "rows.csv")
-    corpus = load_corpus(path, column="1", label_column="2")
-    assert corpus.vocabulary.decode(corpus.ids) == TEXT
+def test_labels_may_be_numbers(written):
     numbered = written('{"text": "a", "author": 7}\n', "rows.jsonl")
     assert load(numbered).vocabulary.labels == ("7",)
 
@@ -161,12 +157,8 @@ def test_options_that_do_not_go_with_labels(options, expected, written):
 
 def test_a_text_without_rows_is_refused_with_all_that_labels_need(written):
     plain = written("one line\nand another\n", "plain.txt")
-    for named in ({}, {"column": "text"}):
-        with pytest.raises(TextgenError, match="CSV, TSV, JSON or Parquet") as caught:
-            load_corpus(plain, label_column="author", **named)
-        assert "`column`" in str(caught.value)
-        assert "`label_column`" in str(caught.value)
-        assert "neither" in caught.value.advice
+    with pytest.raises(OptionError, match="rows of CSV, TSV, JSON"):
+        load_corpus(plain, label_column="author")
 
 
 def test_a_column_that_is_not_there(written):

@@ -19,7 +19,7 @@ from textgen.data.levels import (
     learn_vocabulary,
     most_symbols,
 )
-from textgen.data.pieces import pieces_of
+from textgen.data.spelling import pieces_of
 from textgen.data.vocabulary import MOST_SYMBOL_CHARS, Vocabulary
 from textgen.errors import OptionError, VocabularyError
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from textgen.data import rows as module
-from textgen.data.rows import refuse_table, rows
+from textgen.data.rows import refuse_table
 from textgen.data.sources import find_sources
 from textgen.errors import CorpusError
 
@@ -24,6 +24,10 @@ TEXTS = ["plain", "with, comma", 'says "so"', "two\nlines", "tab\there", "naïve
 def source(path):
     (file,) = find_sources(path).files
     return file
+
+
+def rows(source, column):
+    return [text for text, _ in module.rows(source, column)]
 
 
 def failure(call, *arguments) -> str:
@@ -61,12 +65,14 @@ FORMS = ["csv", "tsv", "json", "jsonl", "parquet"]
 def test_a_column_of_what_pandas_writes(table, form):
     """Also when nothing of its name says what it is."""
     for path in (table(form), table(form, "table"), table(form, "table.txt")):
-        assert list(rows(source(path), "text")) == TEXTS
+        assert rows(source(path), "text") == TEXTS
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_without_a_column_it_is_one_line_that_names_them(table, form):
-    for path in (table(form), table(form, "table"), table(form, "table.txt")):
+    is_told_by_its_name = form in ("csv", "tsv")
+    for name in [None, *([] if is_told_by_its_name else ["table", "table.txt"])]:
+        path = table(form, name)
         message = failure(refuse_table, source(path))
         assert "with the columns 'id', 'text', 'score'" in message
         assert "`column`" in message
@@ -87,14 +93,14 @@ def test_csv_is_read_as_the_standard_library_writes_it(tmp_path_factory, found):
     path = tmp_path_factory.getbasetemp() / "some.csv"
     with open(path, "w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([["a", "b", "c"], *found])
-    assert list(rows(source(path), "b")) == [row[1] for row in found]
+    assert rows(source(path), "b") == [row[1] for row in found]
 
 
 def test_a_compressed_table(table):
     path = table("csv")
     packed = path.with_name("table.csv.gz")
     packed.write_bytes(gzip.compress(path.read_bytes()))
-    assert list(rows(source(packed), "text")) == TEXTS
+    assert rows(source(packed), "text") == TEXTS
     assert "CSV with the columns" in failure(refuse_table, source(packed))
 
 
@@ -103,48 +109,26 @@ def test_a_compressed_table(table):
     [("x.csv", "a;b\n1,5;x\n2;y\n", "b", ["x", "y"]),
      ("x.csv", "text\nx\n\ny\n", "text", ["x", "y"]),
      ("x.csv", "\ufeffid, text \r\n1,x\r\n", "text", ["x"]),
-     ("x.csv", "1,x\n2,y\n", "2", ["x", "y"]), ("x.csv", "1,2\n3,4\n", "2", ["4"]),
-     ("x.csv", "ham,Ok lar\nspam,Free!\nham,So so!\n", "2",
-      ["Ok lar", "Free!", "So so!"]),
-     ("x.csv", "Ada\nBob\nEve\n", "1", ["Ada", "Bob", "Eve"]),
-     ("x.csv", "Ada,Ada\nBob,1\n", "2", ["Ada", "1"]), ("x.csv", "text", "1", ["text"]),
      ("x.csv", "a,b\nx\n,y\n", "a", ["x", ""]), ("x.csv", "a,b", "b", []),
-     ("x.tsv", 'a\tb\n1\t"Hi," he said.\n2\ty\n', "b", ['"Hi," he said.', "y"]),
+     ("x.tsv", 'a\tb\n1\tHe, "Bo"; ""\n', "b", ['He, "Bo"; ""']),
      ("x.tsv", 'a\tb\n1\t"two\nlines"\n', "b", ["two\nlines"]),
-     ("x.txt", "Go.\tVa !\nHi.\tSalut !\nRun!\tCours !", "2",
-      ["Va !", "Salut !", "Cours !"]),
+     ("x.txt", "en\tfr\nGo.\tVa !\nHi.\tSalut !", "fr", ["Va !", "Salut !"]),
      ("x.json", '[{"a": "x"}, {"a": null}, {"b": 1}, {"a": ""}]', "a", ["x", ""]),
      ("x.json", '{"a": "x"}\n{"a": "y"}\n', "a", ["x", "y"]),
      ("x.ndjson", '\n{"a": "x"}\n\n{"a": "\\u00e9\\n"}', "a", ["x", "é\n"])],
 )  # fmt: skip
 def test_forms_that_people_have(written, name, content, column, expected):
-    assert list(rows(source(written(content, name)), column)) == expected
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "column", "heading"),
-    [("x.csv", "id,text\n1,x\n2,y\n", "2", "text"),
-     ("x.csv", "v1,v2\n1,x\n2,y\n", "2", "v2"),
-     ("x.csv", ",words\n0,x\n1,y\n", "2", "words"),
-     ("x.csv", "Name\nx\ny\n", "1", "Name"), ("x.csv", "t,Text\nx\ny\n", "1", "t"),
-     ("x.csv", 'words\n"x"\n"y"\n:-)\n;-)\n8-)\n', "1", "words"),
-     ("x.txt", "label;words\na;x\na;y\n1;:)\n2;:)\n3;:)\n", "2", "words"),
-     ("x.tsv", "title\ttext\nA\tx\nB\ty\n", "2", "text")],
-)  # fmt: skip
-def test_a_number_stands_for_a_column_with_a_name_which_is_told(
-    written, name, content, column, heading
-):
-    with pytest.warns(UserWarning, match=f"column {column} is '{heading}'"):
-        found = list(rows(source(written(content, name)), column))
-    assert found[:2] == ["x", "y"]
+    assert rows(source(written(content, name)), column) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
-    [("x.csv", "a,b\n1,x\n2,y,z\n", "2 fields in each row of .*line 3 has 3"),
+    [("x.csv", "1,x\n2,y\n", "columns '1', 'x'.* first row must name them"),
+     ("x.csv", "a,b\n1,x\n2,y,z\n", "2 fields in each row of .*line 3 has 3"),
      ("x.csv", "a,b\n1,x\n2\n", "line 3 has 1"),
      ("x.csv", 'a,b\n1,"x\n2,y\n', "unexpected end of data"),
      ("x.csv", 'a,b\n1,"x" y\n', "line 2 .*quote a field"),
+     ("x.tsv", 'a\tb\n1\t"Hi," he said.\n', "line 2 .*quote a field"),
      ("x.jsonl", '{"b": "x"}\n{"b": "y"\n', "line 2 is none"),
      ("x.jsonl", '{"b": "x"}\n["y"]\n', "line 2 of .* is .'y'."),
      ("x.jsonl", '{"b": "x"}\n{"b": 7}\n', "line 2 has 7"),
@@ -153,8 +137,8 @@ def test_a_number_stands_for_a_column_with_a_name_which_is_told(
      ("x.json", '[{"b": "x"}, 7]', "row 2 of .* is 7"),
      ("x.json", '[{"b": "x"}, {"b": ["y"]}]', "row 2 has .'y'."),
      ("x.json", '{\n "b": "x"\n}', "line 1 is none"),
-     ("x.parquet", "abc", "can't be read"), ("x.csv", "", "is CSV: name one of"),
-     ("x.txt", "just a text, nothing more\n", "has none: give CSV")],
+     ("x.parquet", "abc", "can't be read"), ("x.csv", "", "read as CSV, has none"),
+     ("x.txt", "just a text, no more\n", "columns 'just a text', 'no more'")],
 )  # fmt: skip
 def test_rows_of_another_form_are_told_with_their_place(written, name, content, said):
     message = failure(rows, source(written(content, name)), "b")
@@ -188,7 +172,7 @@ def test_a_field_without_end_is_refused_and_the_module_left_as_it_was(
     assert csv.field_size_limit() == limit
     long = "a,b\n1," + "y" * 200_000 + "\n"
     monkeypatch.undo()
-    assert len(next(rows(source(written(long, "x.csv")), "b"))) == 200_000
+    assert len(rows(source(written(long, "x.csv")), "b")[0]) == 200_000
 
 
 def test_parquet_without_pyarrow_is_told_with_what_to_install(table, monkeypatch):
@@ -207,18 +191,11 @@ def test_strings_of_a_parquet_file_in_any_of_its_forms(tmp_path):
                  pyarrow.dictionary(pyarrow.int32(), pyarrow.string())):  # fmt: skip
         column = pyarrow.array(values, pyarrow.string()).cast(form)
         parquet.write_table(pyarrow.table({"a": column}), path)
-        assert list(rows(source(path), "a")) == ["x", "y", "x"]
-
-
-def test_bare_quotation_marks_in_tsv_are_noticed_where_it_is_looked_at(written):
-    """After hundreds of rows, and in a file that goes on beyond that."""
-    texts = ["a message"] * 300 + ['"Hi," he said.', '"No'] + ["another one"] * 30_000
-    table = "label\tsms\n" + "".join(f"ham\t{text}\n" for text in texts)
-    assert list(rows(source(written(table)), "sms")) == texts
+        assert rows(source(path), "a") == ["x", "y", "x"]
 
 
 def test_a_long_file_is_read_in_pieces(written):
     """Its rows are longer than a piece, and pieces end within rows."""
     texts = ["x" * 300_000, "y\n" * 200_000, "z"]
     lines = "".join(json.dumps({"a": text}) + "\n" for text in texts)
-    assert list(rows(source(written(lines, "x.jsonl")), "a")) == texts
+    assert rows(source(written(lines, "x.jsonl")), "a") == texts

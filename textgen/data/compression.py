@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from textgen.errors import CorpusError, shown_path
 
@@ -24,22 +24,13 @@ class Form(NamedTuple):
 
     magic: re.Pattern[bytes]  # what such a file begins with
     modules: tuple[str, ...]  # the first of these that there is has the function `open`
-    error: str  # of the module, for what is damaged; besides those of all of them
-
-    def open(self, compressed: BinaryIO) -> tuple[Any, type[Exception]]:
-        """Return a stream of what was compressed, and the error that it may raise."""
-        for name in self.modules:
-            with contextlib.suppress(ImportError):
-                module = importlib.import_module(name)
-                error = getattr(module, self.error, OSError)
-                return module.open(compressed), error
-        raise ImportError(self.modules[-1])
+    error: str = "error"  # of the module, for what is damaged; some have none
 
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 FORMS = {
-    "gzip": Form(re.compile(rb"\x1f\x8b"), ("gzip",), ""),
-    "bzip2": Form(re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), ("bz2",), ""),
+    "gzip": Form(re.compile(rb"\x1f\x8b"), ("gzip",)),
+    "bzip2": Form(re.compile(rb"BZh[1-9](1AY&SY|\x17rE8P\x90)"), ("bz2",)),
     "xz": Form(re.compile(rb"\xfd7zXZ\x00"), ("lzma",), "LZMAError"),
     "zstd": Form(
         re.compile(rb"\x28\xb5\x2f\xfd"),
@@ -71,11 +62,30 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         else:
             file = stack.enter_context(open(path, "rb", buffering=BUFFER_BYTES))
         beginning = file.peek(LONGEST_MAGIC_BYTES)
-        for name, form in FORMS.items():
-            if form.magic.match(beginning):
-                raw = _Decompressed(file, path, name)
-                file = stack.enter_context(io.BufferedReader(raw, BUFFER_BYTES))
-        yield file
+        name = next((x for x in FORMS if FORMS[x].magic.match(beginning)), None)
+        if name is None:
+            yield file
+            return
+        module = _module_of(name, path)
+        own_error = getattr(module, FORMS[name].error, OSError)
+        try:
+            yield io.BufferedReader(module.open(file), BUFFER_BYTES)
+        except (EOFError, OSError, zlib.error, own_error) as error:
+            raise CorpusError(
+                f"expected a whole {name} file, but {shown_file(path)} is damaged or "
+                f"cut short ({error})",
+                "copy or make it anew",
+            ) from error
+
+
+def _module_of(form: str, path: Path) -> Any:
+    """Import what decompresses a form, or say how to get it."""
+    for name in FORMS[form].modules:
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    problem = f"{shown_file(path)} is compressed by {form}, which this Python"
+    advice = INSTALL_ZSTD if form == "zstd" else "decompress it before"
+    raise CorpusError(f"{problem} can't read", advice)
 
 
 def _standard_input() -> io.BufferedReader:
@@ -84,30 +94,3 @@ def _standard_input() -> io.BufferedReader:
         raise CorpusError(problem, "give a file, or send a text to it")
     buffer: Any = sys.stdin.buffer
     return buffer if hasattr(buffer, "peek") else io.BufferedReader(buffer)
-
-
-class _Decompressed(io.RawIOBase):
-    """The bytes that a compressed stream holds; whatever it lacks is one line."""
-
-    def __init__(self, compressed: BinaryIO, path: Path, form: str) -> None:
-        self._path, self._form = path, form
-        try:
-            self._stream, error = FORMS[form].open(compressed)
-        except ImportError:
-            problem = f"{shown_file(path)} is compressed by {form}, which this Python"
-            advice = INSTALL_ZSTD if form == "zstd" else "decompress it before"
-            raise CorpusError(f"{problem} can't read", advice) from None
-        self._errors = (EOFError, OSError, zlib.error, error)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            return self._stream.readinto(buffer)
-        except self._errors as error:
-            raise CorpusError(
-                f"expected a whole {self._form} file, but {shown_file(self._path)} is "
-                f"damaged or cut short ({error})",
-                "copy or make it anew",
-            ) from error

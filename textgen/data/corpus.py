@@ -5,7 +5,7 @@ long text, or several documents). The ids of ``lines`` and of several documents 
 and end with an end symbol, and have one between two; see `textgen.data.documents`.
 
 It is read once, in pieces, so that memory is one array of ids (a byte each up to 256
-symbols), of which a large one is a memory map of a temporary file.
+symbols).
 
     >>> corpus = load_corpus("dinos")
     >>> corpus.kind, len(corpus.vocabulary), corpus.vocabulary.decode(corpus.ids[:14])
@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from textgen.data.documents import CorpusSource, Documents, Part
-from textgen.data.ids import IdArray, IdsOfText, blocks_of, forget_pages
+from textgen.data.ids import IdArray, IdsOfText, blocks_of
 from textgen.data.labels import Labels
 from textgen.data.sources import Given
 from textgen.data.vocabulary import (
@@ -164,7 +164,6 @@ class Corpus:
         """Yield the first line of each block of lines, and the first after it."""
         for first in range(0, len(ends) - 1, BLOCK_LINES):
             yield first, min(first + BLOCK_LINES, len(ends) - 1)
-            forget_pages(self.ids)
 
 
 def _told_together(parts: tuple[Part, ...]) -> list[Part]:
@@ -205,7 +204,7 @@ def load_corpus(
             anything that yields them. Several are an example each; missing ones (None,
             NaN) and empty ones are left out.
         column: the column of CSV, TSV, JSON, JSON lines or Parquet whose rows are an
-            example each; its number, from 1 on, in CSV or TSV without names.
+            example each. The first row of CSV and TSV names the columns.
         encoding: of the files; None means UTF-8.
         label_column: the column of what each row is, such as its author; see
             `textgen.data.labels`. The ids of a row begin with that of its label.

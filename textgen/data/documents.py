@@ -26,7 +26,7 @@ from typing import Any
 from textgen.data.compression import STANDARD_INPUT, shown_file
 from textgen.data.kind import kind_of_lines, kind_of_rows
 from textgen.data.labels import SYMBOLS, Labels
-from textgen.data.rows import labelled_rows, refuse_table, rows
+from textgen.data.rows import refuse_table, rows
 from textgen.data.sources import Given, Source, Sources, find_sources
 from textgen.data.text_file import PIECE_BYTES, check_encoding
 from textgen.data.vocabulary import END_OF_TEXT, END_SYMBOL
@@ -229,10 +229,11 @@ def _read(file: Source, source: CorpusSource, labels: Labels | None) -> Iterator
     if source.column is None:
         return file.pieces()
     what = f"a row of {shown_file(file.path)}"
-    if labels is None or source.label_column is None:
-        return (_clean(row, what) for row in rows(file, source.column))
-    found = labelled_rows(file, source.column, source.label_column)
-    return _marked(((_clean(row, what), label) for row, label in found), what, labels)
+    found = rows(file, source.column, source.label_column)
+    cleaned = ((_clean(row, what), label) for row, label in found)
+    if labels is None:
+        return (row for row, _ in cleaned)
+    return _marked(cleaned, what, labels)
 
 
 def _marked(

@@ -1,23 +1,18 @@
 """A text of any length → one array of ids, read once, its symbols learned on the way.
 
 Symbols get numbers in the order in which they appear, and at the end those that they
-have in the sorted vocabulary. An array of more than `MOST_IN_MEMORY_BYTES` is kept in a
-temporary file, of which the system holds in memory what it has room for.
+have in the sorted vocabulary. An array is in memory: a byte for each symbol of the
+text, or two if there are more than 256 different ones.
 """
 
 from __future__ import annotations
 
-import mmap
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO
 
 import numpy as np
 
 from textgen.data.vocabulary import Vocabulary, code_points
-from textgen.errors import CorpusError
 
-MOST_IN_MEMORY_BYTES = 1 << 29
 BLOCK_IDS = 1 << 20
 FIRST_BYTES = 1 << 20  # of an array that grows
 CODE_POINTS = 0x110000
@@ -31,7 +26,6 @@ class IdArray:
         self.dtype = dtype
         self._length = 0
         self._memory = np.empty(FIRST_BYTES // dtype.itemsize, dtype)
-        self._file: IO[bytes] | None = None
 
     def __len__(self) -> int:
         return self._length
@@ -39,15 +33,10 @@ class IdArray:
     def append(self, ids: np.ndarray) -> None:
         """Append ids (N,), which fit the type."""
         length = self._length + len(ids)
-        if self._file is None and length * self.dtype.itemsize > MOST_IN_MEMORY_BYTES:
-            self._move_to_file()
-        if self._file is not None:
-            self._write(ids)
-        else:
-            if length > len(self._memory):
-                # Usually the system moves pages and copies nothing.
-                self._memory.resize(length + length // 4, refcheck=False)
-            self._memory[self._length : length] = ids
+        if length > len(self._memory):
+            # Usually the system moves pages and copies nothing.
+            self._memory.resize(length + length // 4, refcheck=False)
+        self._memory[self._length : length] = ids
         self._length = length
 
     def renumbered(self, numbers: np.ndarray) -> IdArray:
@@ -55,61 +44,25 @@ class IdArray:
 
         This one is used up by it.
         """
-        if self._file is None and numbers.dtype == self.dtype:
-            for block in self._blocks():
+        same_type = numbers.dtype == self.dtype
+        other = self if same_type else IdArray(numbers.dtype)
+        for block in blocks_of(self._memory[: self._length]):
+            if same_type:
                 block[:] = numbers[block]
-            return self
-        other = IdArray(numbers.dtype)
-        for block in self._blocks():
-            other.append(numbers[block])
+            else:
+                other.append(numbers[block])
         return other
 
     def array(self) -> np.ndarray:
-        """Return the ids (N,), as a memory map if they are in a file; then it is done.
-
-        Nothing can be appended after that.
-        """
-        if self._file is None:
-            self._memory.resize(self._length, refcheck=False)
-            return self._memory
-        self._file.flush()
-        return np.memmap(self._file, self.dtype, "r", shape=(self._length,))
-
-    def _blocks(self) -> Iterator[np.ndarray]:
-        whole = self._memory[: self._length] if self._file is None else self.array()
-        return blocks_of(whole)
-
-    def _move_to_file(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115
-        whole, self._memory = self._memory[: self._length], np.empty(0, self.dtype)
-        for block in blocks_of(whole):
-            self._write(block)
-
-    def _write(self, ids: np.ndarray) -> None:
-        assert self._file is not None
-        try:
-            self._file.write(ids.astype(self.dtype, copy=False).tobytes())
-        except OSError as error:
-            folder = tempfile.gettempdir()
-            raise CorpusError(
-                f"expected room for the ids of a long text in {folder!r}, but "
-                f"{error.strerror or error}",
-                "make room, or name another folder in the environment as TMPDIR",
-            ) from error
+        """Return the ids (N,), after which nothing can be appended."""
+        self._memory.resize(self._length, refcheck=False)
+        return self._memory
 
 
 def blocks_of(ids: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield ids (N,) in blocks, as views that are soon done with."""
+    """Yield ids (N,) in blocks, as views of them."""
     for start in range(0, len(ids), BLOCK_IDS):
         yield ids[start : start + BLOCK_IDS]
-        forget_pages(ids)
-
-
-def forget_pages(ids: np.ndarray) -> None:
-    """Give back what memory the read pages of a memory map take, if it is one."""
-    mapped = getattr(ids, "_mmap", None)
-    if mapped is not None and hasattr(mapped, "madvise"):
-        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 class IdsOfText:

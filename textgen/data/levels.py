@@ -24,8 +24,7 @@ import numpy as np
 
 from textgen.config import MOST_SYMBOLS, ModelConfig
 from textgen.data.ids import IdArray, blocks_of
-from textgen.data.pieces import pieces_of_blocks
-from textgen.data.spelling import tokenizers_library
+from textgen.data.spelling import pieces_of_blocks, tokenizers_library
 from textgen.data.vocabulary import MOST_SYMBOL_CHARS, Vocabulary
 from textgen.errors import OptionError
 
@@ -80,10 +79,7 @@ def learn_vocabulary(
 def in_symbols(
     ids: np.ndarray, alphabet: Vocabulary, vocabulary: Vocabulary
 ) -> np.ndarray:
-    """Return a text's ids (N,) of characters as those (M,) of a vocabulary's symbols.
-
-    They are in memory, or in a memory map if there are many of them.
-    """
+    """Return ids (N,) of characters as those (M,) of a vocabulary's symbols."""
     if vocabulary.level == "character":
         return ids
     symbols = IdArray(vocabulary.dtype)

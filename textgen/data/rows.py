@@ -1,12 +1,10 @@
 """The rows of a table, CSV, TSV, JSON or Parquet: one column of them is the text.
 
     refuse_table   says in one line that a file is a table, and names its columns
-    rows           yields the strings of one column
-    labelled_rows  yields them with the labels of another
+    rows           yields the strings of one column, and the labels of another
 
-CSV and TSV begin with a line of the columns' names; a column of a file without one is
-given by its number, which may also stand for a name. JSON is a list of objects, or has
-an object on each line.
+The first row of CSV and TSV names the columns. JSON is a list of objects, or has an
+object on each line.
 """
 
 from __future__ import annotations
@@ -15,10 +13,9 @@ import contextlib
 import csv
 import json
 import re
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from textgen.data.compression import shown_file
@@ -26,21 +23,12 @@ from textgen.data.labels import MOST_LABEL_CHARS, label_name
 from textgen.data.sources import Source
 from textgen.errors import CorpusError, OptionError, did_you_mean, shortened, shown
 
-CSV, JSON, JSON_LINES, PARQUET = "CSV", "JSON", "JSON lines", "Parquet"
-DELIMITERS = {".csv": ",;\t|", ".tsv": "\t", ".tab": "\t"}
-ANY_DELIMITER = "\t,;|"
+JSON, JSON_LINES, PARQUET = "JSON", "JSON lines", "Parquet"
+DELIMITERS = {".csv": ",;", ".tsv": "\t", ".tab": "\t"}
+ANY_DELIMITER = ",;\t"
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 LIST_OF_OBJECTS = re.compile(r'\s*\[\s*\{\s*["}]')
-# What heads a column, in a file whose name doesn't say that it is a table.
-COLUMN_NAME = re.compile(r"[^\W\d_][\w#@$%()/.+-]*( [\w#@$%()/.+-]+){0,4}")
-# Of those, the ones by which a row of names is known though all below are like names.
-USUAL_NAME = re.compile(
-    "author|body|comment|content|date|description|id|label|language|message|name|number|"
-    "quote|response|review|sentence|source|subject|summary|target|text|title|tweet|word",
-    re.IGNORECASE,
-)
-LOOKED_AT_OBJECTS, FEWEST_ROWS = 50, 3
-QUOTED_IN_TSV = re.compile(r'(^|\t)"', re.MULTILINE)
+LOOKED_AT_OBJECTS = 50
 MOST_FIELD_CHARS = 1 << 24  # more means that a quotation mark is never closed
 SHOWN_COLUMNS_CHARS = 240
 ROWS_AT_ONCE = 4096
@@ -59,158 +47,94 @@ class Table:
 
     form: str
     columns: tuple[str, ...]  # of JSON those that its first rows have
-    delimiter: str = ","
-    quoted: bool = True
-    is_headed: bool = False  # of CSV: whether the first row surely names the columns
+    delimiter: str = ""  # of CSV and TSV
 
     def __str__(self) -> str:
         named = shortened(", ".join(map(shown, self.columns)), SHOWN_COLUMNS_CHARS)
-        columns = f" with the columns {named}" if named else ""
-        tabs = self.form == CSV and self.delimiter == "\t"
-        return f"{'TSV' if tabs else self.form}{columns}"
+        return f"{self.form} with the columns {named}" if named else self.form
 
 
 def refuse_table(source: Source) -> None:
-    """Raise a `CorpusError` with the columns if a file looks like a table."""
+    """Raise a `CorpusError` with the columns if a file is a table."""
     if (table := _table_of(source)) is None:
         return
-    advice = NAME_IT
-    if table.form == CSV:
-        advice += ", or its number, from 1 on, where they have no names"
-    if table.form != PARQUET:
-        advice += AS_IT_IS
+    advice = NAME_IT if table.form == PARQUET else NAME_IT + AS_IT_IS
     problem = f"expected a text, but {shown_file(source.path)} looks like {table}"
     raise CorpusError(problem, advice)
 
 
-def rows(source: Source, column: str) -> Iterator[str]:
-    """Return an iterator over the strings of a column; rows without one are left out.
-
-    `CorpusError` at once for a file that is no table or has no such column, and later
-    for a row of another form or a value that is no string.
-    """
-    file = shown_file(source.path)
-    values = _values(source, _expected_table(source, column), (column,))
-    return (
-        text
-        for place, (value,) in values
-        if (text := _text(value, column, file, place)) is not None
-    )
-
-
-def labelled_rows(
-    source: Source, column: str, label_column: str
+def rows(
+    source: Source, column: str, label_column: str | None = None
 ) -> Iterator[tuple[str, str]]:
-    """Return an iterator over the strings of a column, each with its row's label.
+    """Return an iterator over a column's strings, each with its row's label, if any.
 
-    Errors are as for `rows`, and a `CorpusError` for a row with a string and no label.
+    Rows without a string are left out. `CorpusError` at once where there is no such
+    column, and later for a row of another form, a value that is no string, or a string
+    without a label in the ``label_column``.
     """
-    table = _expected_table(source, column)
-    one, other = (_index_of(table, name) for name in (column, label_column))
-    if one == other:
+    if column == label_column:
         problem = "`label_column` must be another column than that of the texts, but"
         raise OptionError(f"{problem} both are {shown(column)}")
-    values = _values(source, table, (column, label_column))
-    return _labelled(values, column, label_column, shown_file(source.path))
+    columns = (column,) if label_column is None else (column, label_column)
+    table = _table_of(source) or _csv_table(source)
+    file = shown_file(source.path)
+    for name in columns:
+        _check_column(table, name, file)
+    if table.delimiter:
+        values = _csv_values(source, table, columns)
+    elif table.form == PARQUET:
+        values = _parquet_values(source, columns)
+    else:
+        values = _json_values(source, table, columns)
+    return _texts(values, columns, file)
 
 
-def _labelled(
-    values: Placed, column: str, label_column: str, file: str
+def _check_column(table: Table, column: str, file: str) -> None:
+    """Raise a `CorpusError` with the columns that there are if this is none of them."""
+    if column in table.columns or not (table.columns or table.delimiter):
+        return
+    advice = "name one of its columns"
+    if table.delimiter:
+        advice += "; its first row must name them"
+    meant = did_you_mean(column, table.columns)
+    problem = f"expected a column {shown(column)}, but {file}, read as {table}, has"
+    raise CorpusError(f"{problem} none{meant}", "" if meant else advice)
+
+
+def _texts(
+    values: Placed, columns: tuple[str, ...], file: str
 ) -> Iterator[tuple[str, str]]:
-    for place, (value, label) in values:
-        if (text := _text(value, column, file, place)) is None:
+    """Yield the strings among the values, with their labels; check what they are."""
+    for place, (text, *label) in values:
+        if text is None:
             continue
-        name = label_name(label)
+        if not isinstance(text, str):
+            expected = f"expected text in column {shown(columns[0])} of {file}"
+            problem = f"{expected}, but {place} has {shown(text)}"
+            raise CorpusError(problem, NAME_ANOTHER)
+        name = label_name(label[0]) if label else ""
         if name is None:
             wanted = f"a label of 1 to {MOST_LABEL_CHARS} printable characters"
-            where = f"column {shown(label_column)} of {file}"
-            problem = f"expected {wanted} in {where}, but {place} has {shown(label)}"
+            where = f"column {shown(columns[1])} of {file}"
+            problem = f"expected {wanted} in {where}, but {place} has {shown(label[0])}"
             advice = "give the row one, such as unknown, or leave it out"
             raise CorpusError(problem, advice)
         yield text, name
 
 
-def _text(value: Any, column: str, file: str, place: str) -> str | None:
-    """Return a value that is a string or nothing; else raise a `CorpusError`."""
-    if value is None or isinstance(value, str):
-        return value
-    expected = f"expected text in column {shown(column)} of {file}"
-    raise CorpusError(f"{expected}, but {place} has {shown(value)}", NAME_ANOTHER)
+def _table_of(source: Source) -> Table | None:
+    """Return what table a file is by its ending or as JSON begins, None if it is none.
 
-
-def _expected_table(source: Source, column: str) -> Table:
-    if (table := _table_of(source, expected=True)) is not None:
-        return table
-    file = shown_file(source.path)
-    problem = f"expected rows with a column {shown(column)}, but {file} has none"
-    advice = "give CSV, TSV, JSON or Parquet, or neither `column` nor `label_column`"
-    raise CorpusError(problem, advice)
-
-
-def _values(source: Source, table: Table, columns: tuple[str, ...]) -> Placed:
-    by_number = [column for column in columns if _is_number(table, column)]
-    for column in columns:
-        is_known = column in table.columns or column in by_number
-        if not is_known and (table.columns or table.form == CSV):
-            file, meant = shown_file(source.path), did_you_mean(column, table.columns)
-            problem = f"expected a column {shown(column)}, but {file} is {table}{meant}"
-            raise CorpusError(problem, "" if meant else "name one of its columns")
-    if table.form == PARQUET:
-        return _parquet_values(source, columns)
-    if table.form != CSV:
-        return _json_values(source, table, columns)
-    values = _csv_values(source, table, [_index_of(table, x) for x in columns])
-    if len(by_number) == len(columns) and not table.is_headed:
-        return values
-    for column in by_number:
-        warnings.warn(
-            f"the first row of {shown_file(source.path)} is taken for the columns' "
-            f"names: column {column} is {shown(table.columns[int(column) - 1])}",
-            stacklevel=2,
-        )
-    return islice(values, 1, None)  # without the columns' names
-
-
-def _is_number(table: Table, column: str) -> bool:
-    """Tell whether a column of CSV is named by its number, from 1 on."""
-    is_number = column not in table.columns and column.isdecimal()
-    return table.form == CSV and is_number and 0 < int(column) <= len(table.columns)
-
-
-def _index_of(table: Table, column: str) -> int | str:
-    """Return where a column is; of what has no order, or lacks it, its name."""
-    if _is_number(table, column):
-        return int(column) - 1
-    return table.columns.index(column) if column in table.columns else column
-
-
-def _table_of(source: Source, *, expected: bool = False) -> Table | None:
-    """Return what table a file is by its name or beginning, None if it is none.
-
-    With ``expected`` any consistent number of delimiters makes one.
+    Whether a file of another name is CSV can't be told.
     """
     if source.is_parquet:
         return Table(PARQUET, tuple(_parquet(source).schema_arrow.names))
-    beginning, is_whole = source.beginning()
+    if source.suffix in DELIMITERS:
+        return _csv_table(source)
+    table = _json_table(source.beginning()[0])
     if source.suffix in JSON_SUFFIXES:
-        return _json_table(beginning) or Table(JSON_LINES, ())
-    is_named = source.suffix in DELIMITERS
-    if not is_named and (table := _json_table(beginning)) and table.columns:
-        return table
-    delimiters = DELIMITERS.get(source.suffix, ANY_DELIMITER)
-    for table, found in _csv_tables(beginning, is_whole, delimiters):
-        if is_named or (expected and len(found) > 1) or _is_surely_csv(table, found):
-            return table
-    if is_named:  # its rows differ in length, or it has one column
-        header = beginning.lstrip("\n").partition("\n")[0]
-        delimiter = max(delimiters, key=header.count)
-        found = []
-        with contextlib.suppress(csv.Error):
-            found.extend(
-                csv.reader(_lines([beginning.lstrip("\n")]), delimiter=delimiter)
-            )
-        return _csv_table(list(filter(None, found)), delimiter, quoted=True)
-    return None
+        return table or Table(JSON_LINES, ())
+    return table if table and table.columns else None
 
 
 # JSON
@@ -276,83 +200,35 @@ def _json_texts(source: Source, form: str) -> Iterator[tuple[str, str]]:
 # CSV and TSV
 
 
-def _csv_tables(
-    beginning: str, is_whole: bool, delimiters: str
-) -> Iterator[tuple[Table, list[list[str]]]]:
-    """Yield each way in which all of the first rows have as many fields, over one."""
-    lines = list(_lines([beginning]))
-    if not is_whole and len(lines) > 1:
-        lines.pop()  # cut where the piece ends
-    for delimiter in delimiters:
-        quotings: tuple[bool, ...] = (True,)
-        if delimiter == "\t":  # texts parted by it often have bare quotation marks
-            quotings = (True, False) if QUOTED_IN_TSV.search(beginning) else (False,)
-        for quoted in quotings:
-            reader = _reader(lines, Table(CSV, (), delimiter, quoted))
-            found: list[list[str]] = []
-            try:
-                found.extend(filter(None, reader))
-            except csv.Error:
-                is_cut = not is_whole and reader.line_num == len(lines)
-                if not is_cut or len(found) < FEWEST_ROWS:
-                    continue
-            columns_of_rows = set(map(len, found))
-            if len(columns_of_rows) == 1 and columns_of_rows != {1}:
-                yield _csv_table(found, delimiter, quoted), found
-                break
+def _csv_table(source: Source) -> Table:
+    """Return the table whose columns the first row of a file names.
 
-
-def _csv_table(found: Sequence[list[str]], delimiter: str, quoted: bool) -> Table:
-    """Return the table of which these are the first rows."""
-    columns = tuple(name.strip() for name in found[0]) if found else ()
-    return Table(CSV, columns, delimiter, quoted, _are_names(columns, found[1:]))
-
-
-def _are_names(columns: Sequence[str], others: Sequence[list[str]]) -> bool:
-    """Tell whether the first row of a table names its columns.
-
-    It must look like names, none of which comes again below it; and either one of them
-    is a usual name, or most of a column below is not like a name. The first may be
-    empty, over the index of a data frame.
+    Of the delimiters that its ending allows, the one that this row has most often is
+    taken: German spreadsheets write CSV with semicolons.
     """
-    likely = columns[1:] if columns and not columns[0] else columns
-    if not likely or not all(map(COLUMN_NAME.fullmatch, likely)):
-        return False
-    values = list(zip(*others, strict=False))
-    if not values or len(set(columns)) < len(columns):
-        return False
-    if any(name in below for name, below in zip(columns, values, strict=False)):
-        return False
-    if any(map(USUAL_NAME.fullmatch, likely)):
-        return True
-    like = (sum(map(bool, map(COLUMN_NAME.fullmatch, below))) for below in values)
-    return any(2 * count < len(others) for count in like)
+    beginning = source.beginning()[0].lstrip("\n")
+    allowed = DELIMITERS.get(source.suffix, ANY_DELIMITER)
+    delimiter = max(allowed, key=beginning.partition("\n")[0].count)
+    names: list[str] = []
+    with contextlib.suppress(csv.Error):
+        names = next(_reader([beginning], delimiter), [])
+    form = "TSV" if delimiter == "\t" else "CSV"
+    return Table(form, tuple(name.strip() for name in names), delimiter)
 
 
-def _is_surely_csv(table: Table, found: list[list[str]]) -> bool:
-    """Tell a table from a text whose lines all happen to have as many commas."""
-    if len(found) < FEWEST_ROWS:
-        return False
-    if table.delimiter == "\t":
-        return True
-    if any(field[:1] == " " for row in found for field in row[1:]):
-        return False  # as after a comma in a sentence
-    names = set(filter(COLUMN_NAME.fullmatch, table.columns))
-    return len(names) == len(table.columns)
+def _reader(pieces: Iterable[str], delimiter: str) -> Any:
+    return csv.reader(_lines(pieces), delimiter=delimiter, strict=True)
 
 
-def _reader(lines: Iterable[str], table: Table) -> Any:
-    quoting: Any = csv.QUOTE_MINIMAL if table.quoted else csv.QUOTE_NONE
-    return csv.reader(lines, delimiter=table.delimiter, quoting=quoting, strict=True)
-
-
-def _csv_values(source: Source, table: Table, indices: Sequence[Any]) -> Placed:
-    """Yield the fields of columns, their names among them."""
+def _csv_values(source: Source, table: Table, columns: tuple[str, ...]) -> Placed:
     file, most = shown_file(source.path), len(table.columns)
-    reader = _reader(_lines(source.pieces()), table)
+    indices = [table.columns.index(column) for column in columns]
+    reader = _reader(source.pieces(), table.delimiter)
     limit = csv.field_size_limit(MOST_FIELD_CHARS)
     try:
-        for row in filter(None, reader):
+        found = filter(None, reader)  # without empty lines
+        next(found, None)  # the names of the columns
+        for row in found:
             place = f"line {reader.line_num:,}"
             if not max(indices) < len(row) <= most:
                 received = f"{place} has {len(row)}, {shown(table.delimiter.join(row))}"

@@ -2,14 +2,14 @@
 
 A folder stands for all files in it and below it, a pattern such as ``chapters/*.txt``
 for the files that fit. Files and folders whose names begin with a dot are left out. All
-files together are put in order, so that it doesn't matter how they were named.
+files together are put in order, so that it doesn't matter how they were named. What is
+named first gives the corpus its name.
 """
 
 from __future__ import annotations
 
 import contextlib
 import glob
-import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,6 @@ from textgen.errors import CorpusError, shown, shown_path
 
 Given = str | os.PathLike[str]
 OF_STANDARD_INPUT = "stdin"  # the name of a corpus that comes from there
-MOST_JOINED, JOINED_CHARS, HASH_CHARS = 3, 60, 6  # of the name of several files
 PARQUET_SUFFIX, PARQUET_MAGIC = ".parquet", b"PAR1"
 STRINGS_ARE_TEXTS = "name a corpus or a file, or give strings as `texts`"
 
@@ -102,12 +101,8 @@ def find_sources(
     if not isinstance(given, Sequence) or isinstance(given, bytes) or not given:
         problem = f"`corpus` must be a name or a path, but was {shown(corpus)}"
         raise CorpusError(problem, STRINGS_ARE_TEXTS)
-    titles: dict[str, str] = {}
-    found: dict[str, Path] = {}
-    for each in given:
-        files = _files_of(each)
-        found |= {os.path.realpath(path): path for path in files}
-        titles |= _titles(each, files)
+    groups = list(map(_files_of, given))
+    found = {os.path.realpath(path): path for files in groups for path in files}
     paths = sorted(found.values(), key=lambda path: Path(os.path.abspath(path)).parts)
     folder, names = _common_folder(paths)
     sources = (Source(*each, encoding) for each in zip(paths, names, strict=True))
@@ -116,8 +111,7 @@ def find_sources(
     if folder is not None and not named:
         is_file = len(paths) == 1 and not os.path.isdir(os.path.expanduser(given[0]))
         path = _from_here(os.path.join(folder, names[0]) if is_file else folder)
-    name = _name(sorted(titles.values()), folder, names)
-    return Sources(name, tuple(sources), named, path)
+    return Sources(_name(given[0], groups[0]), tuple(sources), named, path)
 
 
 def _is_named(given: Given) -> bool:
@@ -144,7 +138,7 @@ def _files_of(given: Given) -> list[Path]:
         fitting = []
         with contextlib.suppress(ValueError):  # a name that no file can have
             fitting = glob.glob(path, recursive=True)
-        if files := [Path(each) for each in fitting if os.path.isfile(each)]:
+        if files := [Path(each) for each in sorted(fitting) if os.path.isfile(each)]:
             return files
         problem = f"expected files that fit {shown_path(given)}, but there are none"
         raise CorpusError(problem, "give another pattern, or the path of a text")
@@ -171,19 +165,14 @@ def _files_below(folder: str) -> list[Path]:
     return list(filter(None, files))
 
 
-def _titles(given: Given, files: list[Path]) -> dict[str, str]:
-    """Return what is named: a folder, or the files by their names without suffixes."""
+def _name(given: Given, files: list[Path]) -> str:
+    """Return what a folder is called, or else the first file, without its suffixes."""
     folder = os.path.expanduser(given)
     if os.path.isdir(folder) and not _is_named(given):
-        name = os.path.basename(os.path.abspath(folder)) or files[0].stem
-        return {os.path.realpath(folder): name}
-    return {os.path.realpath(file): _title(file) for file in files}
-
-
-def _title(file: Path) -> str:
-    if file == STANDARD_INPUT:
+        return os.path.basename(os.path.abspath(folder)) or files[0].stem
+    if files[0] == STANDARD_INPUT:
         return OF_STANDARD_INPUT
-    return Path(_uncompressed(file.name)).stem
+    return Path(_uncompressed(files[0].name)).stem
 
 
 def _common_folder(paths: list[Path]) -> tuple[str | None, list[str]]:
@@ -199,19 +188,6 @@ def _common_folder(paths: list[Path]) -> tuple[str | None, list[str]]:
         for path in paths
     ]
     return folder, names
-
-
-def _name(titles: list[str], folder: str | None, names: list[str]) -> str:
-    """Return what a corpus is called: as what is named, a few of it joined.
-
-    Of more, it is the folder that holds all of it, with a hash of the files' names, so
-    that other files there are another corpus.
-    """
-    joined = "+".join(titles)
-    if len(titles) == 1 or (len(titles) <= MOST_JOINED and len(joined) <= JOINED_CHARS):
-        return joined
-    digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape"))
-    return f"{Path(folder or '').name or titles[0]}-{digest.hexdigest()[:HASH_CHARS]}"
 
 
 def _from_here(path: str) -> str:

@@ -44,8 +44,14 @@ from textgen.data.labels import (
     label_name,
     label_symbol,
 )
-from textgen.data.pieces import pieces_of_blocks
-from textgen.data.spelling import Merges, Spelling, by_pairs, by_words, spell
+from textgen.data.spelling import (
+    Merges,
+    Spelling,
+    by_pairs,
+    by_words,
+    pieces_of_blocks,
+    spell,
+)
 from textgen.errors import OptionError, VocabularyError, did_you_mean, shown
 
 KINDS = ("lines", "text")

@@ -18,12 +18,12 @@ import numpy as np
 
 from textgen.config import CompletionConfig
 from textgen.data.corpus import Corpus
-from textgen.data.stretches import Stretches
 from textgen.data.vocabulary import end_symbol
 from textgen.errors import OptionError, checks_keywords
 from textgen.evaluation.seen import unseen_share
 from textgen.generation.batch import MAX_COUNT, complete_many, completion_seeds
 from textgen.generation.streaming import as_model, check_seed
+from textgen.generation.stretches import Stretches
 from textgen.saving.own_text import own_corpus
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.checks import check_number

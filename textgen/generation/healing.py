@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 
 from textgen.config import CompletionConfig
-from textgen.data.pieces import pieces_of
+from textgen.data.spelling import pieces_of
 from textgen.data.vocabulary import Vocabulary
 from textgen.generation.sampling import sample
 from textgen.inference.base import State

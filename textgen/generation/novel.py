@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from textgen.data.stretches import Stretches
 from textgen.data.vocabulary import end_symbol
 from textgen.errors import OptionError
+from textgen.generation.stretches import Stretches
 from textgen.saving.mixed_model import MixedModel
 from textgen.saving.own_text import own_corpus
 from textgen.saving.trained_model import TrainedModel

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textgen.data.pieces import MAY_GO_ON, MOST_RUN, pieces_of, pieces_of_blocks
+from textgen.data.spelling import MAY_GO_ON, MOST_RUN, pieces_of, pieces_of_blocks
 
 ANY_TEXT = st.text(st.characters(exclude_categories=("Cs",)))
 # What decides where a piece ends, more often than all of Unicode would have it.

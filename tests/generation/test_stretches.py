@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from textgen.data import stretches
-from textgen.data.stretches import Stretches
+from textgen.generation import stretches
+from textgen.generation.stretches import Stretches
 
 
 def texts(seed: int) -> tuple[str, str, Stretches, np.ndarray]:
