@@ -95,7 +95,7 @@ def test_help_shows_defaults_and_what_the_presets_set(run):
         ("train --kind odd", "--kind must be one of lines, text, but was 'odd'"),
         ("train --preset sonets", "sonnets, dinos, lines, course"),
         ("train --steps 3 --epochs 1", "but --steps and --epochs were given"),
-        ("train --corpus sonets", "dinos, shakespeare, sonnets"),
+        ("train --corpus sonets", "did you mean 'sonnets'?"),
         ("train --corpus latin.txt", "0xe9 at offset 3"),
         ("train --corpus folder", "'folder' has no file"),
         ("train --init-from missing.h5", "'missing.h5': "),

@@ -32,8 +32,9 @@ def test_a_model_is_found_by_its_name(run, tmp_path, monkeypatch, names_model):
     monkeypatch.chdir(tmp_path)
     Path("models").mkdir()
     shutil.copy(names_model, "models/mine.h5")
-    assert run("textgen", "export", "mine", "--html", "mine.html").status == 0
-    assert "<h1>mine.h5</h1>" in Path("mine.html").read_text()
+    named = ("--html", "mine.html", "--title", "For Ann")
+    assert run("textgen", "export", "mine", *named).status == 0
+    assert "<h1>For Ann</h1>" in Path("mine.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_unknown_kind_is_refused(written):
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("sonets", "'sonets': name one of the corpora (dinos, shakespeare, sonnets)"),
+    [("odes", "'odes': name one of the corpora (dinos, shakespeare, sonnets)"),
      ("", "''"), ("no/such.txt", "'no/such.txt'"), ("a\0b", r"'a\x00b'"),
      ("evil\nname\x1b[2J", r"'evil\nname\x1b[2J'"), ("x" * 5000, "can't be read"),
      ("\0" * 5000, "there is no")],

@@ -149,6 +149,11 @@ def test_what_can_not_be_found(tree, given, said):
     assert caught.value.advice
 
 
+def test_a_misspelled_corpus_is_asked_about():
+    with pytest.raises(CorpusError, match="did you mean 'shakespeare'"):
+        find_sources("shakespear")
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or not os.geteuid(), reason="as root")
 def test_a_folder_that_can_not_be_read(tree):
     (tree / "tales/more").chmod(0)

@@ -11,6 +11,7 @@ from textgen.saving.find_model import (
     find_models,
     is_model_name,
     looks_unfinished,
+    model_names,
     passed_over,
 )
 from textgen.saving.model_file import (
@@ -48,8 +49,17 @@ def test_the_users_own_models_come_first(shipped):
         find_models("odes\n")
     for number in range(20):
         Path(f"models/a{number:02}.h5").touch()
-    with pytest.raises(ModelFileError, match=r"those for 'sonnets', 'a00',.* 12 m"):
+    with pytest.raises(ModelFileError, match=r"12 more.* mean 'sonnets'"):
         find_models("sonets")
+
+
+def test_models_are_listed_once_without_what_trainings_leave(shipped):
+    assert model_names() == []
+    for name in ("odes", "odes.previous", "odes.step-200", "sonnets"):
+        Path(f"models/{name}.h5").touch()
+    for name in ("sonnets-pretrained", "dinos-pretrained"):
+        (shipped / f"{name}.h5").touch()
+    assert model_names() == ["dinos", "odes", "sonnets"]
 
 
 def test_a_file_is_found_once_where_two_folders_are_one(shipped, monkeypatch):

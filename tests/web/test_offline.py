@@ -295,6 +295,7 @@ def test_markup_that_a_model_writes_stays_text(visit):
 
 def test_numbers_out_of_bounds_write_nothing(visit):
     page = visit(MODELS["LSTM layers"])
+    before = page.text_content("#text")
     for name, value in (
         ("length", "0"),
         ("length", ""),
@@ -306,7 +307,7 @@ def test_numbers_out_of_bounds_write_nothing(visit):
         page.fill(f"#{name}", value)
         page.click("#write")
         assert page.locator(f"#{name}:invalid").count() == 1
-        assert page.text_content("#text") == ""
+        assert page.text_content("#text") == before
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -322,7 +323,7 @@ def test_axe_finds_nothing_and_a_narrow_screen_is_enough(visit, violations, sche
 def test_a_page_is_one_file_that_asks_no_network_and_runs_its_own_script_only():
     page = offline_page(load_model("dinos"), SMALL)
     assert is_page(page[:1000].encode())
-    assert "<h1>dinos-pretrained.h5</h1>" in page
+    assert "<h1>Dinos</h1>" in page
     assert not re.search(r"https?:|\"//|@import|url\(|src=|fetch\(", page)
     (policy,) = re.findall('Content-Security-Policy" content="(.*?)"', page)
     assert policy.startswith("default-src 'none'; ")
@@ -340,6 +341,32 @@ def test_what_the_symbols_are_is_no_markup():
     assert json.loads(data)["symbols"] == list(symbols)
     assert not set("<>&\u2028") & set(data)
     assert page.count("</script>") == 3
+
+
+def test_a_page_has_the_title_of_its_corpus_or_the_one_given():
+    model = replace(MODELS["GRU layers"], metadata={"corpus": {"name": "my <b>"}})
+    for config, title in ((SMALL, "My &lt;b&gt;"), (replace(SMALL, title="A"), "A")):
+        page = offline_page(model, config)
+        assert f"<title>{title}</title>" in page
+        assert f"<h1>{title}</h1>" in page
+
+
+@pytest.mark.parametrize("name", ["sonnets", "dinos"])
+def test_a_page_begins_with_a_first_text_and_its_beginning_as_a_prompt(visit, name):
+    model = load_model(name)
+    assert offline_page(model, SMALL) == offline_page(model, SMALL)
+    page = visit(model, SMALL)
+    text, prompt = page.text_content("#text"), page.input_value("#draft")
+    assert text == generate_output(model, "", seed=1).lstrip()
+    assert text.startswith(prompt)
+    assert (1 < len(prompt.split()) < 9) == (name == "sonnets")
+    assert page.text_content("#text .given") == prompt
+
+
+def test_a_text_without_words_has_a_prompt_and_an_empty_one_has_none(visit):
+    assert len(visit(MODELS["windows"]).input_value("#draft")) > 3
+    page = visit(reciting("\n "))
+    assert page.text_content("#text") == page.input_value("#draft") == ""
 
 
 def test_symbols_of_several_characters_and_unknown_networks_are_refused():

@@ -23,7 +23,7 @@ languages read, or as a page of HTML that completes prompts in a browser.
 
   %(prog)s sonnets --onnx sonnets.onnx
   %(prog)s sonnets --html sonnets.html   one file, which needs no network
-  %(prog)s mine.h5 --html mine.html --weights float32
+  %(prog)s mine.h5 --html mine.html --title "Letters to Ann"
 
 Exit status: 0 done, 2 for an error that one line explains.
 """
@@ -53,7 +53,7 @@ def parse_arguments(
             raise OptionError(f"{problem} {shown_path(path)}")
     if options.html is not None:
         check_page(Path(options.html))
-    return options, PageConfig(options.weights)
+    return options, PageConfig(options.weights, options.title)
 
 
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from textgen.data.compression import STANDARD_INPUT, SUFFIXES, opened
 from textgen.data.text_file import existing_file, text_pieces, unreadable
-from textgen.errors import CorpusError, shown, shown_path
+from textgen.errors import CorpusError, did_you_mean, shown, shown_path
 
 Given = str | os.PathLike[str]
 OF_STANDARD_INPUT = "stdin"  # the name of a corpus that comes from there
@@ -142,9 +142,12 @@ def _files_of(given: Given) -> list[Path]:
             return files
         problem = f"expected files that fit {shown_path(given)}, but there are none"
         raise CorpusError(problem, "give another pattern, or the path of a text")
+    names = list(named_corpora())
+    meant = did_you_mean(str(given), names, quote="'")
     raise CorpusError(
-        f"expected a corpus or a file, but there is no {shown_path(given)}",
-        f"name one of the corpora ({', '.join(named_corpora())}) or the path of a text",
+        f"expected a corpus or a file, but there is no {shown_path(given)}{meant}",
+        "" if meant else f"name one of the corpora ({', '.join(names)}) or the path of "
+        "a text",
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 
 from textgen.data.sources import data_folder
-from textgen.errors import ModelFileError, shown_path
+from textgen.errors import ModelFileError, did_you_mean, shown_path
 
 FILE_SUFFIXES = (".h5", ".hdf5", ".keras")
 PRETRAINED = "-pretrained"  # ends the names of the files that come with the program
@@ -17,8 +18,9 @@ UNFINISHED = (b'"interrupted": true', b'"diverged": "', b'"snapshot": true')
 # The metadata are at a file's end; where they take less than 2 KiB, HDF5 may put them
 # beside another small array, that of the first layer or of the last.
 END_BYTES = 1 << 20
-MOST_NAMES = 10  # that a message lists, those like the one asked for first
-MOST_NAME_CHARS = 80  # of the one asked for, to find what is like it
+# How the names end of what a training leaves beside its model.
+LEFT_BESIDE = r"\.(previous|step-\d+)$"
+MOST_NAMES = 10  # that a message lists
 
 
 def is_model_name(model: str | os.PathLike[str]) -> bool:
@@ -46,19 +48,28 @@ def find_models(corpus: str, keyword: str = "model") -> list[Path]:
     # os.path.isfile, unlike pathlib's, takes any text.
     if present := _distinct([path for path in candidates if os.path.isfile(path)]):
         return present
-    files = [file for folder in (own, shipped) for file in folder.glob("*.h5")]
-    names = sorted({file.stem.removesuffix(PRETRAINED) for file in files})
-    import difflib  # only now: a command's start shouldn't wait for it
-
-    like = difflib.get_close_matches(name[:MOST_NAME_CHARS], names)
-    names = [*like, *(other for other in names if other not in like)]
+    names = model_names()
     listed = ", ".join(map(repr, names[:MOST_NAMES]))
     if len(names) > MOST_NAMES:
         listed += f" and {len(names) - MOST_NAMES:,} more"
     found = f"those for {listed}" if listed else "no model at all"
     wanted = f"a model for {shown_path(corpus)} at {shown_path(candidates[0])}"
-    problem = f"expected {wanted}, but found {found}"
-    raise ModelFileError(problem, f"train one, or name a file as `{keyword}`")
+    meant = did_you_mean(name, names, quote="'")
+    problem = f"expected {wanted}, but found {found}{meant}"
+    advice = "" if meant else f"train one, or name a file as `{keyword}`"
+    raise ModelFileError(problem, advice)
+
+
+def model_names() -> list[str]:
+    """Return the names of all models in ``models/``, here and beside the program.
+
+    Earlier models and snapshots, which trainings leave beside a model, aren't among
+    them.
+    """
+    folders = (Path("models"), data_folder("models"))
+    files = [file for folder in folders for file in folder.glob("*.h5")]
+    names = {file.stem.removesuffix(PRETRAINED) for file in files}
+    return sorted(name for name in names if not re.search(LEFT_BESIDE, name))
 
 
 def choose_model(corpus: str, keyword: str = "model") -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Iterator
 from importlib import resources
 from string import Template
@@ -20,6 +21,7 @@ from textgen.config import MAX_SEED, CompletionConfig, PageConfig
 from textgen.data.vocabulary import END_SYMBOL, TYPOGRAPHIC_FORMS
 from textgen.errors import ModelFileError, shown
 from textgen.evaluation.pages import policy_hash, read_template, script_data
+from textgen.generation.streaming import generate_output
 from textgen.inference.weights import (
     GRUWeights,
     LSTMWeights,
@@ -31,12 +33,15 @@ from textgen.saving.onnx_file import exportable_layers
 from textgen.saving.trained_model import TrainedModel
 from textgen.system.terminal import one_line
 
+# A first text's words that stand within so many characters, or else so many characters.
+BEGINNING = re.compile(r".{1,24}(?<=\s)|.{0,12}")
+FIRST_SEED = 1
 LARGEST_STEP = 127  # of 8 bits with a sign
 KINDS = {LSTMWeights: "LSTM", GRUWeights: "GRU", SimpleRNNWeights: "SimpleRNN"}
 
 
 def offline_page(model: TrainedModel, config: PageConfig) -> str:
-    """Return a page that completes prompts by a model.
+    """Return a page that completes prompts by a model, and shows a first text of it.
 
     A `ModelFileError` says that its network can't be exported, or that its symbols are
     more than a character each.
@@ -55,10 +60,9 @@ def offline_page(model: TrainedModel, config: PageConfig) -> str:
     weights = b"".join(
         _encoded(array, config.weights) for array in _arrays(model.network, layers)
     )
-    name = model.path.name if model.path else "A model"
+    title = config.title or title_of(model)
     return Template(_static("offline.html")).substitute(
-        title=html.escape(one_line(name)),
-        about=html.escape(_about(layers, len(symbols))),
+        title=html.escape(one_line(title)),
         style=style,
         style_hash=policy_hash(style),
         script=source,
@@ -66,19 +70,35 @@ def offline_page(model: TrainedModel, config: PageConfig) -> str:
         temperature=CompletionConfig.temperature,
         length=CompletionConfig.length,
         max_seed=MAX_SEED,
-        data=script_data(_form(model, layers) | {"weights": config.weights}),
+        data=script_data(
+            _form(model, layers) | _first(model) | {"weights": config.weights}
+        ),
         weights=base64.b64encode(weights).decode(),
     )
+
+
+def title_of(model: TrainedModel, name: str | None = None) -> str:
+    """Return what the model was trained on, else its own or its file's name."""
+    corpus = model.metadata.get("corpus", {}).get("name")
+    file = model.path.stem if model.path else "a model"
+    title = corpus if isinstance(corpus, str) and corpus else name or file
+    return title[0].upper() + title[1:]
+
+
+def _first(model: TrainedModel) -> dict[str, str]:
+    """Return a first text, and its beginning as a prompt to try.
+
+    A line is short, and is given no beginning.
+    """
+    text = generate_output(model, "", seed=FIRST_SEED).lstrip()
+    beginning = BEGINNING.match(text)
+    prompt = beginning[0] if beginning and not model.makes_lines else ""
+    return {"prompt": prompt, "text": text}
 
 
 def _static(name: str) -> str:
     folder = resources.files("textgen.web") / "static"
     return (folder / name).read_text(encoding="utf-8")
-
-
-def _about(layers: tuple[OneDirection, ...], size: int) -> str:
-    stack = ", ".join(f"{KINDS[type(layer)]} of {layer.units}" for layer in layers)
-    return f"A recurrent network, {stack}, that predicts {size:,} symbols."
 
 
 def _form(model: TrainedModel, layers: tuple[OneDirection, ...]) -> dict[str, Any]:

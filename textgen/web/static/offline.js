@@ -26,11 +26,24 @@ function idsToRead(prompt) {
   return { ids, note };
 }
 
+// Shows a text's given beginning, and returns the node for what is written after it.
+function begun(prompt, text) {
+  const written = document.createTextNode(text);
+  $("text").replaceChildren(make("span", { className: "given" }, prompt), written);
+  return written;
+}
+
+function showFirst() {
+  const { prompt, text } = data;
+  $("draft").value = prompt;
+  begun(prompt, text.slice(prompt.length));
+  $("status").textContent = "A first text, which was written with this page.";
+}
+
 async function write(prompt, length, temperature, topP, seed) {
   const { ids, note } = idsToRead(prompt);
   const random = seeded(seed);
-  const written = document.createTextNode("");
-  $("text").replaceChildren(make("span", { className: "given" }, prompt), written);
+  const written = begun(prompt, "");
   decoder.reset();
   let read = 0;
   await inBursts(() => {
@@ -93,4 +106,5 @@ $("draft").addEventListener("keydown", (event) => {
 });
 for (const id of ["temperature", "top_p"]) $(id).addEventListener("input", showSliders);
 showSliders();
+showFirst();
 showBusy(false);
