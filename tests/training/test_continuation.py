@@ -43,9 +43,9 @@ def saved(prose_model):
 @pytest.mark.parametrize(
     ("characters", "epochs", "dropout", "batch_size"),
     [
-        (3_000, 16, 0.4, 16),
-        (30_000, 11, 0.27, 32),
-        (100_000, 8, 0.2, 32),
+        (3_000, 12, 0.4, 16),
+        (30_000, 7, 0.27, 32),
+        (100_000, 5, 0.2, 32),
         (3_000_000, 3, 0.09, 32),
         (10**9, 3, 0.05, 32),
     ],
@@ -96,11 +96,11 @@ def test_what_is_asked_for_goes_before_the_rules(saved):
 @pytest.mark.parametrize(
     ("texts", "rate"),
     [
-        ((FIRST,), 6e-3),
-        ((replace(FIRST, schedule="averaged"),), 4e-3),
-        ((FIRST, replace(FIRST, sha256="7" * 64, learning_rate=1e-9)), 6e-3),
+        ((FIRST,), 1.5e-3),
+        ((replace(FIRST, schedule="averaged"),), 1e-3),
+        ((FIRST, replace(FIRST, sha256="7" * 64, learning_rate=1e-9)), 1.5e-3),
         # By the rule for two layers, 0.008 · (128 / 16)^0.8.
-        ((UNKNOWN_TEXT,), 0.0633),
+        ((UNKNOWN_TEXT,), 0.0158),
         ((replace(FIRST, sha256=NEW),), 4e-4),
     ],
     ids=["first", "averaged", "chain", "unknown", "seen"],
@@ -145,9 +145,18 @@ def test_the_cell_stays_as_it_is_too(saved):
         continued_config(of_gru, corpus(), {"cell": "lstm"})
 
 
+@pytest.mark.parametrize(
+    ("characters", "rate"),
+    [(3_000, 1.5e-3), (1_600_000, 3e-3), (10**9, 6e-3)],
+)
+def test_longer_texts_are_gone_on_with_at_a_higher_rate(saved, characters, rate):
+    config = continued_config(saved, corpus(characters), {})
+    assert config.training.learning_rate == pytest.approx(rate, rel=1e-2)
+
+
 def test_a_fresh_network_learns_longer_than_one_that_goes_on():
     assert epochs_worth(90_000, ()) == 60
-    assert epochs_worth(90_000, (FIRST,)) == 8
+    assert epochs_worth(90_000, (FIRST,)) == 5
 
 
 def test_a_figure_that_may_be_of_text_seen_before_says_so():
@@ -207,6 +216,6 @@ def test_a_model_remembers_the_texts_of_all_its_ancestors(prose, names, tmp_path
     texts = load_model(files[3]).texts
     assert [text.name for text in texts] == ["hour", "names", "hour"]
     assert [text.held_out for text in texts] == [0.25, 0.1, 0.25]
-    assert [text.learning_rate for text in texts] == [0.02, 0.02, 0.00133]
+    assert [text.learning_rate for text in texts] == [0.02, 0.005, 0.00133]
     with pytest.raises(OptionError, match=r"`held_out` must be at most 0\.25"):
         prepared(prose, tmp_path / "fifth.h5", init_from=files[2], held_out=0.3)

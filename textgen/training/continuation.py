@@ -6,8 +6,9 @@ The rules were fitted to trainings that went on from models of English
     n  characters of the training part
     r  peak rate of the model's first training, as that of a cosine
 
-1. **Rate.** A cosine from 1.5·r.
-2. **Length.** 8·(90,000 / n)^¼ epochs, from 3 to 16. Minutes are a limit, too.
+1. **Rate.** A cosine from 0.375·r·(n / 90,000)^¼, from 0.375·r to 1.5·r: a short text
+   says little that the model doesn't know, and at a high rate it forgets the rest.
+2. **Length.** 5·(90,000 / n)^¼ epochs, from 3 to 16. Minutes are a limit, too.
 3. **Regularisation.** Dropout 0.2·(90,000 / n)^¼, from 0.05 to 0.4, and a weight decay
    of 0.1.
 4. **Batches** of 32 windows; of 16 where an epoch would have less than 40 steps.
@@ -33,8 +34,8 @@ from textgen.training import schedule
 from textgen.training.budget import RATE_FACTOR, peak_rate
 
 REFERENCE_CHARS = 90_000
-FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 3, 8, 16
-RATE_SHARE, RATE_SHARE_OF_SEEN_TEXT = 1.5, 0.1
+FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 3, 5, 16
+LEAST_RATE_SHARE, MOST_RATE_SHARE, RATE_SHARE_OF_SEEN_TEXT = 0.375, 1.5, 0.1
 LEAST_DROPOUT, USUAL_DROPOUT, MOST_DROPOUT = 0.05, 0.2, 0.4
 WEIGHT_DECAY = 0.1
 BATCH_SIZE, SMALL_BATCH_SIZE = 32, 16
@@ -75,7 +76,7 @@ def continued_config(
         **vars(replace(saved.windows, stateful=False)),
         dropout=round(_by_size(LEAST_DROPOUT, USUAL_DROPOUT, MOST_DROPOUT, chars), 2),
         batch_size=BATCH_SIZE if many_steps else SMALL_BATCH_SIZE,
-        learning_rate=_rounded(RATE_SHARE * first_rate(start)),
+        learning_rate=_rounded(_rate_share(chars) * first_rate(start)),
         weight_decay=WEIGHT_DECAY,
         epochs=epochs_worth(chars, start.texts),
         held_out=held_out,
@@ -162,6 +163,12 @@ def _held_out(unseen: float | None, asked: float | None) -> float:
 def _rounded(rate: float) -> float:
     """Return a rate as people read it, 0.0003 and not 2.9999999999999997e-04."""
     return float(f"{rate:.3g}")
+
+
+def _rate_share(chars: int) -> float:
+    """Return which share of a model's first rate a text is gone on with at."""
+    share = LEAST_RATE_SHARE * (chars / REFERENCE_CHARS) ** 0.25
+    return min(max(LEAST_RATE_SHARE, share), MOST_RATE_SHARE)
 
 
 def _by_size(least: float, usual: float, most: float, chars: int) -> float:
