@@ -62,7 +62,7 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "a name")
     add("--vocabulary-from", metavar="FILE", help="of another program's model, the "
         "text or vocab.json")
-    add("--from-scratch", action="store_true", help="begin your own text with new "
+    add("--from-scratch", action="store_true", help="begin with new "
         "weights")
     add("--tune", metavar="MINUTES", type=number, help="search for settings so long; "
         "with a length, then train")
