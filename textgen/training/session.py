@@ -38,7 +38,7 @@ from textgen.training.loop import Training
 from textgen.training.output import remove_checkpoints
 from textgen.training.plots import expected_s, picture_beside
 from textgen.training.progress import ProgressDisplay, sample_of
-from textgen.training.recipe import checkpoint_bytes, describe_length
+from textgen.training.recipe import describe_length
 from textgen.training.recorder import Recorder
 from textgen.training.saver import ModelSaver
 from textgen.training.schedule import steps_in_time
@@ -156,7 +156,6 @@ class TrainingSession:
             ready.path,
             ready.save_every,
             self._say,
-            reserved_bytes=checkpoint_bytes(config, len(vocabulary)),
             cost_s=time.monotonic() - before_s,
         )
         step_s = self._loop.calibrate()

@@ -41,12 +41,11 @@ from textgen.training.history import out_of_patience
 from textgen.training.logs import NO_LOGS, Logs, check_logs
 from textgen.training.output import (
     check_apart,
-    check_room,
     locked,
     prepare_output,
     remove_checkpoints,
 )
-from textgen.training.recipe import checkpoint_bytes, choose_config
+from textgen.training.recipe import choose_config
 from textgen.training.resume import (
     check_corpus,
     end_of,
@@ -191,9 +190,6 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
         for file in (path, *checkpoint_paths(path)):
             remove_leftovers(file)
         remove_leftovers(path, snapshot_names(path))
-        if not preparation.finished:
-            symbols = len(preparation.vocabulary)
-            check_room(path, checkpoint_bytes(preparation.config, symbols))
         yield replace(
             preparation,
             save_every=request.save_every,
