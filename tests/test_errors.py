@@ -51,6 +51,11 @@ def test_a_mistyped_keyword_is_both_kinds_of_error_and_says_what_was_meant():
     assert did_you_mean("--", longer) == ""
 
 
+def test_a_keyword_that_there_was_once_is_answered_by_what_to_do():
+    error = UnknownOptionError("tune", "train", ["units"])
+    assert "docs/tuning.md" in error.advice
+
+
 def test_a_function_says_which_of_its_keywords_was_meant():
     @checks_keywords
     def complete(prompt, *, length=9, seq_length=3):

@@ -87,6 +87,7 @@ def test_help_shows_defaults_and_what_the_presets_set(run):
         ("train --seq_length 3", "arguments: --seq_length: did you mean --window? ("),
         ("train --rnn_size 128", "did you mean --units?"),
         ("train -num_layers 2", "did you mean --layers?"),
+        ("train a.txt --tune 30", "no option any more: search for settings by"),
         ("train --label author", "did you mean --label-column?"),
         ("textgen evaluate --model m.h5 a.txt", "--model: MODEL is given without it"),
         ("train --units=0", "--units must be a whole number of at least 1"),

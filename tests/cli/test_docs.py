@@ -22,6 +22,7 @@ from training.together import tf_config
 
 from textgen.cli.train import parse_arguments
 from textgen.data.labels import label_symbol
+from textgen.saving.model_file import load_model
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {
@@ -53,11 +54,7 @@ def commands(beginning: str) -> list:
     lines = usual + "\n".join(blocks("sh", COMING_FROM)).splitlines()
     lines += [cell.split("`")[1] for cell in abilities() if "`" in cell]
     lines = dict.fromkeys(x for x in lines if x.startswith(beginning))
-    return [
-        x if x in usual else pytest.param(x, marks=pytest.mark.long)
-        for x in lines
-        if "--tune" not in x  # see test_tune.py
-    ]
+    return [x if x in usual else pytest.param(x, marks=pytest.mark.long) for x in lines]
 
 
 def abilities() -> list[str]:
@@ -136,9 +133,7 @@ def test_each_ability_has_a_command_or_is_missing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "command", commands("python train.py")
-)  # those are in test_tune.py
+@pytest.mark.parametrize("command", commands("python train.py"))
 def test_training_commands(command, workplace, run, monkeypatch):
     monkeypatch.chdir(workplace)
     _, *words = shortened(command)
@@ -200,6 +195,23 @@ def test_python_code(document, workplace):
     result = run_script([str(workplace / "all.py")], workplace)
     assert result.returncode == 0, result.stderr
     assert "Forsooth" in result.stdout
+
+
+@pytest.mark.slow
+def test_the_search_for_settings_trains_with_the_best(workplace):
+    """Two trials of two steps, all with small networks."""
+    (code,) = blocks("python", DOCUMENTS["docs/tuning.md"])
+    code = code.replace("30, 10", "30, 2")
+    code = code.replace('"minutes": MINUTES / TRIALS', '"steps": 2')
+    code = re.sub(r'("(?:units|seq_length)": DRAW.choice\()\[.*\]', r"\1[8, 16]", code)
+    (workplace / "search.py").write_text(code)
+    result = run_script([str(workplace / "search.py")], workplace)
+    assert result.returncode == 0, result.stderr
+    figures = re.findall(r"(?m)^(\d\.\d+) nats/char with ", result.stdout)
+    assert len(figures) == 2
+    trained = load_model(workplace / "models/tuned.h5")
+    drawn = min(figures) == figures[1]
+    assert (trained.config.model.units in (8, 16)) == drawn
 
 
 def test_every_option_of_ours_in_the_documents_exists(tmp_path):

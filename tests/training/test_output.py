@@ -2,12 +2,10 @@
 
 import errno
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -16,9 +14,7 @@ from filelock import FileLock
 from textgen.errors import OutputError
 from textgen.modeling.model import build_model
 from textgen.saving.model_file import load_model
-from textgen.training.checkpoint import checkpoint_paths
 from textgen.training.output import (
-    check_room,
     locked,
     prepare_output,
     save_keeping_previous,
@@ -93,32 +89,6 @@ def test_a_folder_that_can_not_be_written_to(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", refuse)
     with pytest.raises(OutputError, match=r"Permission denied.*`output`"):
         prepare_output(tmp_path / "mine.h5", "any")
-
-
-@pytest.mark.parametrize(
-    ("there", "needed"),
-    [((), 3000), ((1000,), 2000), ((9000, 9000), 1000), ((100, 10), 2890)],
-)
-def test_a_disk_too_full_for_all_that_will_be_written(
-    tmp_path, monkeypatch, there, needed
-):
-    path = tmp_path / "mine.h5"
-    for file, size in zip(checkpoint_paths(path), there, strict=False):
-        file.write_bytes(bytes(size))
-    room = SimpleNamespace(total=10**6, free=needed)
-    monkeypatch.setattr(shutil, "disk_usage", {tmp_path: room}.__getitem__)
-    check_room(path, 1000)
-    room.free -= 1
-    with pytest.raises(OutputError, match=f"about {needed:,} bytes free") as caught:
-        check_room(path, 1000)
-    assert f"there are {needed - 1:,}: make room" in str(caught.value)
-
-
-def test_a_disk_that_does_not_tell_its_room_is_tried(tmp_path, monkeypatch):
-    unknown = Mock(side_effect=OSError(errno.ENOSYS, "not known here"))
-    for disk_usage in (unknown, Mock(return_value=SimpleNamespace(total=0, free=0))):
-        monkeypatch.setattr(shutil, "disk_usage", disk_usage)
-        check_room(tmp_path / "mine.h5", 10**18)
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])

@@ -115,22 +115,6 @@ def test_they_come_every_so_many_minutes_and_take_a_tenth_of_the_time_at_most(
     assert never.share == 0
 
 
-def test_room_for_the_training_itself_is_left(tmp_path, always_due, monkeypatch):
-    room = SimpleNamespace(total=10**6, free=1013)
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: room)
-    model, lines = ModelOnTheWay(7, b"a model"), []
-    writer = SnapshotWriter(
-        lambda: model, tmp_path / "m.h5", 1e-9, lines.append, reserved_bytes=1000
-    )
-    for free in (1013, 1014):
-        room.free = free
-        writer.write_if_due()
-    assert "expected about 1,014 bytes free" in lines[0]
-    assert "but there are 1,013; training goes on" in lines[0]
-    assert "is saved" in lines[1]
-    assert (tmp_path / "m.step-7.h5").read_bytes() == b"a model"
-
-
 def test_minutes_leave_time_for_them(prose, output, monkeypatch):
     monkeypatch.setattr(Training, "calibrate", lambda loop: 1.0)
     monkeypatch.setattr("textgen.training.schedule.BUDGET_EPOCHS", 10**6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -64,8 +63,6 @@ def parse_arguments(arguments: Sequence[str], prog: str) -> TrainingRequest:
         "text or vocab.json")
     add("--from-scratch", action="store_true", help="begin with new "
         "weights")
-    add("--tune", metavar="MINUTES", type=number, help="search for settings so long; "
-        "with a length, then train")
     add("--resume", action="store_true", help="go on with a training, options as they "
         "were")
     add("--distribute", metavar="HOW", type=str.lower, help="mirrored or multiworker: "
@@ -102,13 +99,6 @@ def main(arguments: Sequence[str], prog: str, *, started_s: float) -> None:
     """
     request = parse_arguments(arguments, prog)
     say_warnings()
-    if request.tune is not None:
-        from textgen.cli.tuning import tuned
-
-        found = tuned(request, prog, started_s)
-        if found is None:
-            return
-        request, started_s = found, time.monotonic()
     cluster = request.cluster
     if cluster is not None and not cluster.is_chief:
         say(

@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,34 +106,6 @@ def locked(output: Path) -> Iterator[list[str]]:
         with contextlib.suppress(OSError):  # Windows removes no open file
             path.unlink()
         lock.release()
-
-
-def check_room(path: Path, checkpoint_bytes: int) -> None:
-    """Raise `OutputError` before training unless there is room for all it will write.
-
-    At the most that is three checkpoints: the newest, the one before it, and the next,
-    which is written beside them. The model is no larger than one, and comes later.
-    """
-    needed = 3 * checkpoint_bytes
-    for file in checkpoint_paths(path):
-        if file.exists():  # and will be replaced
-            needed -= min(file.stat().st_size, checkpoint_bytes)
-    free = free_bytes(path.parent)
-    if free is not None and free < needed:
-        raise OutputError(
-            f"expected about {needed:,} bytes free in {shown_path(path.parent)} for "
-            f"the model and its checkpoints, but there are {free:,}",
-            f"make room, or {ANOTHER}",
-        )
-
-
-def free_bytes(folder: Path) -> int | None:
-    """Return how much can be written to a folder's disk, if that is known."""
-    try:
-        room = shutil.disk_usage(folder)
-    except OSError:
-        return None
-    return room.free if room.total else None  # some disks don't tell, and say 0
 
 
 def save_keeping_previous(

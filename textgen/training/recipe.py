@@ -135,17 +135,6 @@ def _check_size(config: Config, symbols: int) -> None:
         )
 
 
-def checkpoint_bytes(config: Config, symbols: int) -> int:
-    """Return about how many bytes a checkpoint takes, rather less."""
-    model = config.model
-    weights = _weights(model, symbols)
-    learned = weights if model.embedding else weights - symbols**2
-    # There are Adam's two moments, and maybe the average and the best weights.
-    more = 3 if config.training.schedule == "averaged" else 2
-    more += config.training.keep_best
-    return 4 * (weights + more * learned)
-
-
 def _weights(model: ModelConfig, symbols: int) -> int:
     """Count the weights of a network; a one-hot table counts, as it is saved."""
     units, embedding = model.units, model.embedding or symbols

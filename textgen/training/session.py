@@ -38,7 +38,7 @@ from textgen.training.loop import Training
 from textgen.training.output import remove_checkpoints
 from textgen.training.plots import expected_s, picture_beside
 from textgen.training.progress import ProgressDisplay, sample_of
-from textgen.training.recipe import checkpoint_bytes, describe_length
+from textgen.training.recipe import describe_length
 from textgen.training.recorder import Recorder
 from textgen.training.saver import ModelSaver
 from textgen.training.schedule import steps_in_time
@@ -116,40 +116,10 @@ class TrainingSession:
             with hang_up_ignored() if stopped else contextlib.nullcontext():
                 return self.finish()
 
-    def rehearse(
-        self, callbacks: Iterable[keras.callbacks.Callback]
-    ) -> type[KeyboardInterrupt] | None:
-        """Train as `run` does, but save nothing; return what interrupted it, if any.
-
-        A budget in minutes counts from when the training step is compiled, which takes
-        longer for more layers.
-        """
-        with self._peers.taking_part(), raised_on_interrupt():
-            self.start(counted=False)
-            self.train(callbacks)
-        return self._interruption
-
-    def measure(self) -> dict[str, float]:
-        """Measure the network as it is now, as after each epoch."""
-        return self._ready.epoch_measure(self._saver.current())
-
-    @property
-    def steps_taken(self) -> int:
-        """How many steps have been taken so far."""
-        return self._loop.global_step
-
-    @property
-    def share_taken(self) -> float:
-        """The share of the planned steps that have been taken so far."""
-        return self._loop.global_step / self._total_steps
-
     # Start
 
-    def start(self, *, counted: bool = True) -> None:
-        """Build the network, compile its training step and plan how many there are.
-
-        If this is ``counted``, it is part of a budget in minutes.
-        """
+    def start(self) -> None:
+        """Build the network, compile its training step and plan how many there are."""
         ready, vocabulary = self._ready, self._ready.vocabulary
         self._say(ready.summary)
         self._say("compiling the training step …")
@@ -186,12 +156,9 @@ class TrainingSession:
             ready.path,
             ready.save_every,
             self._say,
-            reserved_bytes=checkpoint_bytes(config, len(vocabulary)),
             cost_s=time.monotonic() - before_s,
         )
         step_s = self._loop.calibrate()
-        if not counted:
-            self._started_s = time.monotonic()
         if ready.total_steps is None:
             self._total_steps = self._steps_in_minutes(step_s)
         self._peers.from_chief(self._total_steps)

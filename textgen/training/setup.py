@@ -41,12 +41,11 @@ from textgen.training.history import out_of_patience
 from textgen.training.logs import NO_LOGS, Logs, check_logs
 from textgen.training.output import (
     check_apart,
-    check_room,
     locked,
     prepare_output,
     remove_checkpoints,
 )
-from textgen.training.recipe import checkpoint_bytes, choose_config
+from textgen.training.recipe import choose_config
 from textgen.training.resume import (
     check_corpus,
     end_of,
@@ -60,8 +59,6 @@ from textgen.training.resume import (
 from textgen.training.schedule import shown_steps, total_steps
 from textgen.training.snapshots import snapshot_names
 from textgen.training.validation import EpochMeasure, cut_validation
-
-MEASURED_IN_TRIALS = 10_000  # symbols of the validation part
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,6 @@ class TrainingRequest:
     csv: str | os.PathLike[str] | None = None
     distribute: str | None = None
     peer_timeout: float = PEER_TIMEOUT_S
-    tune: float | None = None  # minutes of a search for settings, before it
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -194,9 +190,6 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
         for file in (path, *checkpoint_paths(path)):
             remove_leftovers(file)
         remove_leftovers(path, snapshot_names(path))
-        if not preparation.finished:
-            symbols = len(preparation.vocabulary)
-            check_room(path, checkpoint_bytes(preparation.config, symbols))
         yield replace(
             preparation,
             save_every=request.save_every,
@@ -415,26 +408,6 @@ def _unfinished(path: Path) -> list[str]:
         f"{str(checkpoint_paths(path)[0])!r}: press Ctrl-C now and add `resume` to go "
         "on with it instead"
     ]
-
-
-def trial_of(ready: Preparation, config: Config, path: Path) -> Preparation:
-    """Return a training of the same text with another configuration.
-
-    It is measured on its validation part only.
-    """
-    cut = _cut(ready.corpus, config, ready.vocabulary)
-    windows, minutes = cut.windows, config.training.minutes
-    steps = None if minutes else total_steps(config.training, windows.steps_per_epoch)
-    return replace(
-        ready,
-        config=config,
-        windows=windows,
-        held_out=HeldOut(ready.corpus.ids[:0], whole=True),
-        epoch_measure=replace(cut.epoch_measure, max_symbols=MEASURED_IN_TRIALS),
-        path=path,
-        total_steps=steps,
-        most_epochs=epochs_worth(windows.characters, ready.texts),
-    )
 
 
 class _Cut(NamedTuple):

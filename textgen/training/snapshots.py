@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from textgen.errors import OutputError, TextgenError
+from textgen.errors import TextgenError
 from textgen.system.files import write_atomically
-from textgen.training.output import free_bytes
 
 MOST_SHARE = 0.1  # of the time may go into snapshots
 
@@ -41,8 +40,7 @@ class SnapshotWriter:
     """Writes a snapshot every ``minutes``, or never if they are None.
 
     Two writes are so far apart that they take at most `MOST_SHARE` of the time. A
-    snapshot that can't be written is left out, which is told once: the training goes
-    on. Room for ``reserved_bytes`` and the final model is left free for it.
+    snapshot that can't be written is left out, which is told once.
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class SnapshotWriter:
         minutes: float | None,
         say: Callable[[str], None],
         *,
-        reserved_bytes: int = 0,
         cost_s: float = 0.0,
     ) -> None:
         """Write what ``current`` returns, which takes about ``cost_s`` seconds."""
@@ -60,7 +57,6 @@ class SnapshotWriter:
         self._output = output
         self._interval_s = math.inf if minutes is None else minutes * 60
         self._say = say
-        self._reserved_bytes = reserved_bytes
         self._cost_s = cost_s
         self._written_at_s = time.monotonic()
         self._has_failed = False
@@ -77,7 +73,9 @@ class SnapshotWriter:
         if since_s < max(self._interval_s, self._cost_s / MOST_SHARE):
             return
         try:
-            path = self._write(self._current())
+            model = self._current()
+            path = snapshot_path(self._output, model.step)
+            write_atomically(model.data, path)
             self._say(f"a snapshot is saved: {str(path)!r}")
         except (TextgenError, OSError, MemoryError) as error:
             if not self._has_failed:
@@ -85,15 +83,3 @@ class SnapshotWriter:
             self._has_failed = True
         self._written_at_s = time.monotonic()
         self._cost_s = self._written_at_s - started_s
-
-    def _write(self, model: ModelOnTheWay) -> Path:
-        path = snapshot_path(self._output, model.step)
-        needed = 2 * len(model.data) + self._reserved_bytes
-        free = free_bytes(path.parent)
-        if free is not None and free < needed:
-            raise OutputError(
-                f"expected about {needed:,} bytes free for the snapshot {str(path)!r}, "
-                f"the model and its checkpoints, but there are {free:,}"
-            )
-        write_atomically(model.data, path)
-        return path
