@@ -216,7 +216,6 @@ class MixConfig(Settings):
 
     mix: float | Sequence[float] | None = _setting(None, "of several models: their "
         "weights, as 0.7,0.3", highest=1e6, many=True)
-    mix_logits: bool = _setting(False, "mix their logits, not their probabilities")
 
 
 @dataclass(frozen=True)

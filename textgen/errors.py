@@ -32,6 +32,10 @@ OTHER_NAMES = {
     "num_epochs": "epochs",
     "max_iters": "steps",
 }
+# What to do in place of an option that there was once.
+RETIRED_OPTIONS = {
+    "mix_logits": "leave it out, and the probabilities are mixed",
+}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -114,8 +118,12 @@ class UnknownOptionError(OptionError, TypeError):
     """A function was given a keyword that it doesn't have, for Python a `TypeError`."""
 
     def __init__(self, name: str, function: str, known: Iterable[str]) -> None:
-        question = did_you_mean(OTHER_NAMES.get(name, name), known, quote="`")
-        super().__init__(f"`{name}` is no option of {function}{question}")
+        problem, advice = f"`{name}` is no option of {function}", ""
+        if name in RETIRED_OPTIONS:
+            problem, advice = f"{problem} any more", RETIRED_OPTIONS[name]
+        else:
+            problem += did_you_mean(OTHER_NAMES.get(name, name), known, quote="`")
+        super().__init__(problem, advice)
 
 
 def checks_keywords(function: Callable[P, R]) -> Callable[P, R]:

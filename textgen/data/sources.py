@@ -146,8 +146,9 @@ def _files_of(given: Given) -> list[Path]:
     meant = did_you_mean(str(given), names, quote="'")
     raise CorpusError(
         f"expected a corpus or a file, but there is no {shown_path(given)}{meant}",
-        "" if meant else f"name one of the corpora ({', '.join(names)}) or the path of "
-        "a text",
+        ""
+        if meant
+        else f"name one of the corpora ({', '.join(names)}) or the path of a text",
     )
 
 

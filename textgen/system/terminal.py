@@ -25,6 +25,7 @@ from typing import Any, NoReturn, TextIO, TypeVar
 
 from textgen.errors import (
     OTHER_NAMES,
+    RETIRED_OPTIONS,
     OptionError,
     OutputError,
     TextgenError,
@@ -261,6 +262,8 @@ class Parser(argparse.ArgumentParser):
         name = received.lstrip("-").replace("-", "_")
         if name in [action.dest for action in self._get_positional_actions()]:
             return f": {name.upper()} is given without it"
+        if name in RETIRED_OPTIONS:
+            return f", which is no option any more: {RETIRED_OPTIONS[name]}"
         known = [x for x in self._option_string_actions if x not in ("-h", "--help")]
         own_name = f"--{option_name(OTHER_NAMES.get(name, name))}"
         return did_you_mean(own_name if own_name in known else received, known)
