@@ -35,6 +35,7 @@ OTHER_NAMES = {
 # What to do in place of an option that there was once.
 RETIRED_OPTIONS = {
     "mix_logits": "leave it out, and the probabilities are mixed",
+    "weights": "leave it out; a page takes a byte each, and `onnx` keeps them exactly",
 }
 
 P = ParamSpec("P")
