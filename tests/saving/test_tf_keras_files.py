@@ -92,7 +92,7 @@ def random_model(seed: int):
         model.build(shape)
     rng = np.random.default_rng(seed)
     for weight in model.trainable_variables:
-        weight.assign(rng.normal(size=weight.shape, scale=0.5))
+        weight.assign(rng.normal(size=weight.shape, scale=0.3))
     return model, embeds, recurrent[-1]
 
 
