@@ -3,7 +3,7 @@
 Everything here is written from the description of the formats and of the layers; it
 shares no code with the package. A `Net` is a list of layers with one weight matrix a
 gate, in float64. `Net.predict` goes through it gate by gate and symbol by symbol;
-the same matrices are laid out as Keras 1, 2, 3 or cuDNN do. `FIXTURES` has a function
+the same matrices are laid out as Keras 2, 3 or cuDNN do. `FIXTURES` has a function
 for every form of file.
 """
 
@@ -90,13 +90,12 @@ class Dense:
 
 @dataclass
 class Net:
-    """``table`` (V, D) is the embedding, None for one-hot; ``masked`` ids are padding;
-    ``layers`` hold `Rnn`, `Dense` and names of activations."""
+    """``table`` (V, D) is the embedding, None for one-hot; ``layers`` hold `Rnn`,
+    `Dense` and names of activations."""
 
     size: int
     table: np.ndarray | None = None
     layers: list = field(default_factory=list)
-    masked: tuple[int, ...] = ()
 
     def predict(self, ids) -> np.ndarray:
         """Return the last layer's output (V,) after the last of these symbols."""
@@ -110,8 +109,7 @@ class Net:
             x = table[symbol]
             for k, layer in enumerate(self.layers):
                 if isinstance(layer, Rnn):
-                    if symbol not in self.masked:
-                        states[k] = layer.step(x, *states[k])
+                    states[k] = layer.step(x, *states[k])
                     x = states[k][0]
                 elif isinstance(layer, Dense):
                     x = ACTIVATIONS[layer.activation](x @ layer.kernel + layer.bias)
@@ -123,17 +121,8 @@ class Net:
 # The arrays as they were stored
 
 
-def each_gate(rnn: Rnn) -> dict[str, np.ndarray]:
-    """Keras 1: an array for each matrix; LSTM in the order i, c, f, o."""
-    return {
-        f"{letter}_{gate}": matrix
-        for gate in ("icfo" if rnn.kind == "LSTM" else GATES[rnn.kind])
-        for letter, matrix in zip("WUb", rnn.matrices[gate], strict=True)
-    }
-
-
 def fused(rnn: Rnn) -> list[np.ndarray]:
-    """Keras 2 and 3, and Keras 1 with ``consume_less="gpu"``."""
+    """Keras 2 and 3: the gates side by side."""
     by_letter = list(zip(*(rnn.matrices[g] for g in GATES[rnn.kind]), strict=True))
     arrays = [np.concatenate(parts, axis=-1) for parts in by_letter]
     return arrays if len(arrays) == 3 else [*arrays[:2], np.stack(arrays[2:])]
@@ -153,14 +142,11 @@ def cudnn(rnn: Rnn) -> list[np.ndarray]:
 
 
 # Paths of a layer's arrays
-KERAS_1, KERAS_2, KERAS_3 = "{0}_{1}", "{0}/{1}:0", "{0}/{1}"
-NAMELESS, TWICE = "param_{2}", "{0}/{0}/{1}:0"
+KERAS_2, KERAS_3, TWICE = "{0}/{1}:0", "{0}/{1}", "{0}/{0}/{1}:0"
 
 
 def stored(kind: str, settings: dict, rnn: Rnn, letters: tuple) -> dict:
     """Return a recurrent layer's arrays by what they are called."""
-    if settings.get("consume_less") == "cpu":
-        return each_gate(rnn)
     arrays = cudnn(rnn) if kind.startswith("CuDNN") else fused(rnn)
     with_bias = settings.get("use_bias", True)
     return dict(zip(letters, arrays if with_bias else arrays[:2], strict=False))
@@ -171,15 +157,13 @@ def random_net(
 ) -> tuple[Net, Arrays]:
     """Return the net that layers describe, of random weights, and what is stored."""
     rng = np.random.default_rng(4)
-    letters = (
-        tuple("WUb") if path == KERAS_1 else ("kernel", "recurrent_kernel", "bias")
-    )
+    letters = ("kernel", "recurrent_kernel", "bias")
 
     def draw(*shape, scale=1.0):
         return rng.normal(size=shape, scale=scale).astype(dtype).astype("f8")
 
     def rnn(kind: str, settings: dict) -> Rnn:
-        gate = settings.get("recurrent_activation", settings.get("inner_activation"))
+        gate = settings.get("recurrent_activation")
         if gate == "hard_sigmoid":
             gate = f"hard_sigmoid of Keras {3 if path == KERAS_3 else 2}"
         biases = 2 if settings.get("reset_after", kind == "CuDNNGRU") else 1
@@ -202,7 +186,7 @@ def random_net(
         units = settings.get("units") or settings.get("output_dim") or below
         if kind == "Embedding":
             net.table = draw(size, units)
-            named = {"W" if path == KERAS_1 else "embeddings": net.table}
+            named = {"embeddings": net.table}
         elif kind == "Dense":
             kernel, bias = draw(below, units), draw(units)
             net.layers.append(Dense(kernel, bias, settings["activation"]))
@@ -298,22 +282,6 @@ def item(kind: str, name: str, **settings) -> dict:
     return {"class_name": kind, "config": {"name": name, "trainable": True, **settings}}
 
 
-def keras_1_rnn(kind: str, name: str, units: int, **settings) -> dict:
-    described = {"init": "glorot_uniform", "inner_init": "orthogonal"}
-    described |= {"activation": "tanh", "return_sequences": False, "dropout_W": 0.0}
-    described |= {"consume_less": "cpu", "input_length": None}
-    if kind != "SimpleRNN":
-        described["inner_activation"] = "hard_sigmoid"
-    if kind == "LSTM":
-        described["forget_bias_init"] = "one"
-    return item(kind, name, output_dim=units, **described | settings)
-
-
-def keras_1_dense(name: str, units: int) -> dict:
-    settings = {"init": "glorot_uniform", "activation": "linear", "bias": True}
-    return item("Dense", name, output_dim=units, W_regularizer=None, **settings)
-
-
 def keras_2_rnn(kind: str, name: str, units: int, **settings) -> dict:
     orthogonal = {"class_name": "Orthogonal", "config": {"gain": 1.0, "seed": None}}
     described = {"return_sequences": False, "recurrent_initializer": orthogonal}
@@ -338,7 +306,7 @@ def softmax() -> dict:
 
 
 def listed(items: list[dict]) -> dict:
-    """Sequential of Keras 1 and up to 2.2.2."""
+    """Sequential up to Keras 2.2.2."""
     return {"class_name": "Sequential", "config": items}
 
 
@@ -349,7 +317,7 @@ def mapped(items: list[dict]) -> dict:
 
 
 def functional(items: list[dict], tail: tuple = ({},), keras_3: bool = False) -> dict:
-    """Functional model of Keras 1 (no tail), 2 and 3."""
+    """Functional model of Keras 2 and 3."""
     layers = [x | {"name": x["config"]["name"], "inbound_nodes": []} for x in items]
     for before, layer in pairwise(layers):
         history = [before["name"], 0, 0]
@@ -427,54 +395,6 @@ def named(name: str, *arguments) -> Callable:
 def first(*shape: int | None, **settings) -> dict:
     """Return the settings of a first layer that another one follows."""
     return {"batch_input_shape": [None, *shape], "return_sequences": True, **settings}
-
-
-@named("Keras 1.2 LSTM, an array a gate")
-def keras_1_lstm() -> Fixture:
-    items = [
-        keras_1_rnn("LSTM", "lstm_1", 5, **first(6, 9)),
-        item("Dropout", "dropout_1", p=0.2),
-        keras_1_rnn("LSTM", "lstm_2", 4),
-        keras_1_dense("dense_1", 9),
-        softmax(),
-    ]
-    return make(items, 9, "1.2.2", 6, listed, KERAS_1)
-
-
-@named("Keras 1.0 GRU, no version")
-def keras_1_gru() -> Fixture:
-    items = [
-        keras_1_rnn("GRU", "gru_1", 5, **first(None, 8)),
-        item("TimeDistributed", "distributed", layer=keras_1_dense("dense_1", 8)),
-        softmax(),
-    ]
-    return make(items, 8, None, None, listed, NAMELESS)
-
-
-@named("Keras 1.1 LSTM, fused, stateful")
-def keras_1_fused() -> Fixture:
-    table = {"input_dim": 8, "output_dim": 3, "input_length": 1, "init": "uniform"}
-    table |= {"dropout": 0.0, "batch_input_shape": [1, 1], "input_dtype": "int32"}
-    items = [
-        item("Embedding", "embedding_1", mask_zero=False, **table),
-        keras_1_rnn("LSTM", "lstm_1", 5, stateful=True, consume_less="gpu"),
-        keras_1_dense("dense_1", 8),
-        softmax(),
-    ]
-    fixture = make(items, 8, "1.1.1", None, listed, KERAS_1)
-    fixture.window = 1
-    return fixture
-
-
-@named("Keras 1.2 SimpleRNN, functional")
-def keras_1_simple_rnn() -> Fixture:
-    items = [
-        item("InputLayer", "input_1", batch_input_shape=[None, 5, 7], sparse=False),
-        keras_1_rnn("SimpleRNN", "simplernn_1", 6),
-        keras_1_dense("dense_1", 7),
-        softmax(),
-    ]
-    return make(items, 7, "1.2.0", 5, partial(functional, tail=()), KERAS_1)
 
 
 @named("Keras 2.0 LSTM, one-hot")
@@ -574,59 +494,27 @@ def tf_stateful_logits() -> Fixture:
     return make(items, 8, "2.4.0", path=TWICE)
 
 
-@named("tf.keras LSTM, time-major")
-def tf_time_major() -> Fixture:
-    """Time before batch, so that the window is the first axis."""
-    given = {"time_major": True, "recurrent_activation": "sigmoid"}
-    shape = {"batch_input_shape": [4, None, 7], "return_sequences": True}
-    items = [
-        keras_2_rnn("LSTM", "lstm", 5, **shape, **given),
-        keras_2_rnn("LSTM", "lstm_1", 5, **given),
-        keras_2_dense("dense", 7, "softmax"),
-    ]
-    return make(items, 7, "2.2.4-tf", 4)
-
-
-@named("Keras 2.2 LSTM, mask_zero")
-def keras_2_masked() -> Fixture:
-    """Functional; symbol 0 is padding."""
+@named("Keras 2.2 LSTM, functional")
+def keras_2_functional() -> Fixture:
     items = [
         item("InputLayer", "input_1", batch_input_shape=[None, None], dtype="int32"),
-        item("Embedding", "embedding_1", input_dim=7, output_dim=3, mask_zero=True),
+        item("Embedding", "embedding_1", input_dim=7, output_dim=3, mask_zero=False),
         keras_2_rnn("LSTM", "lstm_1", 5, return_sequences=True),
         keras_2_rnn("LSTM", "lstm_2", 4, return_sequences=True),
         keras_2_dense("dense_1", 7, "softmax"),
     ]
-    fixture = make(items, 7, "2.2.4", form=functional)
-    fixture.net.masked = (0,)
-    return fixture
+    return make(items, 7, "2.2.4", form=functional)
 
 
-@named("Keras 2.2 LSTM, Masking")
-def keras_2_masking_layer() -> Fixture:
-    """By which no one-hot symbol is hidden."""
-    fixture = keras_2_lstm()
-    shape = fixture.layer("LSTM")["batch_input_shape"]
-    fixture = fixture.without("batch_input_shape", "2.2.2")
-    masking = item("Masking", "masking_1", mask_value=0.0, batch_input_shape=shape)
-    fixture.items.insert(0, masking)
-    return fixture
-
-
-@named("Keras 2.2 LSTM, Embedding and Masking")
-def keras_2_masking_embedded() -> Fixture:
-    """By which one symbol is hidden."""
+@named("Keras 2.0 SimpleRNN, functional")
+def keras_2_simple_rnn() -> Fixture:
     items = [
-        item("Embedding", "e", input_dim=9, output_dim=3, batch_input_shape=[None, 6]),
-        item("Masking", "masking_1", mask_value=0.5),
-        keras_2_rnn("LSTM", "rnn_1", 5, return_sequences=True),
-        keras_2_rnn("LSTM", "rnn_2", 4),
-        keras_2_dense("dense_1", 9, "softmax"),
+        item("InputLayer", "input_1", batch_input_shape=[None, 5, 7], sparse=False),
+        keras_2_rnn("SimpleRNN", "simple_rnn_1", 6),
+        keras_2_dense("dense_1", 7),
+        softmax(),
     ]
-    fixture = make(items, 9, "2.2.4", 6)
-    net = fixture.net
-    net.table[2], net.table[4, 1], net.masked = 0.5, 0.5, (2,)
-    return fixture
+    return make(items, 7, "2.0.6", 5, functional)
 
 
 def keras_2_mixed(activation: str) -> Fixture:

@@ -216,7 +216,6 @@ class MixConfig(Settings):
 
     mix: float | Sequence[float] | None = _setting(None, "of several models: their "
         "weights, as 0.7,0.3", highest=1e6, many=True)
-    mix_logits: bool = _setting(False, "mix their logits, not their probabilities")
 
 
 @dataclass(frozen=True)
@@ -350,8 +349,6 @@ class ServerConfig(Settings):
 class PageConfig(Settings):
     """How a model is written into a page."""
 
-    weights: str = _setting("int8", "of a page: int8, a byte each, or float32, as they "
-        "are", choices=("int8", "float32"))
     title: str | None = _setting(None, "of a page (default: the name of what the model "
         "was trained on)")
 # fmt: on

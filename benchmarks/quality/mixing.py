@@ -5,9 +5,8 @@
   python -m benchmarks.quality.mixing --part texts --text story.txt
 
   seeds   train.py --corpus CORPUS --from-scratch with each of --seeds: each model
-          alone, and what they predict together, by the mean of probabilities and by
-          that of logits. With --minutes each has so many, of the reference machine of
-          held_out_loss.py
+          alone, and what they predict together. With --minutes each has so many, of
+          the reference machine of held_out_loss.py
   texts   the models sonnets and english, as they come with the program, and mixtures of
           them with several weights, on a text that neither was trained on
 
@@ -70,8 +69,7 @@ def contest_of_seeds(
         models.append(load_model(own / "model.h5"))
     _, split = load_held_out(models[0], corpus)
     named = {f"seed {seed}": x for seed, x in zip(seeds, models, strict=True)}
-    named["all, probabilities"] = mix_models(models)
-    named["all, logits"] = mix_models(models, mix_logits=True)
+    named["all"] = mix_models(models)
     return [(name, held_out_nats(x, split.held_out)) for name, x in named.items()]
 
 
@@ -84,12 +82,9 @@ def contest_of_texts(text: str) -> list[Row]:
     models = [load_model(name) for name in TEXT_MODELS]
     named = dict(zip(TEXT_MODELS, models, strict=True))
     first, second = TEXT_MODELS
-    for logits in (False, True):
-        what = "logits" if logits else "probabilities"
-        for weight in WEIGHTS:
-            name = f"{weight:g} {first} + {1 - weight:.2g} {second}, {what}"
-            mix = [weight, 1 - weight]
-            named[name] = mix_models(models, mix, mix_logits=logits)
+    for weight in WEIGHTS:
+        name = f"{weight:g} {first} + {1 - weight:.2g} {second}"
+        named[name] = mix_models(models, [weight, 1 - weight])
     corpus = load_corpus(text, "text")
     if any(was_trained_on(model, corpus.sha256) for model in models):
         raise BenchmarkError(f"a model was trained on {text!r}")

@@ -3,12 +3,11 @@
   python -m benchmarks.speed.page              the sonnets' model and a smaller network
   python -m benchmarks.speed.page --only small
 
-Each network is written with weights of a byte and of four. The columns: size of the
-file; seconds until it is open and ready, once; characters a second, read and drawn with
-temperature 0.7, by the processor time of the page, and so by our decoder, in one
-thread, by that of this process; nats per character of the held-out sonnets, read as one
-text, by the page and by our decoder. The smaller network is two LSTM layers of 224
-units and has random weights.
+The columns: size of the file; seconds until it is open and ready, once; characters a
+second, read and drawn with temperature 0.7, by the processor time of the page, and so by
+our decoder, in one thread, by that of this process; nats per character of the held-out
+sonnets, read as one text, by the page and by our decoder. The smaller network is two
+LSTM layers of 224 units and has random weights.
 """
 
 # The setting below must be made before the imports after it.
@@ -47,7 +46,7 @@ SMALL_UNITS, SMALL_EMBEDDING = 224, 64
 CHARS = 1000  # drawn, after as many that only warm up
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 HEADINGS = (
-    "model", "weights", "MB", "open, s", "characters/s", "our decoder", "nats/char",
+    "model", "MB", "open, s", "characters/s", "our decoder", "nats/char",
     "our decoder",
 )  # fmt: skip
 DRAW = """count => {
@@ -103,12 +102,12 @@ def own_rate(model: TrainedModel) -> float:
 
 
 def measure_page(
-    browser: Any, model: TrainedModel, weights: str, ids: np.ndarray | None
+    browser: Any, model: TrainedModel, ids: np.ndarray | None
 ) -> tuple[float, float, float, float | None]:
     """Return a page's MB, seconds to open, characters a second and nats per one."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "page.html")
-        path.write_text(offline_page(model, PageConfig(weights)), encoding="utf-8")
+        path.write_text(offline_page(model, PageConfig()), encoding="utf-8")
         page = browser.new_page()
         page.set_default_timeout(0)
         started_s = time.perf_counter()
@@ -160,12 +159,11 @@ def main() -> None:
         for name in chosen:
             model, judged = models[name], ids if name == "sonnets" else None
             own = held_out_nats(model, ids) if name == "sonnets" else None
-            for weights in ("int8", "float32"):
-                say(f"{name}, {weights}")
-                size, open_s, rate, nats = measure_page(browser, model, weights, judged)
-                figures = [f"{size:.1f}", f"{open_s:.2f}", f"{rate:,.0f}"]
-                told = ["–" if x is None else f"{x:.4f}" for x in (nats, own)]
-                rows.append([name, weights, *figures, f"{own_rate(model):,.0f}", *told])
+            say(name)
+            size, open_s, rate, nats = measure_page(browser, model, judged)
+            figures = [f"{size:.1f}", f"{open_s:.2f}", f"{rate:,.0f}"]
+            told = ["–" if x is None else f"{x:.4f}" for x in (nats, own)]
+            rows.append([name, *figures, f"{own_rate(model):,.0f}", *told])
         browser.close()
     report.show("a page that completes prompts", HEADINGS, rows)
 

@@ -8,7 +8,7 @@ import pytest
 
 import textgen
 from textgen import __main__, cli
-from textgen.cli import export, generate, train
+from textgen.cli import generate, train
 
 STARTING = "starting TensorFlow …"
 WHOLE_TEXT = "Shall I compare thee\n\x1b[2J" * 4_000
@@ -126,7 +126,6 @@ def test_what_makes_no_sense_is_one_line(run, tmp_path, monkeypatch, line, expec
         (train, [], {"cell": "gru", "level": "bpe", "precision": "float32"}),
         (train, [], {"targets": "last", "schedule": "constant", "optimizer": "adam"}),
         (generate, [], {"form": "haiku"}),
-        (export, ["dinos", "--html", "page.html"], {"weights": "float32"}),
     ],
 )
 def test_choices_are_taken_in_any_case(command, others, choices):

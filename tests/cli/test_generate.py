@@ -352,9 +352,6 @@ def test_models_given_together_are_mixed(complete, prose_model, window_model):
     assert result.err == told
     first = complete("--model", window_model, "--mix", "1,0", *flags)
     assert first == complete(*flags)
-    logits = complete("--model", window_model, "--mix-logits", *flags)
-    mixed = mix_models([prose_model, window_model], mix_logits=True)
-    assert logits.out == generate_output(mixed, "a b", length=40, seed=4) + "\n"
 
 
 def test_models_that_can_not_be_mixed_are_one_line(run, complete, names_model):
@@ -364,6 +361,6 @@ def test_models_that_can_not_be_mixed_are_one_line(run, complete, names_model):
     complete("--model", names_model, *weights).assert_refused("models of one kind")
     complete("--mix", "a,b").assert_refused("--mix must be a number")
     complete("--corpus", "dinos").assert_refused("not allowed with")
-    for given in (weights, ("--mix-logits", "--prompt", "x")):
-        run("generate", *given).assert_refused("give each of them as --model")
-        complete(*given).assert_refused(f"{given[0]} is for several models")
+    run("generate", *weights).assert_refused("give each of them as --model")
+    complete(*weights).assert_refused("--mix is for several models")
+    complete("--mix-logits").assert_refused("no option any more: leave it out")

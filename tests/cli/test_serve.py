@@ -97,7 +97,6 @@ def test_a_port_in_use_a_model_twice_and_nonsense_are_one_line(run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         run("serve", "--port", port).assert_refused(f"--port {port}: Address already")
-    run("serve", "--mix-logits").assert_refused("give their weights as --mix")
     alone = run("serve", "--model", "dinos", "--mix", "1")
     alone.assert_refused("--mix is for several models: give their names as --model")
     run("serve", "--port", 70_000).assert_refused("--port must be a whole number")
@@ -155,7 +154,7 @@ def test_help_fits_and_nothing_of_training_is_imported(tmp_path):
 
 def test_models_with_weights_are_served_as_one():
     names = ["sonnets", "english"]
-    served = serve.mixed(load_models(names), (0.75, 0.25), mix_logits=False)
+    served = serve.mixed(load_models(names), (0.75, 0.25))
     assert list(served) == ["sonnets+english"]
     own = str(served["sonnets+english"])
     assert re.search("mixture of 0.75 .*sonnets.* 0.25 .*english", own)

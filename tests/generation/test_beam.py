@@ -18,20 +18,19 @@ def log_p(model, read: tuple[int, ...], symbol: int) -> float:
     return float(logits[symbol] - np.log(np.sum(np.exp(logits))))
 
 
-def every_text(model, start, length, stop="") -> list[tuple[str, float, int]]:
-    """Return every completion, its log-probability and number of symbols drawn."""
+def every_text(model, start, length, stop="") -> list[tuple[str, float]]:
+    """Return every completion and its log-probability."""
     texts = []
 
     def go_on(read, text, score, left):
         for symbol, written in enumerate(model.symbols):
             new = score + log_p(model, read, symbol)
-            drawn = length - left + 1
             if symbol == model.end_id:
-                texts.append((text, new, drawn))
+                texts.append((text, new))
             elif stop and (text + written).endswith(stop):
-                texts.append(((text + written).removesuffix(stop), new, drawn))
+                texts.append(((text + written).removesuffix(stop), new))
             elif left == 1:
-                texts.append((text + written, new, drawn))
+                texts.append((text + written, new))
             else:
                 go_on((*read, symbol), text + written, new, left - 1)
 
@@ -39,23 +38,20 @@ def every_text(model, start, length, stop="") -> list[tuple[str, float, int]]:
     return texts
 
 
-def ranked(texts, length_penalty) -> list[str]:
+def ranked(texts) -> list[str]:
     """Return the texts, the best first; a text may end in two ways."""
-    texts = sorted(texts, key=lambda each: -each[1] / each[2] ** length_penalty)
-    return list(dict.fromkeys(text for text, _, _ in texts))
+    texts = sorted(texts, key=lambda each: -each[1])
+    return list(dict.fromkeys(text for text, _ in texts))
 
 
 @pytest.mark.parametrize("kind", ["text", "lines"])
-@pytest.mark.parametrize("length_penalty", [0, 0.5, 1, 2])
 @pytest.mark.parametrize("stop", ["", "b", "bc"])
-def test_a_wide_beam_finds_what_a_search_of_every_text_finds(
-    kind, length_penalty, stop
-):
+def test_a_wide_beam_finds_what_a_search_of_every_text_finds(kind, stop):
     model = whimsical_model("\nabc", kind=kind)
     texts = every_text(model, (0, 1), 5, stop)
     assert len(texts) > 80
-    best = ranked(texts, length_penalty)
-    options = {"length": 5, "sampler": BeamSearch(1000, length_penalty)}
+    best = ranked(texts)
+    options = {"length": 5, "sampler": BeamSearch(1000)}
     options |= {"stop": stop} if stop else {}
     prompt = "a"
     if kind == "text":
@@ -66,7 +62,7 @@ def test_a_wide_beam_finds_what_a_search_of_every_text_finds(
     assert found == best[:9]
 
 
-def naive_beam(model, start, length, width, length_penalty) -> list[str]:
+def naive_beam(model, start, length, width) -> list[str]:
     """Keep the likeliest texts in lists, as a textbook says it; the best first."""
     live, ended = [((), 0.0)], []
     for left in reversed(range(length)):
@@ -80,21 +76,19 @@ def naive_beam(model, start, length, width, length_penalty) -> list[str]:
             each for each in longer[:width] if not left or each[0][-1] == model.end_id
         ]
         live = [each for each in longer if each[0][-1] != model.end_id][:width]
-    ended.sort(key=lambda each: -each[1] / len(each[0]) ** length_penalty)
+    ended.sort(key=lambda each: -each[1])
     texts = ["".join(model.symbols[x] for x in drawn) for drawn, _ in ended[:width]]
     return [text.removesuffix("\n") for text in texts]
 
 
 @pytest.mark.parametrize("width", [1, 2, 5])
-@pytest.mark.parametrize("length_penalty", [0, 1])
-def test_a_narrow_beam_keeps_what_the_textbook_keeps(width, length_penalty):
+def test_a_narrow_beam_keeps_what_the_textbook_keeps(width):
     differ = set()
     for symbols, start in [(x, y) for x in ("\nabc", "\nabcdefgh") for y in x[1:]]:
         model = whimsical_model(symbols, kind="lines")
         ids = (0, model.symbols.index(start))
-        expected = naive_beam(model, ids, 7, width, length_penalty)
-        beam = BeamSearch(width, length_penalty)
-        options = {"length": 7, "sampler": beam}
+        expected = naive_beam(model, ids, 7, width)
+        options = {"length": 7, "sampler": BeamSearch(width)}
         assert generate_output(model, start, **options) == start + expected[0]
         config = CompletionConfig(**options)
         found = distinct_lines(model, start, width, 0, config)
@@ -144,7 +138,7 @@ def test_the_likeliest_names_are_those_of_a_count():
     model = whimsical_model(kind="lines")
     options = {"length": 4, "beam": 1000}
     names = [name.text for name in generate_many(model, 20, **options)]
-    assert names == [n for n in ranked(every_text(model, (0,), 4), 0) if n][:20]
+    assert names == [n for n in ranked(every_text(model, (0,), 4)) if n][:20]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +146,6 @@ def test_the_likeliest_names_are_those_of_a_count():
     [
         (lambda: BeamSearch(0), "`beam` must be a whole number of at least 1"),
         (lambda: BeamSearch(None), "`beam` must be a number"),
-        (lambda: BeamSearch(2, -1), "`length_penalty` must be a number of at least 0"),
         (lambda: CompletionConfig(beam=2, top_p=0.9), "takes the place of `top_p`"),
         (lambda: CompletionConfig(beam=2, temperature=1), "the place of `temperature`"),
         (

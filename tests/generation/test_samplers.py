@@ -34,7 +34,7 @@ CRITICAL = {1: 10.83, 2: 13.82, 3: 16.27}
 
 def texts_of(*written, prompt_length=0) -> Texts:
     """Return texts of digits, in an array with room that means nothing."""
-    ids = np.full((len(written), 40), 9, np.uint8)
+    ids = np.full((len(written), 1100), 9, np.uint8)
     for row, text in zip(ids, written, strict=True):
         row[: len(text)] = [int(symbol) for symbol in text]
     lengths = np.array([len(text) for text in written])
@@ -110,14 +110,16 @@ def test_repetitions_agree_with_a_search_of_every_length(longest, window):
 
 
 def test_a_penalty_divides_the_odds_for_each_symbol_beyond_the_free_ones():
-    # After 0123 the symbol 4 would make five that were there, any other one at most.
-    text, even = "012345" + "0123", (1 / 6,) * 6
-    for free, times in [(6, 0), (4, 1), (2, 3)]:
-        received = shares(RepetitionPenalty(2, free=free), *even, text=text)
-        np.testing.assert_allclose(received[4] / received[5], 0.5**times)
-        np.testing.assert_allclose(received[0] / received[5], 1)
-    received = shares(RepetitionPenalty(2, free=2, window=8), *even, text=text)
-    np.testing.assert_allclose(received[4] / received[5], 0.5)  # 23 came before
+    # After the first n digits of 012345678 again, only the next one goes on repeating.
+    even = (0.1,) * 10
+    for length, times in [(5, 0), (6, 1), (8, 3)]:
+        text = "012345678" + "012345678"[:length]
+        received = shares(RepetitionPenalty(2), *even, text=text)
+        np.testing.assert_allclose(received[length] / received[9], 0.5**times)
+        np.testing.assert_allclose(received[0] / received[9], 1)
+    far = "012345678" + "9" * 1000 + "01234567"  # 1,000 symbols are looked at
+    received = shares(RepetitionPenalty(2), *even, text=far)
+    np.testing.assert_allclose(received[8] / received[0], 1)
 
 
 def test_no_ngram_comes_twice_and_of_a_row_without_a_way_out_none_is_excluded():
@@ -147,7 +149,7 @@ def test_a_text_without_repeated_ngrams_has_none(n):
 CHAINS = [
     [TopP(0.9), Temperature(0.7)],
     [Temperature(1.5), TopK(4), TypicalP(0.8), MinP(0.05)],
-    [RepetitionPenalty(3, free=1), NoRepeatNgram(3), TemperatureSchedule([0.4, 2, 0])],
+    [RepetitionPenalty(3), NoRepeatNgram(3), TemperatureSchedule([0.4, 2, 0])],
     [lambda logits, texts: np.where(texts.ids[:, :1] == 1, logits, -logits)],
 ]
 
@@ -281,8 +283,6 @@ def test_what_is_no_sampler_is_told_in_a_line(call, options, said):
         (lambda: MinP(1.1), "`min_p` must be a number above 0 and at most 1"),
         (lambda: TypicalP(math.nan), "`typical_p` must be a number above 0"),
         (lambda: RepetitionPenalty(0.9), "`repetition_penalty` must be a number"),
-        (lambda: RepetitionPenalty(2, free=-1), "`free` must be a whole number"),
-        (lambda: RepetitionPenalty(2, window=0), "`window` must be a whole number"),
         (lambda: NoRepeatNgram(1), "`no_repeat_ngram` must be a whole number"),
     ],
 )

@@ -15,10 +15,9 @@ from keras_fixtures import (
     item,
     keras_2_cudnn,
     keras_2_dense,
+    keras_2_functional,
     keras_2_gru,
     keras_2_lstm,
-    keras_2_masked,
-    keras_2_masking_embedded,
     mapped,
 )
 
@@ -72,7 +71,6 @@ SETTINGS = [  # the kind of layer, a setting, values, what is said
     ("Dense", "quantization_config", [{"mode": "int8"}], "quantization"),
     ("LSTM", "units", [0, True, 5.0, NAN, "5"], UNITS),
     ("LSTM", "cell", ["evil", 0], "received 'cell'"),
-    ("LSTM", "inner_activation", ["tanh"], "of Keras 1"),
     ("LSTM", "activation", ["os.system"], "'os.system'"),
     ("LSTM", "activation", [{"class_name": "f"}], "class_name"),
     ("LSTM", "activation", ["hard_sigmoid_3"], "hard_sigmoid_3"),
@@ -82,15 +80,13 @@ SETTINGS = [  # the kind of layer, a setting, values, what is said
     ("LSTM", "return_sequences", [False], "return_sequences=True"),
     ("LSTM", "stateful", ["no"], "stateful of layer"),
     ("LSTM", "stateful", [True], "same stateful"),
-    ("LSTM", "time_major", [True], "same time_major"),
+    ("LSTM", "time_major", [True, 1], "time_major=False"),
     ("LSTM", "dtype", ["int8", {"class_name": "Evil"}], "float32 policy"),
     ("LSTM", SHAPE_OF, [[None, 6, 10], "1,2"], "the shape"),
     ("LSTM", SHAPE_OF, [[1, 10**9, 9], [1, "x", 9]], "windows of 1"),
-    (keras_2_masked, "LSTM", "zero_output_for_mask", [True], "no masking"),
-    (keras_2_masked, "Embedding", "output_dim", [2_000_000], "of the shapes"),
-    (keras_2_masked, "Embedding", "input_dim", [10**12], "input_dim of layer"),
-    (keras_2_masking_embedded, "Masking", "mask_value", [10**400, True], "mask_value"),
-    (cudnn, "Embedding", "mask_zero", [True], "no masking before layer 'rnn_1'"),
+    (keras_2_functional, "Embedding", "mask_zero", [True, 1], "without masking"),
+    (keras_2_functional, "Embedding", "output_dim", [2_000_000], "of the shapes"),
+    (keras_2_functional, "Embedding", "input_dim", [10**12], "input_dim of layer"),
 ]
 
 
@@ -183,14 +179,14 @@ DESCRIBED = {
     "wrapped nothing": (add(item("TimeDistributed", "t")), CANT),
     "too many layers": (add(*DROPOUTS), "at most 100 layers"),
     "same name twice": (add(item("Dropout", "lstm_1", rate=0)), CHAIN),
-    "masked to the end": (add(MASKING, place=1), "Masking"),
+    "a Masking layer": (add(MASKING, place=0), "without masking"),
     "sigmoid at the end": (add(SIGMOID, place=5), "directly after the last Dense"),
     "registered name": (around(registered_name="evil>LSTM"), "as 'evil>LSTM'"),
     "module": (around(module="evil"), "registered as 'evil'"),
     "unknown key around": (around(custom_objects={}), "'custom_objects'"),
-    "setting of Keras 2": (of_version("1.2.0"), "of Keras 2"),
-    "no version": (of_version(None), "of Keras 2"),
-    "version 4": (of_version("4.0"), "Keras 1, 2 or 3"),
+    "of Keras 1": (of_version("1.2.0"), "open it with Keras 2"),
+    "no version": (of_version(None), "open it with Keras 2"),
+    "version 4": (of_version("4.0"), "Keras 2 or 3"),
     "version in words": (of_version("two\x1b[31m"), r"\\x1b\[31m"),
     "built for another width": (built_for_another_width, "'lstm_1', but .* shape"),
     "arrays of nobody": (arrays_of("nobody"), "some of 'nobody'"),
@@ -204,9 +200,9 @@ DESCRIBED = {
     "wrapped evil": (around_inner(registered_name="evil"), "as 'evil'", keras_2_gru),
     "wrapped key": (around_inner(evil={}), "'evil'", keras_2_gru),
     "no sequences": (wrapped_without_sequences, "TimeDistributed foll", keras_2_gru),
-    "unused Lambda": (add(uncalled(LAMBDA), place=5), CHAIN, keras_2_masked),
-    "unused Dense": (add(uncalled(keras_2_dense("d", 9))), CHAIN, keras_2_masked),
-    "called twice": (called_twice, CHAIN, keras_2_masked),
+    "unused Lambda": (add(uncalled(LAMBDA), place=5), "'Lambda'", keras_2_functional),
+    "unused Dense": (add(uncalled(keras_2_dense("d", 9))), CHAIN, keras_2_functional),
+    "called twice": (called_twice, CHAIN, keras_2_functional),
 }
 
 
@@ -221,14 +217,13 @@ def test_descriptions_that_no_keras_would_mean(name, refused_soon, tmp_path):
 
 @pytest.mark.parametrize(
     ("tail", "match"),
-    [((), None), (({"training": None},), None), ((1,), CANT),
+    [((), CHAIN), (({"training": None},), None), ((1,), CANT),
      (({"initial_state": ["x", 0, 0]},), CHAIN)],
 )  # fmt: skip
-def test_functional_without_tail_is_read_as_keras_1_wrote_it(
+def test_calls_of_functional_models_are_read_as_keras_2_writes_them(
     tail, match, refused, tmp_path, text
 ):
-    """The notation of calls is known in three forms, and in no other."""
-    fixture = keras_2_masked()
+    fixture = keras_2_functional()
     items = [{k: x[k] for k in ("class_name", "config")} for x in layers_of(fixture)]
     fixture.config = functional(items, tail=tail)
     text.write_text(fixture.symbols, newline="")

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from keras_fixtures import (
     FIXTURES,
-    keras_1_lstm,
     keras_2_cudnn,
     keras_2_default_gate,
     keras_2_lstm,
@@ -77,8 +76,8 @@ def test_settings_that_are_unknown_and_off_change_nothing(opened):
 
 @pytest.mark.parametrize(
     "name",
-    ["Keras 2.2 GRU, reset_after", "Keras 2.2 LSTM, mask_zero",
-     "Keras 2.2 mixed, relu", "Keras 1.2 LSTM, an array a gate"],
+    ["Keras 2.2 GRU, reset_after", "Keras 2.2 LSTM, functional",
+     "Keras 2.2 mixed, relu"],
 )  # fmt: skip
 def test_states_are_kept_and_reset(name, opened):
     fixture = FIXTURES[name]()
@@ -99,7 +98,7 @@ def test_states_are_kept_and_reset(name, opened):
 
 
 def test_one_id_goes_to_every_stream(opened):
-    model = opened(FIXTURES["Keras 2.2 LSTM, mask_zero"]())
+    model = opened(FIXTURES["Keras 2.2 LSTM, functional"]())
     decoder, one = model.decoder(2), model.decoder()
     for symbol in (2, 0, 3):
         logits = decoder.step(symbol)
@@ -140,7 +139,6 @@ def keras_model(kind: str, options: dict, one_hot: bool):
         return keras.Sequential(
             [
                 keras.Input((None, 9)),
-                layers.Masking(0.0),
                 layer(5, return_sequences=True, **options),
                 layers.SpatialDropout1D(0.1),
                 layer(4, return_sequences=True, **options),
@@ -245,16 +243,7 @@ def windows_of_the_embedding():
     return fixture
 
 
-def windows_of_the_first_layer():
-    fixture = keras_1_lstm()
-    del fixture.layer("LSTM")["batch_input_shape"]
-    fixture.layer("LSTM")["input_length"] = 6
-    return fixture
-
-
-@pytest.mark.parametrize(
-    "make", [built_for_windows, windows_of_the_embedding, windows_of_the_first_layer]
-)
+@pytest.mark.parametrize("make", [built_for_windows, windows_of_the_embedding])
 @pytest.mark.filterwarnings("error")
 def test_a_window_may_be_said_in_other_places(make, opened):
     model = opened(make())

@@ -62,16 +62,6 @@ def test_probabilities_are_averaged_whatever_the_order_of_symbols():
         assert predicted(mixed, text) == pytest.approx(expected, abs=1e-6)
 
 
-def test_mixed_logits_are_a_geometric_mean_over_the_symbols_that_all_know():
-    a, b = model_of("\nabcdefxy"), model_of("é" + SYMBOLS, units=4)
-    mixed = mix_models([a, b], [0.3, 0.7], mix_logits=True)
-    assert mixed.vocabulary.symbols == tuple(SYMBOLS)
-    one, other = predicted(a, "bad"), predicted(b, "bad")
-    products = {x: one[x] ** 0.3 * other[x] ** 0.7 for x in SYMBOLS}
-    expected = {x: value / sum(products.values()) for x, value in products.items()}
-    assert predicted(mixed, "bad") == pytest.approx(expected, abs=1e-6)
-
-
 def test_a_symbol_that_one_lacks_has_the_probability_that_the_others_give_it():
     a, b = model_of("\nabcdé"), model_of("\nabcdeX", units=4)
     mixed = mix_models([a, b])
@@ -96,12 +86,11 @@ def test_what_one_lacks_it_reads_folded_or_not_at_all(text, targets):
         assert chances[symbol] == pytest.approx(expected, abs=1e-6), symbol
 
 
-@pytest.mark.parametrize("mix_logits", [False, True])
 @pytest.mark.parametrize("targets", ["all", "last"])
-def test_texts_of_a_batch_go_their_own_ways(targets, mix_logits):
+def test_texts_of_a_batch_go_their_own_ways(targets):
     """Reset, states that are moved, and slots in another order: as if read alone."""
     a, b = model_of("\nabcXé"), model_of("\nabce", units=4, targets=targets, window=3)
-    mixed = mix_models([a, b], mix_logits=mix_logits)
+    mixed = mix_models([a, b])
 
     def logits_after(text):
         decoder = mixed.decoder()
@@ -138,17 +127,12 @@ def test_texts_of_a_batch_go_their_own_ways(targets, mix_logits):
 WORDS = ("\n", " ", *"abc", " ab", "cab")
 
 
-@pytest.mark.parametrize("mix_logits", [False, True])
-def test_words_are_mixed_as_characters_are(mix_logits):
+def test_words_are_mixed_as_characters_are():
     a, b = (model_of(WORDS, units=units, level="word") for units in (5, 4))
-    mixed = mix_models([a, b], mix_logits=mix_logits)
+    mixed = mix_models([a, b])
     assert mixed.vocabulary == a.vocabulary
     one, other = (predicted(model, ["cab", " ab"]) for model in (a, b))
-    means = {
-        x: (one[x] * other[x]) ** 0.5 if mix_logits else one[x] + other[x]
-        for x in WORDS
-    }
-    expected = {x: value / sum(means.values()) for x, value in means.items()}
+    expected = {x: (one[x] + other[x]) / 2 for x in WORDS}
     received = predicted(mixed, ["cab", " ab"])
     assert received == pytest.approx(expected, abs=1e-6)
     # The prompt's end is spelled anew, by the mixture's own states.
@@ -186,14 +170,13 @@ def test_a_weight_of_zero_leaves_a_model_out():
 
 def test_a_model_mixed_with_itself_is_itself():
     model = model_of()
-    for mix_logits in (False, True):
-        mixed = mix_models([model, model, model], mix_logits=mix_logits)
-        options = {"length": 200, "seed": 1}
-        one = textgen.generate_output(model, "bad", **options)
-        assert textgen.generate_output(mixed, "bad", **options) == one
-        expected = textgen.surprise(model, one).surprisal
-        received = textgen.surprise(mixed, one).surprisal
-        np.testing.assert_allclose(received, expected, atol=1e-5)
+    mixed = mix_models([model, model, model])
+    options = {"length": 200, "seed": 1}
+    one = textgen.generate_output(model, "bad", **options)
+    assert textgen.generate_output(mixed, "bad", **options) == one
+    expected = textgen.surprise(model, one).surprisal
+    received = textgen.surprise(mixed, one).surprisal
+    np.testing.assert_allclose(received, expected, atol=1e-5)
 
 
 def test_nats_of_a_text():
@@ -315,6 +298,11 @@ def test_weights_that_make_no_sense_are_refused(mix, named):
         mix_models([model_of(), model_of()], mix)
 
 
+def test_who_still_asks_for_the_mean_of_logits_is_told_what_to_do():
+    with pytest.raises(OptionError, match="leave it out"):
+        mix_models([model_of(), model_of()], mix_logits=True)
+
+
 def test_models_that_do_not_go_together_are_refused():
     with pytest.raises(OptionError, match="at least one"):
         mix_models([])
@@ -322,5 +310,3 @@ def test_models_that_do_not_go_together_are_refused():
     for other in (model_of(), model_of("\0\nabcdef", kind="lines")):
         with pytest.raises(ModelFileError, match="of one kind"):
             mix_models([lines, other])
-    with pytest.raises(ModelFileError, match="none"):
-        mix_models([model_of("abc"), model_of("xyz")], mix_logits=True)

@@ -164,7 +164,6 @@ SELU = random_cells("GRU", activation="selu")
 @pytest.mark.parametrize(
     ("network", "expected"),
     [
-        (replace(LSTM, masked=np.zeros(7, bool)), "skips symbols"),
         (replace(LSTM, head=(Scaling(np.ones(5), np.ones(5)),)), "further layers"),
         (
             replace(LSTM, layers=(*LSTM.layers, Pointwise(None, None, "tanh"))),

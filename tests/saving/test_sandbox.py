@@ -116,7 +116,7 @@ def test_a_crash_is_one_line(path):
 # Another program in the process' place
 
 
-WHOLE = {"config": "{}", "keras_version": None, "metadata": None, "hashed": False}
+WHOLE = {"config": "{}", "keras_version": "3.0", "metadata": None, "hashed": False}
 WHOLE |= {"layers": [], "unlimited": []}
 
 

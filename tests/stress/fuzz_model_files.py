@@ -57,17 +57,16 @@ MOST_BYTES = 1e9
 LAYERS = {
     *("InputLayer", "Embedding", "LSTM", "GRU", "SimpleRNN", "CuDNNLSTM", "CuDNNGRU"),
     *("Dropout", "SpatialDropout1D", "Dense", "TimeDistributed", "Activation"),
-    *("Masking", "Bidirectional", "GaussianNoise", "BatchNormalization", "Softmax"),
+    *("Bidirectional", "GaussianNoise", "BatchNormalization", "Softmax"),
     *("LayerNormalization", "ReLU", "LeakyReLU"),
 }
 KERAS_3 = "Keras 3.0 LSTM, hard_sigmoid"
 KINDS = (
-    "Keras 1.2 LSTM, an array a gate",
-    "Keras 1.2 SimpleRNN, functional",
+    "Keras 2.0 SimpleRNN, functional",
     "Keras 2.0 LSTM, one-hot",
     "Keras 2.2 GRU, reset_after",
     "Keras 2.2 CuDNNLSTM",
-    "Keras 2.2 LSTM, mask_zero",
+    "Keras 2.2 LSTM, functional",
     "Keras 2.2 mixed, relu",
     "tf.keras GRU, stateful, logits",
     KERAS_3,

@@ -97,7 +97,7 @@ def longer_models(tmp_path_factory):
     write_own_file(pairs, symbols, **pieces)
     write_own_file(other, symbols, units=4, **pieces)
     both = load_models([pairs, other])
-    mixture = mixed(both, (0.75, 0.25), mix_logits=False)
+    mixture = mixed(both, (0.75, 0.25))
     return load_models([words]) | {"pairs": both["pairs"]} | mixture
 
 

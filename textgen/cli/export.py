@@ -53,7 +53,7 @@ def parse_arguments(
             raise OptionError(f"{problem} {shown_path(path)}")
     if options.html is not None:
         check_page(Path(options.html))
-    return options, PageConfig(options.weights, options.title)
+    return options, PageConfig(options.title)
 
 
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:

@@ -41,9 +41,8 @@ def add_vocabulary_from(group: argparse._ActionsContainer) -> None:
 
 def check_mixed(options: argparse.Namespace, is_mixed: bool, advice: str) -> None:
     """Raise `OptionError` where one model only is told how several are mixed."""
-    if not is_mixed and (options.mix is not None or options.mix_logits):
-        name = "mix_logits" if options.mix is None else "mix"
-        raise OptionError(f"`{name}` is for several models", advice)
+    if not is_mixed and options.mix is not None:
+        raise OptionError("`mix` is for several models", advice)
 
 
 def load_one_or_mixed(
@@ -59,7 +58,7 @@ def load_one_or_mixed(
         return models[0]
     from textgen.saving.mixed_model import mix_models  # only where it is needed
 
-    return mix_models(models, options.mix, mix_logits=options.mix_logits)
+    return mix_models(models, options.mix)
 
 
 @contextlib.contextmanager

@@ -50,9 +50,7 @@ def parse_arguments(
     add_options(parser.add_argument_group("the server"), ServerConfig)
     options = parser.parse_args(arguments)
     are_several = len(options.model or USUAL_MODELS) > 1
-    is_mixed = options.mix is not None and are_several
-    lacking = "weights as `mix`" if are_several else "names as `model`"
-    check_mixed(options, is_mixed, f"give their {lacking}")
+    check_mixed(options, are_several, "give their names as `model`")
     names = [field.name for field in fields(ServerConfig)]
     config = ServerConfig(**{name: getattr(options, name) for name in names})
     if config.token is None and os.environ.get(TOKEN_VARIABLE):
@@ -76,13 +74,12 @@ def load_models(
 
 
 def mixed(
-    models: Mapping[str, TrainedModel], mix: Sequence[float], mix_logits: bool
+    models: Mapping[str, TrainedModel], mix: Sequence[float]
 ) -> dict[str, TrainedModel]:
     """Return the mixture of all models by their names in one."""
     from textgen.saving.mixed_model import mix_models  # only where it is needed
 
-    mixture = mix_models(list(models.values()), mix, mix_logits=mix_logits)
-    return {"+".join(models): mixture}
+    return {"+".join(models): mix_models(list(models.values()), mix)}
 
 
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
@@ -96,7 +93,7 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     with listen(config.host, config.port) as listening:
         models = load_models(options.model or USUAL_MODELS, reader)
         if options.mix is not None:
-            models = mixed(models, options.mix, options.mix_logits)
+            models = mixed(models, options.mix)
         if config.token is None and not config.host.startswith(LOOPBACK):
             say("note: everybody who reaches it can use it; a `token` prevents that")
         serve(models, config, listening)

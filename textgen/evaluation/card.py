@@ -39,10 +39,9 @@ def card(found: Inspected, width: int) -> dict[str, list[str]]:
 def _of_file(found: Inspected) -> Iterator[str]:
     yield repr(str(found.path)) + (found.model.remark if found.model else "")
     program = "textgen" if found.model and found.model.metadata else "another program"
-    keras = found.summary.keras
-    version = f" with Keras {shortened(keras, MOST_OF_VERSION)}" if keras else ""
+    version = f"with Keras {shortened(found.summary.keras, MOST_OF_VERSION)}"
     numbers = f"{found.size_bytes:,} bytes, {found.summary.weights:,} weights"
-    yield f"{numbers}; written by {program}{version}"
+    yield f"{numbers}; written by {program} {version}"
 
 
 def _of_symbols(found: Inspected) -> str:

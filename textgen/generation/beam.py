@@ -18,7 +18,6 @@ from textgen.errors import OptionError, shown
 from textgen.generation.endings import completing, has_stop, longest_at_end, stop_ids
 from textgen.generation.samplers import Sampler, Texts, apply, log_probabilities
 from textgen.saving.trained_model import TrainedModel
-from textgen.system.checks import check_number
 
 
 @dataclass(frozen=True)
@@ -26,24 +25,19 @@ class BeamSearch:
     """Searches for the likeliest text; as the last of a list of samplers.
 
     The samplers before it change the logits of whose softmax a text's probability is
-    the product.
+    the product. Texts of different lengths are compared by that, so short ones win.
 
     Args:
         width: how many texts are kept at each symbol, 1 to 1024. 1 always takes the
             likeliest symbol.
-        length_penalty: texts of different lengths are compared by their log-probability
-            divided by length ** length_penalty, 0 to 10. 0 compares probabilities, so
-            that short texts win; 1 compares the mean of a symbol.
     """
 
     width: int
-    length_penalty: float = 0.0
 
     def __post_init__(self) -> None:
         if self.width is None:
             raise OptionError(f"`beam` must be a number, but was {shown(self.width)}")
         CompletionConfig(beam=self.width)
-        check_number("length_penalty", self.length_penalty, 0, 10)
 
 
 def search(
@@ -80,15 +74,13 @@ def search(
             if rest is not None or is_full:
                 goes_on[place] = False
                 if place < beam.width:
-                    score = scores[place] / int(lengths[place]) ** beam.length_penalty
-                    found.append((score, ids if rest is None else rest))
+                    found.append((scores[place], ids if rest is None else rest))
         found = sorted(found, key=lambda each: -each[0])[: beam.width]
         kept = goes_on.nonzero()[0][: beam.width]
         if not len(kept):
             break
         # No longer text's score is above this, since each symbol can only lower it.
-        highest = scores[kept[0]] / config.length**beam.length_penalty
-        if len(found) == beam.width and highest <= found[-1][0]:
+        if len(found) == beam.width and scores[kept[0]] <= found[-1][0]:
             break
         live.go_on(parents[kept], symbols[kept], scores[kept], lengths[kept])
     return [ids for _, ids in found]

@@ -37,7 +37,6 @@ from textgen.generation.sampling import (
     keep_first,
     keep_likeliest,
 )
-from textgen.system.checks import check_number
 
 FREE_REPETITION = 6  # symbols that may be repeated without a penalty
 PENALTY_WINDOW = 1_000  # symbols at the end of a text in which it looks for repetitions
@@ -266,31 +265,24 @@ class RepetitionPenalty:
     Of characters every text repeats each one, so that, other than with words, it is no
     use to count which were there (as Keskar et al. do, 2019). Instead, a symbol that
     would make the end of the text a repetition of n symbols from earlier on, n above
-    ``free``, has its odds divided by ``penalty`` n - ``free`` times. Words and phrases
-    may return; the longer a repetition becomes, the surer it ends.
+    6, has its odds divided by ``penalty`` n - 6 times. Words and phrases may return;
+    the longer a repetition becomes, the surer it ends. What lies more than 1,000
+    symbols back is no repetition.
 
     Args:
         penalty: 1 (no effect) to a million.
-        free: symbols that may be repeated without a penalty, at least 0.
-        window: symbols at the end of the text in which repetitions are looked for;
-            None means the whole text with its prompt.
     """
 
     penalty: float
-    free: int = FREE_REPETITION
-    window: int | None = PENALTY_WINDOW
 
     def __post_init__(self) -> None:
         _check("repetition_penalty", self.penalty)
-        check_number("free", self.free, 0, whole=True)
-        if self.window is not None:
-            check_number("window", self.window, 1, whole=True)
 
     def __call__(self, logits: np.ndarray, texts: Texts) -> np.ndarray:
         """Return logits (B, V), lowered where symbols would lengthen a repetition."""
-        longest = self.free + LONGEST_REPETITION
-        repeated = repetitions(texts, logits.shape[1], longest, self.window)
-        beyond = np.maximum(repeated - self.free, 0)
+        longest = FREE_REPETITION + LONGEST_REPETITION
+        repeated = repetitions(texts, logits.shape[1], longest, PENALTY_WINDOW)
+        beyond = np.maximum(repeated - FREE_REPETITION, 0)
         return logits - beyond * math.log(self.penalty)
 
 

@@ -41,10 +41,8 @@ class BothWays:
         shape: in another one they may be rounded otherwise, and what becomes of a text
         would depend on how long the others are.
         """
-        window, masked = ids.shape[1], self._network.masked
+        window = ids.shape[1]
         skipped = np.arange(window) < window - lengths[:, None]
-        if masked is not None:
-            skipped |= masked[ids]
         outputs: np.ndarray | None = None  # (B, t, U) of the layer before
         for number, layer in enumerate(self._network.layers):
             if not isinstance(layer, Recurrent):

@@ -1,8 +1,8 @@
 """Stacks of any recurrent layers that Keras has had, in NumPy, each by its formulas.
 
 LSTM, GRU and simple recurrent layers of any activation, with dense layers and
-normalizations between them, and symbols that are skipped as padding, as other programs
-save them. `textgen.inference.both_ways` has what reads in both directions, and
+normalizations between them, as other programs save them.
+`textgen.inference.both_ways` has what reads in both directions, and
 `textgen.inference.lstm` is the fast form for our own networks.
 """
 
@@ -132,7 +132,6 @@ class GenericStack(RecurrentStack):
         """Begin so many sequences from zero state."""
         first = network.layers[0]
         assert isinstance(first, OneDirection)
-        self._masked = network.masked
         self._input_table = input_table(network.embedding, first.kernel, first.bias)
         self._cells = {
             number: make_cell(layer, rows)
@@ -145,17 +144,6 @@ class GenericStack(RecurrentStack):
     @quietly
     def step(self, ids: np.ndarray | int) -> None:
         """Let every sequence read one symbol; see `RecurrentStack.step`."""
-        masked = None if self._masked is None else self._masked[ids]
-        if masked is None or not masked.any():
-            self._read(ids)
-            return
-        before = [state.copy() for state in self.states()]
-        self._read(ids)
-        rows = np.broadcast_to(masked, len(self.output))
-        for state, kept in zip(self.states(), before, strict=True):
-            state[rows] = kept[rows]
-
-    def _read(self, ids: np.ndarray | int) -> None:
         output: np.ndarray | None = None
         for number, layer in enumerate(self._layers):
             if isinstance(layer, OneDirection):

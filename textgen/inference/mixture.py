@@ -1,14 +1,9 @@
 """Several networks that read a text together and predict its next symbol as one.
 
 Each advances by a decoder of its own, in the ids of its own vocabulary; the mixture has
-a vocabulary of V symbols, and for each network two tables from its ids to theirs. Of N
+a vocabulary of V symbols, and for each network two tables from its ids to theirs. Of
 networks with probabilities p and weights w, whose sum is 1, the mixture predicts
-
-    linear      Σ wᵢ pᵢ              what any of them finds likely is likely
-    geometric   Π pᵢ ^ wᵢ / sum      what any of them finds unlikely is unlikely
-
-The second is the weighted mean of the logits, a product of experts (Hinton 2002,
-"Training Products of Experts by Minimizing Contrastive Divergence").
+Σ wᵢ pᵢ: what any of them finds likely is likely.
 """
 
 from __future__ import annotations
@@ -40,18 +35,12 @@ class MixtureDecoder:
     read anything it predicts all of its symbols alike.
     """
 
-    def __init__(
-        self,
-        decoders: Sequence[AnyDecoder],
-        voices: Sequence[Voice],
-        *,
-        geometric: bool = False,
-    ):
+    def __init__(self, decoders: Sequence[AnyDecoder], voices: Sequence[Voice]):
         """Begin as many texts as each of the decoders, one for each voice, has."""
         self.batch_size = decoders[0].batch_size
         self._decoders, self._voices = decoders, voices
-        self._geometric = geometric
-        self._weights = np.array([voice.weight for voice in voices])
+        weights = np.array([voice.weight for voice in voices])
+        self._log_weights = np.log(weights)[:, None, None]
         self._states = [len(decoder.state()) for decoder in decoders]
         none = -np.inf
         self._unread = np.array(
@@ -70,11 +59,7 @@ class MixtureDecoder:
         ids = np.broadcast_to(ids, self.batch_size)
         for number in range(len(self._voices)):
             self._read(number, ids)
-        if self._geometric:
-            self._logits[:] = np.tensordot(self._weights, self._given, axes=1)
-        else:
-            weighted = self._given + np.log(self._weights)[:, None, None]
-            self._logits[:] = np.logaddexp.reduce(weighted, axis=0)
+        self._logits[:] = np.logaddexp.reduce(self._given + self._log_weights, axis=0)
         return self._logits
 
     def _read(self, number: int, ids: np.ndarray) -> None:

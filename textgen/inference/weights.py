@@ -145,7 +145,6 @@ class Network(_OneLine):
     dense_kernel: np.ndarray  # (U, V), of the last dense layer, which gives the logits
     dense_bias: np.ndarray  # (V,)
     head: tuple[Stepwise, ...] = ()  # layers before the last dense one
-    masked: np.ndarray | None = None  # (V,) bool, symbols to skip as padding, if any
     undrawn: np.ndarray | None = (
         None  # (V,) bool, symbols whose logits are -inf, if any
     )
@@ -173,7 +172,7 @@ class Network(_OneLine):
 
         That is layers of one kind, as by Keras' defaults, and a dense one.
         """
-        if self.head or self.masked is not None:
+        if self.head:
             return None
         kinds = {_plain_cell(layer) for layer in self.layers}
         return kinds.pop() if len(kinds) == 1 else None

@@ -41,7 +41,7 @@ class Contents:
     """Plain text and arrays out of a model file, which are still to be checked."""
 
     config: str  # Keras' description of the model, JSON
-    keras_version: str | None  # such as ``2.0.6``; the oldest files have none
+    keras_version: str  # such as ``2.0.6``
     weights: Mapping[str, tuple[np.ndarray, ...]]  # each layer's, float32, in its order
     metadata: str | None  # textgen's own JSON
     hashed: bool  # whether a checksum, SHA-256 or of the zip, is there, and right

@@ -48,7 +48,7 @@ _OWNERS = ("", "cell/", "layer/", "forward_layer/cell/", "backward_layer/cell/")
 Weights = dict[str, tuple[np.ndarray, ...]]
 
 
-def read_model(part: Part) -> tuple[str, str | None, Weights, str | None]:
+def read_model(part: Part) -> tuple[str, str, Weights, str | None]:
     """Return a whole model's description, version, arrays of each layer and metadata.
 
     What is no model or not stored plainly is a `ModelFileError`; what is damaged may
@@ -61,6 +61,7 @@ def read_model(part: Part) -> tuple[str, str | None, Weights, str | None]:
         if config is None:
             raise refusal("a Keras model", "HDF5 that holds none")
         version = _text_attribute(file, "keras_version", MAX_VERSION_BYTES)
+        version = version or "1.0"  # whose files name none
         arrays = _Arrays(part.size)
         weights = _weights_of_names(_group(file, "model_weights"), arrays)
         return config, version, weights, _read_metadata(file, part.size)

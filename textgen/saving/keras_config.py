@@ -1,9 +1,8 @@
 """Keras' description of a model, of any version → one chain of known layers.
 
-Keras 1 and 2.0 to 2.2 wrote a `Sequential` as a list, later ones as a mapping; a
-functional model names for each layer what it is called on, in three notations. Layers
-of Keras 1 have other names for their settings. The result has today's names; what a
-setting means, and what it is where the file doesn't say, depends on the version.
+Keras 2.0 to 2.2 wrote a `Sequential` as a list, later ones as a mapping; a functional
+model names for each layer what it is called on, in two notations. What a setting means,
+and what it is where the file doesn't say, depends on the version.
 """
 
 from __future__ import annotations
@@ -17,23 +16,22 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
 from textgen.errors import ModelFileError, shown
-from textgen.saving.container import ANOTHER_FORM, refusal
+from textgen.saving.container import ADVICE, ANOTHER_FORM, refusal
 from textgen.saving.keras_schema import (
     KNOWN_ITEM_KEYS,
     KNOWN_MODEL_KEYS,
     KNOWN_SETTINGS,
     LAYERS,
-    MASK_OPERATION,
     ONE_DIRECTION,
     POLICIES,
-    RENAMED,
+    REMEDIES,
 )
 
 MAX_LAYERS = 100
 MAX_NAME_CHARS = 200
 MAX_SIZE = 1 << 21  # of any axis: more than there are Unicode symbols
 # What the two layers of a Bidirectional have in common.
-SHARED = ("units", "return_sequences", "stateful", "time_major", "zero_output_for_mask")
+SHARED = ("units", "return_sequences", "stateful")
 SHAPES = ("batch_input_shape", "batch_shape")  # where a layer says that of its input
 
 
@@ -51,7 +49,7 @@ class Layer:
 
     kind: str  # for a TimeDistributed, that of the layer within
     name: str  # of its arrays' group
-    settings: Mapping[str, Any]  # by today's names
+    settings: Mapping[str, Any]
     distributed: bool = False  # whether it was within a TimeDistributed
     directions: tuple[Layer, ...] = ()  # the two within a Bidirectional
 
@@ -99,26 +97,27 @@ class Version:
     is_tensorflow: bool = False  # the one within TensorFlow, before 2.3 another
 
 
-def read_version(version: str | None) -> Version:
-    """Read a version such as ``2.2.4-tf``; None means the first ones, of Keras 1."""
-    if version is None:
-        return Version((1, 0))
+def read_version(version: str) -> Version:
+    """Read a version such as ``2.2.4-tf``."""
     match = re.match(r"(\d{1,3})\.(\d{1,3})(?!\d)", version)
-    if not match or not 1 <= int(match[1]) <= 3:
-        raise refusal("a file of Keras 1, 2 or 3", f"one of version {shown(version)}")
+    if not match or int(match[1]) not in (2, 3):
+        is_first = match and int(match[1]) == 1
+        problem = f"a file of Keras 2 or 3, but received one of {shown(version)}"
+        advice = "open it with Keras 2.0 to 2.3 and save it again"
+        raise ModelFileError(f"expected {problem}", advice if is_first else ADVICE)
     return Version((int(match[1]), int(match[2])), version.endswith("-tf"))
 
 
-def read_config(config: str, version: Version) -> list[Layer]:
+def read_config(config: str) -> list[Layer]:
     """Return the layers of the file's JSON in order, each feeding the next only."""
     try:
-        return _chain(json.loads(config), old=version.number < (2, 0))
+        return _chain(json.loads(config))
     except ANOTHER_FORM as error:
         raise refusal("a Keras description", "one that can't be read") from error
 
 
-def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
-    """Return the layers of a description; ``old`` if it is of Keras 1."""
+def _chain(description: Mapping[str, Any]) -> list[Layer]:
+    """Return the layers of a description."""
     kind, model = description["class_name"], description["config"]
     _check_item("the model", description)
     if isinstance(model, list):
@@ -127,17 +126,15 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     items = model["layers"]
     if not isinstance(items, list) or len(items) > MAX_LAYERS:
         raise refusal(f"a list of at most {MAX_LAYERS} layers", f"{len(items):,}")
-    masks = [item for item in items if item["class_name"] == MASK_OPERATION]
-    items = [item for item in items if item["class_name"] != MASK_OPERATION]
-    names = [item["config"]["name"] for item in items]
+    layers = [_layer(item) for item in items]
+    names = [layer.name for layer in layers]
     if kind in ("Functional", "Model"):
-        linear = _is_linear(model, items, masks)
+        linear = _is_linear(model, items, names)
     else:
-        linear = kind == "Sequential" and not masks
+        linear = kind == "Sequential"
     if not linear or len(set(names)) < len(names):
         expected = "a Functional or Sequential model whose layers form one chain"
         raise refusal(expected, f"another {shown(kind)}")
-    layers = [_layer(item, old) for item in items]
     shape = model.get("build_input_shape")
     if layers and shape is not None and layers[0].input_shape is None:
         settings = {**layers[0].settings, SHAPES[0]: shape}
@@ -145,30 +142,14 @@ def _chain(description: Mapping[str, Any], old: bool) -> list[Layer]:
     return layers
 
 
-def _is_linear(model: Mapping[str, Any], items: list[Any], masks: list[Any]) -> bool:
-    """Tell whether each layer is called once, on the one before.
-
-    Masks of the input, if an Embedding makes them, may be given to any layer: Keras
-    would give them by itself.
-    """
-    names = [item["config"]["name"] for item in items]
-    mask_names = [item["config"]["name"] for item in masks]
-    embedding = [item for item in items[1:2] if item["class_name"] == "Embedding"]
-    if masks and not (embedding and embedding[0]["config"].get("mask_zero") is True):
-        return False
-    for item in masks:
-        _check_item("a mask", item)
-        (node,) = item["inbound_nodes"]
-        tensor, value = node["args"]
-        is_zero = is_whole(value) and value == 0
-        if not is_zero or node["kwargs"] or _source(tensor) != names[0]:
-            return False
+def _is_linear(model: Mapping[str, Any], items: list[Any], names: list[str]) -> bool:
+    """Tell whether each layer is called once, on the one before."""
     calls = [item["inbound_nodes"] for item in items]
     ends = (_layer_names(model["input_layers"]), _layer_names(model["output_layers"]))
     if ends != (names[:1], names[-1:]) or calls[0] != []:
         return False
     return all(
-        len(call) == 1 and _caller(call[0], mask_names) == before
+        len(call) == 1 and _caller(call[0]) == before
         for call, before in zip(calls[1:], names, strict=False)
     )
 
@@ -178,82 +159,66 @@ def _layer_names(ends: Sequence[Any]) -> list[str]:
     return [ends[0]] if isinstance(ends[0], str) else [end[0] for end in ends]
 
 
-def _source(tensor: Mapping[str, Any]) -> str | None:
-    """Name of the layer or operation whose first output is a tensor of Keras 3."""
-    name, *place = tensor["config"]["keras_history"]
-    return name if place == [0, 0] else None
-
-
-def _caller(
-    node: Mapping[str, Any] | Sequence[Any], masks: Sequence[str]
-) -> str | None:
+def _caller(node: Mapping[str, Any] | Sequence[Any]) -> str | None:
     """Name of the layer whose first output is the only tensor of a call.
 
-    Keras 3 writes a mapping; Keras 2 ``[["lstm", 0, 0, {}]]``; Keras 1 that without {}.
+    Keras 3 writes a mapping, Keras 2 ``[["lstm", 0, 0, {}]]``.
     """
     if isinstance(node, Mapping):
         if len(node["args"]) != 1:
             return None
-        source, options = _source(node["args"][0]), dict(node["kwargs"])
-        if options.get("mask") is not None and _source(options["mask"]) in masks:
-            del options["mask"]
+        name, *place = node["args"][0]["config"]["keras_history"]
+        options = node["kwargs"]
     else:
-        if len(node) != 1 or not 3 <= len(node[0]) <= 4:
+        if len(node) != 1 or len(node[0]) != 4:
             return None
-        (name, *place), options = node[0][:3], (node[0][3] if len(node[0]) == 4 else {})
-        source = name if place == [0, 0] else None
+        name, *place, options = node[0]
     # `in` would take 0 and 1 for False and True.
     plain = all(value is None or isinstance(value, bool) for value in options.values())
-    return source if plain else None
+    return name if place == [0, 0] and plain else None
 
 
-def _layer(item: Mapping[str, Any], old: bool) -> Layer:
+def _layer(item: Mapping[str, Any]) -> Layer:
     """Check a layer's settings against those that are known."""
     kind, name = item["class_name"], item["config"]["name"]
     layer = f"layer {shown(name)}"
     _check_item(layer, item)
     if not isinstance(kind, str) or kind not in KNOWN_SETTINGS:
-        raise refusal(f"one of the layers {', '.join(LAYERS)} as {layer}", shown(kind))
+        expected = f"one of the layers {', '.join(LAYERS)} as {layer}"
+        raise _unknown(expected, kind)
     if len(name) > MAX_NAME_CHARS:
         most = f"{MAX_NAME_CHARS} characters"
         raise refusal(f"names of at most {most}", f"{len(name):,} in {layer}")
     settings = _known(layer, item["config"], KNOWN_SETTINGS[kind])
     _check_policy(layer, settings.get("dtype"))
     if kind == "TimeDistributed":
-        return _distributed(name, settings, old)
+        return _distributed(name, settings)
     if kind == "Bidirectional":
-        return _bidirectional(name, settings, old)
-    renamed = RENAMED.get(kind, {})
-    if misplaced := settings.keys() & set(renamed.values() if old else renamed):
-        ours, theirs = ("1", "2 or 3") if old else ("2 or 3", "1")
-        expected = f"settings of Keras {ours} in {layer}, as the file's version says"
-        raise refusal(expected, f"{shown(min(misplaced))} of Keras {theirs}")
-    if old:
-        settings = {renamed.get(key, key): value for key, value in settings.items()}
+        return _bidirectional(name, settings)
     if settings.get("quantization_config") is not None:
         raise refusal("no quantization", f"that of {layer}")
     return Layer(kind, name, settings)
 
 
-def _distributed(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
+def _distributed(name: str, settings: Mapping[str, Any]) -> Layer:
     """Return what a ``TimeDistributed`` applies at each step."""
     kind = settings["layer"]["class_name"]
     if kind != "Dense":
         expected = f"a Dense layer in the TimeDistributed layer {shown(name)}"
         raise refusal(expected, shown(kind))
-    inner = _layer(settings["layer"], old)
+    inner = _layer(settings["layer"])
     outer = {key: settings[key] for key in SHAPES if key in settings}
     return Layer("Dense", name, {**inner.settings, **outer}, distributed=True)
 
 
-def _bidirectional(name: str, settings: Mapping[str, Any], old: bool) -> Layer:
+def _bidirectional(name: str, settings: Mapping[str, Any]) -> Layer:
     """Return a ``Bidirectional`` with its layers; up to Keras 2 one stands for both."""
     described = [settings["layer"], settings.get("backward_layer") or settings["layer"]]
     for inner in described:
         if inner["class_name"] not in ONE_DIRECTION:
             expected = f"a recurrent layer in the Bidirectional layer {shown(name)}"
             raise refusal(expected, shown(inner["class_name"]))
-    forward, backward = (_layer(inner, old) for inner in described)
+    forward, backward = (_layer(inner) for inner in described)
     if settings.get("backward_layer") is None:
         turned = {**backward.settings, "go_backwards": True}
         backward = replace(backward, settings=turned)
@@ -270,8 +235,15 @@ def _known(owner: str, received: Any, known: frozenset[str]) -> dict[str, Any]:
     """Return the known settings, if those that aren't known are all off."""
     for name, value in received.items():
         if name not in known and value is not None and value is not False:
-            raise refusal(f"only known settings of {owner}", shown(name))
+            raise _unknown(f"only known settings of {owner}", name)
     return {name: value for name, value in received.items() if name in known}
+
+
+def _unknown(expected: str, received: Any) -> ModelFileError:
+    """Return the error for a layer or setting that isn't known, with its remedy."""
+    problem = f"expected {expected}, but received {shown(received)}"
+    remedy = REMEDIES.get(received) if isinstance(received, str) else None
+    return ModelFileError(problem, remedy or ADVICE)
 
 
 def _check_item(owner: str, item: Mapping[str, Any]) -> None:

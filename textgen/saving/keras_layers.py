@@ -2,8 +2,6 @@
 
 What is stored depends on who wrote it:
 
-    Keras 1     W, U and b of each gate, in the order i, c, f, o (LSTM) or z, r, h
-                (GRU); or, with ``consume_less="gpu"``, as Keras 2 does
     Keras 2, 3  kernel, recurrent_kernel, bias; gates side by side: i, f, c, o or
                 z, r, h
     cuDNN       the same, but each gate's kernel holds the numbers of a (U, D) matrix,
@@ -167,20 +165,13 @@ def _recurrent_arrays(
     A GRU whose reset gate works after the product has two, the input's and the state's.
     """
     units, gates = layer.size("units"), GATES[layer.kind]
-    one_gate: list[tuple[int, ...]] = [(inputs, units), (units, units), (units,)]
-    shapes = [(*shape[:-1], gates * units) for shape in one_gate]
+    wide = gates * units
+    shapes: list[tuple[int, ...]] = [(inputs, wide), (units, wide), (wide,)]
     if layer.kind.startswith("CuDNN"):
-        shapes[2] = (2 * gates * units,)
+        shapes[2] = (2 * wide,)
         return _from_cudnn(_checked(layer, arrays, shapes), gates)
     if layer.kind == "GRU" and layer.flag("reset_after", _reset_after_default(version)):
-        shapes[2] = (2, gates * units)
-    if gates > 1 and len(arrays) == 3 * gates:  # Keras 1
-        _checked(layer, arrays, one_gate * gates)
-        order = (0, 2, 1, 3) if layer.kind == "LSTM" else (0, 1, 2)
-        arrays = [
-            np.concatenate([arrays[3 * gate + which] for gate in order], axis=-1)
-            for which in range(3)
-        ]
+        shapes[2] = (2, wide)
     return _with_bias(layer, arrays, shapes)
 
 

@@ -3,7 +3,7 @@
 Only layers, settings and arrays that are known here are taken. What is accepted is one
 chain, with dropout, dense layers and activations at any place:
 
-    Embedding, or other input ─► Masking? ─► recurrent layers ─► Dense ─► softmax
+    Embedding, or other input ─► recurrent layers ─► Dense ─► softmax
 
 The other input is one-hot, or one number a symbol: its id divided by V.
 """
@@ -62,7 +62,7 @@ class KerasModel:
 def build_model(contents: Contents) -> KerasModel:
     """Build the network that Keras, in the version that wrote the file, would build."""
     version = read_version(contents.keras_version)
-    layers = read_config(contents.config, version)
+    layers = read_config(contents.config)
     _check_owners(layers, contents.weights)
     chain = [layer for layer in layers if layer.kind not in IDLE_LAYERS]
     _check_arrangement(layers, chain)
@@ -75,28 +75,21 @@ def build_model(contents: Contents) -> KerasModel:
     divides_ids = table is None and _reads_numbers(layers[0], symbols)
     if divides_ids:
         table, width = (np.arange(symbols) / symbols).astype(np.float32)[:, None], 1
-    masked = _masked(layers, table, symbols, version)
-    if chain[0].kind == "Masking":
-        chain.pop(0)
     last = [layer for layer in layers if layer.kind in RECURRENT_LAYERS][-1]
-    parts = _parts(chain, contents.weights, width, version, masked)
-    network = _assemble(parts, table, masked)
+    parts = _parts(chain, contents.weights, width, version)
+    network = _assemble(parts, table)
     carries_state = last.flag("return_sequences") or last.flag("stateful")
     if carries_state and network.reads_both_ways:
         expected = "return_sequences=False, and no state, after a Bidirectional layer"
         raise refusal(expected, f"others in {last.shown}: it would see what follows")
     targets = "all" if carries_state else "last"
     _make_read_only(network)
-    seq_length = _seq_length(layers, last, (1,) if divides_ids else (None, symbols))
+    seq_length = _seq_length(layers, (1,) if divides_ids else (None, symbols))
     return KerasModel(network, targets, seq_length, divides_ids)
 
 
 def _parts(
-    chain: Sequence[Layer],
-    weights: Arrays,
-    width: int,
-    version: Version,
-    masked: np.ndarray | None,
+    chain: Sequence[Layer], weights: Arrays, width: int, version: Version
 ) -> list[Recurrent | Stepwise]:
     """Build the layers of a chain, the first of which is called on ``width`` values."""
     parts: list[Recurrent | Stepwise] = []
@@ -106,9 +99,6 @@ def _parts(
         if layer.kind in RECURRENT_LAYERS:
             parts.append(recurrent(layer, arrays, width, version))
             axis = 2 if layer.flag("return_sequences") else 1  # or of (B, U)
-        elif layer.kind == "Softmax" and masked is not None and axis == 2:
-            expected = f"no masking before {layer.shown}, which would use the mask"
-            raise refusal(expected, "one that masks some")
         else:
             parts.append(stepwise(layer, arrays, width, version, axis))
         width = parts[-1].units or width
@@ -146,7 +136,6 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
     """Refuse any order but that of the module's docstring."""
     kinds = [layer.kind for layer in chain]
     rest = kinds[1:] if kinds[:1] == ["Embedding"] else kinds
-    rest = rest[1:] if rest[:1] == ["Masking"] else rest
     recurrent_places = [k for k, kind in enumerate(kinds) if kind in RECURRENT_LAYERS]
     if (
         not set(rest) <= {*RECURRENT_LAYERS, *STEPWISE_LAYERS}
@@ -164,45 +153,12 @@ def _check_arrangement(layers: Sequence[Layer], chain: Sequence[Layer]) -> None:
         if not layer.flag("return_sequences"):
             received = "False, although a recurrent layer or a TimeDistributed follows"
             raise refusal(f"return_sequences=True in {layer.shown}", received)
-    for setting in ("stateful", "time_major"):
-        if len({layer.flag(setting) for layer in recurrents}) > 1:
-            raise refusal(f"the same {setting} in all recurrent layers", "both")
-
-
-def _masked(
-    layers: Sequence[Layer],
-    table: np.ndarray | None,
-    symbols: int,
-    version: Version,
-) -> np.ndarray | None:
-    """Return which symbols are padding to the recurrent layers, (V,) bool, or None."""
-    masked = np.zeros(symbols, bool)
-    for layer in layers:
-        if layer.kind == "Embedding":
-            masked[0] = layer.flag("mask_zero")
-        if layer.kind == "Masking":
-            value = layer.number("mask_value", 0)
-            if table is not None:  # a one-hot row is never all one value
-                masked[:] = (table == np.float32(value)).all(axis=1)
-    if not masked.any():
-        return None
-    for layer in layers:
-        kinds = [layer.kind, *(one.kind for one in layer.directions)]
-        cant = any(kind.startswith("CuDNN") for kind in kinds)
-        if layer.kind == "Bidirectional":  # with other outputs before
-            cant |= version.number < (2, 4)
-        else:
-            cant |= layer.flag("zero_output_for_mask")
-        if cant:
-            expected = f"no masking before {layer.shown}, which can't skip symbols"
-            raise refusal(expected, "one that masks some")
-    return masked
+    if len({layer.flag("stateful") for layer in recurrents}) > 1:
+        raise refusal("the same stateful in all recurrent layers", "both")
 
 
 def _assemble(
-    parts: Sequence[Recurrent | Stepwise],
-    table: np.ndarray | None,
-    masked: np.ndarray | None,
+    parts: Sequence[Recurrent | Stepwise], table: np.ndarray | None
 ) -> Network:
     """Split the chain into input table, recurrent part, head and last dense layer."""
     places = [k for k, part in enumerate(parts) if isinstance(part, Recurrent)]
@@ -220,7 +176,7 @@ def _assemble(
         raise refusal("softmax or no activation at the end", repr(dense.activation))
     table = _folded(table, before, len(bias))
     layers = tuple(parts[first : last + 1])
-    return Network(table, layers, kernel, bias, tuple(head), masked)
+    return Network(table, layers, kernel, bias, tuple(head))
 
 
 def _without_softmax(head: Sequence[Stepwise]) -> list[Stepwise]:
@@ -267,9 +223,7 @@ def _folded(
     return table
 
 
-def _seq_length(
-    layers: Sequence[Layer], last: Layer, widths: Sequence[int | None]
-) -> int | None:
+def _seq_length(layers: Sequence[Layer], widths: Sequence[int | None]) -> int | None:
     """Return how many symbols a window had, by the first layer's input shape.
 
     The widths are what one symbol of the input may have, where no Embedding reads it.
@@ -285,7 +239,7 @@ def _seq_length(
         if not fits or (not embeds and shape[2] not in widths):
             expected = f"an input of {what} in {first.shown}"
             raise refusal(expected, f"the shape {shown(shape)}")
-        length = shape[0 if last.flag("time_major") else 1]
+        length = shape[1]
     if length is not None and not (is_whole(length) and 1 <= length <= MAX_SEQ_LENGTH):
         expected = f"windows of 1 to {MAX_SEQ_LENGTH:,} symbols in {first.shown}"
         raise refusal(expected, shown(length))

@@ -10,26 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-# Keras 1 → Keras 2, for what determines the result.
-_RENAMED_RNN = {"output_dim": "units", "inner_activation": "recurrent_activation"}
-RENAMED: Mapping[str, Mapping[str, str]] = {
-    "LSTM": _RENAMED_RNN,
-    "GRU": _RENAMED_RNN,
-    "SimpleRNN": {"output_dim": "units"},
-    "Dense": {"output_dim": "units", "bias": "use_bias"},
+# What isn't read, as a layer or a setting, but has a remedy to be told.
+_WITHOUT_MASKING = "save it again without masking (no Masking layer, mask_zero=False)"
+REMEDIES: Mapping[str, str] = {
+    "Masking": _WITHOUT_MASKING,
+    "mask_zero": _WITHOUT_MASKING,
+    "NotEqual": _WITHOUT_MASKING,  # what Keras 3 writes into a functional model for it
+    "time_major": "save it again with time_major=False",
 }
 
-_OF_ALL = "name trainable dtype batch_input_shape batch_shape input_dtype"
+_OF_ALL = "name trainable dtype batch_input_shape batch_shape"
 _OF_CUDNN = (
-    "units return_sequences return_state go_backwards stateful time_major input_length "
+    "units return_sequences return_state go_backwards stateful "
     # In training only.
     "kernel_initializer recurrent_initializer bias_initializer unit_forget_bias "
     "kernel_regularizer recurrent_regularizer bias_regularizer activity_regularizer "
     "kernel_constraint recurrent_constraint bias_constraint dropout recurrent_dropout "
-    "seed implementation unroll "
-    # The same in Keras 1.
-    "init inner_init forget_bias_init W_regularizer U_regularizer b_regularizer "
-    "dropout_W dropout_U consume_less input_dim"
+    "seed implementation unroll"
 )
 _OF_RNN = f"{_OF_CUDNN} use_bias activation zero_output_for_mask"
 _OF_NORMALIZATION = (
@@ -41,28 +38,26 @@ _OF_NORMALIZATION = (
 _SETTINGS: Mapping[str, str] = {
     "InputLayer": "sparse ragged optional",
     "Embedding": (
-        "input_dim output_dim input_length mask_zero quantization_config "
+        "input_dim output_dim input_length quantization_config "
         "embeddings_initializer embeddings_regularizer embeddings_constraint "
-        "activity_regularizer sparse init W_regularizer W_constraint dropout"
+        "activity_regularizer sparse"
     ),
     "LSTM": f"{_OF_RNN} recurrent_activation",
     "GRU": f"{_OF_RNN} recurrent_activation reset_after",
     "SimpleRNN": _OF_RNN,
     "CuDNNLSTM": _OF_CUDNN,
     "CuDNNGRU": _OF_CUDNN,
-    "Dropout": "rate p noise_shape seed",
-    "SpatialDropout1D": "rate p noise_shape seed dim_ordering",
+    "Dropout": "rate noise_shape seed",
+    "SpatialDropout1D": "rate noise_shape seed",
     "Dense": (
         "units activation use_bias quantization_config "
         "kernel_initializer bias_initializer kernel_regularizer bias_regularizer "
-        "activity_regularizer kernel_constraint bias_constraint "
-        "init W_regularizer b_regularizer W_constraint b_constraint input_dim"
+        "activity_regularizer kernel_constraint bias_constraint"
     ),
     "TimeDistributed": "layer",
     "Activation": "activation",
-    "Masking": "mask_value",
     "Bidirectional": "layer backward_layer merge_mode",
-    "GaussianNoise": "stddev sigma seed",
+    "GaussianNoise": "stddev seed",
     "BatchNormalization": (
         f"{_OF_NORMALIZATION} momentum moving_mean_initializer "
         "moving_variance_initializer synchronized renorm renorm_momentum"
@@ -73,7 +68,7 @@ _SETTINGS: Mapping[str, str] = {
     "LeakyReLU": "negative_slope alpha",  # alpha up to Keras 2
 }
 KNOWN_SETTINGS: Mapping[str, frozenset[str]] = {
-    kind: frozenset(f"{_OF_ALL} {settings}".split()) | RENAMED.get(kind, {}).keys()
+    kind: frozenset(f"{_OF_ALL} {settings}".split())
     for kind, settings in _SETTINGS.items()
 }
 LAYERS = tuple(KNOWN_SETTINGS)
@@ -86,9 +81,7 @@ STEPWISE_LAYERS = (
     *("Dense", "Activation", "BatchNormalization", "LayerNormalization"),
     *("Softmax", "ReLU", "LeakyReLU"),
 )
-WITHOUT_ARRAYS = (*IDLE_LAYERS, "Activation", "Masking", "Softmax", "ReLU", "LeakyReLU")
-# What Keras 3 writes into a functional model for an Embedding that masks symbol 0.
-MASK_OPERATION = "NotEqual"
+WITHOUT_ARRAYS = (*IDLE_LAYERS, "Activation", "Softmax", "ReLU", "LeakyReLU")
 
 # Of the model itself, and of what stands around a layer's settings.
 KNOWN_MODEL_KEYS = frozenset(

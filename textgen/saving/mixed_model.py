@@ -27,11 +27,9 @@ class MixedModel(TrainedModel):
 
     models: tuple[TrainedModel, ...]
     weights: tuple[float, ...]  # their sum is 1
-    geometric: bool
 
     def __repr__(self) -> str:
-        how = "geometric mixture" if self.geometric else "mixture"
-        return f"<MixedModel: {how} of {self.source}>"
+        return f"<MixedModel: mixture of {self.source}>"
 
     @property
     def source(self) -> str:
@@ -69,7 +67,7 @@ class MixedModel(TrainedModel):
             _voice(model.vocabulary, weight, self.vocabulary)
             for model, weight in zip(self.models, self.weights, strict=True)
         ]
-        return MixtureDecoder(decoders, voices, geometric=self.geometric)
+        return MixtureDecoder(decoders, voices)
 
 
 def _voice(own: Vocabulary, weight: float, mixed: Vocabulary) -> Voice:
@@ -82,8 +80,6 @@ def _voice(own: Vocabulary, weight: float, mixed: Vocabulary) -> Voice:
 def mix_models(
     models: Sequence[TrainedModel | str | os.PathLike[str]],
     mix: Sequence[float] | float | None = MixConfig.mix,
-    *,
-    mix_logits: bool = MixConfig.mix_logits,
 ) -> TrainedModel:
     """Mix trained models into one that is used as any other.
 
@@ -94,27 +90,24 @@ def mix_models(
         models: what `load_model` gave or takes, all of lines or all of text.
         mix: a weight for each, of any sum; 0 leaves a model out. None means that all
             weigh the same.
-        mix_logits: the weighted mean of the logits in place of that of the
-            probabilities: only what all of the models find likely is likely then.
 
     Returns:
         The mixture, or the model itself if all others are left out. It knows the
-        symbols of any of the models; with ``mix_logits`` those that all know. A model
-        reads what stands for a symbol that it lacks, as in a prompt, or skips it, and
-        gives such a symbol no probability itself.
+        symbols of any of the models. A model reads what stands for a symbol that it
+        lacks, as in a prompt, or skips it, and gives such a symbol no probability
+        itself.
 
     Raises:
         OptionError: for other than a weight for each model, or only zeros.
         ModelFileError: if a model can't be found or read, or they don't go together.
     """
-    given = MixConfig(mix, mix_logits)
     loaded = [x if isinstance(x, TrainedModel) else load_model(x) for x in models]
-    weights = _weights(given, len(loaded))
+    weights = _weights(MixConfig(mix), len(loaded))
     _check_alike(loaded)
     kept = [(x, w) for x, w in zip(loaded, weights, strict=True) if w > 0]
     if len(kept) == 1:
         return kept[0][0]
-    return _mixed([x for x, _ in kept], [w for _, w in kept], mix_logits)
+    return _mixed([x for x, _ in kept], [w for _, w in kept])
 
 
 def _weights(given: MixConfig, count: int) -> list[float]:
@@ -167,15 +160,13 @@ def _form(model: TrainedModel) -> str:
     return f"{level}s of lines that end with {end_symbol('lines', model.vocabulary)!r}"
 
 
-def _mixed(
-    models: Sequence[TrainedModel], weights: Sequence[float], geometric: bool
-) -> MixedModel:
+def _mixed(models: Sequence[TrainedModel], weights: Sequence[float]) -> MixedModel:
     first, *others = models
     texts = tuple(text for model in others for text in model.texts) + first.texts
     corpus = first.metadata.get("corpus", {})
     return MixedModel(
         first.network,
-        _vocabulary(models, geometric),
+        _vocabulary(models),
         first.kind,
         replace(first.config, windows=_windows(models)),
         {"corpus": corpus} if corpus else {},
@@ -183,23 +174,14 @@ def _mixed(
         texts,
         models=tuple(models),
         weights=tuple(weights),
-        geometric=geometric,
     )
 
 
-def _vocabulary(models: Sequence[TrainedModel], geometric: bool) -> Vocabulary:
-    """Return the symbols that any of the models knows, or if geometric, all."""
+def _vocabulary(models: Sequence[TrainedModel]) -> Vocabulary:
+    """Return the symbols that any of the models knows."""
     mixed = models[0].vocabulary
     for model in models[1:]:
-        if geometric:
-            own = frozenset(model.vocabulary.symbols)
-            known = tuple(x for x in mixed.symbols if x in own)
-            if not known:
-                problem = "models whose logits are mixed must have symbols in common"
-                raise ModelFileError(f"{problem}, but these have none", "mix others")
-            mixed = replace(mixed, symbols=known)
-        else:
-            mixed = mixed.extended(model.vocabulary.symbols)
+        mixed = mixed.extended(model.vocabulary.symbols)
     return mixed
 
 

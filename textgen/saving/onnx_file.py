@@ -65,9 +65,7 @@ def exportable_layers(network: Network) -> tuple[OneDirection, ...]:
     others = [x for x in network.layers if not isinstance(x, OneDirection)]
     activations = {name for layer in layers for name in _activations(layer)}
     received = ""
-    if network.masked is not None:
-        received = "one that skips symbols as padding"
-    elif any(isinstance(layer, BidirectionalWeights) for layer in others):
+    if any(isinstance(layer, BidirectionalWeights) for layer in others):
         received = "one that reads in both directions"
     elif others or network.head:
         received = "one with further layers between or after them"

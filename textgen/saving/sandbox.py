@@ -129,11 +129,11 @@ def _read_answer(stream: Any) -> Contents:
             "model file was read without that limit",
             stacklevel=5,
         )
-    texts = header["config"], header["keras_version"], header["metadata"]
-    if not all(isinstance(text, str | None) for text in texts) or texts[0] is None:
+    config, version = header["config"], header["keras_version"]
+    metadata = header["metadata"]
+    if not all(isinstance(text, str) for text in (config, version, metadata or "")):
         raise TypeError("texts that aren't")
     weights = _read_weights(stream, header["layers"])
-    config, version, metadata = texts
     return Contents(config, version, weights, metadata, header["hashed"] is True)
 
 

@@ -13,9 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
-from textgen.errors import shown, shown_path
+from textgen.errors import shown_path
 from textgen.inference.weights import (
     BidirectionalWeights,
     GRUWeights,
@@ -38,7 +36,7 @@ from textgen.saving.trained_model import (
 
 # Two functions that had the same name.
 HARD_SIGMOIDS = {
-    "hard_sigmoid": "hard_sigmoid of Keras 1 and 2",
+    "hard_sigmoid": "hard_sigmoid of Keras 2",
     "hard_sigmoid_3": "hard_sigmoid of Keras 3",
 }
 GATES, RESET = "recurrent_activation", "reset_after"
@@ -48,7 +46,7 @@ GATES, RESET = "recurrent_activation", "reset_after"
 class Summary:
     """A network as it was understood."""
 
-    keras: str | None  # version of the Keras that wrote it, if the file says so
+    keras: str  # version of the Keras that wrote it
     layers: tuple[str, ...]  # from input to output
     weights: int
     vocabulary_size: int
@@ -61,7 +59,7 @@ class Summary:
 def summarize(contents: Contents, model: KerasModel) -> Summary:
     """Describe a file's contents and the model that was built of them."""
     version = read_version(contents.keras_version)
-    layers = read_config(contents.config, version)
+    layers = read_config(contents.config)
     parts = iter([part for part in model.network.layers if isinstance(part, Recurrent)])
     lines: list[str] = []
     defaults: dict[str, list[str]] = {}  # each with the layers that have it
@@ -135,8 +133,7 @@ def _line(layer: Layer) -> str:
     if layer.kind in IDLE_LAYERS:
         return f"{name}, for training only"
     if layer.kind == "Embedding":
-        line = f"{name}, {settings['input_dim']:,} × {settings['output_dim']:,}"
-        return f"{line}, symbol 0 is padding" if layer.flag("mask_zero") else line
+        return f"{name}, {settings['input_dim']:,} × {settings['output_dim']:,}"
     facts = [f"{settings['units']:,} units"] if layer.kind == "Dense" else []
     if layer.kind in ("Dense", "Activation"):
         facts.append(settings.get("activation") or "linear")
@@ -175,7 +172,7 @@ def _defaults(layer: Layer, part: Recurrent, version: Version) -> list[str]:
     meant = {"activation": _named(part.activation)}
     if isinstance(part, LSTMWeights | GRUWeights):
         meant[GATES] = _named(part.recurrent_activation)
-    if isinstance(part, GRUWeights) and version.number >= (2, 0):
+    if isinstance(part, GRUWeights):
         meant[RESET] = str(part.recurrent_bias is not None)
     if layer.kind.startswith("CuDNN"):  # which leaves no choice
         return []
@@ -194,16 +191,11 @@ def _notes(layers: Sequence[Layer], model: KerasModel) -> Iterator[str]:
     embeds = any(layer.kind == "Embedding" for layer in layers)
     if not embeds and not model.divides_ids:
         yield f"a symbol is one of {model.network.vocabulary_size:,} inputs (one-hot)"
-    if (masked := model.network.masked) is not None:
-        places = np.flatnonzero(masked).tolist()
-        yield f"symbols that are padding, and skipped: {shown(places)[1:-1]}"
 
 
 def _assumed(
     contents: Contents, layers: Sequence[Layer], model: KerasModel
 ) -> Iterator[str]:
-    if contents.keras_version is None:
-        yield "the file names no version of Keras: Keras 1.0"
     if contents.metadata is None:  # what we wrote says how it is to be shown a text
         yield from assumptions_of(model)
     if not _ends_with_softmax(layers):

@@ -57,9 +57,7 @@ def offline_page(model: TrainedModel, config: PageConfig) -> str:
     style = read_template("colours.css") + _static("page.css") + _static("offline.css")
     scripts = map(_static, ("decoder.js", "drawing.js", "offline.js"))
     source = "".join([read_template("characters.js"), *scripts])
-    weights = b"".join(
-        _encoded(array, config.weights) for array in _arrays(model.network, layers)
-    )
+    weights = b"".join(map(_encoded, _arrays(model.network, layers)))
     title = config.title or title_of(model)
     return Template(_static("offline.html")).substitute(
         title=html.escape(one_line(title)),
@@ -70,9 +68,7 @@ def offline_page(model: TrainedModel, config: PageConfig) -> str:
         temperature=CompletionConfig.temperature,
         length=CompletionConfig.length,
         max_seed=MAX_SEED,
-        data=script_data(
-            _form(model, layers) | _first(model) | {"weights": config.weights}
-        ),
+        data=script_data(_form(model, layers) | _first(model)),
         weights=base64.b64encode(weights).decode(),
     )
 
@@ -148,13 +144,13 @@ def _arrays(network: Network, layers: tuple[OneDirection, ...]) -> Iterator[np.n
     yield network.drawn_bias
 
 
-def _encoded(array: np.ndarray, kind: str) -> bytes:
+def _encoded(array: np.ndarray) -> bytes:
     """Return an array as little-endian bytes, a multiple of four.
 
-    Matrices (R, C) of 8 bits are the scales (R,) float32 of their rows, and then the
-    rows in steps of them. Vectors, which are small, are always float32.
+    Of a matrix (R, C) they are the scales (R,) float32 of its rows, and then the rows
+    in steps of them, a byte each. Vectors, which are small, are float32.
     """
-    if kind == "float32" or array.ndim == 1:
+    if array.ndim == 1:
         return array.astype("<f4").tobytes()
     scales = np.abs(array).max(axis=1, keepdims=True) / LARGEST_STEP
     scales[scales == 0] = 1

@@ -12,14 +12,13 @@ const ACTIVATIONS = {
   tanh: Math.tanh,
 };
 
-// Takes arrays from base64, one after the other. Those of 8 bits have a scale for each
-// row, and are filled up to whole words of 4 bytes.
+// Takes arrays from base64, one after the other. Matrices have a scale for each row and
+// a byte for each number, and are filled up to whole words of 4 bytes.
 class Weights {
-  constructor(base64, kind) {
+  constructor(base64) {
     const binary = atob(base64);
     this.bytes = new Uint8Array(binary.length);
     for (let i = 0; i < binary.length; i++) this.bytes[i] = binary.charCodeAt(i);
-    this.kind = kind;
     this.at = 0;
   }
 
@@ -31,7 +30,6 @@ class Weights {
 
   // Returns the rows of a matrix in one array.
   matrix(rows, columns) {
-    if (this.kind === "float32") return this.vector(rows * columns);
     const scales = this.vector(rows);
     const steps = new Int8Array(this.bytes.buffer, this.at, rows * columns);
     this.at += 4 * Math.ceil(steps.length / 4);
@@ -137,9 +135,9 @@ class Layer {
 // Reads symbols by their ids. With a window of T symbols, each prediction is made from
 // exactly the last T, from zero state, as the network was trained.
 class Decoder {
-  constructor({ symbols, window, embedding, layers, weights }, base64) {
+  constructor({ symbols, window, embedding, layers }, base64) {
     const size = symbols.length;
-    const reader = new Weights(base64, weights);
+    const reader = new Weights(base64);
     // One-hot input has a row of the first layer's kernel in place of an embedding.
     this.columns = embedding || layers[0].units * GATES[layers[0].kind];
     this.table = reader.matrix(size, this.columns);
