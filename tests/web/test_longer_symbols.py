@@ -90,4 +90,3 @@ def test_its_card_tells_level_and_characters(name, longer_address):
         assert card["symbols"] == "\n abc"
         assert card["labels"] == (["Keats", "Shelley"] if name == "words" else [])
         assert client.get("/v1/page").status_code == 200
-        assert client.get(f"/v1/cards/{name}").status_code == 200

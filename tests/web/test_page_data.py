@@ -1,10 +1,9 @@
-"""What the page asks the server for: poems, novelty, cards, files; and the refusals."""
+"""What the page asks the server for: poems and files; and the refusals."""
 
 import contextlib
 import json
 import threading
 import time
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -13,12 +12,9 @@ from web.conftest import running, wait_until
 
 from textgen.generation import poems
 from textgen.generation.poems import generate_form
-from textgen.saving.trained_model import TrainedText
 from textgen.web import workers
 from textgen.web.page import FILES
 
-HISTORY = [{"step": 100, "loss": 3.0, "val_loss": 2.5}, {"step": 200, "loss": 2.0}]
-RECORD = {"history": HISTORY}
 forms = pytest.mark.usefixtures("_pronouncing")
 
 
@@ -31,7 +27,7 @@ def _pronouncing():
 def address(models):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(poems, "HALF_ROWS", 12)
-        own = {"words": words_model(), "trained": whimsical_model(record=RECORD)}
+        own = {"words": words_model(), "trained": whimsical_model()}
         with running({**own, **models}) as address:
             yield address
 
@@ -115,9 +111,9 @@ def test_poems_are_bounded_and_a_client_that_leaves_ends_its_own(client, monkeyp
         refused = client.post("/v1/forms", json=body)
         assert refused.status_code == 429
         assert refused.headers["retry-after"] == "10"
-        assert client.get("/v1/cards/trained").status_code == 429
     assert ended.wait(10)
-    wait_until(lambda: client.get("/v1/cards/trained").status_code == 200)
+    monkeypatch.setattr("textgen.web.poems.stream_poem", lambda *_: iter(["a line"]))
+    wait_until(lambda: client.post("/v1/forms", json={"form": "sonnet"}).is_success)
 
 
 def test_a_server_that_stops_ends_poems_and_says_so(monkeypatch):
@@ -136,64 +132,6 @@ def test_a_server_that_stops_ends_poems_and_says_so(monkeypatch):
             lines = response.iter_lines()
             next(lines)
         assert "the server is stopping" in "".join(lines)
-
-
-def test_novelty_tells_which_lines_stand_in_the_models_own_text(client):
-    lines = ["aachenosaurus", "zzz", "<b>"]
-    told = client.post("/v1/novelty", json={"model": "dinos", "lines": lines}).json()
-    assert told == {"novel": [False, True, True], "reason": None}
-
-
-def test_novelty_that_cannot_be_told_says_why(serving):
-    unknown = FakeModel("\nab", lambda read: [0, 0, 0], kind="lines")
-    unknown.texts = (TrainedText("gone", "lines", "0" * 64, 0.0, None, "cosine"),)
-    with httpx.Client(base_url=serving({"a": unknown}), timeout=60) as client:
-        told = client.post("/v1/novelty", json={"lines": ["a", "b"]}).json()
-    assert told["novel"] == [None, None]
-    assert "`novel` can't be told: the model's own text, 'gone'" in told["reason"]
-
-
-@pytest.mark.parametrize(
-    ("body", "status", "expected"),
-    [
-        ({"model": "dinos"}, 400, "`lines` must be a list"),
-        ({"model": "dinos", "lines": [1]}, 400, "`lines` must be a list"),
-        ({"model": "dinos", "lines": [""] * 257}, 400, "256 at most"),
-        ({"model": "fake", "lines": []}, 400, "`model` must be one of lines"),
-        ({"model": "x", "lines": []}, 404, "no model 'x'"),
-        ({"model": "dinos", "texts": []}, 400, "'texts' is no option of novelty"),
-        ([], 400, "must be a JSON object"),
-    ],
-)
-def test_what_is_wrong_with_novelty_is_told(client, body, status, expected):
-    response = client.post("/v1/novelty", json=body)
-    assert response.status_code == status
-    assert expected in response.json()["error"]["message"]
-
-
-def test_a_card_has_what_inspect_tells_but_no_place_of_the_file(client, models):
-    told = client.get("/v1/cards/dinos").json()
-    card = dict(told["card"])
-    assert card["file"][0] == "dinos-pretrained.h5"
-    assert any("LSTM" in line for line in card["layers"])
-    assert "nats/char" in card["held out"][0]
-    assert str(models["dinos"].path.parent) not in json.dumps(told)
-    assert client.get("/v1/cards/x").status_code == 404
-
-
-def test_a_card_whose_file_has_gone_says_so(serving, models, tmp_path):
-    moved = replace(models["dinos"], path=tmp_path / "moved.h5")
-    with httpx.Client(base_url=serving({"moved": moved}), timeout=60) as client:
-        response = client.get("/v1/cards/moved")
-    assert response.status_code == 404
-    assert "can't be read any more" in response.json()["error"]["message"]
-    assert str(tmp_path) not in response.text
-
-
-def test_a_card_has_the_points_of_the_learning_curve(client):
-    told = client.get("/v1/cards/trained").json()
-    assert told["curve"] == [[100, 3.0, 2.5], [200, 2.0, None]]
-    assert told["card"] == []
 
 
 def test_the_page_knows_what_each_model_can_be_asked_for(client):
@@ -236,15 +174,14 @@ def test_guard_and_token_hold_for_what_the_page_asks(serving, models):
     with httpx.Client(base_url=address, timeout=60) as client:
         assert client.get("/").status_code == 200
         assert client.get("/static/page.js").status_code == 200
-        for path in ("/v1/page", "/v1/cards/fake"):
-            assert client.get(path).status_code == 401
-            assert client.get(path, headers={"Host": "evil.test"}).status_code == 403
+        assert client.get("/v1/page").status_code == 401
+        foreign = {"Host": "evil.test"}
+        assert client.get("/v1/page", headers=foreign).status_code == 403
         own = {"Authorization": "Bearer secret"}
         assert client.get("/v1/page", headers=own).status_code == 200
-        for path in ("/v1/forms", "/v1/novelty"):
-            assert client.post(path, json={}).status_code == 401
-            foreign = own | {"Origin": "http://evil.test"}
-            assert client.post(path, json={}, headers=foreign).status_code == 403
-            plain = own | {"Content-Type": "text/plain"}
-            response = client.post(path, content="{}", headers=plain)
-            assert response.status_code == 415
+        assert client.post("/v1/forms", json={}).status_code == 401
+        foreign = own | {"Origin": "http://evil.test"}
+        assert client.post("/v1/forms", json={}, headers=foreign).status_code == 403
+        plain = own | {"Content-Type": "text/plain"}
+        response = client.post("/v1/forms", content="{}", headers=plain)
+        assert response.status_code == 415

@@ -40,16 +40,7 @@ from textgen.web.errors import (
 )
 from textgen.web.guard import Guard
 from textgen.web.metrics import CONTENT_TYPE, Metrics
-from textgen.web.page import (
-    FILES,
-    HEADERS,
-    PAGE,
-    Novelty,
-    card_of,
-    page_facts,
-    read_novelty_request,
-    static_file,
-)
+from textgen.web.page import FILES, HEADERS, PAGE, page_facts, static_file
 from textgen.web.poems import Poem, read_poem_request
 from textgen.web.protocol import Wanted, find_model, read_request
 from textgen.web.workers import Workers
@@ -68,7 +59,6 @@ class App:
     ) -> None:
         """Answer by these models."""
         self._models, self._config, self._metrics = models, config, Metrics()
-        self._novelty, self._cards = Novelty(models), dict[str, dict[str, Any]]()
         self._poems = set[Poem]()  # under way
         self._bodies = Bodies()
         routes = [
@@ -77,8 +67,6 @@ class App:
             Route("/v1/models/{name:path}", self._show_model),
             Route("/v1/forms", self._write_poem, methods=["POST"]),
             Route("/v1/page", self._tell_page),
-            Route("/v1/cards/{name:path}", self._show_card),
-            Route("/v1/novelty", self._tell_novelty, methods=["POST"]),
             Route("/", self._show_page),
             Route("/static/{name}", self._show_file),
             Route("/healthz", self._tell_health),
@@ -163,21 +151,6 @@ class App:
                 return JSON(await whole)
             except ClientDisconnect:
                 return Response(status_code=CLIENT_GONE)
-
-    async def _tell_novelty(self, request: Request) -> Response:
-        body = await self._bodies.read(request)
-        name, lines = read_novelty_request(body, self._models)
-        tell = functools.partial(self._novelty.of, name, lines)
-        with self._workers.place():
-            return JSON(await self._workers.run(tell))
-
-    async def _show_card(self, request: Request) -> Response:
-        name = find_model(request.path_params["name"], self._models)
-        if name not in self._cards:
-            make = functools.partial(card_of, name, self._models[name])
-            with self._workers.place():
-                self._cards[name] = await self._workers.run(make)
-        return JSON(self._cards[name])
 
     async def _tell_page(self, request: Request) -> Response:
         return JSON(page_facts(self._models, self._config))

@@ -1,4 +1,4 @@
-"""Threads for work of the server that isn't the engine's: poems, novelty, cards."""
+"""Threads for work of the server that isn't the engine's: poems, and words' prompts."""
 
 from __future__ import annotations
 

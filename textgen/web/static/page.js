@@ -206,17 +206,13 @@ function nameRow() {
     reading.pin(0);
     refresh();
   });
-  const told = make("td", {}), mean = make("td", {});
-  each.row.append(make("th", { scope: "row" }, button), told, mean);
+  const mean = make("td", {});
+  each.row.append(make("th", { scope: "row" }, button), mean);
   each.add = (places) => {
     each.places.push(...places);
     button.append(...places.map(colouredSpan));
     const nats = each.places.map((place) => place.nats).filter((x) => x !== null);
     mean.textContent = nats.length ? (nats.reduce((sum, x) => sum + x, 0) / nats.length).toFixed(2) : "–";
-  };
-  each.tell = (novel, isRepeated) => {
-    told.textContent = (novel === null ? "–" : novel ? "new" : "known") + (isRepeated ? ", again" : "");
-    each.row.classList.toggle("known", novel === false);
   };
   return each;
 }
@@ -241,14 +237,8 @@ function writeNames(isMore = false) {
       rows[choice.index].add(placesIn(choice, own.model));
       warnings = event.warnings ?? warnings;
     }
-    const lines = rows.map((each) => textOf(each.places));
-    const response = await ask("/v1/novelty", { model: body.model, lines }, signal);
-    const { novel, reason } = await response.json();
-    const all = names.map((each) => textOf(each.places));
-    rows.forEach((each, i) => each.tell(novel[i], all.indexOf(lines[i]) < names.indexOf(each)));
-    const known = novel.filter((each) => each === false).length;
-    const told = reason ? `Which are new isn't known: ${reason}` : `${known} of them stand in the model's own text.`;
-    return [`${rows.length} names, seed ${seed}.`, told, ...warnings].join(" ");
+    const repeated = names.length - new Set(names.map((each) => textOf(each.places))).size;
+    return [`${rows.length} names, seed ${seed}. Repetitions: ${repeated} of ${names.length}.`, ...warnings].join(" ");
   });
 }
 
@@ -327,18 +317,6 @@ function goOn() {
   else write(reading.places, "Going on…");
 }
 
-async function showCard() {
-  if (!$("about").open || !model()) return;
-  const name = $("model").value;
-  $("card").replaceChildren(make("p", { className: "hint" }, "Reading its file…"));
-  try {
-    const card = await (await ask(`/v1/cards/${encodeURIComponent(name)}`)).json();
-    if (name === $("model").value) $("card").replaceChildren(...cardOf(card));
-  } catch (error) {
-    $("card").replaceChildren(make("p", {}, error.message));
-  }
-}
-
 function askToken() {
   $("token-form").hidden = false;
   $("token").focus();
@@ -355,7 +333,6 @@ async function start() {
     $("temperature").value = facts.temperature;
     recall();
   });
-  showCard();
 }
 
 function whenClicked(id, act) {
@@ -383,9 +360,7 @@ for (const id of SLIDERS) $(id).addEventListener("input", showSliders);
 for (const button of document.querySelectorAll("[name=mode]")) button.addEventListener("change", refresh);
 $("model").addEventListener("change", () => {
   offerModes(model().lines ? "names" : mode() === "names" ? "text" : mode());
-  showCard();
 });
-$("about").addEventListener("toggle", showCard);
 addEventListener("pagehide", remember);
 whenClicked("colour", colour);
 whenClicked("go-on", goOn);
