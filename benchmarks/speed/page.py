@@ -4,7 +4,7 @@
   python -m benchmarks.speed.page --only small
 
 The columns: size of the file; seconds until it is open and ready, once; characters a
-second, read and drawn at temperature 0.7, by the processor time of the page, and so by
+second, read and drawn at temperature 0.7, by the processor time of the page, and by
 our decoder, in one thread, by that of this process; nats per character of the held-out
 sonnets, read as one text, by the page and by our decoder. The smaller network is two
 LSTM layers of 224 units and has random weights.
