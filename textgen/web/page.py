@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from textgen.config import CompletionConfig, ServerConfig
 from textgen.generation.forms import FORMS
 from textgen.saving.trained_model import TrainedModel
+from textgen.web.offline import title_of
 from textgen.web.poems import why_no_forms
 
 PAGE = "page.html"
@@ -67,6 +68,7 @@ def page_facts(
         "models": [
             {
                 "id": name,
+                "title": title_of(model, name),
                 "level": model.vocabulary.level,
                 "lines": model.makes_lines,
                 "end": _end_symbol(model),

@@ -7,6 +7,8 @@ const KEPT = [...SLIDERS, "model", "form", "seed", "draft"]; // over a reload
 const NAMES_AT_ONCE = 16;
 const MOST_SEED = 2 ** 32;
 const STORE = "textgen page";
+const FIRST_SEED = "1";
+const BEGINNING = /^(.{1,24}(?<=\s)|.{0,12})/u; // of a first text, as on exported pages
 
 let facts = { models: [] }; // what `/v1/page` tells
 let running = null; // what aborts the request under way
@@ -95,8 +97,7 @@ async function run(words, work) {
   remember();
 }
 
-function drawing() {
-  const seed = $("seed").value.trim();
+function drawing(seed = $("seed").value.trim()) {
   const given = { model: $("model").value, temperature: Number($("temperature").value), top_p: Number($("top_p").value) };
   if (seed) given.seed = /^-?\d+$/.test(seed) ? Number(seed) : seed; // the server says what is wrong with it
   return given;
@@ -113,18 +114,18 @@ function placesIn(choice, model) {
   return choice.logprobs ? placesOf(choice.logprobs, model) : unread(choice.text);
 }
 
-function write(places, words = "Writing…") {
+function write(places, words = "Writing…", seed = undefined) {
   lastRun = () => write(places, words);
-  return run(words, (signal) => complete(places, signal));
+  return run(words, (signal) => complete(places, signal, seed));
 }
 
-async function complete(places, signal) {
+async function complete(places, signal, givenSeed) {
   const model = $("model").value;
   const prompt = places.slice(-facts.max_prompt); // what is read of a long text
   // What this model hasn't read yet comes again, with its surprise.
   const echo = !prompt.every((place) => place.model === model);
   const length = Number($("length").value);
-  const body = { ...drawing(), prompt: textOf(prompt), max_tokens: length, ...scored(model), echo };
+  const body = { ...drawing(givenSeed), prompt: textOf(prompt), max_tokens: length, ...scored(model), echo };
   let seed, reason, warnings = [], made = 0;
   for await (const event of stream("/v1/completions", body, signal)) {
     const [choice] = event.choices;
@@ -217,11 +218,11 @@ function nameRow() {
   return each;
 }
 
-function writeNames(isMore = false) {
+function writeNames(isMore = false, givenSeed = undefined) {
   lastRun = () => writeNames();
   return run("Writing names…", async (signal) => {
     const rows = Array.from({ length: NAMES_AT_ONCE }, nameRow);
-    const own = drawing();
+    const own = drawing(givenSeed);
     const body = { ...own, prompt: $("draft").value, n: NAMES_AT_ONCE, ...scored(own.model), echo: true };
     let seed, warnings = [];
     for await (const event of stream("/v1/completions", body, signal)) {
@@ -278,6 +279,7 @@ function recall() {
   if (kept.places) reading.show(kept.places);
   showSliders();
   offerModes(kept.mode ?? (model()?.lines ? "names" : "text"));
+  showTitle();
 }
 
 function wholeText() {
@@ -305,6 +307,16 @@ function begin() {
   else write(unread($("draft").value));
 }
 
+// So that a page on which nothing was written isn't empty.
+async function writeFirst() {
+  if (mode() === "names") {
+    await writeNames(false, FIRST_SEED);
+    return;
+  }
+  await write([], "Writing a first text…", FIRST_SEED);
+  if (!$("draft").value) [$("draft").value] = BEGINNING.exec(textOf(reading.places).trimStart());
+}
+
 // Another one: by the next seed if one is given, else by a fresh one.
 function again() {
   const seed = $("seed").value.trim();
@@ -315,6 +327,10 @@ function again() {
 function goOn() {
   if (mode() === "names") writeNames(true);
   else write(reading.places, "Going on…");
+}
+
+function showTitle() {
+  if (model()) document.title = $("title").textContent = model().title;
 }
 
 function askToken() {
@@ -333,6 +349,7 @@ async function start() {
     $("temperature").value = facts.temperature;
     recall();
   });
+  if (model() && mode() !== "form" && !reading.places.length && !$("draft").value) writeFirst();
 }
 
 function whenClicked(id, act) {
@@ -360,6 +377,7 @@ for (const id of SLIDERS) $(id).addEventListener("input", showSliders);
 for (const button of document.querySelectorAll("[name=mode]")) button.addEventListener("change", refresh);
 $("model").addEventListener("change", () => {
   offerModes(model().lines ? "names" : mode() === "names" ? "text" : mode());
+  showTitle();
 });
 addEventListener("pagehide", remember);
 whenClicked("colour", colour);
