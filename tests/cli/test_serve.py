@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from textgen.cli import serve
-from textgen.cli.serve import load_models, parse_arguments
-from textgen.errors import OptionError
+from textgen.cli.serve import load_all_models, load_models, parse_arguments
+from textgen.errors import ModelFileError, OptionError
 
 ROOT = Path(__file__).parents[2]
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="it has no such signals")
@@ -109,6 +109,22 @@ def test_a_port_in_use_a_model_twice_and_nonsense_are_one_line(run, tmp_path):
     with pytest.raises(OptionError, match="a second one called 'dinos'"):
         load_models(["dinos", str(copy)])
     assert list(load_models([str(copy)])) == ["dinos"]
+
+
+def test_all_models_that_have_a_name_are_served(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    pretrained = ROOT / "models/dinos-pretrained.h5"
+    for name in ("dinos", "mine", "mine.previous"):
+        shutil.copy(pretrained, f"models/{name}.h5")
+    Path("models/broken.h5").write_bytes(b"no model")
+    models = load_all_models()
+    assert list(models) == ["sonnets", "dinos", "english", "mine"]
+    assert models["dinos"].path == Path("models/dinos.h5")
+    assert "'broken' is left out" in capsys.readouterr().err
+    monkeypatch.setattr(serve, "model_names", lambda: ["broken"])
+    with pytest.raises(ModelFileError, match="`model`"):
+        load_all_models()
 
 
 def test_without_its_libraries_it_says_how_to_install_them(run, monkeypatch):

@@ -9,9 +9,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from textgen.cli.options import add_options, check_mixed
-from textgen.config import MixConfig, ServerConfig
-from textgen.errors import OptionError, TextgenError, shown_path
-from textgen.saving.find_model import is_model_name
+from textgen.config import DEFAULT_CORPUS, MixConfig, ServerConfig
+from textgen.errors import ModelFileError, OptionError, TextgenError, shown, shown_path
+from textgen.saving.find_model import is_model_name, model_names
 from textgen.saving.model_file import load_model
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import TrainedModel
@@ -22,7 +22,7 @@ DESCRIPTION = """\
 Complete prompts for other programs, over HTTP, as OpenAI's /v1/completions does; and
 for people on a page, at the address that it says.
 
-  %(prog)s                          the models of sonnets and dinos, on this machine
+  %(prog)s                          all models in models/, on this machine
   %(prog)s --model story.h5         your own, as the model "story"
   %(prog)s --port 9000 --token ...  for those only who know the token
 
@@ -30,7 +30,6 @@ All clients' completions are made together. SIGTERM or Ctrl-C lets those under w
 then the status is 0; a second one ends at once. docs/server.md shows clients.
 """
 INSTALL = "install it with: pip install 'textgen-lstm[serve]'"
-USUAL_MODELS = ("sonnets", "dinos")
 TOKEN_VARIABLE = "TEXTGEN_TOKEN"
 LOOPBACK = ("127.", "::1", "localhost")
 
@@ -43,13 +42,13 @@ def parse_arguments(
     # fmt: off
     parser.add_argument("--model", metavar="NAME", action="append", default=None,
         help="a model to serve, a file or a name; may be given several times, and "
-        "with --mix they are one, called NAME+NAME (default: "
-        f"{' and '.join(USUAL_MODELS)})")
+        "with --mix they are one, called NAME+NAME (default: all in models/ and all "
+        "that come with the program)")
     # fmt: on
     add_options(parser, MixConfig)
     add_options(parser.add_argument_group("the server"), ServerConfig)
     options = parser.parse_args(arguments)
-    are_several = len(options.model or USUAL_MODELS) > 1
+    are_several = len(options.model or ()) > 1
     check_mixed(options, are_several, "give their names as `model`")
     names = [field.name for field in fields(ServerConfig)]
     config = ServerConfig(**{name: getattr(options, name) for name in names})
@@ -73,6 +72,21 @@ def load_models(
     return models
 
 
+def load_all_models(reader: Reader | None = None) -> dict[str, TrainedModel]:
+    """Return all models that have a name; those that can't be read are left out."""
+    models: dict[str, TrainedModel] = {}
+    # A client that names none gets the first, which is the usual one of all commands.
+    for name in sorted(model_names(), key=lambda name: name != DEFAULT_CORPUS):
+        try:
+            models |= load_models([name], reader)
+        except TextgenError as error:
+            say(f"model {shown(name)} is left out: {error}")
+        reader = None
+    if not models:
+        raise ModelFileError("no model in models/ can be read", "name a file by `model`")
+    return models
+
+
 def mixed(
     models: Mapping[str, TrainedModel], mix: Sequence[float]
 ) -> dict[str, TrainedModel]:
@@ -91,7 +105,8 @@ def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     from textgen.web.server import listen, serve
 
     with listen(config.host, config.port) as listening:
-        models = load_models(options.model or USUAL_MODELS, reader)
+        given = options.model
+        models = load_models(given, reader) if given else load_all_models(reader)
         if options.mix is not None:
             models = mixed(models, options.mix)
         if config.token is None and not config.host.startswith(LOOPBACK):
