@@ -83,7 +83,7 @@ def load_all_models(reader: Reader | None = None) -> dict[str, TrainedModel]:
             say(f"model {shown(name)} is left out: {error}")
         reader = None
     if not models:
-        raise ModelFileError("no model in models/ can be read", "name a file by `model`")
+        raise ModelFileError("no model in models/ can be read", "give one by `model`")
     return models
 
 
