@@ -106,9 +106,8 @@ def test_unknown_models_paths_and_methods_are_told(client):
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/novelty", "/v1/cards/fake", "/v1/chat/completions", "/chat/completions",
-     "/completions",
-     "/v1/responses", "/v1/embeddings",
+    ["/v1/chat/completions", "/chat/completions", "/completions", "/v1/responses",
+     "/v1/novelty", "/v1/cards/fake", "/v1/embeddings",
      "/v1/engines/sonnets/completions", "/v1/" + "x" * 9000],
 )  # fmt: skip
 def test_clients_of_other_paths_are_told_the_one_there_is(client, path):
