@@ -126,15 +126,6 @@ def test_what_is_just_within_the_limits_is_answered(client):
     assert post(client, mild).status_code == 200
 
 
-def test_more_than_there_is_room_for_is_not_to_be_tried_again(serving, models):
-    address = serving(models, running=2, waiting=1)
-    with httpx.Client(base_url=address) as client:
-        assert_refused(post(client, {**GOOD, "n": 4}), 400, "`n` must be")
-        several = {**GOOD, "prompt": ["a", "b"], "n": 2}
-        assert_refused(post(client, several), 400, "must be at most 3, but was 4")
-        assert post(client, {**GOOD, "n": 3}).status_code == 200
-
-
 def test_other_kinds_of_bodies_are_refused(client):
     for kind in ("text/plain", "multipart/form-data; boundary=x", ""):
         response = post(client, GOOD, headers={"Content-Type": kind})

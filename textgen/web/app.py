@@ -94,10 +94,7 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        config = self._config
-        self._service = Service(
-            self._models, self._metrics, config.running, config.waiting
-        )
+        self._service = Service(self._models, self._metrics)
         self._workers = Workers()
         try:
             yield

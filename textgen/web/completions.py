@@ -26,6 +26,8 @@ from textgen.web.metrics import Metrics
 from textgen.web.protocol import Prompt, Wanted
 from textgen.web.scores import Scores
 
+MOST_RUNNING = 256  # completions at once, of each model
+MOST_WAITING = 256  # more, of all models; then none is taken
 RETRY_AFTER_S = 5
 MOST_PLACES_UNDER_WAY = 400_000  # with logprobs: half a kB each until they are answered
 
@@ -37,15 +39,15 @@ class Service:
         self,
         models: Mapping[str, TrainedModel],
         metrics: Metrics,
-        running: int,
-        waiting: int,
     ) -> None:
         """Start the engine; needs a running event loop."""
         self.models, self.metrics = models, metrics
         self._loop = asyncio.get_running_loop()
         self._owners: dict[Job, Completions] = {}
         self._places: dict[Completions, int] = {}  # with logprobs, of those under way
-        self._engine = Engine(models, self._deliver, running=running, waiting=waiting)
+        self._engine = Engine(
+            models, self._deliver, running=MOST_RUNNING, waiting=MOST_WAITING
+        )
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         self._loop.call_soon_threadsafe(self._hand_out, deliveries)
