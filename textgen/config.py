@@ -331,18 +331,12 @@ class ServerConfig(Settings):
         "variable TEXTGEN_TOKEN, which other users of the machine can't see")
     allow_host: str | None = _setting(None, "a name under which clients reach it, "
         "besides localhost and addresses; several with commas between")
-    running: int = _setting(256, "completions made at once, of each model", lowest=1,
-        highest=4096)
-    waiting: int = _setting(256, "more that may wait; others are refused (429)",
-        highest=100_000)
     max_prompt: int = _setting(10_000, "characters of a prompt, at most", lowest=1,
         highest=1_000_000)
     max_length: int = _setting(5_000, "characters of a completion, at most", lowest=1,
         highest=1_000_000)
     request_seconds: float = _setting(300, "a request may take, waiting included",
         above=True, highest=1e6)
-    grace_seconds: float = _setting(30, "for requests under way to end in, when it is "
-        "stopped", highest=1e6)
 
 
 @dataclass(frozen=True)

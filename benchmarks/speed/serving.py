@@ -177,8 +177,8 @@ async def memory_mib(port: int) -> float:
         head = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         writer.write(head)
         text = (await reader.read()).decode()
-    found = re.search(r"(?m)^process_resident_memory_bytes (\d+)", text)
-    return int(found[1]) / 2**20 if found else 0.0
+    found = re.search(r"(?m)^process_resident_memory_bytes (\S+)", text)
+    return float(found[1]) / 2**20 if found else 0.0
 
 
 def processor_s(pid: int) -> float:

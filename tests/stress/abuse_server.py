@@ -111,7 +111,7 @@ async def metrics(port: int) -> dict[str, float]:
         head = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         writer.write(head)
         text = (await reader.read()).decode()
-    return {name: float(x) for name, x in re.findall(r"(?m)^(\w+) ([\d.]+)$", text)}
+    return {name: float(x) for name, x in re.findall(r"(?m)^(\w+) (\S+)$", text)}
 
 
 async def good_client(port: int, measured: Measured, ended: asyncio.Event) -> None:

@@ -18,6 +18,7 @@ from textgen.cli.serve import load_models, mixed
 from textgen.config import ServerConfig
 from textgen.data.labels import label_symbol
 from textgen.saving.model_file import load_model
+from textgen.web import server as web_server
 from textgen.web.server import listen, make_server
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -29,7 +30,7 @@ SYMBOLS = "\n abcdefghijklmnopqrstuvwxyz."
 @contextlib.contextmanager
 def running(models, **options):
     """Yield the address of a server with these models and options."""
-    config = ServerConfig(port=0, grace_seconds=1, **options)
+    config = ServerConfig(port=0, **options)
     with listen(config.host, 0) as listening:
         server = make_server(models, config)
         thread = threading.Thread(target=server.run, args=([listening],))
@@ -47,6 +48,14 @@ def running(models, **options):
                 for task in asyncio.all_tasks(server._loop):  # and each coroutine
                     task.print_stack()
             assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_grace():
+    """Let servers end soon, whatever a test has left under way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(web_server, "GRACE_SECONDS", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

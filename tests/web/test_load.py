@@ -47,9 +47,11 @@ def read_until(connection, end=None):
 
 
 @pytest.fixture
-def slow(serving):
+def slow(serving, monkeypatch):
     """The address of a server with few slots, and a client of it."""
-    address = serving({"slow": slow_model()}, running=2, waiting=1)
+    monkeypatch.setattr(completions, "MOST_RUNNING", 2)
+    monkeypatch.setattr(completions, "MOST_WAITING", 1)
+    address = serving({"slow": slow_model()})
     with httpx.Client(base_url=address, timeout=60) as client:
         yield address, client
 

@@ -29,6 +29,7 @@ for people on a page, at the address that it says.
 All clients' completions are made together. SIGTERM or Ctrl-C lets those under way end,
 then the status is 0; a second one ends at once. docs/server.md shows clients.
 """
+LIBRARIES = ("prometheus_client", "starlette", "uvicorn")
 INSTALL = "install it with: pip install 'textgen-lstm[serve]'"
 TOKEN_VARIABLE = "TEXTGEN_TOKEN"
 LOOPBACK = ("127.", "::1", "localhost")
@@ -99,8 +100,8 @@ def mixed(
 def main(arguments: Sequence[str], prog: str, *, reader: Reader) -> None:
     """Load the models, the first by ``reader``, and serve until a signal comes."""
     options, config = parse_arguments(arguments, prog)
-    if not is_installed("starlette") or not is_installed("uvicorn"):
-        raise TextgenError("serving needs Starlette and Uvicorn", INSTALL)
+    if not all(map(is_installed, LIBRARIES)):
+        raise TextgenError(f"serving needs {', '.join(LIBRARIES)}", INSTALL)
     say_warnings()
     from textgen.web.server import listen, serve
 

@@ -16,6 +16,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, Protocol, TypeVar
 
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -39,7 +40,7 @@ from textgen.web.errors import (
     stopping,
 )
 from textgen.web.guard import Guard
-from textgen.web.metrics import CONTENT_TYPE, Metrics
+from textgen.web.metrics import Metrics
 from textgen.web.page import FILES, HEADERS, PAGE, page_facts, static_file
 from textgen.web.poems import Poem, read_poem_request
 from textgen.web.protocol import Wanted, find_model, read_request
@@ -93,10 +94,7 @@ class App:
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        config = self._config
-        self._service = Service(
-            self._models, self._metrics, config.running, config.waiting
-        )
+        self._service = Service(self._models, self._metrics)
         self._workers = Workers()
         try:
             yield
@@ -176,7 +174,9 @@ class App:
         return PlainTextResponse("ok\n")
 
     async def _tell_metrics(self, request: Request) -> Response:
-        return Response(self._service.metrics_text(), media_type=CONTENT_TYPE)
+        return Response(
+            self._service.metrics_text(), media_type=CONTENT_TYPE_PLAIN_0_0_4
+        )
 
 
 def _file(name: str) -> Response:

@@ -22,10 +22,12 @@ from textgen.generation.healing import Openings
 from textgen.generation.streaming import fresh_seed
 from textgen.saving.trained_model import TrainedModel
 from textgen.web.errors import ApiError, stopping
-from textgen.web.metrics import Metrics, labels
+from textgen.web.metrics import Metrics
 from textgen.web.protocol import Prompt, Wanted
 from textgen.web.scores import Scores
 
+MOST_RUNNING = 256  # completions at once, of each model
+MOST_WAITING = 256  # more, of all models; then none is taken
 RETRY_AFTER_S = 5
 MOST_PLACES_UNDER_WAY = 400_000  # with logprobs: half a kB each until they are answered
 
@@ -37,15 +39,15 @@ class Service:
         self,
         models: Mapping[str, TrainedModel],
         metrics: Metrics,
-        running: int,
-        waiting: int,
     ) -> None:
         """Start the engine; needs a running event loop."""
         self.models, self.metrics = models, metrics
         self._loop = asyncio.get_running_loop()
         self._owners: dict[Job, Completions] = {}
         self._places: dict[Completions, int] = {}  # with logprobs, of those under way
-        self._engine = Engine(models, self._deliver, running=running, waiting=waiting)
+        self._engine = Engine(
+            models, self._deliver, running=MOST_RUNNING, waiting=MOST_WAITING
+        )
 
     def _deliver(self, deliveries: list[Delivery]) -> None:
         self._loop.call_soon_threadsafe(self._hand_out, deliveries)
@@ -83,7 +85,7 @@ class Service:
         for job in jobs:
             if self._owners.pop(job, None) is not None:
                 self._engine.cancel(job)
-                self.metrics.cancelled += 1
+                self.metrics.cancelled.inc()
 
     def give_up(self) -> None:
         """End all jobs: whoever waits for them is told that the server stops."""
@@ -93,7 +95,7 @@ class Service:
             owner.take(Delivery(job, "", "error", error))
         self._owners.clear()
 
-    def metrics_text(self) -> str:
+    def metrics_text(self) -> bytes:
         """Return the counters as Prometheus reads them."""
         return self.metrics.text(*self._engine.counts())
 
@@ -130,9 +132,9 @@ class Completions:
         for prompt, each in zip(wanted.prompts, openings, strict=True):
             self._add_jobs(prompt, each)
         service.begin(list(self._jobs), self, wanted.places)
-        self._label = labels(model=wanted.model)
         read = sum(len(prompt.fitted.text) for prompt in wanted.prompts)
-        service.metrics.prompt_characters[self._label] += read
+        service.metrics.prompt_characters.labels(wanted.model).inc(read)
+        self._delivered = service.metrics.characters.labels(wanted.model)
         self._usage_of_prompts = read
 
     def _add_jobs(self, prompt: Prompt, openings: Openings) -> None:
@@ -161,19 +163,18 @@ class Completions:
         metrics = self._service.metrics
         is_first = not any(self._characters)
         if is_first and delivery.text and self._wanted.stream:
-            metrics.first_character.add(time.monotonic() - self._started_s)
+            metrics.first_character_s.observe(time.monotonic() - self._started_s)
         self._characters[self._jobs[delivery.job]] += len(delivery.text)
-        metrics.characters[self._label] += len(delivery.text)
+        self._delivered.inc(len(delivery.text))
         if delivery.reason is not None:
-            reason = labels(model=self._wanted.model, finish_reason=delivery.reason)
-            metrics.completions[reason] += 1
+            metrics.completions.labels(self._wanted.model, delivery.reason).inc()
         self._deliveries.append(delivery)
         self._arrived.set()
 
     def cancel(self) -> None:
         """Give up what hasn't ended."""
         self._service.cancel(list(self._jobs), self)
-        self._service.metrics.request.add(time.monotonic() - self._started_s)
+        self._service.metrics.request_s.observe(time.monotonic() - self._started_s)
 
     async def whole(self) -> dict[str, Any]:
         """Return the response with all texts, once they are made."""

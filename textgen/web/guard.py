@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from textgen.errors import shown
 from textgen.web.errors import ApiError, error_response
-from textgen.web.metrics import Metrics, labels
+from textgen.web.metrics import Metrics
 
 OPEN_PATHS = ("/healthz", "/")  # need no token; static files neither
 OPEN_FOLDER = "/static/"
@@ -42,7 +42,7 @@ class Guard:
 
         async def counting(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.responses[labels(status=str(message["status"]))] += 1
+                self._metrics.responses.labels(message["status"]).inc()
                 message["headers"] = [
                     *message["headers"],
                     (b"x-content-type-options", b"nosniff"),

@@ -144,11 +144,10 @@ def _wanted(
         read_prompt(text, models[name], config.max_prompt, strict)
         for text in _prompts(given)
     )
-    most = min(MOST_COMPLETIONS, config.running + config.waiting)
-    count = check_number("n", given.get("n", 1), 1, most, whole=True)
-    if count * len(prompts) > most:
+    count = check_number("n", given.get("n", 1), 1, MOST_COMPLETIONS, whole=True)
+    if count * len(prompts) > MOST_COMPLETIONS:
         raise OptionError(
-            f"`n` times the number of prompts must be at most {most}, but "
+            f"`n` times the number of prompts must be at most {MOST_COMPLETIONS}, but "
             f"was {count * len(prompts)}"
         )
     usual = min(CompletionConfig.length, config.max_length)

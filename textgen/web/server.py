@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 import socket
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from textgen.web.app import App
 
 HEAD_SECONDS = 10  # in which a request's line and headers must have come
 TAKING_SECONDS = 30  # in which a client must take what was sent
+GRACE_SECONDS = 30  # for requests under way to end in, once the server is stopped
 IDLE_SECONDS = 15  # that a connection stays open without a request
 TOLD_SECONDS = 5  # for clients to take that the server stops
 MAX_HEAD_BYTES = 16 << 10
@@ -89,9 +89,9 @@ class BoundedProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """Says where it is once it answers; leaves signals to `serve`."""
 
-    def __init__(self, settings: uvicorn.Config, app: App, grace_seconds: float):
+    def __init__(self, settings: uvicorn.Config, app: App) -> None:
         super().__init__(settings)
-        self._app, self._grace_seconds = app, grace_seconds
+        self._app = app
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @contextlib.contextmanager
@@ -109,7 +109,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let the requests under way end, but not for longer than they have."""
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(self._grace_seconds, self._app.give_up)
+        timer = loop.call_later(GRACE_SECONDS, self._app.give_up)
         try:
             await super().shutdown(sockets)
         finally:
@@ -154,10 +154,10 @@ def make_server(models: Mapping[str, TrainedModel], config: ServerConfig) -> Ser
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=math.ceil(config.grace_seconds) + TOLD_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS + TOLD_SECONDS,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
-    return Server(settings, app, config.grace_seconds)
+    return Server(settings, app)
 
 
 def serve(
@@ -171,7 +171,7 @@ def serve(
 
     def stop() -> None:
         server.should_exit = True
-        say(f"stopping: what is under way has {config.grace_seconds:g} s to end")
+        say(f"stopping: what is under way has {GRACE_SECONDS} s to end")
 
     with on_interrupt(server.give_up) as second:
         with on_interrupt(stop):
