@@ -240,48 +240,21 @@ def test_the_accuracy_is_watched_as_the_greater_the_better(
     assert load_model(saved).is_unfinished is (kind == "ModelCheckpoint")
 
 
-def checkpoint_at(name):
-    return lambda folder: keras.callbacks.ModelCheckpoint(folder / name)
-
-
-def made(kind, *arguments, **options):
-    return lambda folder: getattr(keras.callbacks, kind)(*arguments, **options)
-
-
 @pytest.mark.parametrize(
-    ("make", "options", "expected"),
+    ("make", "expected"),
     [
-        (made("BackupAndRestore", "backup"), {}, "go on from them with `resume`"),
-        (made("SwapEMAWeights"), {}, "`schedule` averaged"),
-        (lambda _: keras.callbacks.EarlyStopping, {}, "must be Keras callbacks, but"),
-        (lambda _: print, {}, "must be Keras callbacks, but"),
-        (lambda _: [made("History")(_), None], {}, "one was None"),
-        (made("EarlyStopping", "accuracy"), {}, "only loss, learning_rate, val_lo"),
-        (made("EarlyStopping"), {"held_out": 0}, "learning_rate; nothing is held out"),
-        (made("ReduceLROnPlateau", "learning_rate"), {}, "`mode` max or min"),
-        (made("LearningRateScheduler", print), {}, "`warmup_steps` 0"),
-        (
-            made("LearningRateScheduler", print),
-            {"schedule": "cosine", "warmup_steps": 0},
-            "`schedule` was cosine",
-        ),
-        *(
-            (checkpoint_at(f"out/{name}"), {}, "another file than the training's own")
-            for name in OWN_FILES
-            if name.endswith(".h5")
-        ),
-        (checkpoint_at("hour.txt/best.h5"), {}, r"hour.txt' can't be written \(it is"),
-        (checkpoint_at("{epoch}-{accuracy}.h5"), {}, "by accuracy, but can"),
-        (checkpoint_at("{batch}.h5"), {}, "only by epoch, loss, learning_rate, val_lo"),
-        (made("TensorBoard", "logs"), {}, r"textgen-lstm\[tensorboard\]"),
+        (lambda: keras.callbacks.BackupAndRestore("backup"), "`resume`"),
+        (keras.callbacks.SwapEMAWeights, "`schedule` averaged"),
+        (lambda: keras.callbacks.EarlyStopping, "must be Keras callbacks"),
+        (lambda: print, "must be Keras callbacks"),
+        (lambda: [keras.callbacks.History(), None], "one was None"),
     ],
 )
 def test_what_can_not_work_is_refused_before_the_first_step(
-    prose, output, tmp_path, monkeypatch, make, options, expected
+    prose, output, make, expected
 ):
-    monkeypatch.setattr(logs, "is_installed", lambda name: False)
-    with pytest.raises((OptionError, OutputError), match=expected) as refused:
-        run(prose, output, callbacks=make(tmp_path), **SMALL | options)
+    with pytest.raises(OptionError, match=expected) as refused:
+        run(prose, output, callbacks=make(), **SMALL)
     assert "\n" not in str(refused.value)
     assert not any(output.parent.iterdir())
 

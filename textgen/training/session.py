@@ -101,13 +101,7 @@ class TrainingSession:
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
         """Train from start to finish; raises as `textgen.train` does."""
-        ready = self._ready
-        callbacks = checked_callbacks(
-            callbacks,
-            ready.config.training,
-            ready.path,
-            measures=len(ready.epoch_measure.ids) > 0,
-        )
+        callbacks = checked_callbacks(callbacks)
         with self._peers.taking_part(), raised_on_interrupt():
             self.start()
             self.train(callbacks)
