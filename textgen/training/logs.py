@@ -56,8 +56,10 @@ def check_logs(
     folder = None if tensorboard is None else Path(tensorboard).expanduser()
     if folder is not None:
         if not is_installed("tensorboard"):
-            problem = "`tensorboard` needs the package tensorboard"
-            raise OptionError(problem, INSTALL_TENSORBOARD)
+            raise OptionError(
+                "`tensorboard` needs the package tensorboard, which isn't installed",
+                INSTALL_TENSORBOARD,
+            )
         make_writable(folder, "`tensorboard`", "train", ANOTHER_PLACE)
     file = None if csv is None else Path(csv).expanduser()
     if file is not None:
