@@ -187,8 +187,8 @@ def test_a_finished_training_without_checkpoint_says_so(train, trained):
 def test_logs_are_written_where_asked_and_never_over_a_text(train, letters):
     assert train(*LETTERS, *TINY, "--csv", "logs/letters.csv").status == 0
     head, row = Path("logs", "letters.csv").read_text().splitlines()
-    assert head == "epoch,learning_rate,loss,val_accuracy,val_loss"
-    assert row.startswith("0,")
+    assert {"epoch", "loss", "val_loss", "val_accuracy"} <= set(head.split(","))
+    assert row.startswith("1,")
     train(*LETTERS, *TINY, "--csv", "letters.txt").assert_refused("--csv must be a new")
     assert letters.read_text() == TEXT
 

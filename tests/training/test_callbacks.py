@@ -1,16 +1,10 @@
-"""Keras' own callbacks, one by one, and the logs that they write for the commands."""
+"""Keras' own callbacks, one by one."""
 
-import contextlib
 import csv
-import errno
-import os
-from collections import Counter
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from training.helpers import (
     assert_same_arrays,
     assert_same_state,
@@ -18,11 +12,9 @@ from training.helpers import (
     weights_of,
 )
 
-from textgen.errors import ModelFileError, OptionError, OutputError
+from textgen.errors import ModelFileError, OptionError
 from textgen.generation.streaming import generate_output
 from textgen.saving.model_file import load_model
-from textgen.system.process import is_installed
-from textgen.training import logs, loop
 from textgen.training.checkpoint import read_checkpoint
 from textgen.training.held_out import HeldOut
 from textgen.training.loop import TrainingError
@@ -34,10 +26,6 @@ SMALL = {
     "learning_rate": 0.05, "schedule": "averaged", "precision": "float32",
     "epochs": 6, "seed": 1,
 }  # fmt: skip
-OWN_FILES = [
-    "model.h5", "model.previous.h5", "model.checkpoint", "model.previous.checkpoint",
-    "model.log.jsonl", "model.png",
-]  # fmt: skip
 SAVED_KINDS = ["constant", "averaged"]
 
 
@@ -240,217 +228,20 @@ def test_the_accuracy_is_watched_as_the_greater_the_better(
     assert load_model(saved).is_unfinished is (kind == "ModelCheckpoint")
 
 
-def checkpoint_at(name):
-    return lambda folder: keras.callbacks.ModelCheckpoint(folder / name)
-
-
-def made(kind, *arguments, **options):
-    return lambda folder: getattr(keras.callbacks, kind)(*arguments, **options)
-
-
 @pytest.mark.parametrize(
-    ("make", "options", "expected"),
+    ("make", "expected"),
     [
-        (made("BackupAndRestore", "backup"), {}, "go on from them with `resume`"),
-        (made("SwapEMAWeights"), {}, "`schedule` averaged"),
-        (lambda _: keras.callbacks.EarlyStopping, {}, "must be Keras callbacks, but"),
-        (lambda _: print, {}, "must be Keras callbacks, but"),
-        (lambda _: [made("History")(_), None], {}, "one was None"),
-        (made("EarlyStopping", "accuracy"), {}, "only loss, learning_rate, val_lo"),
-        (made("EarlyStopping"), {"held_out": 0}, "learning_rate; nothing is held out"),
-        (made("ReduceLROnPlateau", "learning_rate"), {}, "`mode` max or min"),
-        (made("LearningRateScheduler", print), {}, "`warmup_steps` 0"),
-        (
-            made("LearningRateScheduler", print),
-            {"schedule": "cosine", "warmup_steps": 0},
-            "`schedule` was cosine",
-        ),
-        *(
-            (checkpoint_at(f"out/{name}"), {}, "another file than the training's own")
-            for name in OWN_FILES
-            if name.endswith(".h5")
-        ),
-        (checkpoint_at("hour.txt/best.h5"), {}, r"hour.txt' can't be written \(it is"),
-        (checkpoint_at("{epoch}-{accuracy}.h5"), {}, "by accuracy, but can"),
-        (checkpoint_at("{batch}.h5"), {}, "only by epoch, loss, learning_rate, val_lo"),
-        (made("TensorBoard", "logs"), {}, r"textgen-lstm\[tensorboard\]"),
+        (lambda: keras.callbacks.BackupAndRestore("backup"), "`resume`"),
+        (keras.callbacks.SwapEMAWeights, "`schedule` averaged"),
+        (lambda: keras.callbacks.EarlyStopping, "must be Keras callbacks"),
+        (lambda: print, "must be Keras callbacks"),
+        (lambda: [keras.callbacks.History(), None], "one was None"),
     ],
 )
 def test_what_can_not_work_is_refused_before_the_first_step(
-    prose, output, tmp_path, monkeypatch, make, options, expected
+    prose, output, make, expected
 ):
-    monkeypatch.setattr(logs, "is_installed", lambda name: False)
-    with pytest.raises((OptionError, OutputError), match=expected) as refused:
-        run(prose, output, callbacks=make(tmp_path), **SMALL | options)
+    with pytest.raises(OptionError, match=expected) as refused:
+        run(prose, output, callbacks=make(), **SMALL)
     assert "\n" not in str(refused.value)
     assert not any(output.parent.iterdir())
-
-
-# What the options --csv and --tensorboard write
-
-
-def test_the_log_of_a_resumed_training_has_each_epoch_once(
-    prose, output, tmp_path, monkeypatch
-):
-    monkeypatch.setattr(loop, "MAX_STEPS_PER_CALL", 4)
-    path = tmp_path / "deep" / "log.csv"
-    options = SMALL | {"epochs": 4, "csv": path}
-    run(prose, output, interrupt_after=2 * PER_EPOCH + 2, **options)
-    # Killed after the row of an epoch, and before the checkpoint of it.
-    with open(path, "a") as file:
-        file.write("2,9,9,9\r\n3,")
-    recorder = Recorder()
-    run(prose, output, resume=True, callbacks=[recorder], **options)
-    rows = rows_of(path)
-    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
-    assert {k: float(v) for k, v in rows[2].items()} == pytest.approx(recorder.logs[0])
-    run(prose, output, **options | {"epochs": 1})
-    assert len(rows_of(path)) == 1  # a new training begins it anew
-
-
-def test_a_log_has_columns_for_what_there_is(prose, output, tmp_path):
-    path = tmp_path / "log.csv"
-    options = SMALL | {"epochs": 2, "csv": path, "held_out": 0}
-    run(prose, output, interrupt_after=PER_EPOCH, **options)
-    run(prose, output, resume=True, **options)
-    assert path.read_text().splitlines()[0] == "epoch,learning_rate,loss"
-    assert [len(row) for row in rows_of(path)] == [3, 3]
-    assert "NA" not in path.read_text()
-
-
-def test_a_log_that_can_not_be_written_ends_only_itself(
-    prose, output, tmp_path, monkeypatch
-):
-    def fail(self, epoch, logs=None):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    lines = []
-    monkeypatch.setattr(keras.callbacks.CSVLogger, "on_epoch_end", fail)
-    report = run(prose, output, lines.append, csv=tmp_path / "log.csv", **SMALL)
-    assert report.steps == SMALL["epochs"] * PER_EPOCH
-    (told,) = (line for line in lines if "No space left" in line)
-    assert told.endswith("training goes on")
-
-
-@pytest.mark.parametrize(
-    ("option", "place", "expected"),
-    [
-        ("csv", "hour.txt", "`csv` must be a new file, or a log .*'hour.txt'"),
-        ("csv", "hour.txt/log.csv", "can't be written .it is a file"),
-        ("csv", "epochs.txt", "can't be that"),
-        ("csv", ".", "can't be that"),
-        ("csv", "a\0b", "can't be written"),
-        ("csv", "deep/" + "long" * 70, "can't be written"),
-        ("tensorboard", "hour.txt", "`tensorboard` needs a folder.*it is a file"),
-    ],
-)
-def test_bad_places_for_logs_are_refused_before_the_text_is_read(
-    prose, tmp_path, monkeypatch, option, place, expected
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logs, "is_installed", lambda name: True)
-    Path("epochs.txt").write_text("epoch, thou epoch of the sea")
-    before = prose.read_text()
-    with pytest.raises(OutputError, match=expected):
-        run("no such text.txt", None, **SMALL, **{option: place})
-    assert prose.read_text() == before
-
-
-@pytest.mark.parametrize("name", OWN_FILES)
-def test_a_log_is_none_of_the_trainings_own_files(prose, output, name):
-    with pytest.raises(OptionError, match="`csv` must write another file than"):
-        run(prose, output, csv=output.with_name(name), **SMALL)
-
-
-def test_a_missing_tensorboard_is_said_before_the_text_is_read(monkeypatch):
-    monkeypatch.setattr(logs, "is_installed", lambda name: False)
-    with pytest.raises(OptionError, match=r"pip install 'textgen-lstm\[tensorboard\]'"):
-        run("no such text.txt", None, **SMALL, tensorboard="logs")
-
-
-has_tensorboard = pytest.mark.skipif(
-    not is_installed("tensorboard"), reason="needs tensorboard"
-)
-
-
-@has_tensorboard
-@pytest.mark.parametrize("through", ["option", "callback"])
-def test_tensorboard_finds_the_figures_of_each_epoch(prose, output, tmp_path, through):
-    folder, recorder = tmp_path / "board", Recorder()
-    options = SMALL | {"epochs": 4}
-    for more in ({"interrupt_after": 2 * PER_EPOCH + 1}, {"resume": True}):
-        hooks = [recorder]
-        if through == "callback":
-            every = {"update_freq": 1, "histogram_freq": 1, "embeddings_freq": 2}
-            hooks.append(keras.callbacks.TensorBoard(folder, **every))
-        else:
-            more["tensorboard"] = folder
-        run(prose, output, callbacks=hooks, **options | more)
-    for part, names in {
-        "train": {"epoch_loss": "loss", "epoch_learning_rate": "learning_rate"},
-        "validation": {"epoch_loss": "val_loss", "epoch_accuracy": "val_accuracy"},
-    }.items():
-        for tag, name in names.items():
-            found = scalars(folder / part, tag)
-            expected = {logs["epoch"]: logs[name] for logs in recorder.logs}
-            assert found == pytest.approx(expected)
-
-
-@has_tensorboard
-def test_what_tensorboard_finds_of_a_resumed_training_has_each_epoch_once(
-    prose, output, tmp_path
-):
-    """Though it was killed after its checkpoint, and in the middle of an event."""
-    folder, recorder = tmp_path / "board", Recorder()
-    options = SMALL | {"epochs": 4, "tensorboard": folder}
-    run(prose, output, interrupt_after=2 * PER_EPOCH, **options)
-    for part in ("train", "validation"):
-        with tf.summary.create_file_writer(str(folder / part)).as_default():
-            for epoch in (2, 3):
-                tf.summary.scalar("epoch_loss", 9.0, epoch)
-        *_, last = sorted((folder / part).iterdir(), key=os.path.getmtime)
-        with open(last, "ab") as file:
-            file.write(last.read_bytes()[:30])
-    others = [folder / "other" / last.name, folder / "train" / f"{last.name}.odd"]
-    others[0].parent.mkdir()
-    others[0].write_bytes(last.read_bytes())
-    others[1].write_bytes(b"\x02" + bytes(11) + b"\xff" * 99)  # no event
-    before = [path.read_bytes() for path in others]
-    run(prose, output, resume=True, callbacks=[recorder], **options)
-    assert [path.read_bytes() for path in others] == before
-    for part, name in (("train", "loss"), ("validation", "val_loss")):
-        told = Counter(
-            event.step
-            for event in events_of(folder / part)
-            for value in event.summary.value
-            if value.tag == "epoch_loss"
-        )
-        assert told == {0: 1, 1: 1, 2: 1, 3: 1}
-        assert events_of(folder / part)[0].file_version == "brain.Event:2"
-        expected = {logs["epoch"]: logs[name] for logs in recorder.logs}
-        found = scalars(folder / part, "epoch_loss")
-        assert {step: found[step] for step in expected} == pytest.approx(expected)
-        assert set(expected) == {2, 3}
-
-
-def events_of(folder):
-    """Return all whole events of a folder's files."""
-    events = []
-    for file in folder.iterdir():
-        with contextlib.suppress(tf.errors.DataLossError):
-            events.extend(tf.compat.v1.train.summary_iterator(str(file)))
-    return events
-
-
-def scalars(folder, tag):
-    """Return the values of a tag by their steps."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder))
-    events.Reload()
-    found = {}
-    for event in events.Tensors(tag):
-        (found[event.step],) = event.tensor_proto.float_val or np.frombuffer(
-            event.tensor_proto.tensor_content, "f4"
-        )
-    return found

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 
 import pytest
 from training.helpers import make_row, prepared, run, timeless, written_rows
@@ -14,8 +13,6 @@ from textgen.training import checkpoint
 from textgen.training.checkpoint import read_checkpoint, write_checkpoint
 from textgen.training.history import (
     MOST_SAVED_ROWS,
-    EpochRow,
-    HistoryFile,
     best_row,
     history_path,
     out_of_patience,
@@ -90,64 +87,6 @@ def test_nothing_is_lost_of_few_rows():
 def test_what_is_no_history_has_no_rows(history):
     assert read_rows({"history": history}) == ()
     read_history({"history": history})
-
-
-# The file beside the model
-
-
-@pytest.fixture
-def rows():
-    return [make_row(n, 3.0 - n, sample=f"{n}\n☃") for n in range(4)]
-
-
-def test_lines_are_appended_as_rows_come(tmp_path, rows):
-    path, said = tmp_path / "model.log.jsonl", []
-    path.write_text("of another training\n")
-    file = HistoryFile(path, said.append)
-    for count in (0, 1, 2, 4):
-        file.update(rows[:count])
-        lines = path.read_text().splitlines()
-        assert [EpochRow(**json.loads(line)) for line in lines] == rows[:count]
-    path.write_text("what is there is not touched\n")
-    file.update([*rows, rows[0]])
-    assert path.read_text().startswith("what is there is not touched\n{")
-    assert said == []
-
-
-def test_a_file_that_can_not_be_written_is_told_once_and_made_anew(tmp_path, rows):
-    path, said = tmp_path / "model.log.jsonl", []
-    file = HistoryFile(path, said.append)
-    path.mkdir()
-    file.update(rows[:1])
-    file.update(rows[:2])
-    (line,) = said
-    assert "model.log.jsonl" in line
-    assert line.endswith("ordinary file; training goes on without it")
-    path.rmdir()
-    file.update(rows[:3])
-    assert [json.loads(x)["epoch"] for x in path.read_text().splitlines()] == [0, 1, 2]
-    path.unlink()
-    os.mkfifo(path)  # nobody reads it, so that opening it would never end
-    file.update(rows)
-    path.unlink()
-    file.update([*rows, rows[0]])
-    epochs = [json.loads(x)["epoch"] for x in path.read_text().splitlines()]
-    assert epochs == [0, 1, 2, 3, 0]
-    assert len(said) == 1
-
-
-@pytest.mark.parametrize("place", ["a folder", "/dev/full"])
-def test_it_ends_no_training(prose, output, place):
-    output.parent.mkdir()
-    if place == "a folder":
-        history_path(output).mkdir()
-    else:
-        history_path(output).symlink_to(place)
-    lines = []
-    report = run(prose, output, lines.append, steps=30, **TINY)
-    assert report.steps == 30
-    assert sum("training goes on without it" in line for line in lines) == 1
-    assert timeless(load_model(output).record["history"])[-1]["step"] == 30
 
 
 # A training's rows

@@ -115,7 +115,7 @@ def test_going_on_from_the_older_generation_is_told(prose, output):
     newest.write_bytes(newest.read_bytes()[:-9])
     ready = prepared(prose, output=output, resume=True)
     assert ready.checkpoint.state.global_step == 0
-    assert "it is damaged; going on from the one before it" in ready.notes[0]
+    assert "going on from the one before it" in ready.notes[0]
 
 
 def test_a_saved_model_with_new_symbols_is_gone_on_from_and_resumed(prose, output):
@@ -269,12 +269,10 @@ def test_an_unfinished_training_is_not_replaced_silently(prose, output):
     run(prose, output, steps=9, interrupt_after=3, **TINY)
     ready = prepared(prose, output=output, steps=9, **TINY)
     assert "an unfinished training, 3 of 9 steps, is about to" in ready.notes[0]
-    former = b"textgen checkpoint, format 1\n" + b"0" * 64 + b"\n{}\nthe arrays"
     for path in checkpoint_paths(output):
-        path.write_bytes(former)
+        path.write_bytes(b"of another program")
     ready = prepared(prose, output=output, steps=9, **TINY)
     assert "about to be replaced" in ready.notes[0]
-    assert "an earlier form" in ready.notes[0]
 
 
 @pytest.mark.parametrize("resume", [False, True])

@@ -46,7 +46,6 @@ from textgen.system.files import write_atomically
 from textgen.training.history import EpochRow, best_row, out_of_patience
 
 FORMAT_VERSION = 2
-FORMER_FORM = b"textgen checkpoint, format 1"
 RECORD, EPOCH_LOSSES = "record", "epoch_losses"
 HASH_CHARS = 64
 LIBRARIES = ("tensorflow", "keras", "numpy")
@@ -93,7 +92,6 @@ class Checkpoint:
     state: TrainingState
     history: tuple[EpochRow, ...] = ()  # of all epochs so far
     best_weights: tuple[np.ndarray, ...] = ()  # of the best of them, if they are kept
-    labels: tuple[str, ...] = ()  # whose symbols are among the ``symbols``
 
     @property
     def is_ended(self) -> bool:
@@ -196,11 +194,11 @@ def read_checkpoint(output: Path) -> tuple[Checkpoint | None, list[str]]:
 def decode_checkpoint(data: bytes) -> Checkpoint:
     """Return the checkpoint of a file's bytes; `CheckpointError` if they are none."""
     try:
-        if data.startswith(FORMER_FORM):
-            raise ValueError("an earlier form")
         digest = hashlib.sha256(memoryview(data)[:-HASH_CHARS]).hexdigest().encode()
         if data[-HASH_CHARS:] != digest:
-            raise CheckpointError("expected a whole checkpoint, but it is damaged")
+            raise CheckpointError(
+                "expected a whole checkpoint, but it is damaged, or of an old textgen"
+            )
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         record = json.loads(arrays.pop(RECORD).tobytes())
@@ -214,14 +212,10 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
             variables=tuple(arrays[f"variable_{n}"] for n in range(len(arrays))),
         )
         record["config"] = Config.from_dict(record["config"])
-        record["texts"] = tuple(TrainedText(**text) for text in record.get("texts", []))
-        # Those of earlier versions have none.
-        rows = record.pop("history", ())
-        record["history"] = tuple(EpochRow(**row) for row in rows)
-        # Earlier versions knew characters only, and didn't say so.
-        told = {"level": record.pop("level", "character")}
-        names = ("symbols", "labels", "merges")
-        told |= {name: record.pop(name) for name in names if name in record}
+        record["texts"] = tuple(TrainedText(**text) for text in record["texts"])
+        record["history"] = tuple(EpochRow(**row) for row in record["history"])
+        names = {"level", "symbols", "labels", "merges"} & record.keys()
+        told = {name: record.pop(name) for name in names}
         record["vocabulary"] = Vocabulary.from_dict(told)
         record["lengthened_at"] = tuple(record["lengthened_at"])
         return Checkpoint(**record, state=state, best_weights=best)
@@ -229,7 +223,7 @@ def decode_checkpoint(data: bytes) -> Checkpoint:
         raise CheckpointError(
             f"expected a checkpoint of format {FORMAT_VERSION}, but received another "
             f"({error})",
-            "use the version of textgen that wrote it",
+            "go on with the version of textgen that wrote it",
         ) from error
 
 

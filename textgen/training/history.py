@@ -1,21 +1,18 @@
 """The history of a training: a row at the end of each epoch, kept wherever it goes on.
 
 The rows are part of the checkpoint, so that a training that was killed and resumed has
-those of the undisturbed one, times apart. They are written as JSON lines beside the
-model, ``NAME.log.jsonl``, and without samples into its file.
+those of the undisturbed one, times apart. They are written to logs (`logs.py`), and
+without samples into the model's file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from textgen.errors import shown_path
 
 MOST_SAVED_ROWS = 1000  # in a model file, about 200 bytes each
 MOST = 1e300  # of any number in a row
@@ -102,38 +99,3 @@ def finite(figure: float | None) -> float | None:
 def history_path(output: Path) -> Path:
     """Return where the rows of a model file's training are written."""
     return output.with_suffix(".log.jsonl")
-
-
-class HistoryFile:
-    """The file that the rows of a training are written to, a line each.
-
-    A file that can't be written ends no training: it is told once, and tried again with
-    each further row.
-    """
-
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
-        self._path = path
-        self._say = say
-        self._written = 0  # rows in the file; at 0 it is made anew
-        self._failed = False
-
-    def update(self, rows: Sequence[EpochRow]) -> None:
-        """Write the rows that are not in the file yet; at first it is made anew.
-
-        So a resumed training leaves out what was written after its checkpoint.
-        """
-        lines = "".join(json.dumps(vars(row)) + "\n" for row in rows[self._written :])
-        try:
-            if self._path.exists() and not self._path.is_file():
-                raise OSError("it is no ordinary file")
-            with open(self._path, "a" if self._written else "w") as file:
-                file.write(lines)
-            self._written = len(rows)
-        except OSError as error:
-            self._written = 0  # a part of a line may be in it
-            if not self._failed:
-                self._failed = True
-                self._say(
-                    f"expected to write {shown_path(self._path)}, but "
-                    f"{error.strerror or error}; training goes on without it"
-                )

@@ -1,28 +1,36 @@
-"""Logs of a training that other programs read: where they go is checked before it.
+"""Where the rows of a training are written as it goes, for people and other programs.
 
-Keras' own callbacks write them (`textgen.training.callbacks`): a file of values parted
-by commas, with a row an epoch, and a folder for TensorBoard. Both are added to when a
-training is resumed.
+The file beside the model, ``NAME.log.jsonl``, has a line of JSON for each epoch. A file
+of values parted by commas and a folder for TensorBoard are written if they are asked
+for; their places are checked before the training. All are made from the rows alone,
+which a checkpoint has, too: a training that goes on begins them anew, with all rows.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
+import json
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from textgen.errors import OptionError, OutputError, shown_path
-from textgen.system.files import make_writable, write_atomically
+from textgen.system.files import make_writable
 from textgen.system.process import is_installed
+from textgen.training.history import EpochRow, history_path
 
 INSTALL_TENSORBOARD = "install it with: pip install 'textgen-lstm[tensorboard]'"
 ANOTHER_PLACE = "choose another place"
-LONGEST_HEAD = 1000  # of such a file, in characters
-RECORD_BYTES = 16  # of TensorBoard's files, besides the event
+LONGEST_HEAD = 1000  # of a file of values, in characters
+COLUMNS = [field.name for field in fields(EpochRow) if field.name != "sample"]
+EVENTS = {  # in which folder TensorBoard finds what, by its name there
+    "train": {"epoch_loss": "loss", "epoch_learning_rate": "learning_rate"},
+    "validation": {"epoch_loss": "val_loss", "epoch_accuracy": "val_accuracy"},
+}
 
 
 @dataclass(frozen=True)
@@ -47,30 +55,22 @@ def check_logs(
     """
     folder = None if tensorboard is None else Path(tensorboard).expanduser()
     if folder is not None:
-        need_tensorboard("`tensorboard`")
+        if not is_installed("tensorboard"):
+            raise OptionError(
+                "`tensorboard` needs the package tensorboard, which isn't installed",
+                INSTALL_TENSORBOARD,
+            )
         make_writable(folder, "`tensorboard`", "train", ANOTHER_PLACE)
     file = None if csv is None else Path(csv).expanduser()
     if file is not None:
         make_writable(file.parent, "`csv`", file.name, ANOTHER_PLACE)
         if file.exists() and not _is_log(file):
             raise OutputError(
-                f"`csv` must be a new file, or a log that it continues or replaces, "
+                f"`csv` must be a new file, or a log that it replaces, "
                 f"but {shown_path(file)} can't be that",
                 "choose another name",
             )
     return Logs(folder, file)
-
-
-def need_tensorboard(asker: str) -> None:
-    """Raise `OptionError` unless the package is there without which nothing is written.
-
-    The ``asker`` is the option or callback that needs it.
-    """
-    if not is_installed("tensorboard"):
-        raise OptionError(
-            f"{asker} needs the package tensorboard, which isn't installed",
-            INSTALL_TENSORBOARD,
-        )
 
 
 def _is_log(path: Path) -> bool:
@@ -84,51 +84,104 @@ def _is_log(path: Path) -> bool:
     return not head or (first == "epoch" and "loss" in others)
 
 
-def keep_rows_before(path: Path, epoch: int) -> None:
-    """Cut a log to its head and the rows of epochs before one that begins again."""
-    if not path.exists():
-        return
-    with open(path, encoding="utf-8", newline="") as file:
-        head, *rows = list(csv.reader(file)) or [[]]
-    kept = [row for row in rows if row and row[0].isdigit() and int(row[0]) < epoch]
-    written = io.StringIO()
-    csv.writer(written).writerows([head, *kept] if head else [])
-    write_atomically(written.getvalue().encode(), path)
+class RowLog:
+    """Keeps rows written at a ``place``, by ``write``.
 
-
-def keep_events_before(folder: Path, epoch: int) -> None:
-    """Leave events of epochs out of TensorBoard's files that begin again.
-
-    They are what a training wrote there after the checkpoint that it is resumed from,
-    and what a killed one had only begun to write. A file that can't be read or written
-    so stays as it is.
+    That is called with the rows that are new, and whether they are to replace what is
+    there. What can't be written ends no training: it is told once, and tried again with
+    each further row.
     """
-    from google.protobuf.message import DecodeError
 
-    for part in ("train", "validation"):
-        for file in (folder / part).glob("events.out.tfevents.*"):
-            with contextlib.suppress(OSError, OutputError, DecodeError):
-                data = file.read_bytes()
-                kept = b"".join(_events_before(data, epoch))
-                if kept != data:
-                    write_atomically(kept, file)
+    def __init__(
+        self,
+        place: Path,
+        write: Callable[[Sequence[EpochRow], bool], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._place, self._write, self._say = place, write, say
+        self._written = 0  # rows; at 0 all are written anew
+        self._failed = False
+
+    def update(self, rows: Sequence[EpochRow]) -> None:
+        """Write those of all rows so far that aren't written yet."""
+        try:
+            self._write(rows[self._written :], not self._written)
+            self._written = len(rows)
+        except OSError as error:
+            self._written = 0  # a part of a line may be there
+            if not self._failed:
+                self._failed = True
+                self._say(
+                    f"expected to write {shown_path(self._place)}, but "
+                    f"{error.strerror or error}; training goes on without it"
+                )
 
 
-def _events_before(data: bytes, epoch: int) -> Iterator[bytes]:
-    """Yield the records of a file but those with figures from an epoch on.
+def row_logs(logs: Logs, output: Path, say: Callable[[str], None]) -> list[RowLog]:
+    """Return the log beside a model file, and those that were asked for."""
+    path = history_path(output)
+    found = [RowLog(path, partial(_write_json, path), say)]
+    if logs.csv is not None:
+        found.append(RowLog(logs.csv, partial(_write_csv, logs.csv), say))
+    if (folder := logs.tensorboard) is not None:
+        found.append(RowLog(folder, _EventFiles(folder).write, say))
+    return found
 
-    A record is the length of an event in eight bytes, a checksum of four, the event,
-    and another checksum.
-    """
-    from tensorboard.compat.proto.event_pb2 import Event
 
-    begin = 0
-    while begin + RECORD_BYTES <= len(data):
-        length = int.from_bytes(data[begin : begin + 8], "little")
-        end = begin + RECORD_BYTES + length
-        if end > len(data):
-            return
-        event = Event.FromString(data[begin + 12 : end - 4])
-        if event.step < epoch or not event.HasField("summary"):
-            yield data[begin:end]
-        begin = end
+def _write_json(path: Path, rows: Sequence[EpochRow], anew: bool) -> None:
+    lines = "".join(json.dumps(vars(row)) + "\n" for row in rows)
+    _write(path, lines.encode(), anew)
+
+
+def _write_csv(path: Path, rows: Sequence[EpochRow], anew: bool) -> None:
+    lines = io.StringIO()
+    table = csv.DictWriter(lines, COLUMNS, extrasaction="ignore")
+    if anew:
+        table.writeheader()
+    table.writerows(vars(row) for row in rows)
+    _write(path, lines.getvalue().encode(), anew)
+
+
+def _write(path: Path, data: bytes, anew: bool) -> None:
+    if path.exists() and not path.is_file():
+        raise OSError("it is no ordinary file")
+    with open(path, "wb" if anew else "ab") as file:
+        file.write(data)
+
+
+class _EventFiles:
+    """Files of TensorBoard's events; each overtakes all earlier ones of its folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._name = ""
+
+    def write(self, rows: Sequence[EpochRow], anew: bool) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        now_s = time.time()
+        if anew:
+            self._name = f"events.out.tfevents.{now_s:.0f}.{os.getpid()}"
+        for part, figures in EVENTS.items():
+            events = []
+            if anew:
+                start = SessionLog(status=SessionLog.START)
+                events.append(Event(wall_time=now_s, file_version="brain.Event:2"))
+                events.append(Event(wall_time=now_s, session_log=start))
+            for row in rows:
+                values = [
+                    Summary.Value(tag=tag, simple_value=figure)
+                    for tag, name in figures.items()
+                    if (figure := getattr(row, name)) is not None
+                ]
+                at_s = now_s - rows[-1].seconds + row.seconds
+                summary = Summary(value=values)
+                events.append(Event(wall_time=at_s, step=row.epoch, summary=summary))
+            records = io.BytesIO()
+            writer = RecordWriter(records)
+            for event in events:
+                writer.write(event.SerializeToString())
+            (self._folder / part).mkdir(exist_ok=True)
+            _write(self._folder / part / self._name, records.getvalue(), anew)

@@ -58,16 +58,16 @@ def prepare_output(output: str | os.PathLike[str] | None, corpus_name: str) -> P
     return path
 
 
-def check_apart(path: str | os.PathLike[str] | None, asker: str, output: Path) -> None:
-    """Raise `OptionError` if ``asker`` would write a file that the training writes."""
+def check_apart(csv: str | os.PathLike[str] | None, output: Path) -> None:
+    """Raise `OptionError` if the log would be a file that the training writes."""
     own = (
         output, _previous(output), *checkpoint_paths(output), history_path(output),
         picture_path(output),
     )  # fmt: skip
-    if path is not None and os.path.realpath(path) in map(os.path.realpath, own):
+    if csv is not None and os.path.realpath(csv) in map(os.path.realpath, own):
         raise OptionError(
-            f"{asker} must write another file than the training's own, but was "
-            f"{shown_path(path)}",
+            "`csv` must write another file than the training's own, but was "
+            f"{shown_path(csv)}",
             "choose another name",
         )
 

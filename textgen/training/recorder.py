@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -11,11 +11,11 @@ import numpy as np
 from textgen.training.checkpoint import Checkpoint
 from textgen.training.history import (
     EpochRow,
-    HistoryFile,
     best_row,
     finite,
     out_of_patience,
 )
+from textgen.training.logs import RowLog
 from textgen.training.loop import Training
 
 
@@ -33,7 +33,7 @@ class Recorder(keras.callbacks.Callback):
     def __init__(
         self,
         loop: Training,
-        file: HistoryFile,
+        logs: Sequence[RowLog],
         seconds: Callable[[], float],
         before: Checkpoint | None = None,
     ) -> None:
@@ -42,13 +42,13 @@ class Recorder(keras.callbacks.Callback):
         self.best_weights = before.best_weights if before else ()
         self.sample = ""
         self._loop = loop
-        self._file = file
+        self._logs = logs
         self._seconds = seconds
         self._characters_per_step = loop.windows.characters_per_step
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Begin the file; a training that had ended when it was killed ends again."""
-        self._file.update(self.rows)
+        """Begin the logs; a training that had ended when it was killed ends again."""
+        self._write()
         self._row_at = self._loop.global_step, time.monotonic()
         self._end_if_due()
 
@@ -73,8 +73,12 @@ class Recorder(keras.callbacks.Callback):
         if self._loop.config.keep_best and row is best_row(self.rows):
             weights = self._loop.result.get_weights()
             self.best_weights = tuple(np.array(x) for x in weights)
-        self._file.update(self.rows)
+        self._write()
         self._end_if_due()
+
+    def _write(self) -> None:
+        for log in self._logs:
+            log.update(self.rows)
 
     def _end_if_due(self) -> None:
         if out_of_patience(self.rows, self._loop.config.patience):

@@ -1,7 +1,8 @@
-"""What a training saves of its network: at the end, on the way, and for callbacks."""
+"""What a training saves, at the end, on the way and for callbacks; its metadata."""
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -13,14 +14,14 @@ import numpy as np
 from textgen.config import Config
 from textgen.data.vocabulary import Vocabulary
 from textgen.errors import OutputError, shown_path
-from textgen.modeling.model import network_of
+from textgen.modeling.model import build_model, network_of
+from textgen.saving.container import FORMAT_VERSION
 from textgen.saving.model_file import save_model, serialize
-from textgen.saving.trained_model import TrainedModel
+from textgen.saving.trained_model import TrainedModel, TrainedText
 from textgen.system.signals import hang_up_ignored
 from textgen.training.checkpoint import Checkpoint
-from textgen.training.history import EpochRow
+from textgen.training.history import EpochRow, saved_rows
 from textgen.training.output import save_keeping_previous
-from textgen.training.saved_form import metadata_of, saved_form
 from textgen.training.snapshots import ModelOnTheWay
 
 
@@ -112,3 +113,64 @@ class ModelSaver:
         model = saved_form(self._network, self._config)
         with hang_up_ignored():
             return save_keeping_previous(model, metadata, path)
+
+
+def saved_form(trained: keras.Model, config: Config) -> keras.Model:
+    """Return a copy of a network in training, in the form in which it is saved.
+
+    While it is trained it predicts at every position. One of targets ``last`` is saved
+    in the form of the exercise, with one prediction after a window.
+    """
+    symbols, targets = trained.output_shape[-1], config.windows.targets
+    seed = config.training.seed
+    model = build_model(config.model, symbols, targets=targets, seed=seed)
+    model.set_weights(trained.get_weights())
+    return model
+
+
+def metadata_of(
+    checkpoint: Checkpoint,
+    *,
+    held_out_nats: float | None = None,
+    interrupted: bool = False,
+    diverged: str | None = None,
+    snapshot: bool = False,
+    row: EpochRow | None = None,
+    restored: bool = False,
+) -> dict[str, Any]:
+    """Return the metadata of the model that a checkpoint has the weights of.
+
+    ``diverged`` says why the training could not go on from them, if so. A ``snapshot``
+    is of a training that was still going on. The weights are those of the ``row``, if
+    there is one, and otherwise of the last step, unless a callback ``restored`` others.
+    """
+    config, state = checkpoint.config, checkpoint.state
+    steps = state.global_step
+    own = TrainedText.of_training(checkpoint.corpus, config)
+    # Training on in the same way is no other text.
+    texts = [text for text in checkpoint.texts if text != own] + [own]
+    return {
+        "format": FORMAT_VERSION,
+        **checkpoint.vocabulary.to_dict(),
+        "corpus": checkpoint.corpus,
+        "config": config.to_dict(),
+        "texts": [vars(text) for text in texts],
+        "training": {
+            "run": checkpoint.run,
+            "steps": steps,
+            "weights_of_step": None if restored else row.step if row else steps,
+            "val_loss": row.val_loss if row else None,
+            "seconds": round(checkpoint.seconds, 1),
+            "held_out_nats_per_char": held_out_nats,
+            "interrupted": interrupted,
+            "diverged": diverged,
+            **({"snapshot": True} if snapshot else {}),
+            "lengthened_at": list(checkpoint.lengthened_at),
+            "seed": config.training.seed,
+            "precision": config.training.precision,
+            "parts": state.num_shards,
+            "versions": dict(checkpoint.versions),
+            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+            "history": saved_rows(checkpoint.history),
+        },
+    }

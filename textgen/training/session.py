@@ -23,7 +23,7 @@ from textgen.system.signals import (
     on_interrupt,
     raised_on_interrupt,
 )
-from textgen.training.callbacks import checked_callbacks, log_callbacks
+from textgen.training.callbacks import checked_callbacks
 from textgen.training.checkpoint import (
     MOST_SHARE,
     Checkpoint,
@@ -33,7 +33,8 @@ from textgen.training.checkpoint import (
     library_versions,
 )
 from textgen.training.distributed import Peers
-from textgen.training.history import EpochRow, HistoryFile, history_path
+from textgen.training.history import EpochRow
+from textgen.training.logs import row_logs
 from textgen.training.loop import Training
 from textgen.training.output import remove_checkpoints
 from textgen.training.plots import expected_s, picture_beside
@@ -101,13 +102,7 @@ class TrainingSession:
 
     def run(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> Report:
         """Train from start to finish; raises as `textgen.train` does."""
-        ready = self._ready
-        callbacks = checked_callbacks(
-            callbacks,
-            ready.config.training,
-            ready.path,
-            measures=len(ready.epoch_measure.ids) > 0,
-        )
+        callbacks = checked_callbacks(callbacks)
         with self._peers.taking_part(), raised_on_interrupt():
             self.start()
             self.train(callbacks)
@@ -142,8 +137,8 @@ class TrainingSession:
         self._loop = Training(model, ready.windows, config.training, self._peers)
         if ready.checkpoint is not None:
             self._restore(ready.checkpoint.state)
-        file = HistoryFile(history_path(ready.path), self._say)
-        self._recorder = Recorder(self._loop, file, self._seconds, ready.checkpoint)
+        logs = row_logs(ready.logs, ready.path, self._say)
+        self._recorder = Recorder(self._loop, logs, self._seconds, ready.checkpoint)
         self._peers.tell(lambda: encode_checkpoint(self._checkpoint()))
         self._saver = ModelSaver(
             self._loop.result, config, vocabulary, ready.corpus.kind, self._checkpoint
@@ -226,9 +221,7 @@ class TrainingSession:
     def train(self, callbacks: Iterable[keras.callbacks.Callback] = ()) -> None:
         """Take the planned steps, or fewer if it is interrupted, with checkpoints."""
         steps = self._total_steps
-        epoch = self._loop.global_step // self._ready.windows.steps_per_epoch
-        writers = log_callbacks(self._ready.logs, epoch, self._say)
-        hooks = [self._recorder, *callbacks, *writers]
+        hooks = [self._recorder, *callbacks]
         self._loop.result.save = self._saver.save_for_callback
         if self._show:
             sample, done = lambda: self._recorder.sample, self._loop.global_step

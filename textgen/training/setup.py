@@ -179,7 +179,7 @@ def prepare(request: TrainingRequest) -> Iterator[Preparation]:
     else:
         preparation = _new_training(request)
         path = preparation.path
-    check_apart(logs.csv, "`csv`", path)
+    check_apart(logs.csv, path)
     with locked(path) as notes:
         if request.resume:
             preparation = _resumed(request, path)

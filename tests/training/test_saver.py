@@ -9,7 +9,7 @@ from training.helpers import make_checkpoint
 from textgen.config import Config
 from textgen.modeling.model import build_model
 from textgen.saving.trained_model import TrainedText
-from textgen.training.saved_form import metadata_of, saved_form
+from textgen.training.saver import metadata_of, saved_form
 
 
 @pytest.mark.parametrize("targets", ["all", "last"])
