@@ -35,8 +35,12 @@ SAMPLE_SIZE = 1024  # symbols of which the softmax is computed while training…
 WIDE_SYMBOLS = 2 * SAMPLE_SIZE  # …where there are so many, and on a processor
 RETIRED: frozenset[str] = frozenset()  # options that only older model files have
 MAX_SEED = 2**32 - 1
-DRAWING = ("temperature", "top_k", "top_p", "min_p", "typical_p")
+# What shapes a text, in the order of its application. A search, `beam`, takes the place
+# of what follows it.
 SEARCHING = ("repetition_penalty", "no_repeat_ngram", "beam")
+DRAWING = ("temperature", "top_k", "typical_p", "top_p", "min_p")
+SHAPING = SEARCHING + DRAWING
+PLAIN = ("temperature", "top_k", "top_p")  # what needs no sampler
 MAX_CONSTRAINED = 10_000  # characters of a text that must fit something
 MOST_MINUTES = 10_000_000
 USUAL_VALIDATION = 0.1  # of the training part, where something is chosen by it
@@ -256,16 +260,15 @@ class CompletionConfig(Settings):
             is_one = not isinstance(self.sampler, list | tuple)
             chain = (self.sampler,) if is_one else tuple(self.sampler)
             object.__setattr__(self, "sampler", chain)
-            self._refuse_beside("sampler", *DRAWING, *SEARCHING)
+            self._refuse_beside("sampler", *SHAPING)
         if self.beam is not None:
             self._refuse_beside("beam", *DRAWING)
 
     @property
     def is_plain(self) -> bool:
         """Whether one temperature, `top_k` and `top_p` are all that shapes a draw."""
-        others = (self.sampler, self.min_p, self.typical_p, self.beam,
-            self.repetition_penalty, self.no_repeat_ngram)
-        return all(each is None for each in others) and not isinstance(
+        others = ("sampler", *(name for name in SHAPING if name not in PLAIN))
+        return all(getattr(self, name) is None for name in others) and not isinstance(
             self.temperature, tuple)
 
     def _refuse_beside(self, name: str, *others: str) -> None:

@@ -36,7 +36,6 @@ OTHER_NAMES = {
 RETIRED_OPTIONS = {
     "tune": "search for settings by the few lines of Python in docs/tuning.md",
     "mix_logits": "leave it out, and the probabilities are mixed",
-    "weights": "leave it out; a page takes a byte each, and `onnx` keeps them exactly",
 }
 
 P = ParamSpec("P")

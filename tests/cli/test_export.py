@@ -43,7 +43,7 @@ def test_a_model_is_found_by_its_name(run, tmp_path, monkeypatch, names_model):
         ("m.h5 --html m.txt", "--html must end in .html, but was 'm.txt'"),
         ("m.h5 --html letter.html", "--html must be a new file, or a page"),
         ("m.h5 --html none/a.html", "'none', or choose another place by --html"),
-        ("m.h5 --html a.html --weights float32", "no option any more: leave it out"),
+        ("m.h5 --html a.html --weights float32", "did you mean --onnx, which keeps"),
         ("link.onnx --onnx link.onnx", "--onnx must be another file than the model"),
         ("none.h5 --html a.html", "'none.h5': "),
         (

@@ -1,17 +1,18 @@
 import math
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
 from fakes import FakeModel, whimsical_model
 
 import textgen
-from textgen.config import CompletionConfig
+from textgen.config import SHAPING, CompletionConfig
 from textgen.errors import OptionError
 from textgen.generation import sampling
 from textgen.generation.batch import generate_many
-from textgen.generation.chains import chain_of, draw, with_first
+from textgen.generation.chains import SAMPLERS, chain_of, draw, with_first
 from textgen.generation.samplers import (
     Greedy,
     MinP,
@@ -188,6 +189,12 @@ def test_plain_options_give_the_text_of_their_chain(options):
     uniforms = np.random.default_rng(1).random(300)
     drawn = draw(apply(chain_of(config), rows, texts_of(*[""] * 300)), uniforms)
     assert drawn.tolist() == sampling.sample_batch(rows, uniforms, config).tolist()
+
+
+def test_every_option_that_shapes_a_text_has_a_sampler():
+    others = {"length", "stop", "label", "strict", "sampler"}
+    options = {field.name for field in fields(CompletionConfig)} - others
+    assert SAMPLERS.keys() == options == set(SHAPING)
 
 
 def test_the_options_are_applied_in_the_documented_order():

@@ -34,7 +34,8 @@ def parse_arguments(
     arguments: Sequence[str], prog: str
 ) -> tuple[argparse.Namespace, PageConfig]:
     """Read the command line, and check all of it before the model is loaded."""
-    parser = Parser(DESCRIPTION, prog, usage="%(prog)s MODEL [options]")
+    kept = {"--weights": "--onnx, which keeps them exactly"}  # a page rounds them
+    parser = Parser(DESCRIPTION, prog, "%(prog)s MODEL [options]", instead=kept)
     add_model(parser)
     # fmt: off
     parser.add_argument("--onnx", metavar="FILE.onnx", help="write the network as ONNX")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from textgen.config import DRAWING, SEARCHING, CompletionConfig
+from textgen.config import SEARCHING, SHAPING, CompletionConfig
 from textgen.errors import OptionError, shown
 from textgen.generation.beam import BeamSearch
 from textgen.generation.samplers import (
@@ -34,37 +35,39 @@ UNCHANGED = CompletionConfig(temperature=1)
 FIRST_CAPACITY = 64  # ids that a text has room for at first
 
 
+def _temperature(given: float | Sequence[float]) -> Sampler:
+    if isinstance(given, Sequence):
+        return TemperatureSchedule(given)
+    return Temperature(given)
+
+
+# What applies an option's value.
+SAMPLERS: Mapping[str, Callable[[Any], Sampler | BeamSearch]] = {
+    "repetition_penalty": RepetitionPenalty,
+    "no_repeat_ngram": NoRepeatNgram,
+    "beam": BeamSearch,
+    "temperature": _temperature,
+    "top_k": TopK,
+    "typical_p": TypicalP,
+    "top_p": TopP,
+    "min_p": MinP,
+}
+
+
 def chain_of(config: CompletionConfig) -> Chain:
     """Return the samplers that a config stands for, in the order of their application.
 
-    That is the config's own ``sampler``, or what its options say: penalty, n-grams,
-    temperature, top-k, typical-p, top-p, min-p; or penalty, n-grams and the search.
+    That is the config's own ``sampler``, or what its options say, as `SAMPLERS` has
+    them; a search is the last.
 
     Raises:
         OptionError: if ``sampler`` holds something that is none.
     """
     if config.sampler is not None:
         return _checked(config.sampler)
-    chain: list[Sampler] = []
-    if config.repetition_penalty is not None:
-        chain.append(RepetitionPenalty(config.repetition_penalty))
-    if config.no_repeat_ngram is not None:
-        chain.append(NoRepeatNgram(config.no_repeat_ngram))
-    if config.beam is not None:
-        return (*chain, BeamSearch(config.beam))
-    if isinstance(config.temperature, Sequence):
-        chain.append(TemperatureSchedule(config.temperature))
-    else:
-        chain.append(Temperature(config.temperature))
-    if config.top_k is not None:
-        chain.append(TopK(config.top_k))
-    if config.typical_p is not None:
-        chain.append(TypicalP(config.typical_p))
-    if config.top_p is not None:
-        chain.append(TopP(config.top_p))
-    if config.min_p is not None:
-        chain.append(MinP(config.min_p))
-    return tuple(chain)
+    names = SHAPING if config.beam is None else SEARCHING
+    given = [(SAMPLERS[name], getattr(config, name)) for name in names]
+    return tuple(sampler(value) for sampler, value in given if value is not None)
 
 
 def parts_of(config: CompletionConfig) -> tuple[list[Sampler], BeamSearch | None]:
@@ -81,7 +84,7 @@ def parts_of(config: CompletionConfig) -> tuple[list[Sampler], BeamSearch | None
 
 def with_first(config: CompletionConfig, *samplers: Sampler) -> CompletionConfig:
     """Return a config that applies ``samplers`` before all that it applies already."""
-    options = {name: getattr(CompletionConfig, name) for name in DRAWING + SEARCHING}
+    options = {name: getattr(CompletionConfig, name) for name in SHAPING}
     return replace(config, sampler=(*samplers, *chain_of(config)), **options)
 
 

@@ -27,6 +27,7 @@ BLOCK_BYTES = 512
 # What Python raises where JSON, or an answer made of it, has another form.
 ANOTHER_FORM = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 ADVICE = "give a file written by train.py, or a Keras model saved as .keras or .h5"
+SAVE_WHOLE = "save it whole by model.save('model.keras')"
 _DAMAGED = "copy the file again, or train anew"
 _MAGIC = b"textgen model file, format "
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -50,6 +51,12 @@ class Contents:
 def refusal(expected: str, received: str) -> ModelFileError:
     """Return the error for a file that isn't the model that was expected."""
     return ModelFileError(f"expected {expected}, but received {received}", ADVICE)
+
+
+def other_model(what: str, advice: str) -> ModelFileError:
+    """Return the error for another program's model, with how to make one of Keras."""
+    problem = f"expected a whole Keras model (.keras or .h5), but received {what}"
+    return ModelFileError(problem, f"{advice}, and {SAVE_WHOLE}")
 
 
 class Part(io.RawIOBase):

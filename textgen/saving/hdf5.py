@@ -28,8 +28,7 @@ import h5py
 import numpy as np
 
 from textgen.errors import ModelFileError, shown
-from textgen.saving.container import MAX_FLOATS, Part, refusal
-from textgen.saving.other_formats import weights_alone
+from textgen.saving.container import MAX_FLOATS, Part, other_model, refusal
 
 MAX_CONFIG_BYTES = 1 << 20
 MAX_METADATA_BYTES = 1 << 24  # a vocabulary of every Unicode symbol takes 9 MiB
@@ -57,7 +56,8 @@ def read_model(part: Part) -> tuple[str, str, Weights, str | None]:
     with h5py.File(part, "r") as file:
         config = _text_attribute(file, "model_config", MAX_CONFIG_BYTES)
         if config is None and ("layers" in file or "layer_names" in file.attrs):
-            raise weights_alone()
+            advice = "build the model as its program does, call model.load_weights"
+            raise other_model("weights alone (.weights.h5)", advice)
         if config is None:
             raise refusal("a Keras model", "HDF5 that holds none")
         version = _text_attribute(file, "keras_version", MAX_VERSION_BYTES)

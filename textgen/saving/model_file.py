@@ -23,10 +23,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from textgen.errors import ModelFileError, OutputError, shown, shown_path
-from textgen.saving.container import ADVICE, Contents, refusal, user_block
+from textgen.saving.container import (
+    ADVICE,
+    Contents,
+    other_model,
+    refusal,
+    user_block,
+)
 from textgen.saving.find_model import choose_model, is_model_name
 from textgen.saving.keras_layers import MAX_WEIGHT
-from textgen.saving.other_formats import saved_model
 from textgen.saving.sandbox import Reader
 from textgen.saving.trained_model import (
     TrainedModel,
@@ -232,7 +237,8 @@ def read_file(path: Path, reader: Reader | None = None) -> Contents:
         try:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode) and (path / "saved_model.pb").exists():
-                raise saved_model()
+                advice = "load it by keras.models.load_model of the Keras that wrote it"
+                raise other_model("a SavedModel folder", advice)
             if not stat.S_ISREG(status.st_mode):
                 raise refusal("a file", "a folder or device")
             if (size := status.st_size) > MAX_FILE_BYTES:
